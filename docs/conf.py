@@ -1,0 +1,25 @@
+"""Sphinx settings; `scripts/check --all` builds these pages with warnings as errors."""
+
+from importlib.metadata import version as installed_version
+
+project = "molvae"
+author = "The molvae developers"
+copyright = "2026, The molvae developers"  # Sphinx wants this name
+release = installed_version("molvae")
+version = release
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx_click",
+]
+exclude_patterns = ["_build"]
+
+myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
+myst_heading_anchors = 3  # pages may link to each other's headings
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"  # signatures stay readable
+
+html_theme = "furo"
+html_title = f"molvae {release}"

@@ -1,0 +1,120 @@
+"""What a Python user holds: one object for training, generating, encoding and decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from molvae import chem, tokens
+from molvae.checkpoint import SavedModel, load_model, save_model
+from molvae.config import load_config
+from molvae.dataset import pad_tokens
+from molvae.errors import FileError
+from molvae.generate import columns_of, generate, molecule_row
+from molvae.properties import measure_selfies
+from molvae.runtime import Draws
+from molvae.sampler import Request, decode_latents
+from molvae.train import train
+
+if TYPE_CHECKING:
+    from molvae.conditions import ConditionSet
+
+__all__ = ["MolVAE"]
+
+
+class MolVAE:
+    """A trained model.
+
+    >>> model = MolVAE.load()                                       # doctest: +SKIP
+    >>> model.generate(10, targets=["logp=2:3", "qed=0.8:"])        # doctest: +SKIP
+    """
+
+    def __init__(self, model: SavedModel) -> None:
+        self._model = model
+
+    @classmethod
+    def load(cls, name: str | Path | None = None) -> MolVAE:
+        """A model folder, a run folder, the name of a shipped model, or the default model."""
+        return cls(load_model(name))
+
+    @classmethod
+    def train(
+        cls, inputs: str | Path | Sequence[str | Path], run: str | Path, **options: Any
+    ) -> MolVAE:
+        """Train on molecule files into a run folder and load the result.
+
+        ``options`` are dotted configuration keys with ``__`` for the dot (``train__epochs=5``), and
+        ``preset``, ``device``, ``workers``, ``resume``, ``force`` as on the command line.
+        """
+        door = {k: options.pop(k) for k in ("device", "workers", "resume", "force") if k in options}
+        preset = options.pop("preset", None)
+        overrides = {key.replace("__", "."): value for key, value in options.items()}
+        paths = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+        train(paths, run, load_config(preset=preset, overrides=overrides), **door)
+        return cls.load(run)
+
+    @property
+    def conditions(self) -> ConditionSet:
+        """The properties the model was trained with, and their statistics."""
+        return self._model.conditions
+
+    @property
+    def latent_size(self) -> int:
+        """Number of latent dimensions Z."""
+        return self._model.network.config.latent_size
+
+    def save(self, folder: str | Path, *, half: bool = False) -> None:
+        """Write a model folder; ``half`` stores 16-bit weights."""
+        save_model(folder, self._model, half=half)
+
+    def generate(
+        self, n: int, targets: Sequence[str] = (), *, seed: int = 0, **knobs: Any
+    ) -> pd.DataFrame:
+        """Up to ``n`` molecules as a table: SMILES, requested properties, errors of points.
+
+        ``knobs`` are the fields of :class:`molvae.sampler.Request` and ``device``, ``workers``.
+        """
+        door = {k: knobs.pop(k) for k in ("device", "workers") if k in knobs}
+        request = Request(**knobs)
+        rows, parsed = [], request.parse(targets, self._model)
+        for molecule in generate(
+            n, model=self._model, targets=targets, request=request, seed=seed, **door
+        ):
+            rows.append(molecule_row(molecule, parsed))
+        return pd.DataFrame(rows, columns=columns_of(parsed))
+
+    @torch.no_grad()
+    def encode(self, smiles: Sequence[str]) -> NDArray[np.float32]:
+        """Latent means, shape (N, Z). A SMILES that is not valid is an error naming it."""
+        rows = [self._ids(text) for text in smiles]
+        _, targets, lengths = pad_tokens(rows)
+        posterior = self._model.network.encode(torch.from_numpy(targets), torch.from_numpy(lengths))
+        result: NDArray[np.float32] = posterior.mean.numpy()
+        return result
+
+    def decode(
+        self, z: NDArray[np.floating[Any]], *, noise: float = 0.0, seed: int = 0
+    ) -> list[str]:
+        """Canonical SMILES of latent points (N, Z), decoded at a noise level with likeliest tokens.
+
+        An empty text stands for a point whose tokens describe no atom.
+        """
+        points = np.asarray(z, dtype=np.float32)
+        if points.ndim != 2 or points.shape[1] != self.latent_size:
+            raise FileError(f"latents: got shape {points.shape}, expected (N, {self.latent_size})")
+        rows = decode_latents(self._model, points, noise=noise, draws=Draws(seed))
+        texts = [self._model.vocabulary.selfies(row.tolist()) for row in rows]
+        return [m.smiles for m in measure_selfies(texts, (), self._model.constraints)]
+
+    def _ids(self, smiles: str) -> NDArray[np.int64]:
+        canonical = chem.canonical_smiles(smiles)
+        if canonical is None:
+            raise FileError(f"'{smiles}' is not a valid SMILES")
+        with tokens.use_constraints(self._model.constraints):
+            return self._model.vocabulary.encode(canonical)

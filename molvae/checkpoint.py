@@ -1,0 +1,285 @@
+"""A model folder: written whole or not at all, loaded without running code, verified.
+
+Folder: ``config.json`` (sizes, provenance, size and sha256 of every other file but the card),
+``model.safetensors`` (weights), ``vocab.json`` (tokens in id order, SELFIES bonding limits),
+``conditions.json`` (names, units, statistics), ``card.md`` (for people).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from molvae.conditions import ConditionSet
+from molvae.config import ModelConfig
+from molvae.dataset import read_vocabulary
+from molvae.errors import FileError, ModelFolderError, suggest
+from molvae.model import CVAE
+from molvae.tokens import Vocabulary
+
+__all__ = [
+    "SavedModel",
+    "find_model",
+    "load_model",
+    "load_state",
+    "save_model",
+    "save_state",
+    "shipped_models",
+]
+
+SCHEMA = 1
+PARTS = ("model.safetensors", "vocab.json", "conditions.json")
+SHIPPED = Path(__file__).parent / "models"
+DEFAULT = "default"
+# A vocabulary or statistics file of this size is damage or malice, not chemistry.
+MAX_JSON_BYTES = 20_000_000
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """Everything generation needs."""
+
+    network: CVAE
+    vocabulary: Vocabulary
+    constraints: dict[str, int]  # SELFIES bonding limits
+    conditions: ConditionSet
+    training: dict[str, Any]  # provenance: configuration, data, figures, versions
+    card: str = ""
+    max_tokens: int = 120  # the longest molecule in training, in tokens
+
+
+def save_model(folder: str | Path, model: SavedModel, *, half: bool = False) -> None:
+    """Write a model folder beside its place and rename it when complete; an old one is replaced.
+
+    ``half`` stores 16-bit weights. The same model gives the same bytes: no time, host or path.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        os.chmod(scratch, 0o755)
+        dtype = torch.float16 if half else torch.float32
+        tensors = {
+            name: value.detach().to("cpu", dtype).contiguous()
+            for name, value in model.network.state_dict().items()
+        }
+        save_file(tensors, scratch / "model.safetensors")
+        _write_json(
+            scratch / "vocab.json",
+            {
+                "schema": SCHEMA,
+                "tokens": list(model.vocabulary.tokens),
+                "constraints": model.constraints,
+            },
+        )
+        _write_json(scratch / "conditions.json", {"schema": SCHEMA, **model.conditions.to_json()})
+        (scratch / "card.md").write_text(model.card, encoding="utf-8")
+        config = {
+            "schema": SCHEMA,
+            "kind": "molvae-model",
+            "model": model.network.config.model_dump(mode="json"),
+            "max_tokens": model.max_tokens,
+            "files": {name: _fingerprint(scratch / name) for name in PARTS},
+            "training": model.training,
+        }
+        _write_json(scratch / "config.json", config)
+        for name in (*PARTS, "config.json"):
+            _sync(scratch / name)
+        _replace_folder(scratch, folder)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+
+
+def _replace_folder(new: Path, place: Path) -> None:
+    old = place.with_name(f".{place.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        os.replace(place, old)
+    os.replace(new, place)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def shipped_models() -> list[str]:
+    """Names of the models that came with the package."""
+    if not SHIPPED.is_dir():
+        return []
+    return sorted(p.parent.name for p in SHIPPED.glob("*/config.json"))
+
+
+def find_model(name: str | Path | None) -> Path:
+    """The model folder a user means: a model folder, a run folder, a shipped name, or None."""
+    if name is None:
+        name = DEFAULT
+    path = Path(name)
+    if not path.exists() and str(name) in shipped_models():
+        return SHIPPED / str(name)
+    for candidate in (path / "model", path):
+        if _kind(candidate) == "molvae-model":
+            return candidate
+    if not path.exists():
+        raise ModelFolderError(
+            f"'{name}': no such folder, and no shipped model of that name: "
+            f"{suggest(str(name), shipped_models())}"
+        )
+    if _kind(path) == "molvae-run":
+        raise ModelFolderError(
+            f"'{name}': this run has no model yet; its training has not reached a validation"
+        )
+    present = sorted(p.name for p in path.iterdir()) if path.is_dir() else []
+    raise ModelFolderError(
+        f"'{name}': not a model or run folder; expected config.json, {', '.join(PARTS)}, "
+        f"found {', '.join(present) or 'nothing'}"
+    )
+
+
+def _kind(folder: Path) -> str | None:
+    try:
+        return str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("kind"))
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def load_model(name: str | Path | None = None) -> SavedModel:
+    """Load and verify a model folder, run folder or shipped model; no code of it is run."""
+    folder = find_model(name)
+    config = _read_json(folder / "config.json")
+    if config.get("schema") != SCHEMA:
+        raise ModelFolderError(
+            f"'{folder}': config.json: schema is {config.get('schema')!r}, this molvae reads "
+            f"{SCHEMA}; a newer molvae may have written it"
+        )
+    _verify_files(folder, config)
+    try:
+        sizes = ModelConfig.model_validate(config["model"])
+        max_tokens = int(config["max_tokens"])
+    except (KeyError, TypeError, ValueError, ValidationError) as error:
+        raise ModelFolderError(f"'{folder}': config.json: {_first_line(error)}") from None
+    try:
+        vocabulary, constraints = read_vocabulary(folder / "vocab.json")
+    except FileError as error:
+        raise ModelFolderError(str(error)) from None
+    conditions = ConditionSet.from_json(_read_json(folder / "conditions.json"))
+    network = _load_network(folder / "model.safetensors", sizes, len(vocabulary), len(conditions))
+    card = folder / "card.md"
+    return SavedModel(
+        network=network,
+        vocabulary=vocabulary,
+        constraints=constraints,
+        conditions=conditions,
+        training=dict(config.get("training") or {}),
+        card=card.read_text(encoding="utf-8") if card.is_file() else "",
+        max_tokens=max_tokens,
+    )
+
+
+def _verify_files(folder: Path, config: dict[str, Any]) -> None:
+    files = config.get("files")
+    if not isinstance(files, dict):
+        raise ModelFolderError(f"'{folder}': config.json: no field 'files'")
+    for name in PARTS:
+        path, stated = folder / name, files.get(name)
+        if not isinstance(stated, dict):
+            raise ModelFolderError(f"'{folder}': config.json: files: no entry for {name}")
+        if not path.is_file():
+            raise ModelFolderError(f"'{folder}': incomplete: {name} is missing")
+        size = path.stat().st_size
+        if size != stated.get("size"):
+            raise ModelFolderError(
+                f"'{folder}': {name} has {size} bytes, config.json states {stated.get('size')}; "
+                "the file is truncated or replaced"
+            )
+        if _fingerprint(path)["sha256"] != stated.get("sha256"):
+            raise ModelFolderError(f"'{folder}': {name} does not match its sha256 in config.json")
+
+
+def _load_network(path: Path, sizes: ModelConfig, vocabulary: int, conditions: int) -> CVAE:
+    """Weights into a network; names and shapes are compared before any memory is taken."""
+    with torch.device("meta"):
+        network = CVAE(sizes, vocabulary, conditions)
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    try:
+        with safe_open(path, framework="pt") as handle:
+            found = {name: tuple(handle.get_slice(name).get_shape()) for name in handle.keys()}  # noqa: SIM118
+            for name in sorted(expected.keys() | found.keys()):
+                if expected.get(name) != found.get(name):
+                    raise ModelFolderError(
+                        f"'{path}': tensor '{name}' has shape {found.get(name)}, expected "
+                        f"{expected.get(name)} from config.json, vocab.json and conditions.json"
+                    )
+            tensors = {name: handle.get_tensor(name).float() for name in found}
+    except (SafetensorError, OSError) as error:
+        raise ModelFolderError(f"'{path}': not a safetensors file ({error})") from None
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise ModelFolderError(f"'{path}': tensor '{name}' holds NaN or infinity")
+    network.load_state_dict(tensors, strict=True, assign=True)
+    return network.eval()
+
+
+def save_state(path: str | Path, state: dict[str, Any]) -> None:
+    """Write a training state to a temporary file, flush it to disk and rename it."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.part")
+    with open(temporary, "wb") as handle:
+        torch.save(state, handle)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(temporary, path)
+
+
+def load_state(path: str | Path) -> dict[str, Any]:
+    """Read a training state: tensors and plain values only, never code."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ModelFolderError(f"'{path}': not a training state ({_first_line(error)})") from None
+    if not isinstance(state, dict):
+        raise ModelFolderError(f"'{path}': not a training state")
+    return state
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        while block := handle.read(1 << 20):
+            digest.update(block)
+    return {"size": path.stat().st_size, "sha256": digest.hexdigest()}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ModelFolderError(f"'{path.parent}': incomplete: {path.name} is missing")
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise ModelFolderError(f"'{path}': {path.stat().st_size} bytes is too large to be ours")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelFolderError(f"'{path}': not valid JSON ({_first_line(error)})") from None
+    if not isinstance(data, dict):
+        raise ModelFolderError(f"'{path}': expected a JSON object")
+    return data
+
+
+def _write_json(path: Path, data: dict[str, Any]) -> None:
+    path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _sync(path: Path) -> None:
+    with open(path, "rb") as handle:
+        os.fsync(handle.fileno())

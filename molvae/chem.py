@@ -1,0 +1,279 @@
+"""The one place where molecules are parsed, standardised, compared and drawn with RDKit."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit import Chem, DataStructs, rdBase
+from rdkit.Chem import rdDepictor, rdFingerprintGenerator
+from rdkit.Chem.Draw import rdMolDraw2D
+from rdkit.Chem.MolStandardize import rdMolStandardize
+from rdkit.Chem.Scaffolds import MurckoScaffold
+
+from molvae.config import CleaningConfig
+from molvae.errors import FileError
+
+__all__ = [
+    "Cleaned",
+    "Mol",
+    "Rejected",
+    "brics_fragments",
+    "canonical_smiles",
+    "clean",
+    "draw_svg",
+    "fingerprints",
+    "fragment_count",
+    "nearest",
+    "parse",
+    "read_sdf",
+    "ring_scaffold",
+    "scaffold",
+    "sdf_block",
+    "standardize",
+    "tanimoto",
+    "to_smiles",
+]
+
+Mol = Chem.Mol
+Profile = Literal["rdkit", "none"]
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """A molecule that passed, with its canonical isomeric SMILES."""
+
+    mol: Mol
+    smiles: str
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """Why a molecule was refused; ``reason`` is a short fixed phrase that can be counted."""
+
+    reason: str
+
+
+def parse(smiles: str) -> Mol | None:
+    """The molecule, or None if RDKit refuses the text or it holds no atom at all.
+
+    RDKit parses the empty string to a molecule of zero atoms; nothing is not a valid molecule.
+    """
+    with rdBase.BlockLogs():
+        mol = Chem.MolFromSmiles(smiles)
+    if mol is None or mol.GetNumAtoms() == 0:
+        return None
+    return mol
+
+
+def canonical_smiles(smiles: str) -> str | None:
+    """Canonical isomeric SMILES, or None if ``smiles`` is not a valid molecule."""
+    mol = parse(smiles)
+    return None if mol is None else str(Chem.MolToSmiles(mol))
+
+
+def to_smiles(mol: Mol) -> str:
+    """Canonical isomeric SMILES of a molecule."""
+    return str(Chem.MolToSmiles(mol))
+
+
+@functools.cache
+def _standardizers() -> tuple[rdMolStandardize.LargestFragmentChooser, rdMolStandardize.Uncharger]:
+    return rdMolStandardize.LargestFragmentChooser(), rdMolStandardize.Uncharger()
+
+
+def standardize(mol: Mol, profile: Profile = "rdkit") -> Mol:
+    """RDKit's clean-up, the largest fragment, neutralised; unchanged for profile ``none``.
+
+    A single neutral fragment is returned as it is: every rule of the clean-up needs a charge, a
+    metal bond or a second fragment to act on.
+    """
+    if profile == "none":
+        return mol
+    simple = all(a.GetFormalCharge() == 0 for a in mol.GetAtoms()) and not _has_metal(mol)
+    if simple and len(Chem.GetMolFrags(mol)) == 1:
+        return mol
+    chooser, uncharger = _standardizers()
+    with rdBase.BlockLogs():
+        return uncharger.uncharge(chooser.choose(rdMolStandardize.Cleanup(mol)))
+
+
+_NON_METALS = frozenset(
+    {0, 1, 2, *range(5, 11), *range(14, 19), *range(33, 37), 52, 53, 54, 85, 86}
+)
+
+
+def _has_metal(mol: Mol) -> bool:
+    return any(atom.GetAtomicNum() not in _NON_METALS for atom in mol.GetAtoms())
+
+
+def clean(smiles: str, options: CleaningConfig) -> Cleaned | Rejected:
+    """Parse, standardise and filter one molecule; cheap refusals come first."""
+    text = smiles.strip()
+    if not text:
+        return Rejected("empty")
+    mol = parse(text)
+    if mol is None:
+        return Rejected("not a valid SMILES")
+    if any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms()):
+        return Rejected("wildcard or R-group")
+    try:
+        mol = standardize(mol, options.standardize)
+    except (ValueError, RuntimeError):
+        return Rejected("standardisation failed")
+    reason = _refusal(mol, options)
+    if reason is not None:
+        return Rejected(reason)
+    if not options.stereo:
+        Chem.RemoveStereochemistry(mol)
+    return Cleaned(mol, Chem.MolToSmiles(mol))
+
+
+def _refusal(mol: Mol, options: CleaningConfig) -> str | None:
+    heavy = mol.GetNumHeavyAtoms()
+    if heavy < options.min_heavy_atoms:
+        return "too few heavy atoms"
+    if heavy > options.max_heavy_atoms:
+        return "too many heavy atoms"
+    allowed = frozenset(options.elements)
+    for atom in mol.GetAtoms():
+        if atom.GetSymbol() not in allowed:
+            return "element not allowed"
+        if atom.GetIsotope() and not options.isotopes:
+            return "isotope label"
+        if atom.GetNumRadicalElectrons():
+            return "radical"
+    if len(Chem.GetMolFrags(mol)) > 1:
+        return "more than one fragment"
+    if not options.charged and Chem.GetFormalCharge(mol) != 0:
+        return "charged"
+    return None
+
+
+def scaffold(mol: Mol) -> str:
+    """SMILES of the Bemis-Murcko scaffold without stereochemistry; empty for acyclic molecules."""
+    core = MurckoScaffold.GetScaffoldForMol(mol)
+    return str(Chem.MolToSmiles(core, isomericSmiles=False))
+
+
+def ring_scaffold(mol: Mol, *, min_rings: int = 2) -> str:
+    """SMILES of the Bemis-Murcko scaffold as MOSES counts it; empty below ``min_rings`` rings.
+
+    MOSES (Polykovskiy et al. 2020) leaves single rings out, which nearly all molecules share, and
+    keeps the stereochemistry, if any.
+    """
+    core = MurckoScaffold.GetScaffoldForMol(mol)
+    if core.GetRingInfo().NumRings() < min_rings:
+        return ""
+    return str(Chem.MolToSmiles(core))
+
+
+def brics_fragments(mol: Mol) -> list[str]:
+    """SMILES of the pieces after cutting all BRICS bonds (Degen et al. 2008), with repeats.
+
+    A molecule without such a bond is its own single piece.
+    """
+    return str(Chem.MolToSmiles(Chem.FragmentOnBRICSBonds(mol))).split(".")
+
+
+def fragment_count(mol: Mol) -> int:
+    """Number of disconnected parts of a molecule, such as an ion and its counter-ion."""
+    return len(Chem.GetMolFrags(mol))
+
+
+@functools.cache
+def _morgan(radius: int, size: int) -> rdFingerprintGenerator.FingerprintGenerator64:
+    return rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=size)
+
+
+def fingerprints(mols: list[Mol], *, radius: int = 2, size: int = 1024) -> NDArray[np.uint8]:
+    """Morgan bit fingerprints packed into bytes, shape (len(mols), size / 8)."""
+    generator = _morgan(radius, size)
+    rows = np.empty((len(mols), size // 8), dtype=np.uint8)
+    for i, mol in enumerate(mols):
+        bits = DataStructs.BitVectToBinaryText(generator.GetFingerprint(mol))
+        rows[i] = np.frombuffer(bits, dtype=np.uint8)
+    return rows
+
+
+def tanimoto(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Tanimoto similarity of every packed fingerprint in ``a`` to every one in ``b``.
+
+    Shape (len(a), len(b)): for long lists call it on blocks. Two empty fingerprints are alike.
+    """
+    # float32 products of 0/1 rows count shared bits exactly, at the speed of a matrix product.
+    rows = np.unpackbits(a, axis=1).astype(np.float32)
+    columns = np.unpackbits(b, axis=1).astype(np.float32)
+    size_a, size_b = rows.sum(axis=1), columns.sum(axis=1)
+    common: NDArray[np.float32] = rows @ columns.T
+    union = np.add.outer(size_a, size_b)
+    union -= common
+    if not size_a.all() and not size_b.all():
+        empty = union == 0
+        common[empty] = union[empty] = 1
+    common /= union
+    return common
+
+
+def nearest(
+    queries: NDArray[np.uint8], reference: NDArray[np.uint8]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Tanimoto similarity to, and index of, the most similar reference fingerprint of each query.
+
+    Of several equally similar the first is taken. An empty reference gives -1 and -1.
+    """
+    best = np.full(len(queries), -1, dtype=np.float32)
+    where = np.full(len(queries), -1, dtype=np.int64)
+    for column in range(0, len(reference), 2048):
+        block = reference[column : column + 2048]
+        for row in range(0, len(queries), 512):
+            rows = slice(row, row + 512)
+            similarity = tanimoto(queries[rows], block)
+            at = similarity.argmax(axis=1)
+            found = similarity[np.arange(len(at)), at]
+            better = found > best[rows]
+            best[rows] = np.where(better, found, best[rows])
+            where[rows] = np.where(better, at + column, where[rows])
+    return best, where
+
+
+def draw_svg(mol: Mol, *, width: int = 220, height: int = 170, legend: str = "") -> str:
+    """The molecule as an SVG element without XML header, ready to stand inside HTML."""
+    drawer = rdMolDraw2D.MolDraw2DSVG(width, height)
+    options = drawer.drawOptions()
+    options.clearBackground = False  # type: ignore[assignment]  # the stubs name the wrong type
+    options.padding = 0.08  # type: ignore[assignment]
+    rdMolDraw2D.PrepareAndDrawMolecule(drawer, mol, legend=legend)
+    drawer.FinishDrawing()
+    text: str = drawer.GetDrawingText()
+    return text[text.index("<svg") :]
+
+
+def sdf_block(smiles: str, name: str, values: dict[str, str]) -> str:
+    """One SDF record with 2D coordinates, a title line and data fields."""
+    mol = parse(smiles)
+    if mol is None:
+        raise FileError(f"cannot write '{smiles}' to an SDF file: not a valid SMILES")
+    rdDepictor.Compute2DCoords(mol)
+    mol.SetProp("_Name", name)
+    fields = "".join(f">  <{key}>\n{value}\n\n" for key, value in values.items())
+    return f"{Chem.MolToMolBlock(mol)}{fields}$$$$\n"
+
+
+def read_sdf(path: Path) -> Iterator[tuple[str | None, str, dict[str, str]]]:
+    """(SMILES or None if the record is broken, title, data fields) of every record of an SDF."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rb") as handle, rdBase.BlockLogs():
+        for mol in Chem.ForwardSDMolSupplier(handle):
+            if mol is None:
+                yield None, "", {}
+                continue
+            fields = {key: mol.GetProp(key) for key in mol.GetPropNames()}
+            name = mol.GetProp("_Name") if mol.HasProp("_Name") else ""
+            yield Chem.MolToSmiles(mol), name, fields

@@ -1,0 +1,310 @@
+"""The door: parse the command line, make one library call, print the result.
+
+Nothing heavy is imported before a verb runs, so that ``molvae --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from molvae import __version__
+from molvae.errors import MolvaeError, TargetError
+
+if TYPE_CHECKING:
+    from molvae.config import Config
+
+__all__ = ["main"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+PATH = click.Path(path_type=Path)
+
+
+class _Verbs(click.Group):
+    """A group whose verbs end library errors with one line and the right exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MolvaeError as error:
+            if "--traceback" in sys.argv:
+                traceback.print_exc()
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="molvae", message="%(prog)s %(version)s")
+def main() -> None:
+    """Train a conditional VAE on your molecules, generate new ones, learn how good they are.
+
+    \b
+    molvae train my_molecules.csv -p pIC50 -o runs/mine
+    molvae generate -m runs/mine -n 1000 -t logp=2:3 -t qed=0.8: -o hits.csv
+    molvae evaluate hits.csv --train my_molecules.csv --report hits.html
+    """
+
+
+def _common(function: F) -> F:
+    """Options every verb has."""
+    for option in (
+        click.option("--traceback", is_flag=True, help="Show Python's traceback on an error."),
+        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+        click.option("--quiet", is_flag=True, help="No progress, no notes; errors only."),
+    ):
+        function = option(function)
+    return function
+
+
+def _force(function: F) -> F:
+    return click.option("--force", is_flag=True, help="Overwrite existing outputs.")(function)
+
+
+def _workers(function: F) -> F:
+    return click.option(
+        "--workers", type=int, metavar="N", help="Processes for RDKit work (default: all CPUs)."
+    )(function)
+
+
+def _device(function: F) -> F:
+    return click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+        default="auto",
+        show_default=True,
+        help="Where the network runs.",
+    )(function)
+
+
+def _data_options(function: F) -> F:
+    """Options about reading molecules, shared by prepare and train."""
+    for option in (
+        click.option(
+            "--config", "config_file", type=PATH, metavar="FILE", help="TOML file with any knobs."
+        ),
+        click.option(
+            "--set", "settings", multiple=True, metavar="KEY=VALUE",
+            help="Set one knob, e.g. train.batch_size=128 (repeatable).",
+        ),
+        click.option("--smiles-column", metavar="NAME", help="Column with the SMILES."),
+        click.option(
+            "-p", "--property", "columns", multiple=True, metavar="NAME[=COLUMN]",
+            help="Condition on a column of the file too; gaps are fine (repeatable).",
+        ),
+        click.option(
+            "--conditions", metavar="A,B,…",
+            help="Condition on these properties only (default: all built-in ones and every -p).",
+        ),
+        click.option(
+            "--standardize", type=click.Choice(["rdkit", "none"]),
+            help="Clean up, keep the largest fragment and neutralise, or leave as written.",
+        ),
+        click.option("--no-stereo", is_flag=True, help="Drop stereochemistry."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def _columns(texts: tuple[str, ...]) -> dict[str, str] | None:
+    pairs = [text.partition("=")[::2] for text in texts]
+    return {name: column or name for name, column in pairs} or None
+
+
+def _config(options: dict[str, Any], **more: Any) -> Config:
+    """The effective configuration of the options of :func:`_data_options` and some others."""
+    from molvae.config import load_config
+
+    named = options["conditions"]
+    return load_config(
+        preset=options.get("preset"),
+        file=options["config_file"],
+        settings=options["settings"],
+        overrides={
+            "data.smiles_column": options["smiles_column"],
+            "data.properties": _columns(options["columns"]),
+            "data.conditions": [n.strip() for n in named.split(",")] if named else None,
+            "data.cleaning.standardize": options["standardize"],
+            "data.cleaning.stereo": False if options["no_stereo"] else None,
+            **more,
+        },
+    )
+
+
+def _begin(quiet: bool) -> None:
+    from molvae.progress import set_quiet
+
+    set_quiet(quiet)
+
+
+def _show(as_json: bool, data: dict[str, Any], lines: list[str]) -> None:
+    """The result on standard output: JSON for machines, lines for people."""
+    if as_json:
+        click.echo(json.dumps(data, indent=1, ensure_ascii=False, default=str))
+        return
+    for line in lines:
+        click.echo(line)
+
+
+@main.command()
+@click.argument("inputs", nargs=-1, required=True, type=PATH)
+@click.option("-o", "--output", required=True, type=PATH, help="Dataset folder to write.")
+@_data_options
+@_workers
+@_force
+@_common
+def prepare(
+    inputs: tuple[Path, ...], output: Path, workers: int | None, force: bool, quiet: bool,
+    as_json: bool, traceback: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Clean molecule files (.smi .csv .tsv .sdf, also .gz) into a dataset folder for training.
+
+    Example: molvae prepare library.csv.gz -p pIC50 -o library.ds
+    """
+    from molvae.prepare import prepare as run
+    from molvae.prepare import summary_lines
+
+    _begin(quiet)
+    dataset = run(inputs, output, _config(options).data, workers=workers, force=force)
+    _show(as_json, dataset.manifest, [*summary_lines(dataset), f"dataset: {output}"])
+
+
+@main.command()
+@click.argument("inputs", nargs=-1, required=True, type=PATH)
+@click.option("-o", "--output", required=True, type=PATH, help="Run folder to write.")
+@click.option(
+    "--preset", type=click.Choice(["tiny", "small", "base"]), help="Sizes (default: small)."
+)
+@click.option("--epochs", type=int, metavar="N", help="Passes over the data (default: 30).")
+@click.option("--max-time", metavar="TIME", help="Training time, e.g. 40s, 30m, 2h.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted run of the same command.")
+@click.option("--seed", type=int, metavar="INT", help="Seed of everything random (default: 0).")
+@click.option(
+    "--precision", type=click.Choice(["auto", "fp32", "bf16"]),
+    help="Arithmetic of matrix products (default: bf16 where the hardware has it).",
+)  # fmt: skip
+@_data_options
+@_device
+@_workers
+@_force
+@_common
+def train(
+    inputs: tuple[Path, ...], output: Path, preset: str | None, epochs: int | None,
+    max_time: str | None, resume: bool, seed: int | None, precision: str | None, device: str,
+    workers: int | None, force: bool, quiet: bool, as_json: bool, traceback: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Train a model on molecule files or a dataset folder.
+
+    Example: molvae train my_molecules.csv -p pIC50 -o runs/mine --max-time 30m
+    """
+    from molvae.config import parse_duration
+
+    _begin(quiet)
+    config = _config(
+        {**options, "preset": preset},
+        **{
+            "train.epochs": epochs,
+            "train.max_time": parse_duration(max_time) if max_time else None,
+            "train.seed": seed,
+            "train.precision": precision,
+        },
+    )
+    from molvae.train import train as run
+
+    summary = run(
+        inputs, output, config, device=device, workers=workers, resume=resume, force=force
+    )
+    _show(
+        as_json,
+        summary.to_json(),
+        [f"model: {output / 'model'}", f"next: molvae generate -m {output} -n 100 -o new.csv"],
+    )
+
+
+@main.command()
+@click.option(
+    "-m", "--model", type=str, help="Model or run folder, or the name of a shipped model."
+)
+@click.option("-n", "--number", type=int, required=True, help="Molecules to write.")
+@click.option(
+    "-o", "--output", required=True, type=PATH, help="File to write (.csv .tsv .smi .sdf)."
+)
+@click.option(
+    "-t", "--target", "targets", multiple=True, metavar="NAME=VALUE",
+    help="A wish: NAME=VALUE, NAME=LOW:HIGH, NAME=LOW: or NAME=:HIGH (repeatable).",
+)  # fmt: skip
+@click.option(
+    "--noise", type=float, default=1.0, show_default=True,
+    help="Noise level of the decoder, 0 (exact latent) to 1 (most realistic).",
+)  # fmt: skip
+@click.option("--temperature", type=float, default=1.0, show_default=True, help="Of the tokens.")
+@click.option(
+    "--candidates", type=int, default=8, show_default=True,
+    help="Molecules decoded per wanted molecule when a value is asked for.",
+)  # fmt: skip
+@click.option("--no-critic", is_flag=True, help="One shot: do not choose by true properties.")
+@click.option("--allow-misses", is_flag=True, help="Write molecules outside a range as well.")
+@click.option("--unique/--no-unique", default=True, show_default=True, help="No molecule twice.")
+@click.option(
+    "--max-tries", type=int, help="Candidates per wanted molecule before giving up (default: 64)."
+)
+@click.option("--seed", type=int, default=0, show_default=True, metavar="INT", help="Seed.")
+@_device
+@_workers
+@_force
+@_common
+def generate(
+    model: str | None, number: int, output: Path, targets: tuple[str, ...], noise: float,
+    temperature: float, candidates: int, no_critic: bool, allow_misses: bool, unique: bool,
+    max_tries: int | None, seed: int, device: str, workers: int | None, force: bool, quiet: bool,
+    as_json: bool, traceback: bool,
+) -> None:  # fmt: skip
+    """Generate molecules that meet property targets; without -m, with the shipped model.
+
+    Example: molvae generate -n 100 -t logp=2:3 -t qed=0.8: -o mine.csv
+    """
+    from molvae.conditions import parse_target
+
+    _begin(quiet)
+    for text in targets:
+        parse_target(text)  # a malformed target is said before anything heavy is loaded
+    from molvae.generate import generate_file
+    from molvae.sampler import Request
+
+    request = Request(
+        noise=noise, temperature=temperature, critic=not no_critic,
+        candidates=min(candidates, max_tries) if max_tries else candidates,
+        max_tries=max_tries or max(64, candidates), allow_misses=allow_misses, unique=unique,
+    )  # fmt: skip
+    summary = generate_file(
+        output, number, model=model, targets=targets, request=request, seed=seed, device=device,
+        workers=workers, force=force,
+    )  # fmt: skip
+    lines = [f"{summary.written:,} of {number:,} molecules written to {output}"]
+    lines += [f"  {count:,} × {reason}" for reason, count in summary.refused.items()]
+    _show(as_json, summary.to_json(), lines)
+    if summary.written < number and max_tries is None:
+        raise TargetError(
+            f"only {summary.written} of {number} molecules were found; widen a range, raise "
+            "--max-tries, or add --allow-misses"
+        )
+
+
+@main.command()
+@click.argument("what", type=PATH)
+@_common
+def info(what: Path, quiet: bool, as_json: bool, traceback: bool) -> None:
+    """Show what a model, run or dataset folder holds: sizes, conditions, figures.
+
+    Example: molvae info runs/mine
+    """
+    _begin(quiet)
+    from molvae.info import describe
+
+    data, lines = describe(what)
+    _show(as_json, data, lines)

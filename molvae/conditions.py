@@ -1,0 +1,350 @@
+"""Property values, targets and ranges ⇄ the standardised condition vector and its mask.
+
+A *condition* is a property the model was trained with: a built-in one or a column of the user's
+file. Missing values are masked, never imputed. A *target* is what is asked at generation time.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molvae.errors import ModelFolderError, PropertyError, TargetError, suggest
+from molvae.properties import PROPERTIES
+from molvae.runtime import Draws, normal_cdf, normal_quantile
+
+__all__ = [
+    "Condition",
+    "ConditionSet",
+    "Target",
+    "hit",
+    "misfit",
+    "parse_target",
+    "parse_targets",
+]
+
+QUANTILES = 129
+SWEEPS = 12
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One property the model knows, with the statistics of its training values."""
+
+    name: str
+    kind: Literal["number", "yesno"]
+    unit: str
+    builtin: bool
+    integer: bool
+    known: int  # training molecules whose value is known
+    mean: float
+    std: float  # never 0: a constant column has std 1
+    quantiles: tuple[float, ...]  # at evenly spaced probabilities from 0 to 1: seen minimum first
+
+    @property
+    def seen(self) -> tuple[float, float]:
+        """The smallest and greatest training value."""
+        return self.quantiles[0], self.quantiles[-1]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A wish for one property: ``low == high`` is a point, anything else a range.
+
+    >>> parse_target("qed=0.8:").text
+    'qed=0.8:'
+    """
+
+    name: str
+    low: float
+    high: float
+
+    @property
+    def is_point(self) -> bool:
+        """Whether a single value is wanted, as near as can be found."""
+        return self.low == self.high
+
+    @property
+    def text(self) -> str:
+        """The target as it is typed on the command line."""
+        if self.is_point:
+            return f"{self.name}={self.low:g}"
+        low = "" if math.isinf(self.low) else f"{self.low:g}"
+        high = "" if math.isinf(self.high) else f"{self.high:g}"
+        return f"{self.name}={low}:{high}"
+
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_TARGET = re.compile(
+    rf"(?P<name>[^\s=]+)=(?:(?P<value>{_NUMBER}|yes|no|true|false)|"
+    rf"(?P<low>{_NUMBER})?(?P<colon>:)(?P<high>{_NUMBER})?)"
+)
+_WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
+
+
+def parse_target(text: str) -> Target:
+    """Parse ``NAME=VALUE``, ``NAME=LOW:HIGH``, ``NAME=LOW:`` or ``NAME=:HIGH``."""
+    match = _TARGET.fullmatch(text.strip())
+    if match is None or (match["colon"] and match["low"] is None and match["high"] is None):
+        raise TargetError(
+            f"target '{text}': expected NAME=VALUE, NAME=LOW:HIGH, NAME=LOW: or NAME=:HIGH, "
+            "for example logp=2.5 or qed=0.8:"
+        )
+    if match["value"] is not None:
+        word = match["value"].lower()
+        value = _WORDS[word] if word in _WORDS else float(word)
+        low = high = value
+    else:
+        low = float(match["low"]) if match["low"] is not None else -math.inf
+        high = float(match["high"]) if match["high"] is not None else math.inf
+    if not all(math.isfinite(v) for v in (low, high) if not (match["colon"] and math.isinf(v))):
+        raise TargetError(f"target '{text}': the number is too large")
+    if low > high:
+        raise TargetError(f"target '{text}': the lower bound {low:g} exceeds the upper {high:g}")
+    return Target(match["name"], low, high)
+
+
+def parse_targets(texts: Iterable[str], known: Iterable[str]) -> tuple[Target, ...]:
+    """Parse targets and check their names; each property may be asked for once."""
+    names = set(known)
+    targets: dict[str, Target] = {}
+    for text in texts:
+        target = parse_target(text)
+        if target.name not in names:
+            raise TargetError(f"unknown property '{target.name}': {suggest(target.name, names)}")
+        if target.name in targets:
+            raise TargetError(
+                f"property '{target.name}' is asked for twice: "
+                f"'{targets[target.name].text}' and '{target.text}'"
+            )
+        targets[target.name] = target
+    return tuple(targets.values())
+
+
+def hit(target: Target, values: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Which values lie in the target's range; a missing value never does."""
+    return (values >= target.low) & (values <= target.high)
+
+
+def misfit(target: Target, values: NDArray[np.floating[Any]], spread: float) -> NDArray[np.float64]:
+    """Distance from each value to the target in units of ``spread``; 0 inside a range."""
+    below, above = target.low - values, values - target.high
+    distance = np.maximum(np.maximum(below, above), 0.0) / spread
+    return np.where(np.isnan(values), np.inf, distance)
+
+
+class ConditionSet:
+    """The conditions of a model, in the order of its vector, and their rank correlations."""
+
+    def __init__(
+        self, conditions: Sequence[Condition], correlations: NDArray[np.float64] | None = None
+    ) -> None:
+        """``correlations``: of the normal scores, shape (C, C); identity if not given."""
+        self.conditions = tuple(conditions)
+        self.names = tuple(c.name for c in conditions)
+        if len(set(self.names)) != len(self.names):
+            raise PropertyError(f"a condition name appears twice in {list(self.names)}")
+        size = len(self.conditions)
+        self.correlations = np.eye(size) if correlations is None else correlations
+        if self.correlations.shape != (size, size):
+            raise ModelFolderError(
+                f"conditions: correlations have shape {self.correlations.shape}, "
+                f"expected {(size, size)}"
+            )
+        self.mean = np.asarray([c.mean for c in self.conditions], dtype=np.float64)
+        self.std = np.asarray([c.std for c in self.conditions], dtype=np.float64)
+        self.yesno = np.asarray([c.kind == "yesno" for c in self.conditions], dtype=np.bool_)
+
+    def __len__(self) -> int:
+        return len(self.conditions)
+
+    def __getitem__(self, name: str) -> Condition:
+        if name not in self.names:
+            raise PropertyError(f"unknown condition '{name}': {suggest(name, self.names)}")
+        return self.conditions[self.names.index(name)]
+
+    @classmethod
+    def fit(
+        cls, names: Sequence[str], values: NDArray[np.float32], kinds: dict[str, str]
+    ) -> ConditionSet:
+        """Statistics of training values, shape (N, C) with NaN for missing."""
+        conditions = []
+        for i, name in enumerate(names):
+            column = values[:, i].astype(np.float64)
+            column = column[~np.isnan(column)]
+            if not len(column):
+                raise PropertyError(f"column '{name}': no molecule has a value")
+            std = float(column.std())
+            builtin = PROPERTIES.get(name)
+            probabilities = np.linspace(0, 1, QUANTILES)
+            integer = bool((column == np.round(column)).all())
+            conditions.append(
+                Condition(
+                    name=name,
+                    kind="yesno" if kinds.get(name) == "yesno" else "number",
+                    unit=builtin.unit if builtin else "",
+                    builtin=builtin is not None,
+                    integer=builtin.integer if builtin else integer,
+                    known=len(column),
+                    mean=float(column.mean()),
+                    std=std if std > 1e-12 else 1.0,
+                    quantiles=tuple(float(q) for q in np.quantile(column, probabilities)),
+                )
+            )
+        return cls(conditions, _score_correlations(values))
+
+    def standardize(
+        self, values: NDArray[np.floating[Any]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(standardised values with 0 where missing, mask of the known), each shape (N, C)."""
+        known = ~np.isnan(values)
+        scaled = np.where(known, (values - self.mean) / self.std, 0.0)
+        return scaled.astype(np.float32), known.astype(np.float32)
+
+    def restore(self, scaled: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Values in their own units from standardised ones, shape (N, C)."""
+        result: NDArray[np.float64] = scaled * self.std + self.mean
+        return result
+
+    def warnings(self, targets: Sequence[Target]) -> list[str]:
+        """One sentence for every target outside the range the model saw."""
+        notes = []
+        for target in targets:
+            if target.name not in self.names:
+                continue
+            low, high = self[target.name].seen
+            if (
+                target.low > high
+                or target.high < low
+                or (target.is_point and not _inside(target, low, high))
+            ):
+                notes.append(
+                    f"target {target.text} lies outside what the model saw "
+                    f"({target.name} from {low:g} to {high:g}); expect few or poor matches"
+                )
+        return notes
+
+    def draw(
+        self, targets: Sequence[Target], items: NDArray[np.int64], draws: Draws
+    ) -> NDArray[np.float64]:
+        """Condition values for the numbered items, shape (len(items), C), NaN where not asked.
+
+        Points are set as they are. Ranges are drawn jointly, given the points, from a Gaussian
+        copula with the training quantiles as margins (Gibbs sampling of the truncated normal), so
+        that a range is honoured as a distribution. Conditions nobody asked for stay missing: the
+        model was trained on every subset.
+        """
+        asked = [t for t in targets if t.name in self.names]
+        values = np.full((len(items), len(self)), np.nan)
+        if not asked:
+            return values
+        where = [self.names.index(t.name) for t in asked]
+        bounds = np.asarray([self._score_bounds(t) for t in asked])  # (A, 2)
+        ranged = [k for k, t in enumerate(asked) if not t.is_point]
+        scores = np.tile(normal_quantile(bounds.mean(axis=1)), (len(items), 1))  # (N, A)
+        precision = np.linalg.inv(self.correlations[np.ix_(where, where)])
+        uniform = draws.uniform("ranges", items, SWEEPS * max(len(ranged), 1))
+        step = 0
+        for _ in range(SWEEPS if len(ranged) > 1 or len(asked) > 1 else 1):
+            for k in ranged:
+                sd = precision[k, k] ** -0.5
+                center = scores[:, k] - scores @ precision[k] / precision[k, k]
+                low, high = (normal_cdf((normal_quantile(b) - center) / sd) for b in bounds[k])
+                u = np.clip(low + (high - low) * uniform[:, step], 1e-12, 1 - 1e-12)
+                limits = normal_quantile(bounds[k])
+                scores[:, k] = np.clip(center + sd * normal_quantile(u), *limits)
+                step += 1
+        for k, target in enumerate(asked):
+            values[:, where[k]] = target.low
+            if not target.is_point:
+                values[:, where[k]] = self._from_scores(target, scores[:, k])
+        return values
+
+    def _score_bounds(self, target: Target) -> tuple[float, float]:
+        """The target's bounds as probabilities under the training distribution."""
+        condition = self[target.name]
+        half = 0.5 if condition.integer else 0.0
+        low = _probability(condition, target.low - half)
+        high = _probability(condition, target.high + half)
+        tiny = 1e-6
+        low, high = min(low, 1 - 2 * tiny), max(high, 2 * tiny)
+        if high - low < tiny:
+            middle = min(max((low + high) / 2, 2 * tiny), 1 - 2 * tiny)
+            low, high = middle - tiny / 2, middle + tiny / 2
+        return max(low, tiny), min(high, 1 - tiny)
+
+    def _from_scores(self, target: Target, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        condition = self[target.name]
+        grid = np.linspace(0, 1, len(condition.quantiles))
+        values = np.interp(normal_cdf(scores), grid, condition.quantiles)
+        if condition.integer:
+            values = np.round(values)
+        return np.clip(values, target.low, target.high)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data from which :meth:`from_json` rebuilds the set."""
+        return {
+            "conditions": [asdict(c) for c in self.conditions],
+            "correlations": self.correlations.round(6).tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ConditionSet:
+        """The set that :meth:`to_json` described; anything malformed is a named error."""
+        try:
+            conditions = [
+                Condition(**{**entry, "quantiles": tuple(entry["quantiles"])})
+                for entry in data["conditions"]
+            ]
+            size = len(conditions)
+            correlations = np.asarray(data["correlations"], dtype=np.float64).reshape(size, size)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelFolderError(f"conditions.json: malformed ({error})") from None
+        for condition in conditions:
+            numbers = (condition.mean, condition.std, *condition.quantiles)
+            if not all(math.isfinite(v) for v in numbers) or condition.std <= 0:
+                raise ModelFolderError(f"conditions.json: bad statistics of '{condition.name}'")
+        return cls(conditions, correlations)
+
+
+def _inside(target: Target, low: float, high: float) -> bool:
+    return low <= target.low <= high
+
+
+def _probability(condition: Condition, value: float) -> float:
+    """Share of training values up to ``value``, by interpolation between the quantiles."""
+    grid = np.linspace(0, 1, len(condition.quantiles))
+    below = float(np.searchsorted(condition.quantiles, value, side="left"))
+    above = float(np.searchsorted(condition.quantiles, value, side="right"))
+    if above > below:  # the value is itself a quantile, perhaps a tie of many
+        return float((grid[int(below)] + grid[int(above) - 1]) / 2)
+    return float(np.interp(value, condition.quantiles, grid))
+
+
+def _score_correlations(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Correlations of normal scores over the pairs known in both, made positive definite."""
+    size = values.shape[1]
+    scores = np.full(values.shape, np.nan)
+    for i in range(size):
+        known = np.flatnonzero(~np.isnan(values[:, i]))
+        # Ties share their mean rank, so that counts are not ordered by file position.
+        _, inverse, counts = np.unique(values[known, i], return_inverse=True, return_counts=True)
+        ranks = np.cumsum(counts) - (counts - 1) / 2
+        scores[known, i] = normal_quantile((ranks[inverse] - 0.5) / max(len(known), 1))
+    result = np.eye(size)
+    for i in range(size):
+        for j in range(i):
+            both = ~np.isnan(scores[:, i]) & ~np.isnan(scores[:, j])
+            a, b = scores[both, i], scores[both, j]
+            if len(a) > 2 and a.std() > 0 and b.std() > 0:
+                result[i, j] = result[j, i] = np.corrcoef(a, b)[0, 1]
+    eigenvalues, vectors = np.linalg.eigh(result)
+    repaired = vectors @ np.diag(np.maximum(eigenvalues, 1e-3)) @ vectors.T
+    scale = np.sqrt(np.diag(repaired))
+    return np.asarray(repaired / np.outer(scale, scale))

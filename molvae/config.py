@@ -1,0 +1,277 @@
+"""Every knob, one comment each. TOML in, the effective configuration out, unknown keys refused.
+
+Precedence, weakest first: the defaults here, ``--preset``, ``--config FILE.toml``,
+``--set key=value``, the options of the command line that have a name of their own.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from molvae.errors import ConfigError, suggest
+
+__all__ = [
+    "PRESETS",
+    "CleaningConfig",
+    "Config",
+    "DataConfig",
+    "ModelConfig",
+    "TrainConfig",
+    "load_config",
+    "parse_duration",
+    "validate",
+]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+
+class CleaningConfig(_Section):
+    """Which molecules are kept and in which form; the defaults are a medicinal chemist's."""
+
+    # Clean up, take the largest fragment and neutralise with RDKit; or leave as written.
+    standardize: Literal["rdkit", "none"] = "rdkit"
+    # Keep stereochemistry.
+    stereo: bool = True
+    # Molecules with any other element are refused.
+    elements: tuple[str, ...] = (
+        "B", "Br", "C", "Cl", "F", "H", "I", "N", "O", "P", "S", "Se", "Si",
+    )  # fmt: skip
+    # Smallest and greatest number of heavy atoms.
+    min_heavy_atoms: int = Field(3, ge=1)
+    max_heavy_atoms: int = Field(60, ge=1)
+    # Keep isotope labels (otherwise such molecules are refused).
+    isotopes: bool = False
+    # Keep molecules that stay charged after neutralisation.
+    charged: bool = True
+
+
+class DataConfig(_Section):
+    """From files to a dataset folder."""
+
+    # Column that holds the SMILES; found by its usual names if not given.
+    smiles_column: str | None = None
+    # Measured columns to condition on: condition name -> column of the file.
+    properties: dict[str, str] = {}
+    # Built-in properties to condition on; all of them if not given.
+    conditions: tuple[str, ...] | None = None
+    # Longest molecule in SELFIES symbols.
+    max_tokens: int = Field(120, ge=4, le=2000)
+    # Shares of molecules held out for validation and for test, chosen by a hash of the molecule.
+    valid_fraction: float = Field(0.05, gt=0, lt=0.5)
+    test_fraction: float = Field(0.05, ge=0, lt=0.5)
+    cleaning: CleaningConfig = CleaningConfig()
+
+
+class ModelConfig(_Section):
+    """Sizes of the network."""
+
+    # Latent dimensions Z.
+    latent_size: int = Field(64, ge=1)
+    # Token embedding, shared by encoder and decoder.
+    embedding_size: int = Field(128, ge=1)
+    # Hidden units of the encoder GRU in each direction.
+    encoder_size: int = Field(256, ge=1)
+    # Hidden units and layers of the decoder GRU.
+    decoder_size: int = Field(512, ge=1)
+    decoder_layers: int = Field(1, ge=1, le=8)
+    # Width of the network that turns latent, noise level and conditions into the decoder's context.
+    context_size: int = Field(256, ge=1)
+    # Width of the property head.
+    head_size: int = Field(128, ge=1)
+    # Dropout on the decoder's output, one mask per molecule.
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class TrainConfig(_Section):
+    """The training run."""
+
+    # The budget: passes over the data, or seconds of training, whichever is reached first.
+    epochs: int | None = Field(None, ge=1)
+    max_time: float | None = Field(None, gt=0)
+    # Molecules per step.
+    batch_size: int = Field(256, ge=1)
+    # Peak learning rate of AdamW, reached after warm_up of the budget, then cosine down to 2 %.
+    learning_rate: float = Field(1.5e-3, gt=0)
+    warm_up: float = Field(0.02, ge=0, lt=1)
+    weight_decay: float = Field(0.01, ge=0)
+    # Greatest norm of the gradient.
+    clip: float = Field(30.0, gt=0)
+    # Final weight of the KL term (1 = the ELBO), reached linearly over kl_warm_up of the budget.
+    kl_weight: float = Field(0.05, ge=0)
+    kl_warm_up: float = Field(0.3, ge=0, le=1)
+    # Weight of the property head's negative log-likelihood.
+    head_weight: float = Field(0.1, ge=0)
+    # Share of molecules decoded from pure noise (t = 1) and from the exact latent (t = 0);
+    # the rest sees a noise level drawn uniformly between.
+    prior_share: float = Field(0.4, ge=0, le=1)
+    exact_share: float = Field(0.3, ge=0, le=1)
+    # Share of molecules that see no condition at all; the rest sees a random subset.
+    unconditioned_share: float = Field(0.2, ge=0, le=1)
+    # Share of decoder input tokens replaced by <pad>.
+    word_dropout: float = Field(0.0, ge=0, lt=1)
+    # Exponential moving average of the weights, which is what is saved and sampled.
+    ema_decay: float = Field(0.999, ge=0, lt=1)
+    # Validations spread over the budget; patience of them without improvement end the run.
+    validations: int = Field(20, ge=1)
+    patience: int = Field(6, ge=1)
+    # Held-out molecules per validation, and how many of them are reconstructed.
+    valid_molecules: int = Field(1024, ge=1)
+    reconstructions: int = Field(256, ge=0)
+    # Seconds between checkpoints of the training state.
+    checkpoint_every: float = Field(120.0, gt=0)
+    # Seed of everything random.
+    seed: int = Field(0, ge=0)
+    # Arithmetic of the matrix products: bf16 where the hardware computes it.
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+
+class Config(_Section):
+    """The effective configuration of a run."""
+
+    preset: str = "small"
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    # Seconds on a laptop; for tests and for trying things out.
+    "tiny": {
+        "model": {
+            "latent_size": 16, "embedding_size": 32, "encoder_size": 48,
+            "decoder_size": 96, "context_size": 64, "head_size": 32,
+        },
+        "train": {"batch_size": 64, "learning_rate": 4e-3},
+    },
+    # The default: half an hour on two CPU cores gives a useful model.
+    "small": {},
+    # For a GPU.
+    "base": {
+        "model": {
+            "latent_size": 128, "embedding_size": 256, "encoder_size": 512,
+            "decoder_size": 768, "decoder_layers": 3, "context_size": 512, "head_size": 256,
+        },
+        "train": {"batch_size": 1024},
+    },
+}  # fmt: skip
+
+DEFAULT_EPOCHS = 30
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a duration such as ``40s``, ``30m``, ``2h`` or ``1h30m``.
+
+    >>> parse_duration("1h30m")
+    5400.0
+    """
+    match = re.fullmatch(
+        r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", text.strip()
+    )
+    parts = match.groups() if match else (None, None, None)
+    seconds = sum(float(p) * unit for p, unit in zip(parts, (3600, 60, 1), strict=True) if p)
+    if seconds <= 0:
+        raise ConfigError(f"duration '{text}': expected for example 40s, 30m, 2h or 1h30m")
+    return seconds
+
+
+def load_config(
+    *,
+    preset: str | None = None,
+    file: Path | None = None,
+    settings: Iterable[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+) -> Config:
+    """The effective configuration.
+
+    ``settings`` are texts ``section.key=value`` with TOML values; ``overrides`` maps dotted keys
+    to values and wins over everything. A key that does not exist is an error naming the nearest.
+    """
+    tree: dict[str, Any] = {}
+    written = _read_toml(file) if file is not None else {}
+    preset = preset or str(written.get("preset", "small"))
+    if preset not in PRESETS:
+        raise ConfigError(f"unknown preset '{preset}': {suggest(preset, PRESETS)}")
+    for source in (PRESETS[preset], written, {"preset": preset}):
+        _merge(tree, source)
+    for text in settings:
+        key, sign, value = text.partition("=")
+        if not sign:
+            raise ConfigError(f"--set '{text}': expected section.key=value")
+        _put(tree, key.strip(), _toml_value(value.strip()))
+    for key, value in (overrides or {}).items():
+        if value is not None:
+            _put(tree, key, value)
+    train = tree.setdefault("train", {})
+    if isinstance(train, dict) and not train.get("epochs") and not train.get("max_time"):
+        train["epochs"] = DEFAULT_EPOCHS
+    return validate(tree)
+
+
+def validate(tree: Mapping[str, Any]) -> Config:
+    """The configuration a nested mapping describes; every fault of it in one error."""
+    try:
+        return Config.model_validate(_tuples(tree))
+    except ValidationError as error:
+        faults = [_fault(e["loc"], e["type"], e["msg"], e["input"]) for e in error.errors()]
+        raise ConfigError("configuration: " + "; ".join(faults)) from None
+
+
+def _tuples(value: Any) -> Any:
+    """TOML and JSON have lists only; the configuration holds immutable tuples."""
+    if isinstance(value, Mapping):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _fault(where: tuple[int | str, ...], kind: str, message: str, got: object) -> str:
+    key = ".".join(str(part) for part in where)
+    if kind != "extra_forbidden":
+        return f"{key}: {message[0].lower()}{message[1:]}, got {got!r}"
+    section: Any = Config
+    for part in where[:-1]:
+        section = section.model_fields[part].annotation
+    return f"unknown key '{key}': {suggest(str(where[-1]), section.model_fields)}"
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"'{file}': {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"'{file}': not valid TOML ({error})") from None
+
+
+def _toml_value(text: str) -> object:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # an unquoted word is a string
+
+
+def _put(tree: dict[str, Any], key: str, value: object) -> None:
+    *sections, name = key.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"unknown key '{key}': '{section}' is not a section")
+    tree[name] = value
+
+
+def _merge(tree: dict[str, Any], other: Mapping[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, Mapping):
+            below = tree.setdefault(key, {})
+            if not isinstance(below, dict):
+                raise ConfigError(f"'{key}' is not a section")
+            _merge(below, value)
+        else:
+            tree[key] = value

@@ -1,0 +1,86 @@
+"""Every error molvae raises on purpose.
+
+MolvaeError                 one line a user can act on; the command line prints just that
+├── InputError              what was given is wrong: exit code 2
+│   ├── FileError           a file cannot be found, read or understood
+│   ├── ConfigError         a knob is unknown or out of its range
+│   ├── PropertyError       a property or condition is unknown or clashes with another
+│   ├── TargetError         a target such as ``logp=2:3`` is malformed or unknown
+│   ├── OutputExistsError   an output is in the way and ``--force`` was not given
+│   └── ModelFolderError    a model folder is incomplete, damaged or not one of ours
+└── RunError                the work itself failed: exit code 1
+
+Messages say what was got, what was expected and what to do about it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ConfigError",
+    "FileError",
+    "InputError",
+    "ModelFolderError",
+    "MolvaeError",
+    "OutputExistsError",
+    "PropertyError",
+    "RunError",
+    "TargetError",
+    "suggest",
+]
+
+
+class MolvaeError(Exception):
+    """Base of all errors raised on purpose; ``exit_code`` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class InputError(MolvaeError):
+    """What the user gave is wrong; nothing was computed."""
+
+    exit_code = 2
+
+
+class FileError(InputError):
+    """A file cannot be found, read or understood."""
+
+
+class ConfigError(InputError):
+    """A configuration key is unknown or its value out of range."""
+
+
+class PropertyError(InputError):
+    """A property or condition name is unknown or clashes with another."""
+
+
+class TargetError(InputError):
+    """A generation target cannot be parsed or names an unknown property."""
+
+
+class OutputExistsError(InputError):
+    """An output path exists already and overwriting was not asked for."""
+
+
+class ModelFolderError(InputError):
+    """A model folder is incomplete, damaged, from the future, or not a model folder at all."""
+
+
+class RunError(MolvaeError):
+    """The work itself failed although the input was acceptable."""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """A sentence naming the known names nearest to ``name``, or all of them if none is near.
+
+    >>> suggest("lgop", ["qed", "logp"])
+    "did you mean 'logp'? Known: logp, qed."
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name.lower(), names, n=2, cutoff=0.5)
+    listing = f"Known: {', '.join(names)}." if names else "None are known."
+    if not near:
+        return listing
+    return f"did you mean {' or '.join(repr(n) for n in near)}? {listing}"

@@ -1,0 +1,78 @@
+"""What a model, run or dataset folder holds, for people and for machines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from molvae.checkpoint import SavedModel, find_model, load_model
+from molvae.dataset import Dataset
+from molvae.prepare import summary_lines
+
+__all__ = ["describe"]
+
+
+def describe(what: str | Path) -> tuple[dict[str, Any], list[str]]:
+    """(plain data, lines of text) about a dataset, run or model folder, or a model name."""
+    path = Path(what)
+    if (path / "manifest.json").is_file():
+        dataset = Dataset(path)
+        return dataset.manifest, [f"dataset {path}", *summary_lines(dataset)]
+    folder = find_model(what)
+    model = load_model(folder)
+    data = {
+        "folder": str(folder),
+        "parameters": sum(p.numel() for p in model.network.parameters()),
+        "tokens": len(model.vocabulary),
+        "max_tokens": model.max_tokens,
+        "conditions": model.conditions.to_json()["conditions"],
+        "training": model.training,
+    }
+    lines = [f"model {folder}", *_model_lines(model, data["parameters"])]
+    log = path / "metrics.jsonl"
+    if log.is_file():
+        lines += _run_lines(log)
+    return data, lines
+
+
+def _model_lines(model: SavedModel, parameters: int) -> list[str]:
+    sizes = model.network.config
+    lines = [
+        f"{parameters / 1e6:.2f} M parameters; latent {sizes.latent_size}, decoder GRU "
+        f"{sizes.decoder_size} × {sizes.decoder_layers}; {len(model.vocabulary)} tokens, "
+        f"up to {model.max_tokens} per molecule",
+        "",
+        f"{'condition':<12}{'unit':<6}{'seen from':>10}{'to':>10}{'known':>12}",
+    ]
+    for condition in model.conditions.conditions:
+        low, high = condition.seen
+        unit = "yes/no" if condition.kind == "yesno" else condition.unit
+        lines.append(
+            f"{condition.name:<12}{unit:<6}{low:>10.4g}{high:>10.4g}{condition.known:>12,}"
+        )
+    found = model.training.get("figures")
+    if found:
+        exact = found["exact"]
+        lines += [
+            "",
+            f"exact reconstruction {exact['numerator']}/{exact['denominator']} "
+            f"({exact['value']:.1%}), active units {found['active_units']}",
+            "noise level t " + "".join(f"{t:>9}" for t in found["R"]),
+            "R(t), nats    " + "".join(f"{v:>9.2f}" for v in found["R"].values()),
+            "D(t), nats    " + "".join(f"{v:>9.2f}" for v in found["D"].values()),
+        ]
+    return lines
+
+
+def _run_lines(log: Path) -> list[str]:
+    lines = log.read_text(encoding="utf-8").splitlines()
+    last = json.loads(lines[-1]) if lines else None
+    if last is None:
+        return []
+    state = "finished" if last["kind"] == "final" else "not finished"
+    return [
+        "",
+        f"run {state}: {last['step']:,} steps, {last['molecules']:,} molecules in "
+        f"{last['seconds']:.0f} s ({last['molecules_per_second']:.0f}/s)",
+    ]

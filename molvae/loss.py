@@ -1,0 +1,123 @@
+"""The loss and its schedules. Every term is in nats per molecule.
+
+Reconstruction is summed over tokens and the KL over latents, then each is averaged over molecules,
+so that reconstruction + 1 · KL is the negative ELBO (Kingma & Welling 2014).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from molvae.config import TrainConfig
+from molvae.errors import ConfigError
+from molvae.model import Output, Posterior
+
+__all__ = [
+    "LossTerms",
+    "elbo",
+    "head_nll",
+    "kl_divergence",
+    "kl_weight",
+    "learning_rate",
+    "reconstruction",
+]
+
+
+class LossTerms(NamedTuple):
+    """Means over molecules; ``total`` is what is minimised."""
+
+    total: Tensor  # ()
+    reconstruction: Tensor  # () −log p(x | z_t, t, c), all molecules
+    kl: Tensor  # () KL(q ‖ N(0, I)), molecules with t < 1
+    head: Tensor  # () −log p(properties | z) of the known ones, molecules with t < 1
+
+
+def reconstruction(logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
+    """−log p of each molecule's tokens, shape (B,): logits (B, T, V), targets (B, T)."""
+    nats = functional.cross_entropy(
+        logits.float().flatten(0, 1), targets.flatten(), reduction="none"
+    ).view_as(targets)
+    inside = torch.arange(targets.shape[1], device=targets.device) < lengths.unsqueeze(1)
+    return (nats * inside).sum(dim=1)
+
+
+def kl_divergence(posterior: Posterior) -> Tensor:
+    """KL(N(mean, diag exp(log_var)) ‖ N(0, I)) of each molecule, shape (B,)."""
+    mean, log_var = posterior
+    return 0.5 * (mean.square() + log_var.exp() - 1.0 - log_var).sum(dim=-1)
+
+
+def head_nll(
+    mean: Tensor, log_scale: Tensor, conditions: Tensor, known: Tensor, yesno: Tensor
+) -> Tensor:
+    """−log density of the known standardised properties of each molecule, shape (B,).
+
+    Gaussian for numbers; for yes/no columns (``yesno`` (C,) bool) ``mean`` is the logit of yes, and
+    the standardised value is positive for yes.
+    """
+    gaussian = (
+        0.5 * math.log(2 * math.pi)
+        + log_scale
+        + 0.5 * ((conditions - mean) * torch.exp(-log_scale)).square()
+    )
+    logistic = functional.binary_cross_entropy_with_logits(
+        mean, (conditions > 0).to(mean.dtype), reduction="none"
+    )
+    # Multiplied, not branched: an unlabelled molecule still touches every parameter.
+    return (torch.where(yesno, logistic, gaussian) * known).sum(dim=-1)
+
+
+def elbo(
+    output: Output,
+    targets: Tensor,
+    lengths: Tensor,
+    conditions: Tensor,
+    known: Tensor,
+    yesno: Tensor,
+    *,
+    kl_weight: float,
+    head_weight: float,
+) -> LossTerms:
+    """The weighted loss of one batch. ``known`` (B, C) marks every value there is, shown or not."""
+    nats = reconstruction(output.logits, targets, lengths).mean()
+    zero = nats.new_zeros(())
+    kl, head = zero, zero
+    if len(output.encoded):
+        kl = kl_divergence(output.posterior).mean()
+        head = head_nll(
+            output.head_mean,
+            output.head_log_scale,
+            conditions[output.encoded],
+            known[output.encoded],
+            yesno,
+        ).mean()
+    return LossTerms(nats + kl_weight * kl + head_weight * head, nats, kl, head)
+
+
+def _checked(progress: float) -> float:
+    if not progress >= 0.0:
+        raise ConfigError(f"progress: got {progress}, expected a share of the budget from 0 to 1")
+    return min(progress, 1.0)
+
+
+def kl_weight(progress: float, config: TrainConfig) -> float:
+    """β at a share of the budget: linear from 0 to ``kl_weight`` over ``kl_warm_up``."""
+    progress = _checked(progress)
+    if config.kl_warm_up == 0:
+        return config.kl_weight
+    return config.kl_weight * min(progress / config.kl_warm_up, 1.0)
+
+
+def learning_rate(progress: float, config: TrainConfig) -> float:
+    """Linear warm-up, then a cosine to 2 % of the peak (Loshchilov & Hutter 2017)."""
+    progress = _checked(progress)
+    peak = config.learning_rate
+    if progress < config.warm_up:
+        return peak * max(progress / config.warm_up, 0.01)
+    share = (progress - config.warm_up) / (1.0 - config.warm_up)
+    return peak * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * share)))

@@ -1,0 +1,170 @@
+"""The recurrent conditional variational autoencoder: tensors in, tensors out.
+
+Shapes: B molecules, T tokens, V vocabulary, Z latent, C conditions, H hidden, K context, L layers.
+
+Generative process: z ~ N(0, I); the decoder sees z through a channel of known quality,
+``z_t = cos(πt/2)·z + sin(πt/2)·ε``, together with the noise level t and the conditions. At t = 0 it
+is an autoencoder, at t = 1 a conditional language model, and one set of weights serves every level
+between. Inference: q(z | x) = N(mean, diag exp(log_var)); the encoder does not see the conditions.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from molvae.config import ModelConfig
+
+__all__ = ["CVAE", "Output", "Posterior", "noisy_latent"]
+
+
+class Posterior(NamedTuple):
+    """q(z | x): a diagonal Gaussian."""
+
+    mean: Tensor  # (B, Z)
+    log_var: Tensor  # (B, Z)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """A point of the posterior, shape (B, Z), from standard normal ``noise`` of that shape."""
+        return self.mean + torch.exp(0.5 * self.log_var) * noise
+
+
+class Output(NamedTuple):
+    """What a training pass needs for its loss; E ≤ B molecules (t < 1) were encoded."""
+
+    logits: Tensor  # (B, T, V)
+    posterior: Posterior  # of the E encoded molecules
+    head_mean: Tensor  # (E, C)
+    head_log_scale: Tensor  # (E, C)
+    encoded: Tensor  # (E,) their indices in the batch
+
+
+def noisy_latent(z: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+    """The latent after the channel at noise levels ``t`` in [0, 1], shape (B,): (B, Z).
+
+    The map keeps N(0, I) as it is (variance-preserving, Ho et al. 2020 with a cosine angle).
+    """
+    angle = t.unsqueeze(-1) * (math.pi / 2)
+    return torch.cos(angle) * z + torch.sin(angle) * noise
+
+
+class CVAE(nn.Module):
+    """Bidirectional GRU encoder, noise-level conditioned GRU decoder, property head."""
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int, condition_count: int) -> None:
+        super().__init__()
+        self.config = config
+        self.vocabulary_size = vocabulary_size
+        self.condition_count = condition_count
+        z, e, h = config.latent_size, config.embedding_size, config.decoder_size
+        k, layers = config.context_size, config.decoder_layers
+        self.embedding = nn.Embedding(vocabulary_size, e)
+        self.encoder_forward = nn.GRU(e, config.encoder_size, batch_first=True)
+        self.encoder_backward = nn.GRU(e, config.encoder_size, batch_first=True)
+        self.posterior = nn.Linear(2 * config.encoder_size, 2 * z)
+        self.context = nn.Sequential(
+            nn.Linear(z + 3 + 2 * condition_count, k), nn.SiLU(), nn.Linear(k, k), nn.SiLU()
+        )
+        self.initial = nn.Linear(k, layers * h)
+        self.shift = nn.ModuleList(nn.Linear(k, e if i == 0 else h) for i in range(layers))
+        self.decoder = nn.ModuleList(
+            nn.GRU(e if i == 0 else h, h, batch_first=True) for i in range(layers)
+        )
+        self.output = nn.Linear(h, vocabulary_size)
+        self.head = nn.Sequential(
+            nn.Linear(z, config.head_size),
+            nn.SiLU(),
+            nn.Linear(config.head_size, 2 * condition_count),
+        )
+
+    def encode(self, targets: Tensor, lengths: Tensor) -> Posterior:
+        """Posterior of token ids (B, T) that end in <eos>; ``lengths`` (B,) counts it too.
+
+        The backward GRU reads each row reversed within its own length, so padding changes nothing.
+        """
+        rows = torch.arange(targets.shape[0], device=targets.device)
+        position = torch.arange(targets.shape[1], device=targets.device)
+        last = lengths - 1
+        backwards = targets.gather(1, (last.unsqueeze(1) - position).clamp(min=0))
+        ahead, _ = self.encoder_forward(self.embedding(targets))  # (B, T, H)
+        behind, _ = self.encoder_backward(self.embedding(backwards))
+        summary = torch.cat([ahead[rows, last], behind[rows, last]], dim=-1).float()
+        mean, log_var = self.posterior(summary).float().chunk(2, dim=-1)
+        # Bounds far outside anything useful keep exp() finite when a run goes wrong.
+        return Posterior(mean, log_var.clamp(-12.0, 6.0))
+
+    def make_context(self, z: Tensor, t: Tensor, conditions: Tensor, mask: Tensor) -> Tensor:
+        """Context (B, K) of noisy latents (B, Z), noise levels (B,), conditions and mask (B, C).
+
+        z enters multiplied by cos(πt/2), so that it vanishes exactly at t = 1.
+        """
+        angle = t.unsqueeze(-1) * (math.pi / 2)
+        # cos(π/2) in floating point is not quite 0.
+        quality = torch.cos(angle).masked_fill(t.unsqueeze(-1) >= 1, 0.0)
+        parts = [quality * z, t.unsqueeze(-1), quality, torch.sin(angle), conditions * mask, mask]
+        context: Tensor = self.context(torch.cat(parts, dim=-1))
+        return context
+
+    def decode(self, inputs: Tensor, context: Tensor, dropout: Tensor | None = None) -> Tensor:
+        """Logits (B, T, V) of the next token, given the true previous tokens (B, T).
+
+        ``dropout`` (B, H) multiplies the decoder's output: one mask for all steps of a molecule.
+        """
+        hidden = self.initial_state(context)
+        x = self.embedding(inputs)
+        for layer, (gru, shift) in enumerate(zip(self.decoder, self.shift, strict=True)):
+            x, _ = gru(x + shift(context).unsqueeze(1), hidden[layer : layer + 1])
+        if dropout is not None:
+            x = x * dropout.unsqueeze(1)
+        logits: Tensor = self.output(x)
+        return logits
+
+    def initial_state(self, context: Tensor) -> Tensor:
+        """First hidden state of every decoder layer, shape (L, B, H)."""
+        flat = torch.tanh(self.initial(context))
+        sizes = (len(context), self.config.decoder_layers, self.config.decoder_size)
+        return flat.view(sizes).transpose(0, 1).contiguous()
+
+    def shifts(self, context: Tensor) -> list[Tensor]:
+        """The context's term at each layer's input, once per molecule: L × (B, E or H)."""
+        return [shift(context) for shift in self.shift]
+
+    def step(self, tokens: Tensor, state: Tensor, shifts: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """One decoding step: (logits (B, V), next state (L, B, H)) from tokens (B,)."""
+        x = self.embedding(tokens)
+        states = []
+        for layer, gru in enumerate(self.decoder):
+            _, last = gru((x + shifts[layer]).unsqueeze(1), state[layer : layer + 1])
+            x = last[0]
+            states.append(x)
+        return self.output(x), torch.stack(states)
+
+    def predict(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The property head: mean and log scale of every standardised condition, each (B, C)."""
+        mean, log_scale = self.head(z).float().chunk(2, dim=-1)
+        return mean, log_scale.clamp(-5.0, 3.0)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        lengths: Tensor,
+        t: Tensor,
+        conditions: Tensor,
+        mask: Tensor,
+        posterior_noise: Tensor,
+        channel_noise: Tensor,
+        dropout: Tensor | None = None,
+    ) -> Output:
+        """One training pass; both noises are (B, Z). Molecules at t = 1 are not encoded."""
+        encoded = torch.nonzero(t < 1).squeeze(-1)
+        posterior = self.encode(targets[encoded], lengths[encoded])
+        sample = posterior.sample(posterior_noise[encoded])
+        z = torch.zeros_like(channel_noise).index_copy(0, encoded, sample)
+        context = self.make_context(noisy_latent(z, t, channel_noise), t, conditions, mask)
+        head_mean, head_log_scale = self.predict(sample)
+        logits = self.decode(inputs, context, dropout)
+        return Output(logits, posterior, head_mean, head_log_scale, encoded)

@@ -1,0 +1,132 @@
+"""A run folder: begun, refused, resumed; its log and its model card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from molvae.checkpoint import load_state
+from molvae.conditions import ConditionSet
+from molvae.config import Config, validate
+from molvae.dataset import Dataset
+from molvae.errors import ConfigError, FileError, OutputExistsError
+from molvae.progress import say
+from molvae.runtime import versions
+
+__all__ = ["check_run_folder", "cut_metrics", "model_card", "start_run_folder", "state_to_resume"]
+
+KIND = "molvae-run"
+
+
+def check_run_folder(run: Path, *, resume: bool, force: bool) -> None:
+    """Refuse to write into a folder that holds something, unless it is a run and asked for."""
+    if run.exists() and not run.is_dir():
+        raise OutputExistsError(f"'{run}' is a file; choose another name")
+    leftovers = [p for p in run.iterdir() if p.name != ".lock"] if run.is_dir() else []
+    if not leftovers or resume:
+        return
+    if not force:
+        raise OutputExistsError(
+            f"'{run}' exists already; add --resume to continue it, --force to start it anew, "
+            "or choose another name"
+        )
+    if not (run / "config.json").is_file():
+        raise OutputExistsError(f"'{run}' exists and is not a run folder; not overwriting it")
+
+
+def start_run_folder(run: Path, config: Config, dataset: Dataset) -> None:
+    """Begin anew: forget an older run, write the effective configuration and the rejects."""
+    for name in ("state.pt", "metrics.jsonl"):
+        (run / name).unlink(missing_ok=True)
+    shutil.rmtree(run / "model", ignore_errors=True)
+    rejects = dataset.folder / "rejects.csv"
+    if rejects.is_file():
+        shutil.copyfile(rejects, run / "rejects.csv")
+    record = {
+        "kind": KIND,
+        "schema": 1,
+        "config": config.model_dump(mode="json"),
+        "dataset": {
+            "folder": str(dataset.folder.resolve()),
+            "content_sha256": dataset.content_hash,
+            "sources": dataset.manifest["sources"],
+        },
+        "versions": versions(),
+    }
+    (run / "config.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def state_to_resume(run: Path, config: Config, dataset: Dataset) -> dict[str, Any] | None:
+    """The state to continue from, None if there is none; changed options or data are an error."""
+    if not (run / "state.pt").is_file():
+        say(f"nothing to resume in '{run}'; starting afresh")
+        return None
+    state = load_state(run / "state.pt")
+    try:
+        before = validate(json.loads(state["config"]))
+    except (KeyError, ValueError, ConfigError):
+        raise FileError(f"'{run}/state.pt': not a training state of this molvae") from None
+    changed = _differences(before.model_dump(), config.model_dump())
+    if changed:
+        raise ConfigError(
+            "resume: options differ from the interrupted run: " + "; ".join(changed)
+            + "; use the same command, or another run folder"
+        )  # fmt: skip
+    if state["dataset"] != dataset.content_hash:
+        raise ConfigError("resume: the data differ from those of the interrupted run")
+    return state
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
+    found: list[str] = []
+    for key, value in now.items():
+        old = before.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            found += _differences(old, value, f"{prefix}{key}.")
+        elif old != value:
+            found.append(f"{prefix}{key} was {old!r}, is {value!r}")
+    return found
+
+
+def cut_metrics(path: Path, step: int) -> None:
+    """Forget lines written after the checkpoint: the resumed run writes them again."""
+    if not path.is_file():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+    path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+def model_card(training: dict[str, Any], conditions: ConditionSet) -> str:
+    """The model card: what the model is, what it was trained on, how good it is."""
+    data, found = training["data"], training["figures"]
+    sources = ", ".join(source["file"] for source in data["sources"])
+    lines = [
+        "# Model card",
+        "",
+        "A molvae model: recurrent conditional variational autoencoder on SELFIES.",
+        "",
+        f"- {data['molecules']:,} molecules from {sources}; {training['step']:,} steps.",
+        f"- Exact reconstruction of held-out molecules: {found['exact']['numerator']} of "
+        f"{found['exact']['denominator']} ({found['exact']['value']:.1%}).",
+        f"- D(0) {found['D']['0']:.2f}, D(1) {found['D']['1']:.2f}, R(0) {found['R']['0']:.2f} nats "
+        f"per molecule; {found['active_units']} active latent units.",
+        "",
+        "| condition | unit | seen from | to | known | head error |",
+        "|---|---|---|---|---|---|",
+    ]
+    for condition in conditions.conditions:
+        low, high = condition.seen
+        error = found["head"].get(condition.name, {})
+        shown = ", ".join(f"{k} {v:.3g}" for k, v in error.items() if k != "n")
+        lines.append(
+            f"| {condition.name} | {condition.unit} | {low:g} | {high:g} | {condition.known:,} "
+            f"| {shown} |"
+        )
+    lines += [
+        "",
+        "Every output is a valid molecule; none was checked for synthesis, stability or safety.",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,340 @@
+"""The property-guided latent sampler: propose molecules, keep those that meet the request.
+
+1. *Propose*: decode at a noise level, with the requested conditions shown to the decoder.
+2. *Exact critic*: RDKit computes the true properties of every candidate; of the candidates drawn
+   for one wanted molecule the one nearest to the request is kept. Columns RDKit cannot compute
+   are judged by the property head.
+
+Every random number is addressed by (seed, molecule number, candidate, step), so batch size and
+workers change nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from molvae.checkpoint import SavedModel
+from molvae.conditions import Target, hit, misfit, parse_targets
+from molvae.dataset import pad_tokens
+from molvae.errors import TargetError
+from molvae.model import CVAE, noisy_latent
+from molvae.parallel import map_ordered
+from molvae.properties import PROPERTIES, Measured, measure_selfies
+from molvae.runtime import Draws, autocast
+from molvae.tokens import BOS, EOS, PAD
+
+__all__ = ["Generated", "Request", "Sampler", "decode_latents", "decode_tokens"]
+
+BLOCK = 1024  # wanted molecules settled together; fixed, so that results do not depend on batches
+TRIES = 1 << 20  # candidate numbers reserved for each wanted molecule
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to generate."""
+
+    targets: tuple[Target, ...] = ()
+    noise: float = 1.0  # noise level t of the decoder, from 0 to 1
+    temperature: float = 1.0  # of the token distribution; 0 takes the likeliest token
+    critic: bool = True  # choose among candidates by their true properties
+    candidates: int = 8  # per wanted molecule, when a point is asked for
+    max_tries: int = 64  # candidates per wanted molecule before giving up on it
+    allow_misses: bool = False  # write molecules outside a requested range
+    unique: bool = True  # write no molecule twice
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.noise <= 1:
+            raise TargetError(f"noise: got {self.noise:g}, expected a level from 0 to 1")
+        if not self.temperature >= 0:
+            raise TargetError(f"temperature: got {self.temperature:g}, expected 0 or more")
+        if not 1 <= self.candidates <= self.max_tries < TRIES:
+            raise TargetError(
+                f"candidates, max-tries: got {self.candidates} and {self.max_tries}, "
+                "expected 1 <= candidates <= max-tries"
+            )
+
+    def parse(self, texts: Sequence[str], model: SavedModel) -> tuple[Target, ...]:
+        """Targets from texts such as ``logp=2:3``: built-in properties or columns of the model."""
+        return parse_targets(texts, {*PROPERTIES, *model.conditions.names})
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A molecule to write, with the requested properties: exact, or predicted for user columns."""
+
+    smiles: str
+    values: dict[str, float]
+
+
+@dataclass
+class _Slot:
+    """One wanted molecule while candidates for it are being drawn."""
+
+    number: int
+    tried: int = 0
+    found: list[tuple[float, int, Measured]] = field(default_factory=list)
+
+
+@torch.no_grad()
+def decode_tokens(
+    network: CVAE, context: Tensor, limit: int, *, temperature: float, uniform: Tensor | None
+) -> Tensor:
+    """Token ids (B, ≤ limit), <pad> after <eos>, from contexts (B, K), one step at a time.
+
+    ``uniform`` (B, limit) chooses the tokens by inverse distribution; None (or temperature 0) takes
+    the likeliest. Finished rows leave the batch.
+    """
+    rows = torch.arange(context.shape[0], device=context.device)
+    result = torch.full((len(rows), limit), PAD, dtype=torch.long, device=context.device)
+    state, shifts = network.initial_state(context), network.shifts(context)
+    token = torch.full_like(rows, BOS)
+    for step in range(limit):
+        logits, state = network.step(token, state, shifts)
+        logits = logits.float()
+        logits[:, [PAD, BOS]] = -torch.inf
+        if uniform is None or temperature == 0:
+            token = logits.argmax(dim=-1)
+        else:
+            # Rows are double so that the sum reaches 1 and ties do not depend on the batch.
+            steps = torch.softmax(logits.double() / temperature, dim=-1).cumsum(dim=-1)
+            chosen = (steps < uniform[rows, step].unsqueeze(-1) * steps[:, -1:]).sum(dim=-1)
+            token = chosen.clamp(max=logits.shape[-1] - 1)
+        result[rows, step] = token
+        alive = token != EOS
+        if not alive.all():
+            rows, token, state = rows[alive], token[alive], state[:, alive]
+            shifts = [shift[alive] for shift in shifts]
+            if not len(rows):
+                return result[:, : step + 1]
+    return result
+
+
+@torch.no_grad()
+def decode_latents(
+    model: SavedModel, z: NDArray[np.float32], *, noise: float, draws: Draws, batch_size: int = 256
+) -> list[NDArray[np.int64]]:
+    """Likeliest token rows of latent points (N, Z) at a noise level, no conditions shown."""
+    network, rows = model.network.eval(), []
+    for start in range(0, len(z), batch_size):
+        part = torch.from_numpy(z[start : start + batch_size])
+        items = np.arange(start, start + len(part), dtype=np.int64)
+        channel = torch.from_numpy(draws.normal("channel", items, z.shape[1]))
+        t = torch.full((len(part),), noise)
+        empty = torch.zeros(len(part), network.condition_count)
+        context = network.make_context(noisy_latent(part, t, channel), t, empty, empty)
+        limit = model.max_tokens + 1
+        rows += list(decode_tokens(network, context, limit, temperature=0.0, uniform=None).numpy())
+    return rows
+
+
+class Sampler:
+    """Draws molecules from a model for a request, in order, each wanted molecule on its own."""
+
+    def __init__(
+        self,
+        model: SavedModel,
+        request: Request,
+        *,
+        seed: int = 0,
+        device: torch.device | None = None,
+        precision: str = "fp32",
+        batch_size: int = 256,
+        executor: Executor | None = None,
+        workers: int = 1,
+    ) -> None:
+        self.model, self.request = model, request
+        self.draws = Draws(seed)
+        self.device = device or torch.device("cpu")
+        self.network = model.network.to(self.device).eval()
+        self.precision, self.batch_size = precision, batch_size
+        self.executor, self.workers = executor, workers
+        self.refused: Counter[str] = Counter()
+        self.decoded = 0
+        self._written: set[bytes] = set()
+        self._exact = tuple(t.name for t in request.targets if t.name in PROPERTIES)
+        known = model.conditions.names
+        unknown = [t.name for t in request.targets if t.name not in (*PROPERTIES, *known)]
+        if unknown:
+            raise TargetError(f"unknown property '{unknown[0]}'")
+
+    def notes(self) -> list[str]:
+        """What the user should know about the request before reading the result."""
+        notes = self.model.conditions.warnings(self.request.targets)
+        for target in self.request.targets:
+            if target.name not in self.model.conditions.names:
+                notes.append(f"the model does not know {target.name}: met by selection alone")
+        return notes
+
+    def stream(self, n: int, first: int = 0) -> Iterator[Generated]:
+        """Molecules for the wanted numbers ``first`` … ``first + n - 1``; fewer if not found."""
+        for start in range(first, first + n, BLOCK):
+            yield from self._block(range(start, min(start + BLOCK, first + n)))
+
+    def _block(self, numbers: range) -> list[Generated]:
+        slots = [_Slot(number) for number in numbers]
+        done: dict[int, Generated] = {}
+        patient = self._must_compare()
+        round_size = self.request.candidates if patient else 1
+        while slots and slots[0].tried < self.request.max_tries:
+            size = min(round_size, self.request.max_tries - slots[0].tried)
+            self._propose(slots, size)
+            still_open = []
+            for slot in slots:
+                chosen = self._settle(slot)
+                if chosen is None:
+                    still_open.append(slot)
+                else:
+                    done[slot.number] = chosen
+            slots = still_open
+            if not patient:
+                round_size = min(round_size * 2, self.request.candidates)
+        if slots:
+            self.refused["wanted molecules given up after max-tries candidates"] += len(slots)
+        return [done[number] for number in sorted(done)]
+
+    def _must_compare(self) -> bool:
+        """Whether the best of several candidates is wanted, and not the first that will do."""
+        request = self.request
+        points = any(t.is_point for t in request.targets)
+        return request.critic and (points or (request.allow_misses and bool(request.targets)))
+
+    def _propose(self, slots: list[_Slot], size: int) -> None:
+        """Draw ``size`` more candidates for every slot and file the acceptable ones."""
+        numbers = np.asarray([slot.number for slot in slots], dtype=np.int64)
+        tries = slots[0].tried + np.arange(size)
+        items = (numbers[:, None] * TRIES + tries[None, :]).reshape(-1)
+        owners = np.repeat(np.arange(len(slots)), size)
+        measured, ids = self._candidates(items)
+        values = self._values(measured, ids)
+        costs, outside = self._judge(values, len(items))
+        for i, candidate in enumerate(measured):
+            if not candidate.smiles:
+                self.refused["not a molecule (no atoms)"] += 1
+            elif outside[i] and not self.request.allow_misses:
+                self.refused["outside the requested range"] += 1
+            else:
+                exact = Measured(candidate.smiles, tuple(float(v[i]) for v in values.values()))
+                slots[owners[i]].found.append((float(costs[i]), int(items[i]), exact))
+        for slot in slots:
+            slot.tried += size
+
+    def _settle(self, slot: _Slot) -> Generated | None:
+        """The best candidate that was not written before, if there is one."""
+        names = [target.name for target in self.request.targets]
+        for _, _, candidate in sorted(slot.found, key=lambda entry: entry[:2]):
+            # A hash, not the text: millions of molecules must fit.
+            key = hashlib.blake2b(candidate.smiles.encode(), digest_size=8).digest()
+            if self.request.unique and key in self._written:
+                continue
+            self._written.add(key)
+            return Generated(candidate.smiles, dict(zip(names, candidate.values, strict=True)))
+        self.refused["written before"] += len(slot.found)
+        slot.found.clear()
+        return None
+
+    def _candidates(
+        self, items: NDArray[np.int64]
+    ) -> tuple[list[Measured], list[NDArray[np.int64]]]:
+        """Decode candidates on the device while workers check those decoded before."""
+        ids: list[NDArray[np.int64]] = []
+
+        def texts() -> Iterator[list[str]]:
+            for start in range(0, len(items), self.batch_size):
+                rows = self._decode(items[start : start + self.batch_size])
+                ids.extend(rows)
+                yield [self.model.vocabulary.selfies(row.tolist()) for row in rows]
+
+        work = functools.partial(
+            measure_selfies, names=self._exact, constraints=self.model.constraints
+        )
+        measured: list[Measured] = []
+        for part in map_ordered(work, texts(), workers=self.workers, executor=self.executor):
+            measured += part
+        self.decoded += len(items)
+        return measured, ids
+
+    def _decode(self, items: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        request, draws = self.request, self.draws
+        size, limit = self.network.config.latent_size, self.model.max_tokens + 1
+        z = self._tensor(draws.normal("latent", items, size))
+        noise = self._tensor(draws.normal("channel", items, size))
+        t = torch.full((len(items),), request.noise, device=self.device)
+        wanted = self.model.conditions.draw(request.targets, items, draws)
+        conditions, mask = self.model.conditions.standardize(wanted)
+        uniform = torch.from_numpy(draws.uniform("token", items, limit)).to(self.device)
+        with torch.no_grad(), autocast(self.device, self.precision):
+            context = self.network.make_context(
+                noisy_latent(z, t, noise), t, self._tensor(conditions), self._tensor(mask)
+            )
+            tokens = decode_tokens(
+                self.network, context, limit, temperature=request.temperature, uniform=uniform
+            )
+        return list(tokens.cpu().numpy())
+
+    def _values(
+        self, measured: list[Measured], ids: list[NDArray[np.int64]]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Every requested property of every candidate: exact, or the head's prediction."""
+        values = {}
+        predicted: NDArray[np.float64] | None = None
+        for target in self.request.targets:
+            if target.name in self._exact:
+                k = self._exact.index(target.name)
+                column = [m.values[k] if m.smiles else np.nan for m in measured]
+                values[target.name] = np.asarray(column, dtype=np.float64)
+            else:
+                predicted = self.predict(ids) if predicted is None else predicted
+                k = self.model.conditions.names.index(target.name)
+                values[target.name] = predicted[:, k]
+        return values
+
+    @torch.no_grad()
+    def predict(self, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
+        """The property head's values for token rows (ids up to <eos>), shape (N, C)."""
+        conditions, parts = self.model.conditions, []
+        for start in range(0, len(ids), self.batch_size):
+            block = [_trim(row) for row in ids[start : start + self.batch_size]]
+            _, targets, lengths = pad_tokens(block)
+            posterior = self.network.encode(self._tensor(targets), self._tensor(lengths))
+            mean, _ = self.network.predict(posterior.mean)
+            scaled = mean.double().cpu().numpy()
+            share = 1.0 / (1.0 + np.exp(-scaled))
+            parts.append(np.where(conditions.yesno, share, conditions.restore(scaled)))
+        return np.concatenate(parts)
+
+    def _judge(
+        self, values: dict[str, NDArray[np.float64]], n: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """(distance to the request in spreads, outside a requested range), each shape (n,)."""
+        costs, outside = np.zeros(n), np.zeros(n, dtype=np.bool_)
+        if not self.request.critic:
+            return costs, outside
+        for target in self.request.targets:
+            costs += misfit(target, values[target.name], self._spread(target.name))
+            if not target.is_point:
+                outside |= ~hit(target, values[target.name])
+        return costs, outside
+
+    def _spread(self, name: str) -> float:
+        if name in self.model.conditions.names:
+            return self.model.conditions[name].std
+        return (PROPERTIES[name].high - PROPERTIES[name].low) / 6
+
+    def _tensor(self, array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+
+def _trim(row: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The ids before <eos>."""
+    ends = np.flatnonzero((row == EOS) | (row == PAD))
+    return row[: ends[0]] if len(ends) else row

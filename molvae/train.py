@@ -1,0 +1,489 @@
+"""The one training loop: schedule, validation, early stop, checkpoints, exact resume.
+
+Run folder: ``config.json`` (effective configuration and provenance), ``metrics.jsonl``, ``model/``
+(the best weights so far, ready for ``molvae generate``), ``state.pt`` (all a resumed run needs),
+``rejects.csv``.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+from torch import Tensor
+
+from molvae import tokens
+from molvae.checkpoint import SavedModel, load_model, save_model, save_state
+from molvae.conditions import ConditionSet
+from molvae.config import Config
+from molvae.dataset import Batch, Dataset, batch_plan
+from molvae.diagnostics import figures
+from molvae.errors import ConfigError, FileError, RunError
+from molvae.loss import LossTerms, elbo, kl_weight, learning_rate
+from molvae.model import CVAE
+from molvae.prepare import cached_dataset, summary_lines
+from molvae.progress import Progress, duration, say
+from molvae.runs import (
+    check_run_folder,
+    cut_metrics,
+    model_card,
+    start_run_folder,
+    state_to_resume,
+)
+from molvae.runtime import Draws, autocast, choose_device, choose_precision, versions
+
+__all__ = ["TrainSummary", "train"]
+
+FINAL_MOLECULES = 2000
+MAX_BAD_STEPS = 20
+
+
+@dataclass
+class TrainSummary:
+    """What a training run did."""
+
+    run: str
+    finished: bool
+    reason: str
+    steps: int
+    molecules: int
+    seconds: float
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for ``--json``."""
+        return asdict(self)
+
+
+def train(
+    inputs: Sequence[str | Path],
+    run: str | Path,
+    config: Config,
+    *,
+    device: str = "auto",
+    workers: int | None = None,
+    resume: bool = False,
+    force: bool = False,
+) -> TrainSummary:
+    """Train a model on molecule files or on one dataset folder; see the module for what it writes.
+
+    With ``resume`` an interrupted run of the same command continues; on a finished run nothing is
+    done, and with nothing to resume it starts afresh. Changed options are an error.
+    """
+    run = Path(run)
+    check_run_folder(run, resume=resume, force=force)
+    dataset = _open_dataset(inputs, config, workers)
+    for line in summary_lines(dataset):
+        say(line)
+    run.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run / ".lock")
+    try:
+        with lock.acquire(timeout=0):
+            return _train_locked(dataset, run, config, device, resume)
+    except Timeout:
+        raise FileError(f"'{run}': another training is writing into this folder") from None
+
+
+def _train_locked(
+    dataset: Dataset, run: Path, config: Config, device: str, resume: bool
+) -> TrainSummary:
+    state = state_to_resume(run, config, dataset) if resume else None
+    if state is None:
+        start_run_folder(run, config, dataset)
+    with tokens.use_constraints(dataset.constraints):
+        trainer = _Trainer(dataset, run, config, choose_device(device))
+        if state is not None:
+            trainer.load(state)
+            if trainer.finished:
+                say(f"'{run}' is finished ({trainer.reason}); nothing to do")
+                return trainer.summary()
+            say(f"resuming at step {trainer.step:,}")
+        return trainer.run_to_end()
+
+
+def _open_dataset(inputs: Sequence[str | Path], config: Config, workers: int | None) -> Dataset:
+    folders = [path for path in inputs if Path(path).is_dir()]
+    if not folders:
+        return cached_dataset(inputs, config.data, workers=workers)
+    if len(inputs) != 1:
+        raise FileError("train: give molecule files, or one dataset folder, not both")
+    return Dataset(folders[0])
+
+
+def _known_columns(dataset: Dataset, config: Config) -> list[int]:
+    wanted = dataset.names if config.data.conditions is None else list(config.data.conditions)
+    missing = [name for name in wanted if name not in dataset.names]
+    if missing:
+        raise ConfigError(
+            f"condition '{missing[0]}' is not in the dataset, which has {', '.join(dataset.names)}"
+        )
+    return [dataset.names.index(name) for name in wanted]
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """One batch on the device, with everything random already drawn."""
+
+    inputs: Tensor
+    targets: Tensor
+    lengths: Tensor
+    t: Tensor
+    conditions: Tensor
+    mask: Tensor  # shown
+    known: Tensor  # there at all
+    posterior_noise: Tensor
+    channel_noise: Tensor
+    dropout: Tensor | None
+
+
+class _Trainer:
+    """Holds a run's state: weights, moving average, optimiser, position, best score so far."""
+
+    def __init__(self, dataset: Dataset, run: Path, config: Config, device: torch.device) -> None:
+        self.dataset, self.run, self.config, self.device = dataset, run, config, device
+        self.options = config.train
+        self.precision = choose_precision(self.options.precision, device)
+        self.draws = Draws(self.options.seed)
+        self.columns = _known_columns(dataset, config)
+        self.items, self.held_out = dataset.part("train"), dataset.part("valid")
+        self.lengths = dataset.lengths(self.items)
+        names = [dataset.names[c] for c in self.columns]
+        self.conditions = ConditionSet.fit(
+            names, dataset.values[self.items][:, self.columns], dataset.kinds
+        )
+        self.yesno = torch.from_numpy(self.conditions.yesno).to(device)
+        # Initial weights come from the seed alone; the global generator is left as it was.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.options.seed)
+            self.network = CVAE(config.model, len(dataset.vocabulary), len(names))
+        self.network.to(device)
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        decayed = [p for p in self.network.parameters() if p.ndim > 1]
+        plain = [p for p in self.network.parameters() if p.ndim <= 1]
+        groups: list[dict[str, Any]] = [
+            {"params": decayed},
+            {"params": plain, "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(
+            groups,
+            lr=self.options.learning_rate,
+            betas=(0.9, 0.98),
+            weight_decay=self.options.weight_decay,
+            foreach=True,
+        )
+        per_epoch = math.ceil(len(self.items) / self.options.batch_size)
+        self.total_steps = per_epoch * self.options.epochs if self.options.epochs else None
+        self.step = self.epoch = self.position = self.molecules = 0
+        self.validations = self.stale = self.bad_steps = 0
+        self.elapsed, self.best = 0.0, math.inf
+        self.finished, self.reason = False, ""
+        self.final: dict[str, Any] = {}
+
+    # -- the loop ---------------------------------------------------------------------------
+
+    def run_to_end(self) -> TrainSummary:
+        """Train until the budget, early stop, or a request to stop; always leaves a checkpoint."""
+        parameters = sum(p.numel() for p in self.network.parameters())
+        say(
+            f"{parameters / 1e6:.1f} M parameters on {self.device}, {self.precision}; "
+            f"{len(self.conditions)} conditions"
+        )
+        started = time.monotonic() - self.elapsed
+        saved = time.monotonic()
+        with _stop_requests() as stop, Progress("train", total=1.0) as progress:
+            while not self.finished and not stop:
+                for batch in self._epoch():
+                    terms = self._train_step(batch)
+                    self.elapsed = time.monotonic() - started
+                    progress.advance(
+                        len(batch), done=self._progress(), note=f"loss {terms.total.item():.1f}"
+                    )
+                    self._validate_when_due()
+                    if stop or self.finished:
+                        break
+                    if time.monotonic() - saved > self.options.checkpoint_every:
+                        self.save()
+                        saved = time.monotonic()
+        self.elapsed = time.monotonic() - started
+        if not self.finished:
+            self.save()
+            raise RunError(f"stopped at step {self.step:,}; continue with --resume")
+        self._finish()
+        return self.summary()
+
+    def _progress(self) -> float:
+        """Share of the budget that is spent, by steps or by time, whichever is further."""
+        shares = []
+        if self.total_steps is not None:
+            shares.append(self.step / self.total_steps)
+        if self.options.max_time is not None:
+            shares.append(self.elapsed / self.options.max_time)
+        return min(max(shares), 1.0)
+
+    def _epoch(self) -> Iterator[NDArray[np.int64]]:
+        """The batches of this epoch that are still to come."""
+        plan = batch_plan(
+            self.items, self.lengths, self.options.batch_size, self.draws, epoch=self.epoch
+        )
+        while self.position < len(plan):
+            self.position += 1
+            yield plan[self.position - 1]
+        self.epoch, self.position = self.epoch + 1, 0
+
+    def _train_step(self, items: NDArray[np.int64]) -> LossTerms:
+        batch = self._inputs(self.dataset.batch(items))
+        share = self._progress()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(share, self.options)
+        with autocast(self.device, self.precision):
+            output = self.network(
+                batch.inputs, batch.targets, batch.lengths, batch.t, batch.conditions, batch.mask,
+                batch.posterior_noise, batch.channel_noise, batch.dropout,
+            )  # fmt: skip
+        terms = elbo(
+            output, batch.targets, batch.lengths, batch.conditions, batch.known, self.yesno,
+            kl_weight=kl_weight(share, self.options), head_weight=self.options.head_weight,
+        )  # fmt: skip
+        self.optimizer.zero_grad(set_to_none=True)
+        terms.total.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
+        self._apply(bool(torch.isfinite(norm)))
+        self.molecules += len(items)
+        return terms
+
+    def _apply(self, finite: bool) -> None:
+        """Step unless the gradient is not finite; too many such steps in a row end the run."""
+        self.step += 1
+        if not finite:
+            self.bad_steps += 1
+            self._record("skipped step", {"in_a_row": self.bad_steps})
+            if self.bad_steps >= MAX_BAD_STEPS:
+                raise RunError(
+                    f"the loss was not finite in {MAX_BAD_STEPS} steps running (step {self.step}); "
+                    "lower train.learning_rate or use --precision fp32"
+                )
+            return
+        self.bad_steps = 0
+        self.optimizer.step()
+        # The average must not remember the random start for ever.
+        decay = min(self.options.ema_decay, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.average.parameters()), list(self.network.parameters()), 1 - decay
+            )
+
+    def _inputs(self, batch: Batch) -> _Inputs:
+        options, items, epoch = self.options, batch.items, self.epoch
+        latent = self.config.model.latent_size
+        values = batch.values[:, self.columns]
+        scaled, known = self.conditions.standardize(values)
+        shown = known * self._shown(items, epoch)
+        inputs = batch.inputs
+        if options.word_dropout > 0:
+            drop = self.draws.uniform("words", items, inputs.shape[1], epoch=epoch)
+            inputs = np.where((drop < options.word_dropout) & (inputs > tokens.EOS), 0, inputs)
+        dropout = None
+        if self.config.model.dropout > 0:
+            keep = 1 - self.config.model.dropout
+            u = self.draws.uniform("dropout", items, self.config.model.decoder_size, epoch=epoch)
+            dropout = self._tensor((u < keep).astype(np.float32) / keep)
+        return _Inputs(
+            self._tensor(inputs),
+            self._tensor(batch.targets),
+            self._tensor(batch.lengths),
+            self._tensor(self._noise_levels(items, epoch)),
+            self._tensor(scaled),
+            self._tensor(shown.astype(np.float32)),
+            self._tensor(known),
+            self._tensor(self.draws.normal("latent", items, latent, epoch=epoch)),
+            self._tensor(self.draws.normal("channel", items, latent, epoch=epoch)),
+            dropout,
+        )
+
+    def _noise_levels(self, items: NDArray[np.int64], epoch: int) -> NDArray[np.float32]:
+        """t of each molecule: 1, 0, or uniform between, in the configured shares."""
+        u = self.draws.uniform("level", items, 2, epoch=epoch)
+        t = u[:, 1]
+        t = np.where(u[:, 0] < self.options.prior_share + self.options.exact_share, 0.0, t)
+        return np.where(u[:, 0] < self.options.prior_share, 1.0, t).astype(np.float32)
+
+    def _shown(self, items: NDArray[np.int64], epoch: int) -> NDArray[np.bool_]:
+        """Which conditions each molecule shows: none, or each with a probability of its own.
+
+        The probability is the square of a uniform number: requests for one or two properties are
+        the common ones, so training sees many of them.
+        """
+        count = len(self.columns)
+        u = self.draws.uniform("shown", items, count + 2, epoch=epoch)
+        some = u[:, :1] >= self.options.unconditioned_share
+        return some & (u[:, 2:] < u[:, 1:2] ** 2)
+
+    def _tensor(self, array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+    # -- validation ---------------------------------------------------------------------------
+
+    def _validate_when_due(self) -> None:
+        due = math.floor(self._progress() * self.options.validations + 1e-9)
+        ended = self._progress() >= 1.0
+        if due <= self.validations and not ended:
+            return
+        self.validations = max(due, self.validations)
+        chosen = self.held_out[
+            self.draws.permutation("valid", len(self.held_out))[: self.options.valid_molecules]
+        ]
+        found = figures(
+            self.average, self.dataset, self.conditions, self.columns, chosen,
+            reconstructions=self.options.reconstructions, draws=self.draws,
+            precision=self.precision,
+        )  # fmt: skip
+        d, r = found["D"], found["R"]
+        score = (d["0"] + d["0.5"] + d["1"]) / 3 + self.options.kl_weight * r["0"]
+        better = score < self.best
+        if not math.isfinite(score):
+            raise RunError(f"validation gave {score} at step {self.step}; the run has diverged")
+        self.best, self.stale = (score, 0) if better else (self.best, self.stale + 1)
+        self._record("validation", {"score": score, "best": better, **found})
+        say(
+            f"validation {self.validations}/{self.options.validations} after "
+            f"{duration(self.elapsed)}: D(0) {d['0']:.2f}  D(1) {d['1']:.2f}  R(0) {r['0']:.1f} "
+            f"nats, gap {found['gap']:.1f}, exact {found['exact']['value']:.1%}, "
+            f"active {found['active_units']}/{self.config.model.latent_size}"
+            f"{' *' if better else ''}"
+        )
+        if ended:
+            self.finished, self.reason = True, "budget spent"
+        elif self.stale >= self.options.patience:
+            self.finished = True
+            self.reason = f"no improvement in {self.stale} validations"
+        if better:
+            save_model(self.run / "model", self._saved_model(found))
+        self.save()
+
+    def _finish(self) -> None:
+        """Figures of the best weights on held-out molecules, into the log and the model folder."""
+        best = load_model(self.run / "model")
+        part = "test" if len(self.dataset.part("test")) else "valid"
+        items = self.dataset.part(part)
+        order = self.draws.permutation("final", len(items))[:FINAL_MOLECULES]
+        self.final = figures(
+            best.network.to(self.device), self.dataset, self.conditions, self.columns,
+            items[order], reconstructions=FINAL_MOLECULES, draws=self.draws,
+            precision=self.precision,
+        )  # fmt: skip
+        self.final["split"] = part
+        self._record("final", {"reason": self.reason, **self.final})
+        best.network.to("cpu")
+        save_model(self.run / "model", self._saved_model(self.final, best.network))
+        self.save()
+        exact = self.final["exact"]
+        say(
+            f"finished: {self.reason}; exact reconstruction {exact['numerator']}/"
+            f"{exact['denominator']} = {exact['value']:.1%} of held-out molecules"
+        )
+
+    # -- files --------------------------------------------------------------------------------
+
+    def _record(self, kind: str, values: dict[str, Any]) -> None:
+        line = {
+            "kind": kind, "step": self.step, "epoch": self.epoch, "molecules": self.molecules,
+            "seconds": round(self.elapsed, 3),
+            "molecules_per_second": round(self.molecules / max(self.elapsed, 1e-9), 1),
+            "kl_weight": kl_weight(self._progress(), self.options),
+            "learning_rate": learning_rate(self._progress(), self.options), **values,
+        }  # fmt: skip
+        with open(self.run / "metrics.jsonl", "a", encoding="utf-8") as handle:
+            handle.write(json.dumps(line) + "\n")
+
+    def _saved_model(self, found: dict[str, Any], network: CVAE | None = None) -> SavedModel:
+        training = {
+            "config": self.config.model_dump(mode="json"),
+            "data": {
+                "content_sha256": self.dataset.content_hash,
+                "molecules": len(self.items),
+                "sources": self.dataset.manifest["sources"],
+            },
+            "step": self.step,
+            "figures": {k: v for k, v in found.items() if k != "seconds"},
+            "versions": versions(),
+        }
+        return SavedModel(
+            network=network or self.average,
+            vocabulary=self.dataset.vocabulary,
+            constraints=self.dataset.constraints,
+            conditions=self.conditions,
+            training=training,
+            card=model_card(training, self.conditions),
+            max_tokens=int(self.dataset.manifest["longest"]),
+        )
+
+    def save(self) -> None:
+        """Write everything a resumed run needs, in one file."""
+        save_state(
+            self.run / "state.pt",
+            {
+                "config": json.dumps(self.config.model_dump(mode="json")),
+                "dataset": self.dataset.content_hash,
+                "network": self.network.state_dict(),
+                "average": self.average.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                **{name: getattr(self, name) for name in _POSITION},
+            },
+        )
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue where :meth:`save` was called. Everything random is addressed, not streamed."""
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for name in _POSITION:
+            setattr(self, name, state[name])
+        cut_metrics(self.run / "metrics.jsonl", self.step)
+
+    def summary(self) -> TrainSummary:
+        """What the run did so far."""
+        return TrainSummary(
+            str(self.run), self.finished, self.reason, self.step, self.molecules, self.elapsed,
+            self.final,
+        )  # fmt: skip
+
+
+_POSITION = (
+    "step", "epoch", "position", "molecules", "validations", "stale", "bad_steps", "elapsed",
+    "best", "finished", "reason", "final",
+)  # fmt: skip
+
+
+@contextmanager
+def _stop_requests() -> Iterator[list[int]]:
+    """A list that gets an entry when Ctrl-C or SIGTERM asks to stop; the loop looks at it."""
+    requests: list[int] = []
+
+    def remember(number: int, frame: object) -> None:
+        if requests:  # the second request does not wait
+            raise KeyboardInterrupt
+        requests.append(number)
+
+    previous = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, remember)
+    except ValueError:
+        pass  # not in the main thread: signals are the caller's business
+    try:
+        yield requests
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,27 @@
+"""``import molvae`` and ``molvae --help`` answer at once: they load nothing heavy."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("pandas", "pydantic", "rdkit", "scipy", "selfies", "sklearn", "matplotlib", "torch")
+
+HELP = """
+import runpy
+sys.argv = ["molvae", "--help"]
+try:
+    runpy.run_module("molvae", run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    assert not end.code, end.code
+"""
+
+
+@pytest.mark.parametrize("work", ["import molvae", HELP], ids=["import", "help"])
+def test_loads_nothing_heavy(work):
+    script = f"import sys\n{work}\nsys.stderr.write(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stderr.split())
+    assert "molvae" in loaded
+    assert sorted(loaded & set(HEAVY)) == []
