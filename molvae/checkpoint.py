@@ -95,6 +95,7 @@ def save_model(folder: str | Path, model: SavedModel, *, half: bool = False) -> 
         }
         _write_json(scratch / "config.json", config)
         for name in (*PARTS, "config.json"):
+            os.chmod(scratch / name, 0o644)  # safetensors writes for its owner alone
             _sync(scratch / name)
         _replace_folder(scratch, folder)
     except BaseException:

@@ -30,6 +30,7 @@ __all__ = [
     "draw_svg",
     "fingerprints",
     "fragment_count",
+    "has_radical",
     "nearest",
     "parse",
     "read_sdf",
@@ -147,13 +148,18 @@ def _refusal(mol: Mol, options: CleaningConfig) -> str | None:
             return "element not allowed"
         if atom.GetIsotope() and not options.isotopes:
             return "isotope label"
-        if atom.GetNumRadicalElectrons():
-            return "radical"
+    if has_radical(mol):
+        return "radical"
     if len(Chem.GetMolFrags(mol)) > 1:
         return "more than one fragment"
     if not options.charged and Chem.GetFormalCharge(mol) != 0:
         return "charged"
     return None
+
+
+def has_radical(mol: Mol) -> bool:
+    """Whether an atom has unpaired electrons: valid for RDKit, not what a chemist makes."""
+    return any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
 
 
 def scaffold(mol: Mol) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rdkit.Chem import QED, rdMolDescriptors
 
 from molvae import tokens
-from molvae.chem import Mol, canonical_smiles, parse
+from molvae.chem import Mol, canonical_smiles, has_radical, parse
 from molvae.errors import PropertyError, suggest
 
 __all__ = ["PROPERTIES", "Measured", "Property", "compute", "get_property", "measure_selfies"]
@@ -113,6 +113,7 @@ class Measured:
 
     smiles: str
     values: tuple[float, ...]
+    radical: bool = False  # it has unpaired electrons
 
 
 def measure_selfies(
@@ -131,5 +132,6 @@ def measure_selfies(
             if smiles is None or mol is None:
                 results.append(Measured("", ()))
                 continue
-            results.append(Measured(smiles, tuple(compute(mol, names).tolist())))
+            values = tuple(compute(mol, names).tolist())
+            results.append(Measured(smiles, values, has_radical(mol)))
     return results

@@ -111,8 +111,8 @@ def model_card(training: dict[str, Any], conditions: ConditionSet) -> str:
         f"- {data['molecules']:,} molecules from {sources}; {training['step']:,} steps.",
         f"- Exact reconstruction of held-out molecules: {found['exact']['numerator']} of "
         f"{found['exact']['denominator']} ({found['exact']['value']:.1%}).",
-        f"- D(0) {found['D']['0']:.2f}, D(1) {found['D']['1']:.2f}, R(0) {found['R']['0']:.2f} nats "
-        f"per molecule; {found['active_units']} active latent units.",
+        f"- In nats per molecule: D(0) {found['D']['0']:.2f}, D(1) {found['D']['1']:.2f}, "
+        f"R(0) {found['R']['0']:.2f}; {found['active_units']} active latent units.",
         "",
         "| condition | unit | seen from | to | known | head error |",
         "|---|---|---|---|---|---|",

@@ -220,6 +220,8 @@ class Sampler:
         for i, candidate in enumerate(measured):
             if not candidate.smiles:
                 self.refused["not a molecule (no atoms)"] += 1
+            elif candidate.radical and self.request.critic:
+                self.refused["unpaired electrons"] += 1
             elif outside[i] and not self.request.allow_misses:
                 self.refused["outside the requested range"] += 1
             else:
