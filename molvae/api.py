@@ -15,7 +15,7 @@ from molvae import chem, tokens
 from molvae.checkpoint import SavedModel, load_model, save_model
 from molvae.config import load_config
 from molvae.dataset import pad_tokens
-from molvae.errors import FileError
+from molvae.errors import FileError, TargetError
 from molvae.generate import columns_of, generate, molecule_row
 from molvae.properties import measure_selfies
 from molvae.runtime import Draws
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from molvae.conditions import ConditionSet
 
 __all__ = ["MolVAE"]
+
+ENCODE_BATCH = 256
 
 
 class MolVAE:
@@ -93,10 +95,16 @@ class MolVAE:
     def encode(self, smiles: Sequence[str]) -> NDArray[np.float32]:
         """Latent means, shape (N, Z). A SMILES that is not valid is an error naming it."""
         rows = [self._ids(text) for text in smiles]
-        _, targets, lengths = pad_tokens(rows)
-        posterior = self._model.network.encode(torch.from_numpy(targets), torch.from_numpy(lengths))
-        result: NDArray[np.float32] = posterior.mean.numpy()
-        return result
+        network = self._model.network
+        device = next(network.parameters()).device
+        means = np.empty((len(rows), self.latent_size), dtype=np.float32)
+        for start in range(0, len(rows), ENCODE_BATCH):
+            _, targets, lengths = pad_tokens(rows[start : start + ENCODE_BATCH])
+            posterior = network.encode(
+                torch.from_numpy(targets).to(device), torch.from_numpy(lengths).to(device)
+            )
+            means[start : start + len(lengths)] = posterior.mean.cpu().numpy()
+        return means
 
     def decode(
         self, z: NDArray[np.floating[Any]], *, noise: float = 0.0, seed: int = 0
@@ -105,6 +113,8 @@ class MolVAE:
 
         An empty text stands for a point whose tokens describe no atom.
         """
+        if not 0 <= noise <= 1:
+            raise TargetError(f"noise: got {noise:g}, expected a level from 0 to 1")
         points = np.asarray(z, dtype=np.float32)
         if points.ndim != 2 or points.shape[1] != self.latent_size:
             raise FileError(f"latents: got shape {points.shape}, expected (N, {self.latent_size})")

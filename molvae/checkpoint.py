@@ -44,6 +44,8 @@ SHIPPED = Path(__file__).parent / "models"
 DEFAULT = "default"
 # A vocabulary or statistics file of this size is damage or malice, not chemistry.
 MAX_JSON_BYTES = 20_000_000
+MAX_TOKENS = 2000  # the longest molecule the configuration allows in training
+MAX_SIZE = 65_536  # units of a layer; far above any use, far below what exhausts memory
 
 
 @dataclass(frozen=True)
@@ -165,8 +167,13 @@ def load_model(name: str | Path | None = None) -> SavedModel:
     try:
         sizes = ModelConfig.model_validate(config["model"])
         max_tokens = int(config["max_tokens"])
+        training = dict(config.get("training") or {})
     except (KeyError, TypeError, ValueError, ValidationError) as error:
-        raise ModelFolderError(f"'{folder}': config.json: {_first_line(error)}") from None
+        raise ModelFolderError(f"'{folder}': config.json: {_fault(error)}") from None
+    if not 1 <= max_tokens <= MAX_TOKENS:
+        raise ModelFolderError(
+            f"'{folder}': config.json: max_tokens is {max_tokens}, expected 1 to {MAX_TOKENS}"
+        )
     try:
         vocabulary, constraints = read_vocabulary(folder / "vocab.json")
     except FileError as error:
@@ -179,8 +186,8 @@ def load_model(name: str | Path | None = None) -> SavedModel:
         vocabulary=vocabulary,
         constraints=constraints,
         conditions=conditions,
-        training=dict(config.get("training") or {}),
-        card=card.read_text(encoding="utf-8") if card.is_file() else "",
+        training=training,
+        card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
         max_tokens=max_tokens,
     )
 
@@ -207,6 +214,11 @@ def _verify_files(folder: Path, config: dict[str, Any]) -> None:
 
 def _load_network(path: Path, sizes: ModelConfig, vocabulary: int, conditions: int) -> CVAE:
     """Weights into a network; names and shapes are compared before any memory is taken."""
+    for name, value in sizes.model_dump().items():
+        if value > MAX_SIZE:
+            raise ModelFolderError(
+                f"'{path.parent}': config.json: model.{name} is {value}, expected at most {MAX_SIZE}"
+            )
     with torch.device("meta"):
         network = CVAE(sizes, vocabulary, conditions)
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
@@ -251,6 +263,16 @@ def load_state(path: str | Path) -> dict[str, Any]:
     return state
 
 
+def _fault(error: Exception) -> str:
+    """What is wrong with config.json, by the name of the field."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"model.{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}"
+    if isinstance(error, KeyError):
+        return f"no field {error}"
+    return _first_line(error)
+
+
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
@@ -270,7 +292,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise ModelFolderError(f"'{path}': {path.stat().st_size} bytes is too large to be ours")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelFolderError(f"'{path}': not valid JSON ({_first_line(error)})") from None
     if not isinstance(data, dict):
         raise ModelFolderError(f"'{path}': expected a JSON object")

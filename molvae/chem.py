@@ -65,7 +65,10 @@ def parse(smiles: str) -> Mol | None:
     """The molecule, or None if RDKit refuses the text or it holds no atom at all.
 
     RDKit parses the empty string to a molecule of zero atoms; nothing is not a valid molecule.
+    It also reads no further than the first line, which would silently lose the rest.
     """
+    if len(smiles.strip().splitlines()) > 1:
+        return None
     with rdBase.BlockLogs():
         mol = Chem.MolFromSmiles(smiles)
     if mol is None or mol.GetNumAtoms() == 0:
@@ -93,7 +96,8 @@ def standardize(mol: Mol, profile: Profile = "rdkit") -> Mol:
     """RDKit's clean-up, the largest fragment, neutralised; unchanged for profile ``none``.
 
     A single neutral fragment is returned as it is: every rule of the clean-up needs a charge, a
-    metal bond or a second fragment to act on.
+    metal bond or a second fragment to act on. The one exception is undone: sulfoxides are written
+    S=O, as a salt of one or one beside a nitro group would not equal its plain form otherwise.
     """
     if profile == "none":
         return mol
@@ -102,7 +106,23 @@ def standardize(mol: Mol, profile: Profile = "rdkit") -> Mol:
         return mol
     chooser, uncharger = _standardizers()
     with rdBase.BlockLogs():
-        return uncharger.uncharge(chooser.choose(rdMolStandardize.Cleanup(mol)))
+        return uncharger.uncharge(_plain_sulfoxides(chooser.choose(rdMolStandardize.Cleanup(mol))))
+
+
+@functools.cache
+def _charged_sulfoxide() -> Mol:
+    return Chem.MolFromSmarts("[!O][S+1;X3;D3]([O-1;D1;H0])[!O]")
+
+
+def _plain_sulfoxides(mol: Mol) -> Mol:
+    matches = mol.GetSubstructMatches(_charged_sulfoxide())
+    for _, sulfur, oxygen, _ in matches:
+        mol.GetAtomWithIdx(sulfur).SetFormalCharge(0)
+        mol.GetAtomWithIdx(oxygen).SetFormalCharge(0)
+        mol.GetBondBetweenAtoms(sulfur, oxygen).SetBondType(Chem.BondType.DOUBLE)
+    if matches:
+        Chem.SanitizeMol(mol)
+    return mol
 
 
 _NON_METALS = frozenset(
@@ -272,14 +292,21 @@ def sdf_block(smiles: str, name: str, values: dict[str, str]) -> str:
     return f"{Chem.MolToMolBlock(mol)}{fields}$$$$\n"
 
 
+def _text(mol: Mol, key: str) -> str:
+    try:
+        return str(mol.GetProp(key))
+    except UnicodeDecodeError as error:  # an old file in a national encoding
+        return error.object.decode("utf-8", errors="replace")
+
+
 def read_sdf(path: Path) -> Iterator[tuple[str | None, str, dict[str, str]]]:
     """(SMILES or None if the record is broken, title, data fields) of every record of an SDF."""
-    opener = gzip.open if path.suffix == ".gz" else open
+    opener = gzip.open if path.suffix.lower() == ".gz" else open
     with opener(path, "rb") as handle, rdBase.BlockLogs():
         for mol in Chem.ForwardSDMolSupplier(handle):
             if mol is None:
                 yield None, "", {}
                 continue
-            fields = {key: mol.GetProp(key) for key in mol.GetPropNames()}
-            name = mol.GetProp("_Name") if mol.HasProp("_Name") else ""
+            fields = {key: _text(mol, key) for key in mol.GetPropNames()}
+            name = _text(mol, "_Name") if mol.HasProp("_Name") else ""
             yield Chem.MolToSmiles(mol), name, fields

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from molvae import __version__
-from molvae.errors import MolvaeError, TargetError
+from molvae.errors import MolvaeError, RunError
 
 if TYPE_CHECKING:
     from molvae.config import Config
@@ -279,8 +279,8 @@ def generate(
 
     request = Request(
         noise=noise, temperature=temperature, critic=not no_critic,
-        candidates=min(candidates, max_tries) if max_tries else candidates,
-        max_tries=max_tries or max(64, candidates), allow_misses=allow_misses, unique=unique,
+        candidates=candidates if max_tries is None else min(candidates, max_tries),
+        max_tries=max(64, candidates) if max_tries is None else max_tries, allow_misses=allow_misses, unique=unique,
     )  # fmt: skip
     summary = generate_file(
         output, number, model=model, targets=targets, request=request, seed=seed, device=device,
@@ -290,7 +290,7 @@ def generate(
     lines += [f"  {count:,} × {reason}" for reason, count in summary.refused.items()]
     _show(as_json, summary.to_json(), lines)
     if summary.written < number and max_tries is None:
-        raise TargetError(
+        raise RunError(
             f"only {summary.written} of {number} molecules were found; widen a range, raise "
             "--max-tries, or add --allow-misses"
         )

@@ -6,6 +6,7 @@ file. Missing values are masked, never imputed. A *target* is what is asked at g
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -74,15 +75,21 @@ class Target:
     def text(self) -> str:
         """The target as it is typed on the command line."""
         if self.is_point:
-            return f"{self.name}={self.low:g}"
-        low = "" if math.isinf(self.low) else f"{self.low:g}"
-        high = "" if math.isinf(self.high) else f"{self.high:g}"
+            return f"{self.name}={_number(self.low)}"
+        low = "" if math.isinf(self.low) else _number(self.low)
+        high = "" if math.isinf(self.high) else _number(self.high)
         return f"{self.name}={low}:{high}"
+
+
+def _number(value: float) -> str:
+    """The shortest text that reads back as the same number."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _TARGET = re.compile(
-    rf"(?P<name>[^\s=]+)=(?:(?P<value>{_NUMBER}|yes|no|true|false)|"
+    rf"(?P<name>[^\s=]+)=(?:(?P<value>{_NUMBER}|(?i:yes|no|true|false))|"
     rf"(?P<low>{_NUMBER})?(?P<colon>:)(?P<high>{_NUMBER})?)"
 )
 _WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
@@ -103,7 +110,8 @@ def parse_target(text: str) -> Target:
     else:
         low = float(match["low"]) if match["low"] is not None else -math.inf
         high = float(match["high"]) if match["high"] is not None else math.inf
-    if not all(math.isfinite(v) for v in (low, high) if not (match["colon"] and math.isinf(v))):
+    typed = (match["value"], match["low"], match["high"])
+    if any(math.isinf(v) for v, t in zip((low, low, high), typed, strict=True) if t is not None):
         raise TargetError(f"target '{text}': the number is too large")
     if low > high:
         raise TargetError(f"target '{text}': the lower bound {low:g} exceeds the upper {high:g}")
@@ -270,8 +278,10 @@ class ConditionSet:
         """The target's bounds as probabilities under the training distribution."""
         condition = self[target.name]
         half = 0.5 if condition.integer else 0.0
-        low = _probability(condition, target.low - half)
-        high = _probability(condition, target.high + half)
+        lowest, highest = _asked_values(condition, target)
+        # A bound that many molecules share, such as tpsa=0:, takes all of them into its range.
+        low, _ = _probability(condition, lowest - half)
+        _, high = _probability(condition, highest + half)
         tiny = 1e-6
         low, high = min(low, 1 - 2 * tiny), max(high, 2 * tiny)
         if high - low < tiny:
@@ -285,7 +295,7 @@ class ConditionSet:
         values = np.interp(normal_cdf(scores), grid, condition.quantiles)
         if condition.integer:
             values = np.round(values)
-        return np.clip(values, target.low, target.high)
+        return np.clip(values, *_asked_values(condition, target))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data from which :meth:`from_json` rebuilds the set."""
@@ -304,27 +314,49 @@ class ConditionSet:
             ]
             size = len(conditions)
             correlations = np.asarray(data["correlations"], dtype=np.float64).reshape(size, size)
+            faulty = [c.name for c in conditions if not _sound(c)]
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFolderError(f"conditions.json: malformed ({error})") from None
-        for condition in conditions:
-            numbers = (condition.mean, condition.std, *condition.quantiles)
-            if not all(math.isfinite(v) for v in numbers) or condition.std <= 0:
-                raise ModelFolderError(f"conditions.json: bad statistics of '{condition.name}'")
+        if faulty:
+            raise ModelFolderError(f"conditions.json: bad statistics of '{faulty[0]}'")
+        symmetric = np.allclose(correlations, correlations.T)  # False where one is not a number
+        if not symmetric or (np.linalg.eigvalsh(correlations) <= 0).any():
+            raise ModelFolderError("conditions.json: the correlations are not positive definite")
         return cls(conditions, correlations)
+
+
+def _sound(condition: Condition) -> bool:
+    """Whether the statistics of a stored condition can be used."""
+    numbers = (condition.mean, condition.std, *condition.quantiles)
+    if not all(math.isfinite(v) for v in numbers) or condition.std <= 0:
+        return False
+    ordered = all(a <= b for a, b in itertools.pairwise(condition.quantiles))
+    return len(condition.quantiles) > 1 and ordered and condition.kind in ("number", "yesno")
 
 
 def _inside(target: Target, low: float, high: float) -> bool:
     return low <= target.low <= high
 
 
-def _probability(condition: Condition, value: float) -> float:
-    """Share of training values up to ``value``, by interpolation between the quantiles."""
+def _asked_values(condition: Condition, target: Target) -> tuple[float, float]:
+    """The target's bounds, drawn in to whole numbers for a count if any lies between them."""
+    if condition.integer:
+        low = math.ceil(target.low) if math.isfinite(target.low) else target.low
+        high = math.floor(target.high) if math.isfinite(target.high) else target.high
+        if low <= high:
+            return low, high
+    return target.low, target.high
+
+
+def _probability(condition: Condition, value: float) -> tuple[float, float]:
+    """Shares of training values below and up to ``value``, interpolated between the quantiles."""
     grid = np.linspace(0, 1, len(condition.quantiles))
-    below = float(np.searchsorted(condition.quantiles, value, side="left"))
-    above = float(np.searchsorted(condition.quantiles, value, side="right"))
+    below = int(np.searchsorted(condition.quantiles, value, side="left"))
+    above = int(np.searchsorted(condition.quantiles, value, side="right"))
     if above > below:  # the value is itself a quantile, perhaps a tie of many
-        return float((grid[int(below)] + grid[int(above) - 1]) / 2)
-    return float(np.interp(value, condition.quantiles, grid))
+        return float(grid[below]), float(grid[above - 1])
+    share = float(np.interp(value, condition.quantiles, grid))
+    return share, share
 
 
 def _score_correlations(values: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -347,4 +379,5 @@ def _score_correlations(values: NDArray[np.float32]) -> NDArray[np.float64]:
     eigenvalues, vectors = np.linalg.eigh(result)
     repaired = vectors @ np.diag(np.maximum(eigenvalues, 1e-3)) @ vectors.T
     scale = np.sqrt(np.diag(repaired))
-    return np.asarray(repaired / np.outer(scale, scale))
+    # As many digits as conditions.json holds: a stored model draws what this one draws.
+    return np.asarray((repaired / np.outer(scale, scale)).round(6))

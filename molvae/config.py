@@ -10,9 +10,10 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from molvae.errors import ConfigError, suggest
 
@@ -29,8 +30,13 @@ __all__ = [
 ]
 
 
+_TOGETHER = "together"  # the kind of a fault that lies in several values at once
+
+
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=()
+    )
 
 
 class CleaningConfig(_Section):
@@ -51,6 +57,16 @@ class CleaningConfig(_Section):
     isotopes: bool = False
     # Keep molecules that stay charged after neutralisation.
     charged: bool = True
+
+    @model_validator(mode="after")
+    def _some_size_fits(self) -> Self:
+        if self.min_heavy_atoms > self.max_heavy_atoms:
+            raise PydanticCustomError(
+                _TOGETHER,
+                "min_heavy_atoms {low} exceeds max_heavy_atoms {high}",
+                {"low": self.min_heavy_atoms, "high": self.max_heavy_atoms},
+            )
+        return self
 
 
 class DataConfig(_Section):
@@ -132,6 +148,16 @@ class TrainConfig(_Section):
     # Arithmetic of the matrix products: bf16 where the hardware computes it.
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
+    @model_validator(mode="after")
+    def _shares_fit(self) -> Self:
+        if self.prior_share + self.exact_share > 1:
+            raise PydanticCustomError(
+                _TOGETHER,
+                "prior_share {prior} and exact_share {exact} sum to more than 1",
+                {"prior": self.prior_share, "exact": self.exact_share},
+            )
+        return self
+
 
 class Config(_Section):
     """The effective configuration of a run."""
@@ -196,21 +222,21 @@ def load_config(
     """
     tree: dict[str, Any] = {}
     written = _read_toml(file) if file is not None else {}
-    preset = preset or str(written.get("preset", "small"))
+    named = [_setting(text) for text in settings]
+    chosen = [value for key, value in named if key == "preset"]
+    preset = str(chosen[-1]) if chosen else preset or str(written.get("preset", "small"))
     if preset not in PRESETS:
         raise ConfigError(f"unknown preset '{preset}': {suggest(preset, PRESETS)}")
     for source in (PRESETS[preset], written, {"preset": preset}):
         _merge(tree, source)
-    for text in settings:
-        key, sign, value = text.partition("=")
-        if not sign:
-            raise ConfigError(f"--set '{text}': expected section.key=value")
-        _put(tree, key.strip(), _toml_value(value.strip()))
+    for key, value in named:
+        if key != "preset":
+            _put(tree, key, value)
     for key, value in (overrides or {}).items():
         if value is not None:
             _put(tree, key, value)
     train = tree.setdefault("train", {})
-    if isinstance(train, dict) and not train.get("epochs") and not train.get("max_time"):
+    if isinstance(train, dict) and train.get("epochs") is None and train.get("max_time") is None:
         train["epochs"] = DEFAULT_EPOCHS
     return validate(tree)
 
@@ -233,6 +259,8 @@ def _tuples(value: Any) -> Any:
 
 def _fault(where: tuple[int | str, ...], kind: str, message: str, got: object) -> str:
     key = ".".join(str(part) for part in where)
+    if kind == _TOGETHER:
+        return f"{key}: {message}"
     if kind != "extra_forbidden":
         return f"{key}: {message[0].lower()}{message[1:]}, got {got!r}"
     section: Any = Config
@@ -243,11 +271,18 @@ def _fault(where: tuple[int | str, ...], kind: str, message: str, got: object) -
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"'{file}': {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"'{file}': not valid TOML ({error})") from None
+
+
+def _setting(text: str) -> tuple[str, object]:
+    key, sign, value = text.partition("=")
+    if not sign or not key.strip():
+        raise ConfigError(f"--set '{text}': expected section.key=value")
+    return key.strip(), _toml_value(value.strip())
 
 
 def _toml_value(text: str) -> object:

@@ -60,6 +60,24 @@ def read_vocabulary(path: Path) -> tuple[Vocabulary, dict[str, int]]:
         raise FileError(f"'{path}': not a vocabulary file ({error})") from None
 
 
+# What every manifest.json must say.
+FIELDS = ("properties", "content_sha256", "sources", "longest", "split", "rows_read", "kept")
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FileError(f"'{path}': damaged dataset ({error})") from None
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        found = data.get("schema") if isinstance(data, dict) else None
+        raise FileError(f"'{path}': dataset schema is {found!r}, expected {SCHEMA}")
+    missing = [name for name in FIELDS if name not in data]
+    if missing:
+        raise FileError(f"'{path}': damaged dataset (no field '{missing[0]}')")
+    return data
+
+
 class Dataset:
     """A dataset folder opened for reading; arrays stay on disk until they are touched."""
 
@@ -71,12 +89,7 @@ class Dataset:
                 f"'{self.folder}': not a dataset folder (no manifest.json); "
                 "make one with molvae prepare"
             )
-        self.manifest: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
-        if self.manifest.get("schema") != SCHEMA:
-            raise FileError(
-                f"'{self.folder}': dataset schema is {self.manifest.get('schema')!r}, "
-                f"expected {SCHEMA}"
-            )
+        self.manifest = _read_manifest(manifest)
         self.names: list[str] = list(self.manifest["properties"])
         self.kinds = {n: str(p["kind"]) for n, p in self.manifest["properties"].items()}
         self.vocabulary, self.constraints = read_vocabulary(self.folder / "vocab.json")

@@ -7,9 +7,11 @@ import gzip
 import io
 import os
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import IO, Literal
 
@@ -86,7 +88,7 @@ def _open_text(path: Path) -> Iterator[IO[str]]:
         else:
             with open(path, encoding="utf-8-sig", errors="replace", newline="") as plain:
                 yield plain
-    except (gzip.BadGzipFile, EOFError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise FileError(f"'{path}': damaged gzip file ({error})") from None
     except PermissionError:
         raise FileError(f"'{path}': permission denied") from None
@@ -130,10 +132,15 @@ def _read_smi(path: Path) -> Iterator[Row]:
 def _read_sdf(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     if not path.is_file():
         raise FileError(f"'{path}': no such file")
-    for number, (smiles, name, fields) in enumerate(chem.read_sdf(path), start=1):
-        labels = {column: fields.get(column, "") for column in columns}
-        text = "" if smiles is not None else "broken SDF record"
-        yield Row(str(path), number, smiles, name, labels, text)
+    try:
+        for number, (smiles, name, fields) in enumerate(chem.read_sdf(path), start=1):
+            labels = {column: fields.get(column, "") for column in columns}
+            text = "" if smiles is not None else "broken SDF record"
+            yield Row(str(path), number, smiles, name, labels, text)
+    except SystemError as error:  # what RDKit makes of an exception while it reads
+        raise FileError(f"'{path}': damaged gzip file ({error.__cause__})") from None
+    except PermissionError:
+        raise FileError(f"'{path}': permission denied") from None
 
 
 def _read_delimited(
@@ -230,12 +237,13 @@ def atomic_text(path: str | Path) -> Iterator[IO[str]]:
         raise
 
 
-def _as_text(binary: io.BufferedIOBase | io.BufferedWriter | gzip.GzipFile) -> Iterator[IO[str]]:
+def _as_text(binary: io.BufferedWriter | gzip.GzipFile) -> Iterator[IO[str]]:
     """One text layer over a binary stream, taken off again without closing the stream."""
     text = io.TextIOWrapper(binary, encoding="utf-8", newline="")
-    yield text
-    text.flush()
-    text.detach()
+    try:
+        yield text
+    finally:
+        text.detach()  # writes what is buffered
 
 
 def _umask() -> int:
@@ -270,8 +278,8 @@ def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence
 
 def format_cell(value: object) -> str:
     """A value as text: six significant digits for numbers, empty for missing."""
-    if value is None or (isinstance(value, float) and value != value):
+    if value is None or value != value:
         return ""
-    if isinstance(value, float):
-        return f"{value:.6g}"
+    if isinstance(value, Real) and not isinstance(value, Integral):  # NumPy's floats too
+        return f"{float(value):.6g}"
     return str(value)

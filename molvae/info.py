@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from molvae.checkpoint import SavedModel, find_model, load_model
 from molvae.dataset import Dataset
 from molvae.prepare import summary_lines
+from molvae.runs import read_record
 
 __all__ = ["describe"]
 
@@ -66,8 +66,8 @@ def _model_lines(model: SavedModel, parameters: int) -> list[str]:
 
 
 def _run_lines(log: Path) -> list[str]:
-    lines = log.read_text(encoding="utf-8").splitlines()
-    last = json.loads(lines[-1]) if lines else None
+    records = [read_record(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    last = next((record for record in reversed(records) if record), None)
     if last is None:
         return []
     state = "finished" if last["kind"] == "final" else "not finished"

@@ -11,6 +11,7 @@ between. Inference: q(z | x) = N(mean, diag exp(log_var)); the encoder does not 
 from __future__ import annotations
 
 import math
+import warnings
 from typing import NamedTuple
 
 import torch
@@ -74,11 +75,14 @@ class CVAE(nn.Module):
             nn.GRU(e if i == 0 else h, h, batch_first=True) for i in range(layers)
         )
         self.output = nn.Linear(h, vocabulary_size)
-        self.head = nn.Sequential(
-            nn.Linear(z, config.head_size),
-            nn.SiLU(),
-            nn.Linear(config.head_size, 2 * condition_count),
-        )
+        with warnings.catch_warnings():
+            # Without conditions the head is empty; that is meant.
+            warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
+            self.head = nn.Sequential(
+                nn.Linear(z, config.head_size),
+                nn.SiLU(),
+                nn.Linear(config.head_size, 2 * condition_count),
+            )
 
     def encode(self, targets: Tensor, lengths: Tensor) -> Posterior:
         """Posterior of token ids (B, T) that end in <eos>; ``lengths`` (B,) counts it too.

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -33,7 +33,7 @@ from molvae.progress import Progress, say
 from molvae.properties import PROPERTIES, compute, get_property
 from molvae.runtime import versions
 
-__all__ = ["cache_folder", "cached_dataset", "prepare", "summary_lines"]
+__all__ = ["cache_folder", "cached_dataset", "condition_names", "prepare", "summary_lines"]
 
 CHUNK = 500
 MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "-", "?"})
@@ -82,13 +82,13 @@ def prepare(
     require_absent(output, force=force)
     if output.exists() and not (output / "manifest.json").is_file():
         raise FileError(f"'{output}': exists and is not a dataset folder; not overwriting it")
-    builtin, labels = condition_names(config)
+    builtin, _ = condition_names(config)
     sources = [_source(Path(path)) for path in inputs]
     output.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
     try:
         with open(scratch / "rejects.csv", "w", encoding="utf-8", newline="") as rejects:
-            builder = _Builder(scratch, builtin, labels, config.max_tokens, rejects)
+            builder = _Builder(scratch, builtin, config.properties, rejects)
             _fill(builder, inputs, config, worker_count(workers))
         builder.finish(config, sources)
         if output.exists():
@@ -201,10 +201,11 @@ class _Builder:
     """Collects molecules into the arrays of a dataset folder, row by row, in input order."""
 
     def __init__(
-        self, folder: Path, builtin: list[str], labels: list[str], max_tokens: int, rejects: IO[str]
+        self, folder: Path, builtin: list[str], columns: Mapping[str, str], rejects: IO[str]
     ) -> None:
-        self.folder, self.builtin = folder, builtin
-        self.labels = {name: _Labels() for name in labels}
+        """``columns``: user condition name -> column of the files."""
+        self.folder, self.builtin, self.columns = folder, builtin, columns
+        self.labels = {name: _Labels() for name in columns}
         self.rows_read = self.kept = self.merged = 0
         self.reasons: Counter[str] = Counter()
         self._seen: dict[bytes, int] = {}
@@ -234,8 +235,8 @@ class _Builder:
             self._offsets.append(len(self._ids))
             self._values.extend(outcome.values)
             self._molecules.append((outcome.smiles, row.name))
-        for (name, label), text in zip(self.labels.items(), row.labels.values(), strict=True):
-            label.add(index, text, row, name)
+        for name, column in self.columns.items():  # two names may share a column
+            self.labels[name].add(index, row.labels[column], row, column)
 
     def finish(self, config: DataConfig, sources: list[dict[str, Any]]) -> None:
         if self.kept < 2:
@@ -243,7 +244,8 @@ class _Builder:
                 f"{self.rows_read} rows gave {self.kept} usable molecules, expected at least 2"
                 + "".join(f"; {count} × {reason}" for reason, count in self.reasons.most_common(5))
             )
-        columns = [np.frombuffer(self._values, dtype=np.float32).reshape(self.kept, -1)]
+        known = np.asarray(self._values, dtype=np.float32)
+        columns = [known.reshape(self.kept, len(self.builtin))]
         columns += [label.values()[:, None] for label in self.labels.values()]
         values = np.concatenate(columns, axis=1)
         names = [*self.builtin, *self.labels]
@@ -319,9 +321,9 @@ def _split(smiles: list[str], config: DataConfig) -> NDArray[np.uint8]:
     split = np.zeros(len(smiles), dtype=np.uint8)
     split[share < config.test_fraction + config.valid_fraction] = 1
     split[share < config.test_fraction] = 2
-    if not (split == 1).any():  # a handful of molecules: hold one out all the same
+    if not (split == 0).any() or not (split == 1).any():
+        # A handful of molecules: hold one out and train on one all the same.
         split[int(np.argmin(share))] = 1
-    if not (split == 0).any():
         split[int(np.argmax(share))] = 0
     return split
 

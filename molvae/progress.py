@@ -37,7 +37,7 @@ def duration(seconds: float) -> str:
     >>> duration(4.26), duration(95), duration(7300)
     ('4.3s', '1m35s', '2h01m')
     """
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f}s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
@@ -49,10 +49,16 @@ class Progress:
     """Count of finished units out of an optional total, with rate, time left and a short note."""
 
     def __init__(
-        self, label: str, total: float | None = None, unit: str = "molecules", every: float = 15.0
+        self,
+        label: str,
+        total: float | None = None,
+        unit: str = "molecules",
+        every: float = 15.0,
+        done: float = 0.0,
     ) -> None:
+        """``done`` of the total was done before this process started."""
         self.label, self.total, self.unit, self.every = label, total, unit, every
-        self.done = 0.0
+        self.begun = self.done = done
         self.count = 0
         self.note = ""
         self.started = time.monotonic()
@@ -72,7 +78,9 @@ class Progress:
                 console=Console(stderr=True),
                 transient=True,
             )
-            self._task = self._bar.add_task(self.label, total=self.total, rate="", note="")
+            self._task = self._bar.add_task(
+                self.label, total=self.total, completed=self.done, rate="", note=""
+            )
             self._bar.start()
         return self
 
@@ -112,8 +120,10 @@ class Progress:
         if self.total:
             share = min(self.done / self.total, 1.0)
             parts.append(f"{share:.0%}")
-            if share > 0:
-                parts.append(f"{duration((now - self.started) * (1 / share - 1))} left")
+            made = self.done - self.begun
+            if made > 0:
+                left = (now - self.started) * max(self.total - self.done, 0.0) / made
+                parts.append(f"{duration(left)} left")
         if self.note:
             parts.append(self.note)
         return ", ".join(parts)

@@ -15,7 +15,15 @@ from molvae.errors import ConfigError, FileError, OutputExistsError
 from molvae.progress import say
 from molvae.runtime import versions
 
-__all__ = ["check_run_folder", "cut_metrics", "model_card", "start_run_folder", "state_to_resume"]
+__all__ = [
+    "check_run_folder",
+    "cut_metrics",
+    "differences",
+    "model_card",
+    "read_record",
+    "start_run_folder",
+    "state_to_resume",
+]
 
 KIND = "molvae-run"
 
@@ -68,7 +76,7 @@ def state_to_resume(run: Path, config: Config, dataset: Dataset) -> dict[str, An
         before = validate(json.loads(state["config"]))
     except (KeyError, ValueError, ConfigError):
         raise FileError(f"'{run}/state.pt': not a training state of this molvae") from None
-    changed = _differences(before.model_dump(), config.model_dump())
+    changed = differences(before.model_dump(), config.model_dump())
     if changed:
         raise ConfigError(
             "resume: options differ from the interrupted run: " + "; ".join(changed)
@@ -79,12 +87,13 @@ def state_to_resume(run: Path, config: Config, dataset: Dataset) -> dict[str, An
     return state
 
 
-def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
+def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
+    """What changed between two nested configurations, one phrase per key."""
     found: list[str] = []
     for key, value in now.items():
         old = before.get(key)
         if isinstance(value, dict) and isinstance(old, dict):
-            found += _differences(old, value, f"{prefix}{key}.")
+            found += differences(old, value, f"{prefix}{key}.")
         elif old != value:
             found.append(f"{prefix}{key} was {old!r}, is {value!r}")
     return found
@@ -95,8 +104,17 @@ def cut_metrics(path: Path, step: int) -> None:
     if not path.is_file():
         return
     lines = path.read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+    kept = [line for line in lines if (record := read_record(line)) and record["step"] <= step]
     path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+def read_record(line: str) -> dict[str, Any] | None:
+    """One line of metrics.jsonl, None if a kill cut it off."""
+    try:
+        record: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return record
 
 
 def model_card(training: dict[str, Any], conditions: ConditionSet) -> str:

@@ -66,7 +66,9 @@ class Draws:
         """Uniform numbers in the open interval (0, 1), shape (len(items), columns)."""
         with np.errstate(over="ignore"):
             key = np.asarray([self.seed], dtype=np.uint64)
-            for part in (int.from_bytes(purpose.encode()[:8].ljust(8, b"\0"), "little"), epoch):
+            text = purpose.encode()
+            words = [text[i : i + 8].ljust(8, b"\0") for i in range(0, max(len(text), 1), 8)]
+            for part in (*(int.from_bytes(word, "little") for word in words), epoch):
                 key = _mix((key + _GOLDEN) ^ np.uint64(part))
             start = _mix(items.astype(np.uint64) * _GOLDEN + key)
             start = _mix(start ^ key)
@@ -92,7 +94,7 @@ def normal_cdf(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """The standard normal distribution function, elementwise."""
     import torch
 
-    result: NDArray[np.float64] = torch.special.ndtr(torch.as_tensor(x).double()).numpy()
+    result: NDArray[np.float64] = torch.special.ndtr(torch.tensor(x, dtype=torch.float64)).numpy()
     return result
 
 
@@ -100,7 +102,7 @@ def normal_quantile(p: NDArray[np.float64]) -> NDArray[np.float64]:
     """The inverse of the standard normal distribution function, elementwise."""
     import torch
 
-    result: NDArray[np.float64] = torch.special.ndtri(torch.as_tensor(p).double()).numpy()
+    result: NDArray[np.float64] = torch.special.ndtri(torch.tensor(p, dtype=torch.float64)).numpy()
     return result
 
 

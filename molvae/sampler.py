@@ -105,8 +105,8 @@ def decode_tokens(
         if uniform is None or temperature == 0:
             token = logits.argmax(dim=-1)
         else:
-            # Rows are double so that the sum reaches 1 and ties do not depend on the batch.
-            steps = torch.softmax(logits.double() / temperature, dim=-1).cumsum(dim=-1)
+            # In the type of the draws, double where there is one, so that ties are rare.
+            steps = torch.softmax(logits.to(uniform.dtype) / temperature, dim=-1).cumsum(dim=-1)
             chosen = (steps < uniform[rows, step].unsqueeze(-1) * steps[:, -1:]).sum(dim=-1)
             token = chosen.clamp(max=logits.shape[-1] - 1)
         result[rows, step] = token
@@ -125,15 +125,17 @@ def decode_latents(
 ) -> list[NDArray[np.int64]]:
     """Likeliest token rows of latent points (N, Z) at a noise level, no conditions shown."""
     network, rows = model.network.eval(), []
+    device = next(network.parameters()).device
     for start in range(0, len(z), batch_size):
-        part = torch.from_numpy(z[start : start + batch_size])
+        part = torch.from_numpy(z[start : start + batch_size]).to(device)
         items = np.arange(start, start + len(part), dtype=np.int64)
-        channel = torch.from_numpy(draws.normal("channel", items, z.shape[1]))
-        t = torch.full((len(part),), noise)
-        empty = torch.zeros(len(part), network.condition_count)
+        channel = torch.from_numpy(draws.normal("channel", items, z.shape[1])).to(device)
+        t = torch.full((len(part),), noise, device=device)
+        empty = torch.zeros(len(part), network.condition_count, device=device)
         context = network.make_context(noisy_latent(part, t, channel), t, empty, empty)
         limit = model.max_tokens + 1
-        rows += list(decode_tokens(network, context, limit, temperature=0.0, uniform=None).numpy())
+        found = decode_tokens(network, context, limit, temperature=0.0, uniform=None)
+        rows += list(found.cpu().numpy())
     return rows
 
 
@@ -240,8 +242,9 @@ class Sampler:
                 continue
             self._written.add(key)
             return Generated(candidate.smiles, dict(zip(names, candidate.values, strict=True)))
-        self.refused["written before"] += len(slot.found)
-        slot.found.clear()
+        if slot.found:
+            self.refused["written before"] += len(slot.found)
+            slot.found.clear()
         return None
 
     def _candidates(
@@ -273,13 +276,19 @@ class Sampler:
         t = torch.full((len(items),), request.noise, device=self.device)
         wanted = self.model.conditions.draw(request.targets, items, draws)
         conditions, mask = self.model.conditions.standardize(wanted)
-        uniform = torch.from_numpy(draws.uniform("token", items, limit)).to(self.device)
+        uniform = draws.uniform("token", items, limit)
+        if self.device.type == "mps":  # which has no double precision
+            uniform = np.minimum(uniform.astype(np.float32), np.float32(1 - 2**-24))
         with torch.no_grad(), autocast(self.device, self.precision):
             context = self.network.make_context(
                 noisy_latent(z, t, noise), t, self._tensor(conditions), self._tensor(mask)
             )
             tokens = decode_tokens(
-                self.network, context, limit, temperature=request.temperature, uniform=uniform
+                self.network,
+                context,
+                limit,
+                temperature=request.temperature,
+                uniform=self._tensor(uniform),
             )
         return list(tokens.cpu().numpy())
 
@@ -309,7 +318,7 @@ class Sampler:
             _, targets, lengths = pad_tokens(block)
             posterior = self.network.encode(self._tensor(targets), self._tensor(lengths))
             mean, _ = self.network.predict(posterior.mean)
-            scaled = mean.double().cpu().numpy()
+            scaled = mean.cpu().double().numpy()
             share = 1.0 / (1.0 + np.exp(-scaled))
             parts.append(np.where(conditions.yesno, share, conditions.restore(scaled)))
         return np.concatenate(parts)

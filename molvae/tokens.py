@@ -45,10 +45,10 @@ def split_selfies(text: str) -> list[str]:
 
 
 def to_selfies(smiles: str) -> str | None:
-    """SELFIES of a SMILES, or None if its bonds exceed the bonding limits in force."""
+    """SELFIES of a SMILES, or None if it is malformed or exceeds the bonding limits in force."""
     try:
         return str(selfies.encoder(smiles))
-    except selfies.EncoderError:
+    except (selfies.EncoderError, LookupError):  # its parser stumbles over some damage
         return None
 
 

@@ -27,7 +27,7 @@ from torch import Tensor
 from molvae import tokens
 from molvae.checkpoint import SavedModel, load_model, save_model, save_state
 from molvae.conditions import ConditionSet
-from molvae.config import Config
+from molvae.config import Config, DataConfig
 from molvae.dataset import Batch, Dataset, batch_plan
 from molvae.diagnostics import figures
 from molvae.errors import ConfigError, FileError, RunError
@@ -38,6 +38,7 @@ from molvae.progress import Progress, duration, say
 from molvae.runs import (
     check_run_folder,
     cut_metrics,
+    differences,
     model_card,
     start_run_folder,
     state_to_resume,
@@ -107,8 +108,7 @@ def _train_locked(
         if state is not None:
             trainer.load(state)
             if trainer.finished:
-                say(f"'{run}' is finished ({trainer.reason}); nothing to do")
-                return trainer.summary()
+                return trainer.conclude()
             say(f"resuming at step {trainer.step:,}")
         return trainer.run_to_end()
 
@@ -119,7 +119,16 @@ def _open_dataset(inputs: Sequence[str | Path], config: Config, workers: int | N
         return cached_dataset(inputs, config.data, workers=workers)
     if len(inputs) != 1:
         raise FileError("train: give molecule files, or one dataset folder, not both")
-    return Dataset(folders[0])
+    dataset = Dataset(folders[0])
+    plain = DataConfig(conditions=config.data.conditions).model_dump()
+    ignored = differences(plain, config.data.model_dump(), "data.")
+    if ignored:
+        raise ConfigError(
+            f"'{dataset.folder}' is prepared already, so these options would be ignored: "
+            + "; ".join(ignored)
+            + "; give them to molvae prepare"
+        )
+    return dataset
 
 
 def _known_columns(dataset: Dataset, config: Config) -> list[int]:
@@ -202,7 +211,10 @@ class _Trainer:
         )
         started = time.monotonic() - self.elapsed
         saved = time.monotonic()
-        with _stop_requests() as stop, Progress("train", total=1.0) as progress:
+        with (
+            _stop_requests() as stop,
+            Progress("train", total=1.0, done=self._progress()) as progress,
+        ):
             while not self.finished and not stop:
                 for batch in self._epoch():
                     terms = self._train_step(batch)
@@ -451,6 +463,13 @@ class _Trainer:
         for name in _POSITION:
             setattr(self, name, state[name])
         cut_metrics(self.run / "metrics.jsonl", self.step)
+
+    def conclude(self) -> TrainSummary:
+        """A run that was finished before: nothing to do but what a kill may have cut off."""
+        if not self.final:
+            self._finish()
+        say(f"'{self.run}' is finished ({self.reason}); nothing to do")
+        return self.summary()
 
     def summary(self) -> TrainSummary:
         """What the run did so far."""

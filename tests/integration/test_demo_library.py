@@ -23,6 +23,8 @@ def load_script():
     spec = importlib.util.spec_from_file_location(
         "make_demo_library", ROOT / "scripts" / "make_demo_library.py"
     )
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)

@@ -1,0 +1,346 @@
+"""What becomes of every kind of molecule, and that fingerprints and records are RDKit's own."""
+
+import gzip
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+from rdkit import Chem, DataStructs, rdBase
+from rdkit.Chem import rdFingerprintGenerator
+
+from molvae.chem import (
+    Cleaned,
+    Rejected,
+    brics_fragments,
+    canonical_smiles,
+    clean,
+    draw_svg,
+    fingerprints,
+    fragment_count,
+    nearest,
+    parse,
+    read_sdf,
+    ring_scaffold,
+    scaffold,
+    sdf_block,
+    standardize,
+    tanimoto,
+    to_smiles,
+)
+from molvae.config import CleaningConfig
+from molvae.errors import FileError
+
+DEFAULT = CleaningConfig()
+
+
+def options(**changes):
+    return CleaningConfig(**{"min_heavy_atoms": 1, **changes})
+
+
+def outcome(smiles, config=DEFAULT):
+    result = clean(smiles, config)
+    return result.smiles if isinstance(result, Cleaned) else f"! {result.reason}"
+
+
+@pytest.fixture(params=["CCO", "c1ccccc1", "CC(=O)Oc1ccccc1C(=O)O", "C[C@H](N)C(=O)O"])
+def mol(request):
+    return Chem.MolFromSmiles(request.param)
+
+
+@pytest.mark.parametrize(
+    ("smiles", "expected"),
+    [
+        # salts, counter-ions and solvents
+        ("CC(=O)[O-].[Na+]", "CC(=O)O"),
+        ("CCN(CC)CC.Cl", "CCN(CC)CC"),
+        ("CC[NH+](CC)CC.[Cl-]", "CCN(CC)CC"),
+        ("CCCP(=O)(O)[O-].[K+]", "CCCP(=O)(O)O"),
+        ("CC(=O)Oc1ccccc1C(=O)O.O.O", "CC(=O)Oc1ccccc1C(=O)O"),
+        ("[Na+].[Cl-]", "! too few heavy atoms"),
+        # mixtures: the largest part
+        ("CCO.CCCCN", "CCCCN"),
+        ("CCO.CCO", "CCO"),
+        # charges that can go, and those that cannot
+        ("C[NH2+]C", "CNC"),
+        ("[NH3+][C@@H](C)C(=O)[O-]", "C[C@H](N)C(=O)O"),
+        ("C[N+](C)(C)CC(=O)[O-]", "C[N+](C)(C)CC(=O)[O-]"),
+        ("C[N+](C)(C)CCO.[Cl-]", "C[N+](C)(C)CCO"),
+        ("[O-][n+]1ccccc1", "[O-][n+]1ccccc1"),
+        # several ways to write one thing
+        ("C[N+](=O)[O-]", "C[N+](=O)[O-]"),
+        ("CN(=O)=O", "C[N+](=O)[O-]"),
+        ("CN=[N+]=[N-]", "CN=[N+]=[N-]"),
+        ("CN=N#N", "CN=[N+]=[N-]"),
+        ("CS(C)=O", "CS(C)=O"),
+        ("C[S+](C)[O-]", "CS(C)=O"),
+        ("CS(C)=O.Cl", "CS(C)=O"),
+        ("CS(=O)c1ccccc1[N+](=O)[O-]", "CS(=O)c1ccccc1[N+](=O)[O-]"),
+        ("C[S@@+]([O-])CC", "CC[S@@](C)=O"),
+        ("CS(C)(=O)=O", "CS(C)(=O)=O"),
+        ("C[S+](C)C.[Cl-]", "C[S+](C)C"),
+        # metals: bonds to them are broken, what is left is judged
+        ("CCO[Na]", "CCO"),
+        ("CCC(=O)O[Ag]", "CCC(=O)O"),
+        ("CC[Fe]CC", "! too few heavy atoms"),
+        ("C[Mg]Br", "! element not allowed"),
+        ("CCC[As]", "! element not allowed"),
+        # labels, open shells, placeholders
+        ("[13CH3]CO", "! isotope label"),
+        ("[2H]C(C)O", "! isotope label"),
+        ("CC[CH2]", "! radical"),
+        ("CC[O]", "! radical"),
+        ("*CCO", "! wildcard or R-group"),
+        ("[*:1]CCO", "! wildcard or R-group"),
+        # hydrogens written out
+        ("[H]C([H])([H])CO", "CCO"),
+        ("[H][H]", "! too few heavy atoms"),
+        # not a molecule
+        ("", "! empty"),
+        ("  \t", "! empty"),
+        ("hello", "! not a valid SMILES"),
+        ("c1cccc1", "! not a valid SMILES"),
+        ("CF(C)C", "! not a valid SMILES"),
+        ("CCO\nCCN", "! not a valid SMILES"),
+        # stereo stays
+        ("F/C=C\\F", "F/C=C\\F"),
+        (" OCC ", "CCO"),
+    ],
+)
+def test_what_becomes_of(smiles, expected):
+    assert outcome(smiles) == expected
+
+
+@pytest.mark.parametrize(
+    ("smiles", "changes", "expected"),
+    [
+        ("[13CH3]CO", {"isotopes": True}, "[13CH3]CO"),
+        ("C[N+](C)(C)CCO", {"charged": False}, "! charged"),
+        ("C[N+](=O)[O-]", {"charged": False}, "C[N+](=O)[O-]"),
+        ("C[C@H](N)C(=O)O", {"stereo": False}, "CC(N)C(=O)O"),
+        ("F/C=C/F", {"stereo": False}, "FC=CF"),
+        ("CCO.CCN", {"standardize": "none"}, "! more than one fragment"),
+        ("CC(=O)[O-]", {"standardize": "none"}, "CC(=O)[O-]"),
+        ("C[S+](C)[O-]", {"standardize": "none"}, "C[S+](C)[O-]"),
+        ("CCO", {"elements": ("C",)}, "! element not allowed"),
+        ("CCCl", {"elements": ("C", "Cl")}, "CCCl"),
+        ("CCO", {"min_heavy_atoms": 4}, "! too few heavy atoms"),
+        ("CCO", {"min_heavy_atoms": 3, "max_heavy_atoms": 3}, "CCO"),
+        ("CCCO", {"max_heavy_atoms": 3}, "! too many heavy atoms"),
+        # Size is that of the largest part: the counter-ion does not count.
+        ("CCCCN.OCC", {"max_heavy_atoms": 5}, "CCCCN"),
+    ],
+)
+def test_the_options_decide(smiles, changes, expected):
+    assert outcome(smiles, options(**changes)) == expected
+
+
+@pytest.mark.parametrize(
+    "smiles",
+    [
+        "CC(=O)[O-].[Na+]", "CS(C)=O.Cl", "C[S@+]([O-])CC", "C[N+](C)(C)CCS(C)=O.[Br-]",
+        "[NH3+]CC(=O)[O-]", "CC(=O)Oc1ccccc1C(=O)O", "C[C@@H]([NH3+])C(=O)[O-].O", "CCO[Na]",
+        "COc1ccc2[nH]c([S@@](=O)Cc3ncc(C)c(OC)c3C)nc2c1.[Na]", "O=[N+]([O-])c1ccccc1S(C)=O",
+    ],
+)  # fmt: skip
+def test_cleaning_twice_is_cleaning_once(smiles):
+    once = clean(smiles, options())
+    assert isinstance(once, Cleaned)
+    assert to_smiles(once.mol) == once.smiles
+    assert clean(once.smiles, options()) != Rejected("radical")
+    assert outcome(once.smiles, options()) == once.smiles
+    assert canonical_smiles(once.smiles) == once.smiles
+
+
+def test_the_salt_of_a_chiral_sulfoxide_keeps_its_hand():
+    for hand in ("@", "@@"):
+        plain = f"C[S{hand}](=O)CCN"
+        assert outcome(f"{plain}.Cl") == outcome(plain) == Chem.CanonSmiles(plain)
+
+
+def test_a_failing_standardisation_is_counted(monkeypatch):
+    def fail(mol, profile):
+        raise RuntimeError("kekulise")
+
+    monkeypatch.setattr("molvae.chem.standardize", fail)
+    assert outcome("CCO") == "! standardisation failed"
+
+
+def test_standardising_leaves_the_molecule_it_was_given_alone():
+    salt = Chem.MolFromSmiles("C[S+](C)[O-].[Na+].[Cl-]")
+    before = Chem.MolToSmiles(salt)
+    assert to_smiles(standardize(salt)) == "CS(C)=O"
+    assert Chem.MolToSmiles(salt) == before
+    assert standardize(salt, "none") is salt
+
+
+@pytest.mark.parametrize("text", ["", " ", "xyz", "C(", "CCO\nCCN", "CCO\r\nCCN"])
+def test_what_is_no_molecule_is_none(text):
+    assert parse(text) is None
+    assert canonical_smiles(text) is None
+
+
+def test_parsing_says_nothing(capfd):
+    assert parse("c1cccc1") is None
+    assert parse("C(C)(C)(C)(C)C") is None
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_line_end_around_a_smiles_does_no_harm():
+    assert canonical_smiles("OCC\n") == canonical_smiles("C(O)C") == "CCO"
+
+
+def test_every_way_to_write_a_molecule_gives_one_text():
+    m = Chem.MolFromSmiles("C[C@H](N)C(=O)Nc1ccc2ccccc2c1")
+    ways = {Chem.MolToSmiles(m, doRandom=True) for _ in range(50)}
+    assert len(ways) > 10
+    assert len({canonical_smiles(way) for way in ways}) == 1
+
+
+@pytest.mark.parametrize(
+    ("smiles", "core", "rings"),
+    [
+        ("CCO", "", ""),
+        ("Cc1ccccc1", "c1ccccc1", ""),
+        ("O=C(Nc1ccccc1)C1CCCCC1CC", "O=C(Nc1ccccc1)C1CCCCC1", "O=C(Nc1ccccc1)C1CCCCC1"),
+        ("CC[C@H]1CC[C@@]2(CC1)CCCN2C", "C1CCC2(CC1)CCCN2", "C1CCC2(CC1)CCCN2"),
+    ],
+)
+def test_scaffolds(smiles, core, rings):
+    m = Chem.MolFromSmiles(smiles)
+    assert scaffold(m) == core
+    assert ring_scaffold(m) == rings
+
+
+def test_scaffolds_forget_and_ring_scaffolds_keep_stereo():
+    m = Chem.MolFromSmiles("C1CC[C@H]2CNCC[C@H]2C1")
+    assert "@" not in scaffold(m)
+    assert "@" in ring_scaffold(m)
+    assert ring_scaffold(Chem.MolFromSmiles("Cc1ccccc1"), min_rings=1) == "c1ccccc1"
+
+
+def test_brics_cuts_an_amide_and_a_benzylic_carbon_but_no_ring():
+    assert brics_fragments(Chem.MolFromSmiles("c1ccccc1")) == ["c1ccccc1"]
+    m = Chem.MolFromSmiles("CC(=O)NCc1ccccc1")
+    pieces = brics_fragments(m)
+    assert len(pieces) == 4
+    heavy = [sum(a.GetAtomicNum() > 0 for a in Chem.MolFromSmiles(p).GetAtoms()) for p in pieces]
+    assert sum(heavy) == m.GetNumHeavyAtoms()
+
+
+@pytest.mark.parametrize(("smiles", "count"), [("CCO", 1), ("[Na+].[Cl-]", 2), ("C.C.C", 3)])
+def test_fragments_are_counted(smiles, count):
+    assert fragment_count(Chem.MolFromSmiles(smiles)) == count
+
+
+@pytest.mark.parametrize(("radius", "size"), [(2, 1024), (3, 2048)])
+def test_fingerprint_bits_are_rdkits(radius, size):
+    mols = [Chem.MolFromSmiles(s) for s in ("CCO", "Cc1ccccc1C(=O)N2CCOCC2", "C")]
+    packed = fingerprints(mols, radius=radius, size=size)
+    assert packed.shape == (3, size // 8)
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=size)
+    for m, row in zip(mols, packed, strict=True):
+        # Bit i of the packed row is RDKit's bit i within bytes of little-endian order.
+        on = np.flatnonzero(np.unpackbits(row, bitorder="little"))
+        assert on.tolist() == list(generator.GetFingerprint(m).GetOnBits())
+
+
+def test_no_molecules_no_fingerprints():
+    assert fingerprints([]).shape == (0, 128)
+
+
+def some_mols():
+    return [
+        Chem.MolFromSmiles(s)
+        for s in (
+            "CCO", "CCN", "CCOC", "c1ccccc1", "Cc1ccccc1", "c1ccncc1", "CC(=O)Oc1ccccc1C(=O)O",
+            "Cc1ccccc1C", "O=C(O)c1ccccc1", "CC(=O)O",
+        )
+    ]  # fmt: skip
+
+
+def test_similarity_is_rdkits():
+    mols = some_mols()
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=1024)
+    rdkit = [generator.GetFingerprint(m) for m in mols]
+    expected = [DataStructs.BulkTanimotoSimilarity(f, rdkit) for f in rdkit]
+    packed = fingerprints(mols)
+    got = tanimoto(packed[:4], packed)
+    assert got.shape == (4, 10)
+    np.testing.assert_allclose(got, np.asarray(expected)[:4], atol=1e-6)
+
+
+def test_empty_fingerprints_are_alike_and_unlike_anything_else():
+    empty, full = np.zeros((1, 16), np.uint8), np.full((1, 16), 255, np.uint8)
+    both = np.concatenate([empty, full])
+    assert tanimoto(both, both).tolist() == [[1, 0], [0, 1]]
+
+
+def test_the_nearest_is_found_across_blocks_and_the_first_of_equals_wins():
+    rng = np.random.default_rng(0)
+    reference = rng.integers(0, 256, (2500, 16), dtype=np.uint8)
+    reference[2300] = reference[7]
+    queries = reference[[7, 2300, 2400, 0]]
+    best, where = nearest(queries, reference)
+    assert best.tolist() == [1, 1, 1, 1]
+    assert where.tolist() == [7, 7, 2400, 0]
+    many = rng.integers(0, 256, (600, 16), dtype=np.uint8)
+    best, where = nearest(many, reference)
+    full = tanimoto(many, reference)
+    np.testing.assert_allclose(best, full.max(axis=1))
+    assert where.tolist() == full.argmax(axis=1).tolist()
+
+
+def test_nothing_is_near_nothing():
+    query = np.ones((2, 16), np.uint8)
+    best, where = nearest(query, np.empty((0, 16), np.uint8))
+    assert best.tolist() == where.tolist() == [-1, -1]
+
+
+def test_pictures_are_well_formed_and_carry_the_legend(mol):
+    root = ET.fromstring(draw_svg(mol, width=101, height=102, legend="logP 2"))
+    assert root.tag.endswith("svg")
+    assert root.get("viewBox") == "0 0 101 102"
+    assert len(root.findall(".//{http://www.w3.org/2000/svg}path")) >= mol.GetNumBonds()
+
+
+@pytest.mark.parametrize(
+    "smiles",
+    ["CCO", "C[C@H](N)C(=O)O", "F/C=C/F", "C[N+](C)(C)CC(=O)[O-]", "c1ccc2[nH]ccc2c1"],
+)
+def test_an_sdf_record_reads_back(tmp_path, smiles):
+    fields = {"logp": "1.25", "note": "two\nlines", "missing": ""}
+    text = sdf_block(smiles, "one", fields) + sdf_block("CC", "two", {})
+    for file in (tmp_path / "m.sdf", tmp_path / "m.sdf.gz", tmp_path / "m.SDF.GZ"):
+        data = text.encode()
+        file.write_bytes(gzip.compress(data) if file.suffix.lower() == ".gz" else data)
+        first, second = list(read_sdf(file))
+        assert first == (Chem.CanonSmiles(smiles), "one", fields)
+        assert second == ("CC", "two", {})
+
+
+def test_an_sdf_record_is_flat_and_has_a_place_for_every_atom():
+    with rdBase.BlockLogs():
+        m = Chem.MolFromMolBlock(sdf_block("CC(=O)Oc1ccccc1C(=O)O", "aspirin", {}))
+    at = m.GetConformer().GetPositions()
+    assert (at[:, 2] == 0).all()
+    gaps = np.linalg.norm(at[:, None] - at[None], axis=-1) + np.eye(len(at)) * 9
+    assert gaps.min() > 0.5
+
+
+@pytest.mark.parametrize("smiles", ["", "xyz"])
+def test_no_sdf_record_without_a_molecule(smiles):
+    with pytest.raises(FileError, match=f"cannot write '{smiles}'"):
+        sdf_block(smiles, "x", {})
+
+
+def test_a_broken_record_is_given_as_none_and_the_rest_is_read(tmp_path):
+    file = tmp_path / "m.sdf"
+    good = sdf_block("CCO", "a", {})
+    file.write_text(good + good.replace(" C ", " Xx", 1) + good)
+    assert [smiles for smiles, _, _ in read_sdf(file)] == ["CCO", None, "CCO"]
+
+
+def test_fields_in_another_encoding_are_readable(tmp_path):
+    file = tmp_path / "m.sdf"
+    file.write_bytes(sdf_block("CCO", "café", {"n": "naïve"}).encode("latin-1"))
+    assert list(read_sdf(file)) == [("CCO", "caf\ufffd", {"n": "na\ufffdve"})]

@@ -1,0 +1,55 @@
+"""The tree of errors: who is whose parent, what the command line exits with, what it suggests."""
+
+import pytest
+
+from molvae import errors
+from molvae.errors import suggest
+
+INPUT = {
+    "FileError", "ConfigError", "PropertyError", "TargetError", "OutputExistsError",
+    "ModelFolderError",
+}  # fmt: skip
+CLASSES = [getattr(errors, name) for name in errors.__all__ if name != "suggest"]
+
+
+@pytest.mark.parametrize("error", CLASSES, ids=lambda c: c.__name__)
+def test_every_error_is_ours_and_carries_its_message(error):
+    assert issubclass(error, errors.MolvaeError)
+    assert str(error("a file is missing")) == "a file is missing"
+
+
+@pytest.mark.parametrize("error", CLASSES, ids=lambda c: c.__name__)
+def test_only_faults_of_the_input_exit_with_2(error):
+    input_fault = error.__name__ in INPUT | {"InputError"}
+    assert error.exit_code == (2 if input_fault else 1)
+    assert issubclass(error, errors.InputError) == input_fault
+
+
+def test_the_drawn_tree_names_every_class_once():
+    drawn = [line for line in (errors.__doc__ or "").splitlines() if "Error  " in line]
+    names = [line.strip("│├└─ ").split()[0] for line in drawn]
+    assert sorted(names) == sorted(c.__name__ for c in CLASSES)
+
+
+def test_errors_are_caught_by_their_room_only():
+    with pytest.raises(errors.InputError):
+        raise errors.TargetError("x")
+    assert not issubclass(errors.RunError, errors.InputError)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("lgop", "logp"), ("LogP", "logp"), ("qde", "qed"), ("tspa", "tpsa"), ("mww", "mw")],
+)
+def test_suggest_puts_the_nearest_name_first(name, near):
+    text = suggest(name, ["logp", "qed", "tpsa", "mw"])
+    assert text.startswith(f"did you mean '{near}'")
+    assert text.endswith("Known: logp, mw, qed, tpsa.")
+
+
+def test_suggest_lists_sorted_names_when_none_is_near():
+    assert suggest("zzzzzz", iter(["qed", "logp"])) == "Known: logp, qed."
+
+
+def test_suggest_with_nothing_known():
+    assert suggest("anything", []) == "None are known."

@@ -1,0 +1,135 @@
+"""Progress goes to standard error, sparingly, and not at all when quiet."""
+
+import io
+import sys
+
+import pytest
+
+from molvae import progress
+from molvae.progress import Progress, duration, say, set_quiet
+
+
+@pytest.fixture(autouse=True)
+def loud():
+    set_quiet(False)
+    yield
+    set_quiet(False)
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0.0s"), (4.26, "4.3s"), (59.94, "59.9s"), (59.96, "1m00s"), (60, "1m00s"),
+        (95, "1m35s"), (119.6, "2m00s"), (3599, "59m59s"), (3599.6, "1h00m"), (3600, "1h00m"),
+        (7300, "2h01m"), (90000, "25h00m"),
+    ],
+)  # fmt: skip
+def test_durations_as_a_person_writes_them(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_a_log_gets_one_line_every_while_on_standard_error_only(capsys, clock):
+    with Progress("reading", total=100, every=15) as bar:
+        for _ in range(4):
+            clock.now += 10
+            bar.advance(20)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "reading: 40 molecules, 2 molecules/s, 40%, 30.0s left",
+        "reading: 80 molecules, 2 molecules/s, 80%, 10.0s left",
+        "reading: 80 molecules in 40.0s, 2 molecules/s",
+    ]
+
+
+def test_position_unit_and_note_are_shown(capsys, clock):
+    with Progress("training", total=2.0, unit="steps", every=1) as bar:
+        clock.now += 8
+        bar.advance(2000, done=0.5, note="loss 3.2")
+        clock.now += 1
+        bar.advance(0, done=3.0)  # beyond the total: no more than everything
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "training: 2,000 steps, 250 steps/s, 25%, 24.0s left, loss 3.2"
+    assert "100%, 0.0s left, loss 3.2" in lines[1]
+
+
+def test_without_a_total_no_share_is_claimed(capsys, clock):
+    with Progress("reading", every=1) as bar:
+        clock.now += 2
+        bar.advance(10)
+    assert capsys.readouterr().err.splitlines()[0] == "reading: 10 molecules, 5 molecules/s"
+
+
+def test_at_the_very_start_the_rate_is_finite_and_no_time_left_is_claimed(capsys, clock):
+    with Progress("reading", total=10, every=0) as bar:
+        bar.advance(0)
+    assert capsys.readouterr().err.splitlines()[0] == "reading: 0 molecules, 0 molecules/s, 0%"
+
+
+def test_work_that_failed_is_not_summed_up(capsys, clock):
+    def fail():
+        with Progress("reading") as bar:
+            bar.advance(5)
+            raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        fail()
+    assert capsys.readouterr().err == ""
+
+
+def test_quiet_silences_everything(capsys, clock):
+    set_quiet(True)
+    say("hello")
+    with Progress("reading", total=10, every=0) as bar:
+        clock.now += 5
+        bar.advance(5)
+    assert bar.count == 5
+    assert capsys.readouterr() == ("", "")
+    set_quiet(False)
+    say("hello again")
+    assert capsys.readouterr() == ("", "hello again\n")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_gets_a_bar_on_standard_error(monkeypatch, capsys):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with Progress("reading", total=10) as bar:
+        bar.advance(5, note="half")
+    text = terminal.getvalue()
+    assert "50%" in text
+    assert "half" in text
+    assert "reading: 5 molecules in" in text.splitlines()[-1]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_quiet_terminal_gets_nothing(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    set_quiet(True)
+    with Progress("reading", total=10) as bar:
+        bar.advance(5)
+    assert terminal.getvalue() == ""

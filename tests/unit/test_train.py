@@ -1,0 +1,372 @@
+"""The training loop: its log, its stops, and a resume that changes nothing."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from molvae import train as module
+from molvae.checkpoint import load_model, load_state
+from molvae.config import load_config
+from molvae.dataset import Dataset
+from molvae.errors import ConfigError, FileError, OutputExistsError, RunError
+from molvae.train import train
+
+RUN_FILES = {".lock", "config.json", "metrics.jsonl", "model", "rejects.csv", "state.pt"}
+
+
+def config(**options):
+    settings = {
+        "epochs": 4, "validations": 4, "valid_molecules": 20, "reconstructions": 4, **options,
+    }  # fmt: skip
+    return load_config(
+        preset="tiny", overrides={f"train.{key}": value for key, value in settings.items()}
+    )
+
+
+def go(dataset, run, **options):
+    door = {k: options.pop(k) for k in ("resume", "force") if k in options}
+    return train([dataset], run, config(**options), device="cpu", **door)
+
+
+def log(run, *kinds):
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [r for r in map(json.loads, lines) if not kinds or r["kind"] in kinds]
+
+
+def weights(run):
+    return (run / "model" / "model.safetensors").read_bytes()
+
+
+class Killed(BaseException):
+    """Ends a training as abruptly as SIGKILL: nothing is saved on the way out."""
+
+
+def at_step(monkeypatch, step, action):
+    """Do something after the given number of training steps."""
+    real = module._Trainer._train_step
+
+    def train_step(self, items):
+        terms = real(self, items)
+        if self.step == step:
+            action()
+        return terms
+
+    monkeypatch.setattr(module._Trainer, "_train_step", train_step)
+
+
+def kill():
+    raise Killed
+
+
+def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_dataset, tmp_path_factory):
+    """A run that nobody interrupted."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    go(tiny_dataset, run)
+    return run
+
+
+def test_a_run_leaves_what_the_design_says(whole):
+    assert {p.name for p in whole.iterdir()} == RUN_FILES
+    record = json.loads((whole / "config.json").read_text())
+    assert record["kind"] == "molvae-run"
+    assert record["config"]["train"]["epochs"] == 4
+    assert load_model(whole).training["step"] == 20
+
+
+def test_the_log_tells_rate_distortion_and_reconstruction(whole):
+    validations = log(whole, "validation")
+    assert [r["step"] for r in validations] == [5, 10, 15, 20]
+    for record in (*validations, *log(whole, "final")):
+        assert list(record["R"]) == list(record["D"]) == ["0", "0.25", "0.5", "0.75", "1"]
+        assert record["gap"] == pytest.approx(record["R"]["0"] + record["D"]["0"] - record["D"]["1"])
+        assert record["exact"]["denominator"] > 0
+    assert log(whole)[-1]["kind"] == "final"
+
+
+def test_the_loss_falls(whole):
+    validations = log(whole, "validation")
+    assert validations[-1]["D"]["1"] < 0.8 * validations[0]["D"]["1"]
+
+
+def test_the_same_seed_gives_the_same_weights(tiny_dataset, whole, tmp_path):
+    summary = go(tiny_dataset, tmp_path / "again")
+    assert weights(tmp_path / "again") == weights(whole)
+    assert (summary.finished, summary.steps, summary.reason) == (True, 20, "budget spent")
+    go(tiny_dataset, tmp_path / "other", seed=1)
+    assert weights(tmp_path / "other") != weights(whole)
+
+
+@pytest.mark.parametrize("step", [1, 5, 7, 10, 18])
+def test_a_stopped_run_resumes_to_the_same_weights(
+    tiny_dataset, whole, tmp_path, monkeypatch, step
+):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        at_step(patch, step, terminate)
+        with pytest.raises(RunError, match=f"stopped at step {step}"):
+            go(tiny_dataset, run)
+    assert load_state(run / "state.pt")["step"] == step
+    go(tiny_dataset, run, resume=True)
+    assert weights(run) == weights(whole)
+    assert [r["step"] for r in log(run)] == [r["step"] for r in log(whole)]
+
+
+@pytest.mark.parametrize("step", [3, 8, 17])
+def test_a_killed_run_resumes_to_the_same_weights(tiny_dataset, whole, tmp_path, monkeypatch, step):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        at_step(patch, step, kill)
+        with pytest.raises(Killed):
+            go(tiny_dataset, run)
+    with (run / "metrics.jsonl").open("a") as handle:
+        handle.write('{"step": 4, "R": {"0": 1}')  # the kill cut a line in two
+    go(tiny_dataset, run, resume=True)
+    assert weights(run) == weights(whole)
+    assert [r["score"] for r in log(run, "validation")] == [
+        r["score"] for r in log(whole, "validation")
+    ]
+
+
+def test_a_run_killed_before_its_final_figures_gets_them(
+    tiny_dataset, whole, tmp_path, monkeypatch
+):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(module._Trainer, "_finish", lambda self: kill())
+        with pytest.raises(Killed):
+            go(tiny_dataset, run)
+    summary = go(tiny_dataset, run, resume=True)
+    assert summary.finished
+    assert summary.figures["exact"]
+    assert weights(run) == weights(whole)
+
+
+def test_a_finished_run_says_so_and_is_left_alone(tiny_dataset, whole, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    before = (run / "metrics.jsonl").read_bytes()
+    summary = go(tiny_dataset, run, resume=True)
+    assert "is finished (budget spent); nothing to do" in capsys.readouterr().err
+    assert (summary.finished, summary.steps) == (True, 20)
+    assert (run / "metrics.jsonl").read_bytes() == before
+    assert weights(run) == weights(whole)
+
+
+def test_nothing_to_resume_starts_afresh(tiny_dataset, whole, tmp_path, capsys):
+    go(tiny_dataset, tmp_path / "run", resume=True)
+    assert "nothing to resume" in capsys.readouterr().err
+    assert weights(tmp_path / "run") == weights(whole)
+
+
+def test_changed_options_are_refused_on_resume(tiny_dataset, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"train\.epochs was 4, is 5; train\.seed was 0, is 1"):
+        go(tiny_dataset, tmp_path / "run", resume=True, epochs=5, seed=1)
+
+
+def test_other_data_are_refused_on_resume(tiny_dataset, whole, tmp_path):
+    run, other = tmp_path / "run", tmp_path / "other.ds"
+    shutil.copytree(whole, run)
+    shutil.copytree(tiny_dataset, other)
+    manifest = json.loads((other / "manifest.json").read_text())
+    (other / "manifest.json").write_text(json.dumps({**manifest, "content_sha256": "0"}))
+    with pytest.raises(ConfigError, match="data differ"):
+        go(other, run, resume=True)
+
+
+def test_a_run_is_replaced_only_when_forced(tiny_dataset, whole, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    with pytest.raises(OutputExistsError, match="--resume to continue"):
+        go(tiny_dataset, run)
+    go(tiny_dataset, run, force=True, epochs=1, validations=1)
+    assert len(log(run, "validation")) == 1
+
+
+def test_a_folder_in_use_is_refused(tiny_dataset, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    with FileLock(run / ".lock"), pytest.raises(FileError, match="another training"):
+        go(tiny_dataset, run)
+    assert {p.name for p in run.iterdir()} <= {".lock"}
+
+
+def test_patience_ends_a_run_that_does_not_improve(tiny_dataset, tmp_path, monkeypatch):
+    real, scores = module.figures, iter([5.0, 3.0, 4.0, 3.0, 9.0, 1.0])
+
+    def rigged(*args, **options):
+        found = real(*args, **options)
+        score = next(scores, 0.0)
+        return {**found, "D": dict.fromkeys(found["D"], score), "R": dict.fromkeys(found["R"], 0.0)}
+
+    monkeypatch.setattr(module, "figures", rigged)
+    summary = go(tiny_dataset, tmp_path / "run", validations=10, patience=3)
+    assert summary.reason == "no improvement in 3 validations"
+    assert [r["best"] for r in log(tmp_path / "run", "validation")] == [
+        True, True, False, False, False,
+    ]  # fmt: skip
+    assert log(tmp_path / "run", "final")[0]["step"] == 10
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tiny_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MAX_BAD_STEPS", 3)
+    monkeypatch.setattr(module, "kl_weight", lambda *_: float("nan"))
+    with pytest.raises(RunError, match="not finite in 3 steps"):
+        go(tiny_dataset, tmp_path / "run")
+
+
+def test_a_time_budget_is_kept(tiny_dataset, tmp_path):
+    started = time.monotonic()
+    summary = go(tiny_dataset, tmp_path / "run", epochs=None, max_time=0.5, validations=1)
+    assert summary.finished
+    assert summary.seconds >= 0.5
+    assert time.monotonic() - started < 10
+
+
+def test_training_without_conditions_gives_a_plain_vae(tiny_dataset, tmp_path):
+    settings = load_config(
+        preset="tiny",
+        overrides={"data.conditions": [], "train.epochs": 1, "train.validations": 1},
+    )
+    train([tiny_dataset], tmp_path / "run", settings, device="cpu")
+    assert load_model(tmp_path / "run").conditions.names == ()
+
+
+def test_a_subset_of_the_conditions_can_be_chosen(tiny_dataset, tmp_path):
+    settings = load_config(
+        preset="tiny",
+        overrides={"data.conditions": ["assay", "qed"], "train.epochs": 1, "train.validations": 1},
+    )
+    train([tiny_dataset], tmp_path / "run", settings, device="cpu")
+    saved = load_model(tmp_path / "run").conditions
+    assert saved.names == ("assay", "qed")
+    dataset = Dataset(tiny_dataset)
+    values = dataset.values[dataset.part("train"), dataset.names.index("qed")]
+    assert saved["qed"].mean == pytest.approx(float(values.mean()), rel=1e-5)
+
+
+def test_dropout_and_word_dropout_train_and_resume(tiny_dataset, tmp_path, monkeypatch):
+    settings = load_config(
+        preset="tiny",
+        overrides={
+            "model.dropout": 0.2, "train.word_dropout": 0.1, "train.epochs": 1,
+            "train.validations": 1,
+        },
+    )  # fmt: skip
+    train([tiny_dataset], tmp_path / "a", settings, device="cpu")
+    with monkeypatch.context() as patch:
+        at_step(patch, 2, terminate)
+        with pytest.raises(RunError):
+            train([tiny_dataset], tmp_path / "b", settings, device="cpu")
+    train([tiny_dataset], tmp_path / "b", settings, device="cpu", resume=True)
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("conditions", "columns", "message"),
+    [(["heavy"], None, "'heavy' is not in the dataset"), (None, {"y": "y"}, "would be ignored")],
+)
+def test_options_that_do_not_fit_the_dataset_are_refused(
+    tiny_dataset, tmp_path, conditions, columns, message
+):
+    settings = load_config(overrides={"data.conditions": conditions, "data.properties": columns})
+    with pytest.raises(ConfigError, match=message):
+        train([tiny_dataset], tmp_path / "run", settings)
+
+
+# -- what the network is shown --------------------------------------------------------------------
+
+
+@pytest.fixture
+def trainer(tiny_dataset, tmp_path):
+    import torch
+
+    return module._Trainer(Dataset(tiny_dataset), tmp_path, config(), torch.device("cpu"))
+
+
+def test_noise_levels_come_in_the_configured_shares(trainer):
+    t = trainer._noise_levels(np.arange(20_000), 0)
+    assert (t == 1).mean() == pytest.approx(0.4, abs=0.015)
+    assert (t == 0).mean() == pytest.approx(0.3, abs=0.015)
+    between = t[(t > 0) & (t < 1)]
+    assert np.quantile(between, [0.25, 0.5, 0.75]) == pytest.approx([0.25, 0.5, 0.75], abs=0.03)
+
+
+def test_molecules_show_every_number_of_conditions(trainer):
+    shown = trainer._shown(np.arange(20_000), 0)
+    share = np.bincount(shown.sum(axis=1), minlength=5) / len(shown)
+    assert share[0] > 0.2  # a fifth see none, and some of the rest drew none
+    assert (share > 0.02).all()
+
+
+def test_missing_values_are_never_shown(trainer):
+    dataset = trainer.dataset
+    assay = dataset.names.index("assay")
+    batch = dataset.batch(dataset.part("train")[:50])
+    drawn = trainer._inputs(batch)
+    missing = np.isnan(batch.values[:, assay])
+    assert missing.any()
+    assert not drawn.known.numpy()[missing, assay].any()
+    assert not drawn.mask.numpy()[missing, assay].any()
+    assert np.isfinite(drawn.conditions.numpy()).all()
+
+
+def test_epochs_draw_anew(trainer):
+    items = np.arange(200)
+    assert (trainer._noise_levels(items, 0) != trainer._noise_levels(items, 1)).any()
+    assert (trainer._shown(items, 0) != trainer._shown(items, 1)).any()
+
+
+# -- real processes -------------------------------------------------------------------------------
+
+
+def command(dataset, run, *more):
+    return [
+        sys.executable, "-m", "molvae", "train", str(dataset), "-o", str(run), "--preset", "tiny",
+        "--epochs", "40", "--device", "cpu", "--set", "train.validations=20",
+        "--set", "train.patience=99", *more,
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_killed_processes_resume_to_the_same_weights(tiny_dataset, tmp_path):
+    options = {"env": {**os.environ, "OMP_NUM_THREADS": "1"}, "text": True}
+    subprocess.run(command(tiny_dataset, tmp_path / "whole"), check=True, **options)
+    run = tmp_path / "run"
+    for number, code in ((signal.SIGTERM, 1), (signal.SIGKILL, -signal.SIGKILL)):
+        again = ["--resume"] if run.exists() else []
+        process = subprocess.Popen(
+            command(tiny_dataset, run, *again), stderr=subprocess.PIPE, **options
+        )
+        assert process.stderr is not None
+        seen = 0
+        for line in process.stderr:
+            seen += line.startswith("validation")
+            if seen == 3:
+                break
+        if number == signal.SIGKILL:  # a second training may not touch the folder meanwhile
+            second = subprocess.run(
+                command(tiny_dataset, run, "--resume"), stderr=subprocess.PIPE, **options
+            )
+            assert (second.returncode, "another training" in second.stderr) == (2, True)
+        process.send_signal(number)
+        rest = process.stderr.read()
+        process.stderr.close()
+        assert process.wait() == code, rest
+        assert "Traceback" not in rest
+    subprocess.run(command(tiny_dataset, run, "--resume"), check=True, **options)
+    assert weights(run) == weights(tmp_path / "whole")
+    assert [r["step"] for r in log(run)] == [r["step"] for r in log(tmp_path / "whole")]
