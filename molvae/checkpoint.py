@@ -33,6 +33,7 @@ __all__ = [
     "find_model",
     "load_model",
     "load_state",
+    "restore_model",
     "save_model",
     "save_state",
     "shipped_models",
@@ -105,8 +106,20 @@ def save_model(folder: str | Path, model: SavedModel, *, half: bool = False) -> 
         raise
 
 
+def _set_aside(place: Path) -> Path:
+    return place.with_name(f".{place.name}.old")
+
+
+def restore_model(place: str | Path) -> None:
+    """Bring a model folder back that a kill left set aside, between two renames."""
+    place = Path(place)
+    if not place.exists() and _set_aside(place).exists():
+        os.replace(_set_aside(place), place)
+
+
 def _replace_folder(new: Path, place: Path) -> None:
-    old = place.with_name(f".{place.name}.old")
+    restore_model(place)
+    old = _set_aside(place)
     shutil.rmtree(old, ignore_errors=True)
     if place.exists():
         os.replace(place, old)
@@ -217,7 +230,8 @@ def _load_network(path: Path, sizes: ModelConfig, vocabulary: int, conditions: i
     for name, value in sizes.model_dump().items():
         if value > MAX_SIZE:
             raise ModelFolderError(
-                f"'{path.parent}': config.json: model.{name} is {value}, expected at most {MAX_SIZE}"
+                f"'{path.parent}': config.json: model.{name} is {value}, "
+                f"expected at most {MAX_SIZE}"
             )
     with torch.device("meta"):
         network = CVAE(sizes, vocabulary, conditions)

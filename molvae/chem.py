@@ -23,6 +23,7 @@ from molvae.errors import FileError
 __all__ = [
     "Cleaned",
     "Mol",
+    "Profile",
     "Rejected",
     "brics_fragments",
     "canonical_smiles",

@@ -5,12 +5,13 @@ Nothing heavy is imported before a verb runs, so that ``molvae --help`` answers 
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
-import traceback
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -27,20 +28,7 @@ PATH = click.Path(path_type=Path)
 DRAWN = 60  # molecules drawn on a report page
 
 
-class _Verbs(click.Group):
-    """A group whose verbs end library errors with one line and the right exit code."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except MolvaeError as error:
-            if "--traceback" in sys.argv:
-                traceback.print_exc()
-            click.echo(f"error: {error}", err=True)
-            ctx.exit(error.exit_code)
-
-
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="molvae", message="%(prog)s %(version)s")
 def main() -> None:
     """Train a conditional VAE on your molecules, generate new ones, learn how good they are.
@@ -53,14 +41,29 @@ def main() -> None:
 
 
 def _common(function: F) -> F:
-    """Options every verb has."""
+    """Options every verb has, and one line with the right exit code for errors of the library."""
+
+    @functools.wraps(function)
+    def verb(*, traceback: bool, quiet: bool, **options: Any) -> None:
+        from molvae.progress import set_quiet
+
+        set_quiet(quiet)
+        try:
+            function(**options)
+        except MolvaeError as error:
+            if traceback:
+                raise
+            click.echo(f"error: {error}", err=True)
+            click.get_current_context().exit(error.exit_code)
+
+    result: Any = verb
     for option in (
         click.option("--traceback", is_flag=True, help="Show Python's traceback on an error."),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
         click.option("--quiet", is_flag=True, help="No progress, no notes; errors only."),
     ):
-        function = option(function)
-    return function
+        result = option(result)
+    return cast(F, result)
 
 
 def _force(function: F) -> F:
@@ -137,12 +140,6 @@ def _config(options: dict[str, Any], **more: Any) -> Config:
     )
 
 
-def _begin(quiet: bool) -> None:
-    from molvae.progress import set_quiet
-
-    set_quiet(quiet)
-
-
 def _show(as_json: bool, data: dict[str, Any], lines: list[str]) -> None:
     """The result on standard output: JSON for machines, lines for people."""
     if as_json:
@@ -160,8 +157,8 @@ def _show(as_json: bool, data: dict[str, Any], lines: list[str]) -> None:
 @_force
 @_common
 def prepare(
-    inputs: tuple[Path, ...], output: Path, workers: int | None, force: bool, quiet: bool,
-    as_json: bool, traceback: bool, **options: Any,
+    inputs: tuple[Path, ...], output: Path, workers: int | None, force: bool,
+    as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Clean molecule files (.smi .csv .tsv .sdf, also .gz) into a dataset folder for training.
 
@@ -170,7 +167,6 @@ def prepare(
     from molvae.prepare import prepare as run
     from molvae.prepare import summary_lines
 
-    _begin(quiet)
     dataset = run(inputs, output, _config(options).data, workers=workers, force=force)
     _show(as_json, dataset.manifest, [*summary_lines(dataset), f"dataset: {output}"])
 
@@ -197,7 +193,7 @@ def prepare(
 def train(
     inputs: tuple[Path, ...], output: Path, preset: str | None, epochs: int | None,
     max_time: str | None, resume: bool, seed: int | None, precision: str | None, device: str,
-    workers: int | None, force: bool, quiet: bool, as_json: bool, traceback: bool, **options: Any,
+    workers: int | None, force: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Train a model on molecule files or a dataset folder.
 
@@ -205,7 +201,6 @@ def train(
     """
     from molvae.config import parse_duration
 
-    _begin(quiet)
     config = _config(
         {**options, "preset": preset},
         **{
@@ -262,8 +257,8 @@ def train(
 def generate(
     model: str | None, number: int, output: Path, targets: tuple[str, ...], noise: float,
     temperature: float, candidates: int, no_critic: bool, allow_misses: bool, unique: bool,
-    max_tries: int | None, seed: int, device: str, workers: int | None, force: bool, quiet: bool,
-    as_json: bool, traceback: bool,
+    max_tries: int | None, seed: int, device: str, workers: int | None, force: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Generate molecules that meet property targets; without -m, with the shipped model.
 
@@ -271,7 +266,6 @@ def generate(
     """
     from molvae.conditions import parse_target
 
-    _begin(quiet)
     for text in targets:
         parse_target(text)  # a malformed target is said before anything heavy is loaded
     from molvae.generate import generate_file
@@ -280,7 +274,8 @@ def generate(
     request = Request(
         noise=noise, temperature=temperature, critic=not no_critic,
         candidates=candidates if max_tries is None else min(candidates, max_tries),
-        max_tries=max(64, candidates) if max_tries is None else max_tries, allow_misses=allow_misses, unique=unique,
+        max_tries=max(64, candidates) if max_tries is None else max_tries,
+        allow_misses=allow_misses, unique=unique,
     )  # fmt: skip
     summary = generate_file(
         output, number, model=model, targets=targets, request=request, seed=seed, device=device,
@@ -318,7 +313,7 @@ def evaluate(
     inputs: tuple[Path, ...], training: Path | None, test: Path | None,
     test_scaffolds: Path | None, targets: tuple[str, ...], smiles_column: str | None,
     output: Path | None, report: Path | None, seed: int, workers: int | None, force: bool,
-    quiet: bool, as_json: bool, traceback: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Judge generated molecules: validity, uniqueness, novelty, diversity, control.
 
@@ -328,7 +323,6 @@ def evaluate(
     from molvae.evaluate import table_rows, write_html, write_json
     from molvae.files import require_absent
 
-    _begin(quiet)
     for path in (output, report):
         if path is not None:
             require_absent(path, force=force)
@@ -340,7 +334,10 @@ def evaluate(
         write_json(found, output)
     if report is not None:
         write_html(found, report, command=" ".join(["molvae", *sys.argv[1:]]))
-    table = [f"{name:<24}{value:>12}  {note}"[:80] for name, value, note in table_rows(found)]
+    table = [
+        f"{name:<20}{value:>10}  {textwrap.shorten(note, 48, placeholder='…')}"
+        for name, value, note in table_rows(found)
+    ]
     written = [f"written: {path}" for path in (output, report) if path is not None]
     _show(as_json, found.to_json(), [*table, *written])
 
@@ -348,12 +345,11 @@ def evaluate(
 @main.command()
 @click.argument("what", type=PATH)
 @_common
-def info(what: Path, quiet: bool, as_json: bool, traceback: bool) -> None:
+def info(what: Path, as_json: bool) -> None:
     """Show what a model, run or dataset folder holds: sizes, conditions, figures.
 
     Example: molvae info runs/mine
     """
-    _begin(quiet)
     from molvae.info import describe
 
     data, lines = describe(what)

@@ -300,7 +300,7 @@ class ConditionSet:
     def to_json(self) -> dict[str, Any]:
         """Plain data from which :meth:`from_json` rebuilds the set."""
         return {
-            "conditions": [asdict(c) for c in self.conditions],
+            "conditions": [{**asdict(c), "quantiles": list(c.quantiles)} for c in self.conditions],
             "correlations": self.correlations.round(6).tolist(),
         }
 

@@ -35,6 +35,7 @@ from molvae.runtime import Draws, versions
 
 __all__ = [
     "Inputs",
+    "Paths",
     "PropertySummary",
     "Report",
     "evaluate",

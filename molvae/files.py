@@ -19,6 +19,7 @@ from molvae import chem
 from molvae.errors import FileError, OutputExistsError, suggest
 
 __all__ = [
+    "Format",
     "Row",
     "atomic_text",
     "file_format",
@@ -209,8 +210,10 @@ def require_absent(path: str | Path, *, force: bool) -> None:
     path = Path(path)
     if path.exists() and not force:
         raise OutputExistsError(f"'{path}' exists already; choose another name or add --force")
-    parent = path.parent
-    if parent.exists() and not os.access(parent, os.W_OK):
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not parent.is_dir():
+        raise FileError(f"'{path}': '{parent}' is not a folder")
+    if not os.access(parent, os.W_OK):
         raise FileError(f"'{path}': the folder '{parent}' is not writable")
 
 

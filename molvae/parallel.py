@@ -9,9 +9,10 @@ import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from molvae.errors import ConfigError
+from molvae.errors import ConfigError, RunError
 from molvae.runtime import available_cpus
 
 __all__ = ["map_ordered", "worker_count", "worker_pool"]
@@ -61,6 +62,11 @@ def map_ordered(
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+    except BrokenProcessPool:
+        raise RunError(
+            "a worker process died (out of memory, or a molecule that crashes RDKit); "
+            "try again with --workers 1 to find it"
+        ) from None
     finally:
         for future in pending:
             future.cancel()

@@ -375,7 +375,7 @@ def cached_dataset(
         json.dumps(
             {
                 "sources": [_source(Path(path))["sha256"] for path in inputs],
-                "names": [Path(path).suffixes for path in inputs],
+                "names": [Path(path).name for path in inputs],
                 "options": config.model_dump(mode="json"),
                 "versions": {name: known[name] for name in ("molvae", "rdkit", "selfies")},
                 "schema": SCHEMA,
@@ -389,4 +389,5 @@ def cached_dataset(
         if (folder / "manifest.json").is_file():
             say(f"using the prepared dataset {folder}")
             return Dataset(folder)
-        return prepare(inputs, folder, config, workers=workers, force=folder.exists())
+        shutil.rmtree(folder, ignore_errors=True)  # without a manifest it is damaged
+        return prepare(inputs, folder, config, workers=workers)

@@ -12,6 +12,7 @@ from molvae.conditions import ConditionSet
 from molvae.config import Config, validate
 from molvae.dataset import Dataset
 from molvae.errors import ConfigError, FileError, OutputExistsError
+from molvae.files import require_absent
 from molvae.progress import say
 from molvae.runtime import versions
 
@@ -32,6 +33,7 @@ def check_run_folder(run: Path, *, resume: bool, force: bool) -> None:
     """Refuse to write into a folder that holds something, unless it is a run and asked for."""
     if run.exists() and not run.is_dir():
         raise OutputExistsError(f"'{run}' is a file; choose another name")
+    require_absent(run, force=True)  # the folder around it must be there, or be possible to make
     leftovers = [p for p in run.iterdir() if p.name != ".lock"] if run.is_dir() else []
     if not leftovers or resume:
         return
@@ -73,7 +75,7 @@ def state_to_resume(run: Path, config: Config, dataset: Dataset) -> dict[str, An
         return None
     state = load_state(run / "state.pt")
     try:
-        before = validate(json.loads(state["config"]))
+        before, trained_on = validate(json.loads(state["config"])), state["dataset"]
     except (KeyError, ValueError, ConfigError):
         raise FileError(f"'{run}/state.pt': not a training state of this molvae") from None
     changed = differences(before.model_dump(), config.model_dump())
@@ -82,7 +84,7 @@ def state_to_resume(run: Path, config: Config, dataset: Dataset) -> dict[str, An
             "resume: options differ from the interrupted run: " + "; ".join(changed)
             + "; use the same command, or another run folder"
         )  # fmt: skip
-    if state["dataset"] != dataset.content_hash:
+    if trained_on != dataset.content_hash:
         raise ConfigError("resume: the data differ from those of the interrupted run")
     return state
 

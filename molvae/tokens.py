@@ -94,6 +94,13 @@ class Vocabulary:
         bad = [token for token in symbols if _SYMBOL.fullmatch(token) is None]
         if bad:
             raise ModelFolderError(f"vocabulary: {bad[0]!r} is not a SELFIES symbol")
+        for symbol in symbols:
+            try:
+                selfies.decoder(symbol)
+            except selfies.DecoderError:
+                raise ModelFolderError(
+                    f"vocabulary: {symbol!r} has no meaning in SELFIES"
+                ) from None
         self.tokens = tuple(tokens)
         self._ids = {token: i for i, token in enumerate(tokens)}
 

@@ -25,9 +25,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from molvae import tokens
-from molvae.checkpoint import SavedModel, load_model, save_model, save_state
+from molvae.checkpoint import (
+    SavedModel,
+    load_model,
+    restore_model,
+    save_model,
+    save_state,
+)
 from molvae.conditions import ConditionSet
-from molvae.config import Config, DataConfig
+from molvae.config import DEFAULT_EPOCHS, Config, DataConfig
 from molvae.dataset import Batch, Dataset, batch_plan
 from molvae.diagnostics import figures
 from molvae.errors import ConfigError, FileError, RunError
@@ -106,6 +112,7 @@ def _train_locked(
     with tokens.use_constraints(dataset.constraints):
         trainer = _Trainer(dataset, run, config, choose_device(device))
         if state is not None:
+            restore_model(run / "model")
             trainer.load(state)
             if trainer.finished:
                 return trainer.conclude()
@@ -193,7 +200,10 @@ class _Trainer:
             foreach=True,
         )
         per_epoch = math.ceil(len(self.items) / self.options.batch_size)
-        self.total_steps = per_epoch * self.options.epochs if self.options.epochs else None
+        epochs = self.options.epochs
+        if epochs is None and self.options.max_time is None:
+            epochs = DEFAULT_EPOCHS
+        self.total_steps = None if epochs is None else per_epoch * epochs
         self.step = self.epoch = self.position = self.molecules = 0
         self.validations = self.stale = self.bad_steps = 0
         self.elapsed, self.best = 0.0, math.inf

@@ -197,7 +197,10 @@ DAMAGE = {
     "vocabulary longer": (longer_vocabulary, r"tensor 'embedding\.weight' has shape \(6, 5\)"),
     "bad bonding limits": (bad_limits, r"vocab\.json"),
     "conditions cut off": (cut("conditions.json"), r"conditions\.json has \d+ bytes"),
-    "weights absent": (lambda f: (f / "model.safetensors").unlink(), r"model\.safetensors is missing"),
+    "weights absent": (
+        lambda f: (f / "model.safetensors").unlink(),
+        r"model\.safetensors is missing",
+    ),
     "config is no JSON": (nested, "config.json"),
     "schema of the future": (config_with(schema=2), "schema is 2.*newer molvae"),
     "no hashes": (without("files"), "no field 'files'"),

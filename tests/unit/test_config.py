@@ -190,7 +190,8 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
         (b"[train\nseed = 1", "not valid TOML"),
         (b"seed = \xff", "not valid TOML"),
         (b"[train]\nseeds = 1", "did you mean 'seed'"),
-        (b"model = 3\n[train]\n", "valid dictionary|is not a section"),
+        (b"model = 3\n[train]\n", "model: input should be a valid dictionary"),
+        (b"[model.latent_size]\nx = 1\n", "'latent_size' is not a section"),
     ],
 )
 def test_faulty_files_are_named_errors(tmp_path, content, part):

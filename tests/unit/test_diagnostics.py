@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from molvae.diagnostics import LEVELS, _noisy_posterior, figures
 from molvae.dataset import Dataset
+from molvae.diagnostics import LEVELS, _noisy_posterior, figures
 from molvae.model import Posterior, noisy_latent
 from molvae.runtime import Draws
 
@@ -112,9 +112,10 @@ def test_each_wrong_molecule_counts(tiny_model, dataset, monkeypatch):
 
 
 def test_other_tokens_for_the_same_molecule_are_exact(tiny_model, dataset, monkeypatch):
+    from rdkit.Chem import MolFromSmiles, MolToSmiles
+
     from molvae.chem import canonical_smiles
     from molvae.diagnostics import _same_molecule
-    from rdkit.Chem import MolFromSmiles, MolToSmiles
 
     item = int(dataset.part("train")[0])
     truth = dataset.ids(item)

@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from torch.distributions import Bernoulli, Normal, kl_divergence as reference_kl
+from torch.distributions import Bernoulli, Normal
+from torch.distributions import kl_divergence as reference_kl
 
 from molvae.config import TrainConfig
 from molvae.errors import ConfigError

@@ -7,7 +7,7 @@ from concurrent.futures import Executor, Future
 
 import pytest
 
-from molvae.errors import ConfigError, FileError
+from molvae.errors import ConfigError, FileError, RunError
 from molvae.parallel import map_ordered, worker_count, worker_pool
 
 
@@ -43,6 +43,10 @@ class Counted(Executor):
         self.closed = True
 
 
+def die(x):
+    os._exit(9)
+
+
 @pytest.fixture(scope="module")
 def pool():
     with worker_pool(2) as pool:
@@ -76,6 +80,11 @@ def test_an_error_in_this_process_comes_through_too():
     assert list(itertools.islice(results, 3)) == [0, 1, 2]
     with pytest.raises(FileError, match="item 3 is broken"):
         next(results)
+
+
+def test_a_worker_that_dies_is_a_named_error():
+    with pytest.raises(RunError, match="a worker process died"):
+        list(map_ordered(die, [1, 2], workers=2))
 
 
 @pytest.mark.parametrize(("workers", "ahead"), [(1, 4), (3, 2), (2, 1)])

@@ -74,9 +74,7 @@ def test_labels_of_equal_molecules_are_averaged(messy, tmp_path):
 
 
 def test_yes_and_no_for_one_molecule_is_missing(tmp_path):
-    path = table(
-        tmp_path / "in.csv", ["CCOC,,yes", "COCC,,no", "CCCO,,TRUE", "OCCC,,1", "CCCN,,0"]
-    )
+    path = table(tmp_path / "in.csv", ["CCOC,,yes", "COCC,,no", "CCCO,,TRUE", "OCCC,,1", "CCCN,,0"])
     dataset = prepare([path], tmp_path / "ds", LABELLED, workers=1)
     found = labels(tmp_path / "ds")
     assert np.isnan(found["CCOC"])
@@ -239,7 +237,9 @@ def test_cleaning_options_are_obeyed(tmp_path):
 
 def test_too_long_molecules_are_counted(tmp_path):
     path = table(tmp_path / "in.csv", ["CCCO,,", "CCCN,,", "C" * 12 + ",,"])
-    m = prepare([path], tmp_path / "ds", DataConfig(conditions=(), max_tokens=10), workers=1).manifest
+    m = prepare(
+        [path], tmp_path / "ds", DataConfig(conditions=(), max_tokens=10), workers=1
+    ).manifest
     assert m["reasons"] == {"too many tokens": 1}
     assert m["longest"] == 4
 

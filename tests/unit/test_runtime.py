@@ -236,6 +236,26 @@ def test_the_processor_answers_whether_it_computes_bf16():
 
 
 @pytest.mark.parametrize(
+    ("cpuinfo", "expected"),
+    [
+        ("processor: 0\nflags: sse avx512_bf16 avx\n", True),
+        ("flags: sse amx_bf16\n", True),
+        ("Features: fp asimd bf16\n", True),
+        ("flags: sse avx512f\n", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_bf16_is_found_among_the_flags_of_the_processor(tmp_path, monkeypatch, cpuinfo, expected):
+    file = tmp_path / "cpuinfo"
+    if cpuinfo is not None:  # elsewhere than on Linux there is no such file
+        file.write_text(cpuinfo)
+    real = open
+    monkeypatch.setattr("builtins.open", lambda path, **options: real(file, **options))
+    assert runtime._has_avx512_bf16() == expected
+
+
+@pytest.mark.parametrize(
     ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
 )
 def test_autocast_sets_the_precision_of_products_only(precision, dtype):

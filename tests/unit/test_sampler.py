@@ -250,5 +250,7 @@ def test_latents_decode_alike_in_any_batch(tiny_model):
     z = np.random.default_rng(0).normal(size=(20, 16)).astype(np.float32)
     whole = decode_latents(tiny_model, z, noise=0.3, draws=Draws(1))
     parts = decode_latents(tiny_model, z, noise=0.3, draws=Draws(1), batch_size=6)
-    texts = [[tiny_model.vocabulary.decode(row.tolist()) for row in rows] for rows in (whole, parts)]
+    texts = [
+        [tiny_model.vocabulary.decode(row.tolist()) for row in rows] for rows in (whole, parts)
+    ]
     assert texts[0] == texts[1]

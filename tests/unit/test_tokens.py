@@ -116,7 +116,7 @@ def test_any_sequence_of_ids_is_a_molecule_or_nothing(vocabulary, data):
 
 @given(st.lists(st.integers(0, 30), max_size=30))
 def test_decoding_stops_at_the_first_end_and_skips_other_special_tokens(ids):
-    vocabulary = Vocabulary.of_symbols([f"[C{i}]" for i in range(28)])
+    vocabulary = Vocabulary.of_symbols([f"[{i}C]" for i in range(1, 29)])
     expected = ""
     for i in ids:
         if i == 2:
@@ -176,6 +176,7 @@ def test_a_vocabulary_reads_back_and_compares_by_its_tokens(vocabulary):
         ([*SPECIAL_TOKENS, "C"], "'C' is not a SELFIES symbol"),
         ([*SPECIAL_TOKENS, "[C][N]"], "not a SELFIES symbol"),
         ([*SPECIAL_TOKENS, ""], "not a SELFIES symbol"),
+        ([*SPECIAL_TOKENS, "[C]", "[foo]"], r"'\[foo\]' has no meaning"),
     ],
 )
 def test_damaged_vocabularies_are_refused(tokens, part):
@@ -185,7 +186,7 @@ def test_damaged_vocabularies_are_refused(tokens, part):
 
 @pytest.mark.parametrize(("symbols", "dtype"), [(253, np.uint8), (254, np.uint16)])
 def test_ids_are_stored_in_the_smallest_type(symbols, dtype):
-    vocabulary = Vocabulary.of_symbols(f"[C{i}]" for i in range(symbols))
+    vocabulary = Vocabulary.of_symbols(f"[{i}C]" for i in range(1, symbols + 1))
     assert vocabulary.dtype is dtype
     assert np.iinfo(dtype).max >= len(vocabulary) - 1
 

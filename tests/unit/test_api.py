@@ -1,0 +1,107 @@
+"""One object for Python users."""
+
+import numpy as np
+import pytest
+from rdkit.Chem import Crippen, MolFromSmiles
+
+import molvae
+from molvae import MolVAE
+from molvae.errors import FileError, TargetError
+
+SMILES = ["O=C(Nc1ccc(-c2ccc(F)c(Cl)c2)cc1)c1cncnc1", "Cn1cc(-c2ccc(S(N)(=O)=O)cc2)cn1", "CCO"]
+
+
+@pytest.fixture
+def model(tiny_run):
+    return MolVAE.load(tiny_run)
+
+
+def test_the_package_offers_it():
+    assert molvae.MolVAE is MolVAE
+
+
+def test_encoding_gives_one_point_per_molecule(model):
+    z = model.encode(SMILES)
+    assert z.shape == (3, model.latent_size)
+    assert z.dtype == np.float32
+    assert np.isfinite(z).all()
+    assert np.array_equal(model.encode(SMILES), z)
+
+
+def test_encoding_depends_on_the_molecule_alone(model, monkeypatch):
+    z = model.encode(SMILES)
+    assert model.encode(SMILES[::-1]) == pytest.approx(z[::-1], abs=1e-5)
+    assert model.encode(["OCC"])[0] == pytest.approx(z[2], abs=1e-5)  # another writing of CCO
+    monkeypatch.setattr("molvae.api.ENCODE_BATCH", 2)
+    assert model.encode(SMILES) == pytest.approx(z, abs=1e-5)
+
+
+def test_encoding_nothing_gives_an_empty_array(model):
+    assert model.encode([]).shape == (0, model.latent_size)
+
+
+@pytest.mark.parametrize(
+    ("smiles", "message"),
+    [("C1CC", "'C1CC' is not a valid SMILES"), ("", "not a valid"), ("C[Xe]", "never seen it")],
+)
+def test_what_cannot_be_encoded_is_named(model, smiles, message):
+    with pytest.raises(FileError, match=message):
+        model.encode(["CCO", smiles])
+
+
+def test_decoding_gives_canonical_smiles_for_every_point(model):
+    z = np.random.default_rng(0).normal(size=(6, model.latent_size))
+    texts = model.decode(z, noise=0.2, seed=4)
+    assert len(texts) == 6
+    assert all(MolFromSmiles(text) for text in texts)
+    assert model.decode(z, noise=0.2, seed=4) == texts
+    assert model.decode(z) == model.decode(z, seed=9)  # nothing is drawn at noise 0
+
+
+def test_decoding_nothing_gives_nothing(model):
+    assert model.decode(np.zeros((0, model.latent_size))) == []
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 5), (1, 2, 16)])
+def test_latents_of_the_wrong_shape_are_refused(model, shape):
+    with pytest.raises(FileError, match=r"expected \(N, 16\)"):
+        model.decode(np.zeros(shape))
+
+
+def test_a_noise_level_outside_its_range_is_refused(model):
+    with pytest.raises(TargetError, match="noise: got 2"):
+        model.decode(np.zeros((1, 16)), noise=2)
+
+
+def test_generating_gives_a_table(model):
+    table = model.generate(8, ["logp=2", "qed=0.3:"], seed=3, candidates=4, workers=1)
+    assert list(table.columns) == ["smiles", "logp", "qed", "error_logp"]
+    assert len(table) == 8
+    for row in table.itertuples():
+        assert row.logp == pytest.approx(Crippen.MolLogP(MolFromSmiles(row.smiles)), rel=1e-5)
+    assert (table["error_logp"] == table["logp"] - 2).all()
+    assert (table["qed"] >= 0.3).all()
+    assert table.equals(model.generate(8, ["logp=2", "qed=0.3:"], seed=3, candidates=4, workers=1))
+
+
+def test_nothing_found_gives_an_empty_table(model):
+    table = model.generate(2, ["mw=5000:"], max_tries=8)
+    assert list(table.columns) == ["smiles", "mw"]
+    assert table.empty
+
+
+def test_saving_and_loading_changes_nothing(model, tmp_path):
+    model.save(tmp_path / "copy")
+    copy = MolVAE.load(tmp_path / "copy")
+    assert np.array_equal(copy.encode(SMILES), model.encode(SMILES))
+    assert copy.generate(5).equals(model.generate(5))
+    assert copy.conditions.names == ("logp", "qed", "mw", "assay")
+
+
+def test_training_takes_dotted_options(demo_csv, tmp_path):
+    model = MolVAE.train(
+        demo_csv, tmp_path / "run", preset="tiny", device="cpu", workers=1, train__epochs=1,
+        train__validations=1, data__conditions=["logp"], model__latent_size=6,
+    )  # fmt: skip
+    assert model.latent_size == 6
+    assert model.conditions.names == ("logp",)

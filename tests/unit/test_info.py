@@ -1,0 +1,54 @@
+"""What a folder holds, in words and as data."""
+
+import json
+import shutil
+
+import pytest
+
+from molvae.errors import ModelFolderError
+from molvae.info import describe
+
+
+def test_a_dataset_tells_its_counts(tiny_dataset):
+    data, lines = describe(tiny_dataset)
+    assert data["kept"] == 300
+    assert any("300 rows read = 300 kept" in line for line in lines)
+
+
+def test_a_run_tells_model_conditions_and_progress(tiny_run):
+    data, lines = describe(tiny_run)
+    weights = sum(p.numel() for p in _network(tiny_run).parameters())
+    assert data["parameters"] == weights
+    assert [c["name"] for c in data["conditions"]] == ["logp", "qed", "mw", "assay"]
+    text = "\n".join(lines)
+    assert "exact reconstruction" in text
+    assert "run finished: 75 steps" in text
+    assert json.loads(json.dumps(data))["training"] == data["training"]
+
+
+def _network(run):
+    from molvae.checkpoint import load_model
+
+    return load_model(run).network
+
+
+def test_a_model_folder_has_no_run_to_tell_of(tiny_run):
+    _, lines = describe(tiny_run / "model")
+    assert not any(line.startswith("run ") for line in lines)
+
+
+def test_a_run_under_way_is_not_finished(tiny_run, tmp_path):
+    shutil.copytree(tiny_run, tmp_path / "run")
+    log = tmp_path / "run" / "metrics.jsonl"
+    lines = [line for line in log.read_text().splitlines() if '"final"' not in line]
+    log.write_text("\n".join([*lines, lines[-1][:60]]))  # the last line is being written
+    assert any(line.startswith("run not finished") for line in describe(tmp_path / "run")[1])
+    log.write_text("")
+    assert not any(line.startswith("run ") for line in describe(tmp_path / "run")[1])
+
+
+def test_anything_else_is_refused(tmp_path):
+    with pytest.raises(ModelFolderError, match="not a model or run folder"):
+        describe(tmp_path)
+    with pytest.raises(ModelFolderError, match="no such folder"):
+        describe(tmp_path / "absent")
