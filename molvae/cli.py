@@ -55,6 +55,11 @@ def _common(function: F) -> F:
                 raise
             click.echo(f"error: {error}", err=True)
             click.get_current_context().exit(error.exit_code)
+        except OSError as error:  # a full disk, a folder that vanished
+            if traceback or error.filename is None:
+                raise
+            click.echo(f"error: '{error.filename}': {error.strerror}", err=True)
+            click.get_current_context().exit(1)
 
     result: Any = verb
     for option in (

@@ -9,10 +9,8 @@ calling :func:`evaluate` on more than a few thousand molecules needs the usual
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
@@ -25,17 +23,16 @@ from numpy.typing import NDArray
 
 from molvae import chem, metrics, report
 from molvae.conditions import Target, parse_target, parse_targets
-from molvae.errors import FileError, RunError, TargetError, suggest
-from molvae.files import atomic_text, read_rows, read_smiles
+from molvae.errors import RunError
+from molvae.files import atomic_text
 from molvae.metrics import Control, Metric, MoleculeSet, Wanted
 from molvae.parallel import map_ordered, worker_count, worker_pool
 from molvae.progress import Progress
 from molvae.properties import PROPERTIES
 from molvae.runtime import Draws, versions
+from molvae.samples import Inputs, Paths, read_inputs
 
 __all__ = [
-    "Inputs",
-    "Paths",
     "PropertySummary",
     "Report",
     "evaluate",
@@ -51,21 +48,6 @@ INLINE = 2_000  # below this the start of processes costs more than it saves
 REFERENCE_SAMPLE = 10_000  # reference molecules whose properties are computed
 PAIRWISE_SAMPLE = 30_000  # MOSES' own sample size; pairs grow with its square
 CARD_VALUES = ("mw", "logp", "qed", "sas")
-
-Paths = str | Path | Sequence[str | Path]
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What is compared: SMILES texts as they were given, before anything is parsed."""
-
-    generated: Sequence[str]
-    train: Sequence[str] | None = None
-    test: Sequence[str] | None = None
-    test_scaffolds: Sequence[str] | None = None
-    columns: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    # user columns of the generated rows, NaN where missing, each as long as ``generated``
-    sources: Mapping[str, Any] = field(default_factory=dict)  # where they came from, for the record
 
 
 @dataclass(frozen=True)
@@ -127,9 +109,6 @@ def _figures(values: NDArray[np.float64]) -> dict[str, float | int | None]:
     }
 
 
-# Reading
-
-
 def evaluate(
     paths: Paths,
     *,
@@ -149,90 +128,15 @@ def evaluate(
     files. ``draw`` molecules are prepared for the drawings of :func:`write_html`.
     """
     names = [parse_target(text).name for text in targets]
-    wanted = list(dict.fromkeys(name for name in names if name not in PROPERTIES))
-    sources: dict[str, Any] = {}
-    texts, columns = _read_generated(_listed(paths), smiles_column, wanted)
-    sources["generated"] = _sources(_listed(paths))
-    others: dict[str, list[str] | None] = {}
-    for role, given in (("train", train), ("test", test), ("test_scaffolds", test_scaffolds)):
-        others[role] = None if given is None else _read_reference(role, _listed(given))
-        if given is not None:
-            sources[role] = _sources(_listed(given))
-    inputs = Inputs(texts, **others, columns=columns, sources=sources)
+    inputs = read_inputs(
+        paths,
+        train=train,
+        test=test,
+        test_scaffolds=test_scaffolds,
+        columns=[name for name in dict.fromkeys(names) if name not in PROPERTIES],
+        smiles_column=smiles_column,
+    )
     return evaluate_smiles(inputs, targets=targets, seed=seed, workers=workers, draw=draw)
-
-
-def _listed(paths: Paths) -> list[Path]:
-    given = [paths] if isinstance(paths, str | Path) else list(paths)
-    if not given:
-        raise FileError("no file was given; name at least one file of molecules")
-    return [Path(path) for path in given]
-
-
-def _read_generated(
-    paths: Sequence[Path], smiles_column: str | None, wanted: Sequence[str]
-) -> tuple[list[str], dict[str, NDArray[np.float64]]]:
-    texts: list[str] = []
-    cells: dict[str, list[float]] = {name: [] for name in wanted}
-    for path in paths:
-        _check_columns(path, smiles_column, wanted)
-        for row in read_rows(path, smiles_column=smiles_column, columns=wanted):
-            # A broken record counts as an invalid molecule.
-            texts.append(row.smiles or "")
-            for name in wanted:
-                cells[name].append(_number(row.labels.get(name, "")))
-    if not texts:
-        raise FileError(f"{_quoted(paths)}: no molecule to evaluate, expected at least one row")
-    return texts, {name: np.asarray(values) for name, values in cells.items()}
-
-
-def _check_columns(path: Path, smiles_column: str | None, wanted: Sequence[str]) -> None:
-    """Read one row, so that a misspelt property gets an answer that names the properties too."""
-    next(read_rows(path, smiles_column=smiles_column), None)
-    for name in wanted:
-        try:
-            next(read_rows(path, smiles_column=smiles_column, columns=[name]), None)
-        except FileError as error:
-            raise TargetError(
-                f"target '{name}' is neither a built-in property nor a column of the file: "
-                f"{suggest(name, PROPERTIES)} {error}"
-            ) from None
-
-
-def _read_reference(role: str, paths: Sequence[Path]) -> list[str]:
-    texts = read_smiles(paths)
-    if not texts:
-        raise FileError(f"{_quoted(paths)}: the {role} set has no molecule, expected at least one")
-    return texts
-
-
-def _quoted(paths: Sequence[Path]) -> str:
-    return ", ".join(f"'{path}'" for path in paths)
-
-
-_WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
-
-
-def _number(cell: str) -> float:
-    """A cell as a number, yes/no as 1/0; anything else is missing, and counted as such later."""
-    word = cell.strip().lower()
-    try:
-        value = _WORDS[word] if word in _WORDS else float(word)
-    except ValueError:
-        return math.nan
-    return value if math.isfinite(value) else math.nan
-
-
-def _sources(paths: Sequence[Path]) -> list[dict[str, str]]:
-    found = []
-    for path in paths:
-        with open(path, "rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
-        found.append({"file": str(path), "sha256": digest})
-    return found
-
-
-# Measuring
 
 
 def evaluate_smiles(
@@ -246,7 +150,7 @@ def evaluate_smiles(
     """Evaluate lists of SMILES; as :func:`evaluate`, without files."""
     known = [*PROPERTIES, *(name for name in inputs.columns if name not in PROPERTIES)]
     wishes = parse_targets(targets, known)
-    _check_lengths(inputs)
+    inputs.check()
     sets = (inputs.generated, inputs.train, inputs.test, inputs.test_scaffolds)
     count = worker_count(workers) if sum(len(s or ()) for s in sets) >= INLINE else 1
     pool: AbstractContextManager[Executor | None]
@@ -259,17 +163,6 @@ def evaluate_smiles(
             "a worker process died, perhaps for want of memory, or because the calling script "
             'lacks `if __name__ == "__main__":`; try workers=1'
         ) from None
-
-
-def _check_lengths(inputs: Inputs) -> None:
-    if not len(inputs.generated):
-        raise FileError("no molecule to evaluate, expected at least one")
-    for name, values in inputs.columns.items():
-        if len(values) != len(inputs.generated):
-            raise FileError(
-                f"column '{name}' has {len(values):,} values for {len(inputs.generated):,} "
-                "molecules; expected one each"
-            )
 
 
 class _Evaluation:

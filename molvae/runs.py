@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ __all__ = [
     "read_record",
     "start_run_folder",
     "state_to_resume",
+    "stop_requests",
 ]
 
 KIND = "molvae-run"
@@ -150,3 +154,26 @@ def model_card(training: dict[str, Any], conditions: ConditionSet) -> str:
         "Every output is a valid molecule; none was checked for synthesis, stability or safety.",
     ]
     return "\n".join(lines) + "\n"
+
+
+@contextmanager
+def stop_requests() -> Iterator[list[int]]:
+    """A list that gets an entry when Ctrl-C or SIGTERM asks to stop; the loop looks at it."""
+    requests: list[int] = []
+
+    def remember(number: int, frame: object) -> None:
+        if requests:  # the second request does not wait
+            raise KeyboardInterrupt
+        requests.append(number)
+
+    previous = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, remember)
+    except ValueError:
+        pass  # not in the main thread: signals are the caller's business
+    try:
+        yield requests
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -10,10 +10,8 @@ from __future__ import annotations
 import copy
 import json
 import math
-import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,6 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
-from torch import Tensor
 
 from molvae import tokens
 from molvae.checkpoint import (
@@ -34,11 +31,12 @@ from molvae.checkpoint import (
 )
 from molvae.conditions import ConditionSet
 from molvae.config import DEFAULT_EPOCHS, Config, DataConfig
-from molvae.dataset import Batch, Dataset, batch_plan
+from molvae.dataset import Dataset, batch_plan
 from molvae.diagnostics import figures
 from molvae.errors import ConfigError, FileError, RunError
 from molvae.loss import LossTerms, elbo, kl_weight, learning_rate
 from molvae.model import CVAE
+from molvae.noise import drawn_batch
 from molvae.prepare import cached_dataset, summary_lines
 from molvae.progress import Progress, duration, say
 from molvae.runs import (
@@ -48,6 +46,7 @@ from molvae.runs import (
     model_card,
     start_run_folder,
     state_to_resume,
+    stop_requests,
 )
 from molvae.runtime import Draws, autocast, choose_device, choose_precision, versions
 
@@ -148,22 +147,6 @@ def _known_columns(dataset: Dataset, config: Config) -> list[int]:
     return [dataset.names.index(name) for name in wanted]
 
 
-@dataclass(frozen=True)
-class _Inputs:
-    """One batch on the device, with everything random already drawn."""
-
-    inputs: Tensor
-    targets: Tensor
-    lengths: Tensor
-    t: Tensor
-    conditions: Tensor
-    mask: Tensor  # shown
-    known: Tensor  # there at all
-    posterior_noise: Tensor
-    channel_noise: Tensor
-    dropout: Tensor | None
-
-
 class _Trainer:
     """Holds a run's state: weights, moving average, optimiser, position, best score so far."""
 
@@ -222,7 +205,7 @@ class _Trainer:
         started = time.monotonic() - self.elapsed
         saved = time.monotonic()
         with (
-            _stop_requests() as stop,
+            stop_requests() as stop,
             Progress("train", total=1.0, done=self._progress()) as progress,
         ):
             while not self.finished and not stop:
@@ -265,7 +248,10 @@ class _Trainer:
         self.epoch, self.position = self.epoch + 1, 0
 
     def _train_step(self, items: NDArray[np.int64]) -> LossTerms:
-        batch = self._inputs(self.dataset.batch(items))
+        batch = drawn_batch(
+            self.dataset.batch(items), self.columns, self.conditions, self.config, self.draws,
+            epoch=self.epoch, device=self.device,
+        )  # fmt: skip
         share = self._progress()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(share, self.options)
@@ -305,55 +291,6 @@ class _Trainer:
             torch._foreach_lerp_(
                 list(self.average.parameters()), list(self.network.parameters()), 1 - decay
             )
-
-    def _inputs(self, batch: Batch) -> _Inputs:
-        options, items, epoch = self.options, batch.items, self.epoch
-        latent = self.config.model.latent_size
-        values = batch.values[:, self.columns]
-        scaled, known = self.conditions.standardize(values)
-        shown = known * self._shown(items, epoch)
-        inputs = batch.inputs
-        if options.word_dropout > 0:
-            drop = self.draws.uniform("words", items, inputs.shape[1], epoch=epoch)
-            inputs = np.where((drop < options.word_dropout) & (inputs > tokens.EOS), 0, inputs)
-        dropout = None
-        if self.config.model.dropout > 0:
-            keep = 1 - self.config.model.dropout
-            u = self.draws.uniform("dropout", items, self.config.model.decoder_size, epoch=epoch)
-            dropout = self._tensor((u < keep).astype(np.float32) / keep)
-        return _Inputs(
-            self._tensor(inputs),
-            self._tensor(batch.targets),
-            self._tensor(batch.lengths),
-            self._tensor(self._noise_levels(items, epoch)),
-            self._tensor(scaled),
-            self._tensor(shown.astype(np.float32)),
-            self._tensor(known),
-            self._tensor(self.draws.normal("latent", items, latent, epoch=epoch)),
-            self._tensor(self.draws.normal("channel", items, latent, epoch=epoch)),
-            dropout,
-        )
-
-    def _noise_levels(self, items: NDArray[np.int64], epoch: int) -> NDArray[np.float32]:
-        """t of each molecule: 1, 0, or uniform between, in the configured shares."""
-        u = self.draws.uniform("level", items, 2, epoch=epoch)
-        t = u[:, 1]
-        t = np.where(u[:, 0] < self.options.prior_share + self.options.exact_share, 0.0, t)
-        return np.where(u[:, 0] < self.options.prior_share, 1.0, t).astype(np.float32)
-
-    def _shown(self, items: NDArray[np.int64], epoch: int) -> NDArray[np.bool_]:
-        """Which conditions each molecule shows: none, or each with a probability of its own.
-
-        The probability is the square of a uniform number: requests for one or two properties are
-        the common ones, so training sees many of them.
-        """
-        count = len(self.columns)
-        u = self.draws.uniform("shown", items, count + 2, epoch=epoch)
-        some = u[:, :1] >= self.options.unconditioned_share
-        return some & (u[:, 2:] < u[:, 1:2] ** 2)
-
-    def _tensor(self, array: NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(array).to(self.device)
 
     # -- validation ---------------------------------------------------------------------------
 
@@ -493,26 +430,3 @@ _POSITION = (
     "step", "epoch", "position", "molecules", "validations", "stale", "bad_steps", "elapsed",
     "best", "finished", "reason", "final",
 )  # fmt: skip
-
-
-@contextmanager
-def _stop_requests() -> Iterator[list[int]]:
-    """A list that gets an entry when Ctrl-C or SIGTERM asks to stop; the loop looks at it."""
-    requests: list[int] = []
-
-    def remember(number: int, frame: object) -> None:
-        if requests:  # the second request does not wait
-            raise KeyboardInterrupt
-        requests.append(number)
-
-    previous = {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, remember)
-    except ValueError:
-        pass  # not in the main thread: signals are the caller's business
-    try:
-        yield requests
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -95,9 +95,8 @@ def main() -> None:
         if before.get(key) != value:
             say(f"changed: {key}")
     size = sum(path.stat().st_size for path in MODEL.iterdir())
-    say(
-        f"{MODEL.relative_to(ROOT)}: {size / 1000:.0f} kB; if anything changed, CHANGELOG.md says why"
-    )
+    say(f"{MODEL.relative_to(ROOT)}: {size / 1000:.0f} kB")
+    say("if anything changed, CHANGELOG.md must say why")
 
 
 if __name__ == "__main__":

@@ -32,9 +32,11 @@ ORDER = (
     "checkpoint",
     "sampler",
     "diagnostics",
+    "noise",
     "runs",
     # one room per verb
     "fetch",
+    "samples",
     "evaluate",
     "optimize",
     "generate",

@@ -7,12 +7,12 @@ import json
 import pytest
 from click.testing import CliRunner
 from rdkit.Chem import (
+    QED,
     Crippen,
     Descriptors,
     ForwardSDMolSupplier,
     MolFromSmiles,
     MolToSmiles,
-    QED,
 )
 
 from molvae.cli import main

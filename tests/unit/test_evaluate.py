@@ -11,7 +11,7 @@ import pytest
 
 from molvae import chem, evaluate
 from molvae.errors import FileError, PropertyError, TargetError
-from molvae.evaluate import Inputs
+from molvae.samples import Inputs
 
 # The data of the published parity case are too large to ship.
 SHARED = Path(__file__).parents[3] / "shared" / "data"

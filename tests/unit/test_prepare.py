@@ -247,7 +247,8 @@ def test_too_long_molecules_are_counted(tmp_path):
 def test_the_cache_is_hit_by_content_and_options(messy, tmp_path, monkeypatch, capsys):
     first = cached_dataset([messy], LOGP, workers=1)
     assert first.folder.is_relative_to(cache_folder())
-    copy = tmp_path / "renamed.csv"
+    copy = tmp_path / "elsewhere" / messy.name
+    copy.parent.mkdir()
     copy.write_bytes(messy.read_bytes())
     monkeypatch.setattr("molvae.prepare.prepare", None)  # a second preparation would fail
     assert cached_dataset([copy], LOGP, workers=1).folder == first.folder

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 from filelock import FileLock
 
@@ -290,46 +289,6 @@ def test_options_that_do_not_fit_the_dataset_are_refused(
 
 
 # -- what the network is shown --------------------------------------------------------------------
-
-
-@pytest.fixture
-def trainer(tiny_dataset, tmp_path):
-    import torch
-
-    return module._Trainer(Dataset(tiny_dataset), tmp_path, config(), torch.device("cpu"))
-
-
-def test_noise_levels_come_in_the_configured_shares(trainer):
-    t = trainer._noise_levels(np.arange(20_000), 0)
-    assert (t == 1).mean() == pytest.approx(0.4, abs=0.015)
-    assert (t == 0).mean() == pytest.approx(0.3, abs=0.015)
-    between = t[(t > 0) & (t < 1)]
-    assert np.quantile(between, [0.25, 0.5, 0.75]) == pytest.approx([0.25, 0.5, 0.75], abs=0.03)
-
-
-def test_molecules_show_every_number_of_conditions(trainer):
-    shown = trainer._shown(np.arange(20_000), 0)
-    share = np.bincount(shown.sum(axis=1), minlength=5) / len(shown)
-    assert share[0] > 0.2  # a fifth see none, and some of the rest drew none
-    assert (share > 0.02).all()
-
-
-def test_missing_values_are_never_shown(trainer):
-    dataset = trainer.dataset
-    assay = dataset.names.index("assay")
-    batch = dataset.batch(dataset.part("train")[:50])
-    drawn = trainer._inputs(batch)
-    missing = np.isnan(batch.values[:, assay])
-    assert missing.any()
-    assert not drawn.known.numpy()[missing, assay].any()
-    assert not drawn.mask.numpy()[missing, assay].any()
-    assert np.isfinite(drawn.conditions.numpy()).all()
-
-
-def test_epochs_draw_anew(trainer):
-    items = np.arange(200)
-    assert (trainer._noise_levels(items, 0) != trainer._noise_levels(items, 1)).any()
-    assert (trainer._shown(items, 0) != trainer._shown(items, 1)).any()
 
 
 # -- real processes -------------------------------------------------------------------------------
