@@ -180,9 +180,11 @@ def prepare(
 @click.argument("inputs", nargs=-1, required=True, type=PATH)
 @click.option("-o", "--output", required=True, type=PATH, help="Run folder to write.")
 @click.option(
-    "--preset", type=click.Choice(["tiny", "small", "base"]), help="Sizes (default: small)."
+    "--preset",
+    type=click.Choice(["tiny", "mini", "small", "base"]),
+    help="Sizes (default: small; mini for some thousand molecules).",
 )
-@click.option("--epochs", type=int, metavar="N", help="Passes over the data (default: 30).")
+@click.option("--epochs", type=int, metavar="N", help="Passes over the data.")
 @click.option("--max-time", metavar="TIME", help="Training time, e.g. 40s, 30m, 2h.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted run of the same command.")
 @click.option("--seed", type=int, metavar="INT", help="Seed of everything random (default: 0).")

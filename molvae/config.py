@@ -109,11 +109,12 @@ class ModelConfig(_Section):
 class TrainConfig(_Section):
     """The training run."""
 
-    # The budget: passes over the data, or seconds of training, whichever is reached first.
+    # The budget: passes over the data, or seconds of training, whichever is reached first; if
+    # neither is given, 30 passes, and for small data at least 6,000 steps.
     epochs: int | None = Field(None, ge=1)
     max_time: float | None = Field(None, gt=0)
-    # Molecules per step.
-    batch_size: int = Field(256, ge=1)
+    # Molecules per step; if not given 64 for up to 50,000 training molecules, else 256.
+    batch_size: int | None = Field(None, ge=1)
     # Peak learning rate of AdamW, reached after warm_up of the budget, then cosine down to 2 %.
     learning_rate: float = Field(1.5e-3, gt=0)
     warm_up: float = Field(0.02, ge=0, lt=1)
@@ -177,7 +178,12 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "train": {"batch_size": 64, "learning_rate": 4e-3},
     },
-    # The default: half an hour on two CPU cores gives a useful model.
+    # Minutes on a laptop, for some thousand molecules.
+    "mini": {
+        "model": {"encoder_size": 128, "decoder_size": 256, "context_size": 128, "head_size": 64},
+        "train": {"learning_rate": 3e-3},
+    },
+    # The default: an hour on two CPU cores and some hundred thousand molecules.
     "small": {},
     # For a GPU.
     "base": {
@@ -188,8 +194,6 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "train": {"batch_size": 1024},
     },
 }  # fmt: skip
-
-DEFAULT_EPOCHS = 30
 
 
 def parse_duration(text: str) -> float:
@@ -235,9 +239,6 @@ def load_config(
     for key, value in (overrides or {}).items():
         if value is not None:
             _put(tree, key, value)
-    train = tree.setdefault("train", {})
-    if isinstance(train, dict) and train.get("epochs") is None and train.get("max_time") is None:
-        train["epochs"] = DEFAULT_EPOCHS
     return validate(tree)
 
 

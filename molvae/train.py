@@ -30,7 +30,7 @@ from molvae.checkpoint import (
     save_state,
 )
 from molvae.conditions import ConditionSet
-from molvae.config import DEFAULT_EPOCHS, Config, DataConfig
+from molvae.config import Config, DataConfig, TrainConfig
 from molvae.dataset import Dataset, batch_plan
 from molvae.diagnostics import figures
 from molvae.errors import ConfigError, FileError, RunError
@@ -50,10 +50,13 @@ from molvae.runs import (
 )
 from molvae.runtime import Draws, autocast, choose_device, choose_precision, versions
 
-__all__ = ["TrainSummary", "train"]
+__all__ = ["TrainSummary", "batch_size_for", "train"]
 
 FINAL_MOLECULES = 2000
 MAX_BAD_STEPS = 20
+DEFAULT_EPOCHS = 30
+MIN_STEPS = 6_000
+SMALL_DATA = 50_000
 
 
 @dataclass
@@ -147,6 +150,23 @@ def _known_columns(dataset: Dataset, config: Config) -> list[int]:
     return [dataset.names.index(name) for name in wanted]
 
 
+def batch_size_for(options: TrainConfig, molecules: int) -> int:
+    """Molecules per step: small data need many small steps more than they need large ones."""
+    if options.batch_size is not None:
+        return options.batch_size
+    return 64 if molecules <= SMALL_DATA else 256
+
+
+def _budget(options: TrainConfig, molecules: int, batch_size: int) -> int | None:
+    """Steps of the whole run; None if time alone is the budget."""
+    per_epoch = math.ceil(molecules / batch_size)
+    if options.epochs is not None:
+        return per_epoch * options.epochs
+    if options.max_time is not None:
+        return None
+    return max(per_epoch * DEFAULT_EPOCHS, MIN_STEPS)
+
+
 class _Trainer:
     """Holds a run's state: weights, moving average, optimiser, position, best score so far."""
 
@@ -182,11 +202,8 @@ class _Trainer:
             weight_decay=self.options.weight_decay,
             foreach=True,
         )
-        per_epoch = math.ceil(len(self.items) / self.options.batch_size)
-        epochs = self.options.epochs
-        if epochs is None and self.options.max_time is None:
-            epochs = DEFAULT_EPOCHS
-        self.total_steps = None if epochs is None else per_epoch * epochs
+        self.batch_size = batch_size_for(self.options, len(self.items))
+        self.total_steps = _budget(self.options, len(self.items), self.batch_size)
         self.step = self.epoch = self.position = self.molecules = 0
         self.validations = self.stale = self.bad_steps = 0
         self.elapsed, self.best = 0.0, math.inf
@@ -200,7 +217,7 @@ class _Trainer:
         parameters = sum(p.numel() for p in self.network.parameters())
         say(
             f"{parameters / 1e6:.1f} M parameters on {self.device}, {self.precision}; "
-            f"{len(self.conditions)} conditions"
+            f"{len(self.conditions)} conditions, {self.batch_size} molecules per step"
         )
         started = time.monotonic() - self.elapsed
         saved = time.monotonic()
@@ -239,9 +256,7 @@ class _Trainer:
 
     def _epoch(self) -> Iterator[NDArray[np.int64]]:
         """The batches of this epoch that are still to come."""
-        plan = batch_plan(
-            self.items, self.lengths, self.options.batch_size, self.draws, epoch=self.epoch
-        )
+        plan = batch_plan(self.items, self.lengths, self.batch_size, self.draws, epoch=self.epoch)
         while self.position < len(plan):
             self.position += 1
             yield plan[self.position - 1]

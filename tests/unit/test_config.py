@@ -66,7 +66,7 @@ def test_presets_are_valid_and_their_values_arrive(preset):
 
 
 def test_presets_grow():
-    sizes = [load_config(preset=p).model.decoder_size for p in ("tiny", "small", "base")]
+    sizes = [load_config(preset=p).model.decoder_size for p in ("tiny", "mini", "small", "base")]
     assert sizes == sorted(set(sizes))
 
 
@@ -167,8 +167,8 @@ def test_an_unknown_preset_names_the_nearest():
         load_config(preset="tinny")
 
 
-def test_only_without_any_budget_the_default_one_applies():
-    assert load_config().train.epochs == 30
+def test_a_budget_is_what_was_given_and_nothing_else():
+    assert load_config().train.epochs is None
     config = load_config(overrides={"train.max_time": 5.0})
     assert (config.train.epochs, config.train.max_time) == (None, 5.0)
     assert load_config(overrides={"train.epochs": 2}).train.epochs == 2

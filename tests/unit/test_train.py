@@ -291,6 +291,21 @@ def test_options_that_do_not_fit_the_dataset_are_refused(
 # -- what the network is shown --------------------------------------------------------------------
 
 
+def test_small_data_get_small_steps_and_enough_of_them():
+    options = load_config().train
+    assert module.batch_size_for(options, 50_000) == 64
+    assert module.batch_size_for(options, 50_001) == 256
+    assert module._budget(options, 640, 64) == 6_000  # 30 passes would be 300 steps
+    assert module._budget(options, 256_000, 256) == 30_000
+
+
+def test_a_given_budget_is_kept():
+    options = load_config(overrides={"train.epochs": 3, "train.batch_size": 100}).train
+    assert module.batch_size_for(options, 10) == 100
+    assert module._budget(options, 1001, 100) == 33
+    assert module._budget(load_config(overrides={"train.max_time": 5.0}).train, 10, 5) is None
+
+
 # -- real processes -------------------------------------------------------------------------------
 
 
