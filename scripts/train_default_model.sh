@@ -14,8 +14,20 @@ time=${3:-65m}
 molvae train "$data" -o "$run" --preset small --max-time "$time" --seed 1 --resume
 python - "$run" <<'PYTHON'
 import sys
-from molvae import MolVAE
+from dataclasses import replace
 
-MolVAE.load(sys.argv[1]).save("molvae/models/default", half=True)
+from molvae.checkpoint import load_model, save_model
+
+NOTE = """
+Shipped with molvae as `default`; made by scripts/train_default_model.sh on a CPU. Only the weights are
+shipped, no molecules. Half precision.
+
+Intended use: trying molvae without training, and as a source of drug-like starting points. Limits: it
+knows the elements, sizes and properties of its training set only; the properties it is asked for
+are computed by RDKit, which are models themselves; the reconstruction of a given molecule often
+fails. Do not use it to design harmful substances.
+"""
+model = load_model(sys.argv[1])
+save_model("molvae/models/default", replace(model, card=model.card + NOTE), half=True)
 PYTHON
 molvae info default
