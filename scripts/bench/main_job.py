@@ -1,8 +1,8 @@
 """The main job on real data, timed: prepare, train, generate, evaluate.
 
 Runs each step as a user would, through the command line, and prints a Markdown table of wall time,
-peak memory (summed over the step's process tree) and the figures that matter. The training step
-is skipped when its run folder is finished already.
+peak memory (summed over the step's process tree) and the figures that matter. With
+``--model`` an existing model is used and the training step is left out.
 
     python scripts/bench/main_job.py ../shared/data/zinc250k.csv.gz -o runs/main_job --minutes 20
 """
@@ -57,14 +57,17 @@ def timed(command: list[str]) -> dict[str, Any]:
     }
 
 
-def steps(data: Path, folder: Path, minutes: float, seed: int) -> list[dict[str, Any]]:
+def steps(
+    data: Path, folder: Path, minutes: float, seed: int, model: str | None
+) -> list[dict[str, Any]]:
     """Every step in order; files lie in ``folder``."""
     dataset, run = folder / "data.ds", folder / "run"
     found = []
     if not dataset.exists():
         found.append(timed(["prepare", str(data), "-o", str(dataset)]))
-    train = ["train", str(dataset), "-o", str(run), "--max-time", f"{minutes:g}m"]
-    found.append(timed([*train, "--seed", str(seed), "--resume"]))
+    if model is None:
+        train = ["train", str(dataset), "-o", str(run), "--max-time", f"{minutes:g}m"]
+        found.append(timed([*train, "--seed", str(seed), "--resume"]))
     plans: list[tuple[str, int, list[str]]] = [("free", 1000, [])]
     for target in SINGLE_TARGETS:
         name = target.replace("=", "")
@@ -74,7 +77,16 @@ def steps(data: Path, folder: Path, minutes: float, seed: int) -> list[dict[str,
         ]
     for name, number, options in plans:
         output = folder / f"{name}.csv"
-        base = ["generate", "-m", str(run), "-n", str(number), "--seed", str(seed), "--force"]
+        base = [
+            "generate",
+            "-m",
+            model or str(run),
+            "-n",
+            str(number),
+            "--seed",
+            str(seed),
+            "--force",
+        ]
         found.append(timed([*base, *options, "-o", str(output)]))
         targets = options[:2]
         judge = ["evaluate", str(output), "--train", str(data), *targets, "--force"]
@@ -111,10 +123,11 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--model", help="use this model instead of training one")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    found = steps(options.data, options.output, options.minutes, options.seed)
+    found = steps(options.data, options.output, options.minutes, options.seed, options.model)
     (options.output / "main_job.json").write_text(json.dumps(found, indent=1) + "\n")
     lines = ["| step | wall s | peak MiB | result |", "|---|---|---|---|"]
     for step in found:
