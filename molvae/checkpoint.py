@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from molvae.conditions import ConditionSet
 from molvae.config import ModelConfig
 from molvae.dataset import read_vocabulary
 from molvae.errors import FileError, ModelFolderError, suggest
+from molvae.files import scratch_folder
 from molvae.model import CVAE
 from molvae.tokens import Vocabulary
 
@@ -68,10 +68,8 @@ def save_model(folder: str | Path, model: SavedModel, *, half: bool = False) -> 
     ``half`` stores 16-bit weights. The same model gives the same bytes: no time, host or path.
     """
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    scratch = scratch_folder(folder)
     try:
-        os.chmod(scratch, 0o755)
         dtype = torch.float16 if half else torch.float32
         tensors = {
             name: value.detach().to("cpu", dtype).contiguous()
@@ -137,7 +135,7 @@ def shipped_models() -> list[str]:
 def find_model(name: str | Path | None) -> Path:
     """The model folder a user means: a model folder, a run folder, a shipped name, or None."""
     if name is None:
-        name = DEFAULT
+        name = SHIPPED / DEFAULT
     path = Path(name)
     if not path.exists() and str(name) in shipped_models():
         return SHIPPED / str(name)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from molvae import __version__
-from molvae.errors import MolvaeError, RunError
+from molvae.errors import ConfigError, MolvaeError, RunError
 
 if TYPE_CHECKING:
     from molvae.config import Config
@@ -56,9 +56,10 @@ def _common(function: F) -> F:
             click.echo(f"error: {error}", err=True)
             click.get_current_context().exit(error.exit_code)
         except OSError as error:  # a full disk, a folder that vanished
-            if traceback or error.filename is None:
+            if traceback or error.strerror is None:
                 raise
-            click.echo(f"error: '{error.filename}': {error.strerror}", err=True)
+            where = f"'{error.filename}': " if error.filename else ""
+            click.echo(f"error: {where}{error.strerror}", err=True)
             click.get_current_context().exit(1)
 
     result: Any = verb
@@ -121,8 +122,17 @@ def _data_options(function: F) -> F:
 
 
 def _columns(texts: tuple[str, ...]) -> dict[str, str] | None:
-    pairs = [text.partition("=")[::2] for text in texts]
-    return {name: column or name for name, column in pairs} or None
+    columns: dict[str, str] = {}
+    for text in texts:
+        name, _, column = text.partition("=")
+        if name in columns:
+            raise ConfigError(f"-p {name} is given twice")
+        columns[name] = column or name
+    return columns or None
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _config(options: dict[str, Any], **more: Any) -> Config:
@@ -137,7 +147,7 @@ def _config(options: dict[str, Any], **more: Any) -> Config:
         overrides={
             "data.smiles_column": options["smiles_column"],
             "data.properties": _columns(options["columns"]),
-            "data.conditions": [n.strip() for n in named.split(",")] if named else None,
+            "data.conditions": _names(named),
             "data.cleaning.standardize": options["standardize"],
             "data.cleaning.stereo": False if options["no_stereo"] else None,
             **more,
@@ -280,8 +290,7 @@ def generate(
 
     request = Request(
         noise=noise, temperature=temperature, critic=not no_critic,
-        candidates=candidates if max_tries is None else min(candidates, max_tries),
-        max_tries=max(64, candidates) if max_tries is None else max_tries,
+        candidates=candidates, max_tries=max_tries,
         allow_misses=allow_misses, unique=unique,
     )  # fmt: skip
     summary = generate_file(

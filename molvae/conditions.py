@@ -65,11 +65,12 @@ class Target:
     name: str
     low: float
     high: float
+    exact: bool = False  # a range of one value: unlike a point, nothing else will do
 
     @property
     def is_point(self) -> bool:
         """Whether a single value is wanted, as near as can be found."""
-        return self.low == self.high
+        return self.low == self.high and not self.exact
 
     @property
     def text(self) -> str:
@@ -89,7 +90,7 @@ def _number(value: float) -> str:
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _TARGET = re.compile(
-    rf"(?P<name>[^\s=]+)=(?:(?P<value>{_NUMBER}|(?i:yes|no|true|false))|"
+    rf"(?P<name>[^\s=](?:[^=]*[^\s=])?)=(?:(?P<value>{_NUMBER}|(?i:yes|no|true|false))|"
     rf"(?P<low>{_NUMBER})?(?P<colon>:)(?P<high>{_NUMBER})?)"
 )
 _WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
@@ -115,7 +116,7 @@ def parse_target(text: str) -> Target:
         raise TargetError(f"target '{text}': the number is too large")
     if low > high:
         raise TargetError(f"target '{text}': the lower bound {low:g} exceeds the upper {high:g}")
-    return Target(match["name"], low, high)
+    return Target(match["name"], low, high, exact=match["colon"] is not None and low == high)
 
 
 def parse_targets(texts: Iterable[str], known: Iterable[str]) -> tuple[Target, ...]:
@@ -136,15 +137,20 @@ def parse_targets(texts: Iterable[str], known: Iterable[str]) -> tuple[Target, .
 
 
 def hit(target: Target, values: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-    """Which values lie in the target's range; a missing value never does."""
-    return (values >= target.low) & (values <= target.high)
+    """Which values lie in the target's range, ends included; a missing value never does."""
+    # A sum of atom contributions may miss the end it stands for by a rounding error.
+    low, high = (
+        end - sign * 1e-9 * abs(end) if math.isfinite(end) else end
+        for end, sign in ((target.low, 1), (target.high, -1))
+    )
+    return (values >= low) & (values <= high)
 
 
 def misfit(target: Target, values: NDArray[np.floating[Any]], spread: float) -> NDArray[np.float64]:
     """Distance from each value to the target in units of ``spread``; 0 inside a range."""
     below, above = target.low - values, values - target.high
     distance = np.maximum(np.maximum(below, above), 0.0) / spread
-    return np.where(np.isnan(values), np.inf, distance)
+    return np.where(np.isnan(values), np.inf, np.where(hit(target, values), 0.0, distance))
 
 
 class ConditionSet:
@@ -191,17 +197,19 @@ class ConditionSet:
             std = float(column.std())
             builtin = PROPERTIES.get(name)
             probabilities = np.linspace(0, 1, QUANTILES)
+            yesno = kinds.get(name) == "yesno"
             integer = bool((column == np.round(column)).all())
             conditions.append(
                 Condition(
                     name=name,
-                    kind="yesno" if kinds.get(name) == "yesno" else "number",
+                    kind="yesno" if yesno else "number",
                     unit=builtin.unit if builtin else "",
                     builtin=builtin is not None,
                     integer=builtin.integer if builtin else integer,
                     known=len(column),
-                    mean=float(column.mean()),
-                    std=std if std > 1e-12 else 1.0,
+                    # Yes and no stand at +1 and -1, also where only one of them was seen.
+                    mean=0.5 if yesno else float(column.mean()),
+                    std=0.5 if yesno else (std if std > 1e-12 else 1.0),
                     quantiles=tuple(float(q) for q in np.quantile(column, probabilities)),
                 )
             )

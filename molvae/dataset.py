@@ -105,6 +105,8 @@ class Dataset:
         except (OSError, ValueError) as error:
             raise FileError(f"'{self.folder}': damaged dataset ({error})") from None
         sizes = {len(self.offsets) - 1, len(self.values), len(self.split)}
+        if self.values.ndim != 2 or self.values.shape[1] != len(self.names):
+            raise FileError(f"'{self.folder}': damaged dataset (columns and names disagree)")
         if len(sizes) != 1 or self.offsets[-1] != len(self.tokens):
             raise FileError(f"'{self.folder}': damaged dataset (array lengths disagree)")
 

@@ -12,7 +12,6 @@ import functools
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +22,6 @@ from numpy.typing import NDArray
 
 from molvae import chem, metrics, report
 from molvae.conditions import Target, parse_target, parse_targets
-from molvae.errors import RunError
 from molvae.files import atomic_text
 from molvae.metrics import Control, Metric, MoleculeSet, Wanted
 from molvae.parallel import map_ordered, worker_count, worker_pool
@@ -155,14 +153,8 @@ def evaluate_smiles(
     count = worker_count(workers) if sum(len(s or ()) for s in sets) >= INLINE else 1
     pool: AbstractContextManager[Executor | None]
     pool = worker_pool(count) if count > 1 else nullcontext()
-    try:
-        with pool as executor:
-            return _Evaluation(inputs, wishes, Draws(seed), count, executor).run(draw)
-    except BrokenProcessPool:
-        raise RunError(
-            "a worker process died, perhaps for want of memory, or because the calling script "
-            'lacks `if __name__ == "__main__":`; try workers=1'
-        ) from None
+    with pool as executor:
+        return _Evaluation(inputs, wishes, Draws(seed), count, executor).run(draw)
 
 
 class _Evaluation:

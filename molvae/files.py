@@ -27,6 +27,7 @@ __all__ = [
     "read_rows",
     "read_smiles",
     "require_absent",
+    "scratch_folder",
     "write_rows",
 ]
 
@@ -277,6 +278,14 @@ def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence
             else:
                 writer.writerow(cells)
     return count
+
+
+def scratch_folder(place: Path) -> Path:
+    """An empty folder beside ``place``, to be renamed to it when it is complete."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
+    os.chmod(folder, 0o777 & ~_umask())
+    return folder
 
 
 def format_cell(value: object) -> str:

@@ -31,8 +31,9 @@ def describe(what: str | Path) -> tuple[dict[str, Any], list[str]]:
     }
     lines = [f"model {folder}", *_model_lines(model, data["parameters"])]
     log = path / "metrics.jsonl"
-    if log.is_file():
-        lines += _run_lines(log)
+    if log.is_file() and (last := _last_record(log)) is not None:
+        data["run"] = {key: last[key] for key in ("kind", "step", "molecules", "seconds")}
+        lines += _run_lines(last)
     return data, lines
 
 
@@ -67,11 +68,12 @@ def _model_lines(model: SavedModel, parameters: int) -> list[str]:
     return lines
 
 
-def _run_lines(log: Path) -> list[str]:
+def _last_record(log: Path) -> dict[str, Any] | None:
     records = [read_record(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    last = next((record for record in reversed(records) if record), None)
-    if last is None:
-        return []
+    return next((record for record in reversed(records) if record), None)
+
+
+def _run_lines(last: dict[str, Any]) -> list[str]:
     state = "finished" if last["kind"] == "final" else "not finished"
     return [
         "",

@@ -98,7 +98,7 @@ class MoleculeSet:
     fingerprints: NDArray[np.uint8]  # (N, 128) Morgan radius 2, 1024 bits
     scaffolds: Counter[str]  # ring scaffolds, molecules without one left out
     fragments: Counter[str]  # BRICS fragments
-    values: NDArray[np.float32]  # (N, P), NaN where RDKit failed
+    values: NDArray[np.float64]  # (N, P), NaN where RDKit failed
     properties: tuple[str, ...] = ()
     disconnected: int = 0  # valid molecules of more than one part
     failures: Counter[str] = field(default_factory=Counter)
@@ -131,7 +131,7 @@ def describe(texts: Sequence[str], wanted: Wanted = Wanted()) -> MoleculeSet:
     prints = np.empty((0, FINGERPRINT_BYTES), dtype=np.uint8)
     if wanted.fingerprints:
         prints = chem.fingerprints([mol for _, mol in mols])
-    values = np.empty((len(mols), len(wanted.properties)), dtype=np.float32)
+    values = np.empty((len(mols), len(wanted.properties)))
     for row, (_, mol) in zip(values, mols, strict=True):
         row[:] = compute(mol, wanted.properties)
     return MoleculeSet(

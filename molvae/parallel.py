@@ -64,8 +64,8 @@ def map_ordered(
             yield pending.popleft().result()
     except BrokenProcessPool:
         raise RunError(
-            "a worker process died (out of memory, or a molecule that crashes RDKit); "
-            "try again with --workers 1 to find it"
+            "a worker process died, perhaps for want of memory, over a molecule RDKit crashes on, "
+            'or because the calling script lacks `if __name__ == "__main__":`; try --workers 1'
         ) from None
     finally:
         for future in pending:

@@ -9,7 +9,6 @@ import json
 import math
 import os
 import shutil
-import tempfile
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from molvae import chem, tokens
 from molvae.config import DataConfig
 from molvae.dataset import SCHEMA, Dataset
 from molvae.errors import FileError, PropertyError
-from molvae.files import Row, atomic_text, read_rows, require_absent
+from molvae.files import Row, atomic_text, read_rows, require_absent, scratch_folder
 from molvae.parallel import map_ordered, worker_count
 from molvae.progress import Progress, say
 from molvae.properties import PROPERTIES, compute, get_property
@@ -59,6 +58,14 @@ def condition_names(config: DataConfig) -> tuple[list[str], list[str]]:
                 f"-p my_{name}={config.properties[name]}"
             )
     wanted = [*PROPERTIES, *config.properties] if config.conditions is None else config.conditions
+    if len(set(wanted)) != len(wanted):
+        raise PropertyError(f"conditions: a name appears twice in {list(wanted)}")
+    left_out = [name for name in config.properties if name not in wanted]
+    if left_out:
+        raise PropertyError(
+            f"column '{left_out[0]}' is not among the conditions {list(wanted)}; "
+            "add it there, or leave out its -p"
+        )
     builtin = [name for name in wanted if name not in config.properties]
     for name in builtin:
         get_property(name)
@@ -84,8 +91,7 @@ def prepare(
         raise FileError(f"'{output}': exists and is not a dataset folder; not overwriting it")
     builtin, _ = condition_names(config)
     sources = [_source(Path(path)) for path in inputs]
-    output.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    scratch = scratch_folder(output)
     try:
         with open(scratch / "rejects.csv", "w", encoding="utf-8", newline="") as rejects:
             builder = _Builder(scratch, builtin, config.properties, rejects)

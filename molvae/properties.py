@@ -95,7 +95,7 @@ def get_property(name: str) -> Property:
     return PROPERTIES[name]
 
 
-def compute(mol: Mol, names: Iterable[str]) -> NDArray[np.float32]:
+def compute(mol: Mol, names: Iterable[str]) -> NDArray[np.float64]:
     """Values of the named built-in properties of one molecule, NaN where RDKit fails."""
     values = []
     for name in names:
@@ -104,7 +104,7 @@ def compute(mol: Mol, names: Iterable[str]) -> NDArray[np.float32]:
         except (ValueError, RuntimeError, ZeroDivisionError, OverflowError):
             value = math.nan
         values.append(value if math.isfinite(value) else math.nan)
-    return np.asarray(values, dtype=np.float32)
+    return np.asarray(values, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -114,12 +114,19 @@ class Measured:
     smiles: str
     values: tuple[float, ...]
     radical: bool = False  # it has unpaired electrons
+    selfies: str = ""  # of the canonical SMILES, if asked for and expressible
 
 
 def measure_selfies(
-    texts: list[str], names: tuple[str, ...], constraints: dict[str, int]
+    texts: list[str],
+    names: tuple[str, ...],
+    constraints: dict[str, int],
+    *,
+    rewrite: bool = False,
 ) -> list[Measured]:
     """Canonical SMILES and built-in properties of SELFIES strings; runs in worker processes.
+
+    ``rewrite`` adds the SELFIES of the canonical SMILES, as an encoder was trained to read it.
 
     A SELFIES can describe no atom at all; such a one, and any RDKit refuses, is not valid.
     """
@@ -133,5 +140,6 @@ def measure_selfies(
                 results.append(Measured("", ()))
                 continue
             values = tuple(compute(mol, names).tolist())
-            results.append(Measured(smiles, values, has_radical(mol)))
+            again = tokens.to_selfies(smiles) if rewrite else None
+            results.append(Measured(smiles, values, has_radical(mol), again or ""))
     return results

@@ -15,7 +15,7 @@ from molvae.conditions import ConditionSet
 from molvae.config import Config, validate
 from molvae.dataset import Dataset
 from molvae.errors import ConfigError, FileError, OutputExistsError
-from molvae.files import require_absent
+from molvae.files import atomic_text, require_absent
 from molvae.progress import say
 from molvae.runtime import versions
 
@@ -23,6 +23,7 @@ __all__ = [
     "check_run_folder",
     "cut_metrics",
     "differences",
+    "effective",
     "model_card",
     "read_record",
     "start_run_folder",
@@ -38,16 +39,30 @@ def check_run_folder(run: Path, *, resume: bool, force: bool) -> None:
     if run.exists() and not run.is_dir():
         raise OutputExistsError(f"'{run}' is a file; choose another name")
     require_absent(run, force=True)  # the folder around it must be there, or be possible to make
+    if resume and force:
+        raise ConfigError("--resume and --force: one continues a run, the other starts it anew")
     leftovers = [p for p in run.iterdir() if p.name != ".lock"] if run.is_dir() else []
-    if not leftovers or resume:
+    if not leftovers:
         return
-    if not force:
+    if not (resume or force):
         raise OutputExistsError(
             f"'{run}' exists already; add --resume to continue it, --force to start it anew, "
             "or choose another name"
         )
-    if not (run / "config.json").is_file():
-        raise OutputExistsError(f"'{run}' exists and is not a run folder; not overwriting it")
+    if _kind(run) != KIND:
+        raise OutputExistsError(f"'{run}' exists and is not a run folder; not writing into it")
+    if resume and (run / "model").exists() and not (run / "state.pt").exists():
+        raise OutputExistsError(
+            f"'{run}' has a model but no state.pt to resume from; add --force to start it anew, "
+            "which replaces the model"
+        )
+
+
+def _kind(run: Path) -> str | None:
+    try:
+        return str(json.loads((run / "config.json").read_text(encoding="utf-8"))["kind"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def start_run_folder(run: Path, config: Config, dataset: Dataset) -> None:
@@ -61,7 +76,7 @@ def start_run_folder(run: Path, config: Config, dataset: Dataset) -> None:
     record = {
         "kind": KIND,
         "schema": 1,
-        "config": config.model_dump(mode="json"),
+        "config": effective(config, dataset),
         "dataset": {
             "folder": str(dataset.folder.resolve()),
             "content_sha256": dataset.content_hash,
@@ -70,6 +85,14 @@ def start_run_folder(run: Path, config: Config, dataset: Dataset) -> None:
         "versions": versions(),
     }
     (run / "config.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def effective(config: Config, dataset: Dataset) -> dict[str, Any]:
+    """The configuration as plain data, its data section as the dataset was really made."""
+    made = {**dataset.manifest["options"]}
+    if config.data.conditions is not None:
+        made["conditions"] = list(config.data.conditions)
+    return {**config.model_dump(mode="json"), "data": made}
 
 
 def state_to_resume(run: Path, config: Config, dataset: Dataset) -> dict[str, Any] | None:
@@ -105,13 +128,23 @@ def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -
     return found
 
 
-def cut_metrics(path: Path, step: int) -> None:
-    """Forget lines written after the checkpoint: the resumed run writes them again."""
+def cut_metrics(path: Path, step: int, *, concluded: bool) -> None:
+    """Forget lines written after the checkpoint: the resumed run writes them again.
+
+    ``concluded``: whether the checkpoint knows the final figures already.
+    """
     if not path.is_file():
         return
     lines = path.read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if (record := read_record(line)) and record["step"] <= step]
-    path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    kept = [
+        line
+        for line in lines
+        if (record := read_record(line))
+        and record["step"] <= step
+        and (concluded or record["kind"] != "final")
+    ]
+    with atomic_text(path) as text:
+        text.writelines(line + "\n" for line in kept)
 
 
 def read_record(line: str) -> dict[str, Any] | None:

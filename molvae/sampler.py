@@ -30,8 +30,8 @@ from molvae.errors import TargetError
 from molvae.model import CVAE, noisy_latent
 from molvae.parallel import map_ordered
 from molvae.properties import PROPERTIES, Measured, measure_selfies
-from molvae.runtime import Draws, autocast
-from molvae.tokens import BOS, EOS, PAD
+from molvae.runtime import Draws
+from molvae.tokens import BOS, EOS, PAD, split_selfies
 
 __all__ = ["Generated", "Request", "Sampler", "decode_latents", "decode_tokens"]
 
@@ -48,7 +48,7 @@ class Request:
     temperature: float = 1.0  # of the token distribution; 0 takes the likeliest token
     critic: bool = True  # choose among candidates by their true properties
     candidates: int = 8  # per wanted molecule, when a point is asked for
-    max_tries: int = 64  # candidates per wanted molecule before giving up on it
+    max_tries: int | None = None  # candidates per wanted molecule before giving up; at least 64
     allow_misses: bool = False  # write molecules outside a requested range
     unique: bool = True  # write no molecule twice
 
@@ -57,11 +57,14 @@ class Request:
             raise TargetError(f"noise: got {self.noise:g}, expected a level from 0 to 1")
         if not self.temperature >= 0:
             raise TargetError(f"temperature: got {self.temperature:g}, expected 0 or more")
-        if not 1 <= self.candidates <= self.max_tries < TRIES:
-            raise TargetError(
-                f"candidates, max-tries: got {self.candidates} and {self.max_tries}, "
-                "expected 1 <= candidates <= max-tries"
-            )
+        for name, number in (("candidates", self.candidates), ("max-tries", self.tries)):
+            if not 1 <= number < TRIES:
+                raise TargetError(f"{name}: got {number}, expected from 1 to {TRIES - 1:,}")
+
+    @property
+    def tries(self) -> int:
+        """Candidates per wanted molecule before it is given up."""
+        return max(64, self.candidates) if self.max_tries is None else self.max_tries
 
     def parse(self, texts: Sequence[str], model: SavedModel) -> tuple[Target, ...]:
         """Targets from texts such as ``logp=2:3``: built-in properties or columns of the model."""
@@ -133,14 +136,19 @@ def decode_latents(
         t = torch.full((len(part),), noise, device=device)
         empty = torch.zeros(len(part), network.condition_count, device=device)
         context = network.make_context(noisy_latent(part, t, channel), t, empty, empty)
-        limit = model.max_tokens + 1
+        limit = model.max_tokens
         found = decode_tokens(network, context, limit, temperature=0.0, uniform=None)
         rows += list(found.cpu().numpy())
     return rows
 
 
 class Sampler:
-    """Draws molecules from a model for a request, in order, each wanted molecule on its own."""
+    """Draws molecules from a model for a request, in order.
+
+    Candidates of a wanted molecule depend on its number and the seed alone. Which of them is
+    written also depends on what was written before it in its block of wanted molecules, so that
+    no molecule is written twice.
+    """
 
     def __init__(
         self,
@@ -149,7 +157,6 @@ class Sampler:
         *,
         seed: int = 0,
         device: torch.device | None = None,
-        precision: str = "fp32",
         batch_size: int = 256,
         executor: Executor | None = None,
         workers: int = 1,
@@ -158,7 +165,7 @@ class Sampler:
         self.draws = Draws(seed)
         self.device = device or torch.device("cpu")
         self.network = model.network.to(self.device).eval()
-        self.precision, self.batch_size = precision, batch_size
+        self.batch_size = batch_size
         self.executor, self.workers = executor, workers
         self.refused: Counter[str] = Counter()
         self.decoded = 0
@@ -173,9 +180,17 @@ class Sampler:
         """What the user should know about the request before reading the result."""
         notes = self.model.conditions.warnings(self.request.targets)
         for target in self.request.targets:
+            if target.name not in self._exact:
+                notes.append(self._prediction_note(target.name))
             if target.name not in self.model.conditions.names:
                 notes.append(f"the model does not know {target.name}: met by selection alone")
         return notes
+
+    def _prediction_note(self, name: str) -> str:
+        figures = self.model.training.get("figures") or {}
+        error = (figures.get("head") or {}).get(name, {})
+        known = ", ".join(f"{k} {v:.3g}" for k, v in error.items() if k != "n")
+        return f"{name} is judged by the model's own prediction (held-out {known or 'unknown'})"
 
     def stream(self, n: int, first: int = 0) -> Iterator[Generated]:
         """Molecules for the wanted numbers ``first`` … ``first + n - 1``; fewer if not found."""
@@ -187,8 +202,8 @@ class Sampler:
         done: dict[int, Generated] = {}
         patient = self._must_compare()
         round_size = self.request.candidates if patient else 1
-        while slots and slots[0].tried < self.request.max_tries:
-            size = min(round_size, self.request.max_tries - slots[0].tried)
+        while slots and slots[0].tried < self.request.tries:
+            size = min(round_size, self.request.tries - slots[0].tried)
             self._propose(slots, size)
             still_open = []
             for slot in slots:
@@ -260,7 +275,10 @@ class Sampler:
                 yield [self.model.vocabulary.selfies(row.tolist()) for row in rows]
 
         work = functools.partial(
-            measure_selfies, names=self._exact, constraints=self.model.constraints
+            measure_selfies,
+            names=self._exact,
+            constraints=self.model.constraints,
+            rewrite=len(self._exact) < len(self.request.targets),
         )
         measured: list[Measured] = []
         for part in map_ordered(work, texts(), workers=self.workers, executor=self.executor):
@@ -270,7 +288,8 @@ class Sampler:
 
     def _decode(self, items: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         request, draws = self.request, self.draws
-        size, limit = self.network.config.latent_size, self.model.max_tokens + 1
+        # Nothing longer than the longest training molecule: what is not finished ends there.
+        size, limit = self.network.config.latent_size, self.model.max_tokens
         z = self._tensor(draws.normal("latent", items, size))
         noise = self._tensor(draws.normal("channel", items, size))
         t = torch.full((len(items),), request.noise, device=self.device)
@@ -279,7 +298,7 @@ class Sampler:
         uniform = draws.uniform("token", items, limit)
         if self.device.type == "mps":  # which has no double precision
             uniform = np.minimum(uniform.astype(np.float32), np.float32(1 - 2**-24))
-        with torch.no_grad(), autocast(self.device, self.precision):
+        with torch.no_grad():
             context = self.network.make_context(
                 noisy_latent(z, t, noise), t, self._tensor(conditions), self._tensor(mask)
             )
@@ -295,7 +314,10 @@ class Sampler:
     def _values(
         self, measured: list[Measured], ids: list[NDArray[np.int64]]
     ) -> dict[str, NDArray[np.float64]]:
-        """Every requested property of every candidate: exact, or the head's prediction."""
+        """Every requested property of every candidate: exact, or the head's prediction.
+
+        The prediction is that of the molecule, not of the string it was sampled as.
+        """
         values = {}
         predicted: NDArray[np.float64] | None = None
         for target in self.request.targets:
@@ -304,10 +326,19 @@ class Sampler:
                 column = [m.values[k] if m.smiles else np.nan for m in measured]
                 values[target.name] = np.asarray(column, dtype=np.float64)
             else:
-                predicted = self.predict(ids) if predicted is None else predicted
+                if predicted is None:
+                    rows = [self._canonical(m, row) for m, row in zip(measured, ids, strict=True)]
+                    predicted = self.predict(rows)
                 k = self.model.conditions.names.index(target.name)
                 values[target.name] = predicted[:, k]
         return values
+
+    def _canonical(self, measured: Measured, sampled: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Token ids of the canonical SMILES; of the sampled string if a token is unknown."""
+        symbols = split_selfies(measured.selfies)
+        if not symbols or self.model.vocabulary.unknown(symbols):
+            return sampled
+        return self.model.vocabulary.encode_symbols(symbols)
 
     @torch.no_grad()
     def predict(self, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:

@@ -69,7 +69,9 @@ def _listed(paths: Paths) -> list[Path]:
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     if not given:
         raise FileError("no file was given; name at least one file of molecules")
-    return [Path(path) for path in given]
+    # A dataset folder stands for the cleaned molecules that a model was trained on.
+    prepared = [Path(path) / "molecules.csv.gz" for path in given]
+    return [p if p.is_file() else Path(path) for p, path in zip(prepared, given, strict=True)]
 
 
 def _read_generated(

@@ -43,6 +43,7 @@ from molvae.runs import (
     check_run_folder,
     cut_metrics,
     differences,
+    effective,
     model_card,
     start_run_folder,
     state_to_resume,
@@ -91,7 +92,7 @@ def train(
     With ``resume`` an interrupted run of the same command continues; on a finished run nothing is
     done, and with nothing to resume it starts afresh. Changed options are an error.
     """
-    run = Path(run)
+    run, where = Path(run), choose_device(device)
     check_run_folder(run, resume=resume, force=force)
     dataset = _open_dataset(inputs, config, workers)
     for line in summary_lines(dataset):
@@ -100,25 +101,26 @@ def train(
     lock = FileLock(run / ".lock")
     try:
         with lock.acquire(timeout=0):
-            return _train_locked(dataset, run, config, device, resume)
+            return _train_locked(dataset, run, config, where, resume)
     except Timeout:
         raise FileError(f"'{run}': another training is writing into this folder") from None
 
 
 def _train_locked(
-    dataset: Dataset, run: Path, config: Config, device: str, resume: bool
+    dataset: Dataset, run: Path, config: Config, device: torch.device, resume: bool
 ) -> TrainSummary:
     state = state_to_resume(run, config, dataset) if resume else None
-    if state is None:
-        start_run_folder(run, config, dataset)
     with tokens.use_constraints(dataset.constraints):
-        trainer = _Trainer(dataset, run, config, choose_device(device))
-        if state is not None:
-            restore_model(run / "model")
-            trainer.load(state)
-            if trainer.finished:
-                return trainer.conclude()
-            say(f"resuming at step {trainer.step:,}")
+        # Before an older run is replaced: whatever is wrong with the request is said here.
+        trainer = _Trainer(dataset, run, config, device)
+        if state is None:
+            start_run_folder(run, config, dataset)
+            return trainer.run_to_end()
+        restore_model(run / "model")
+        trainer.load(state)
+        if trainer.finished:
+            return trainer.conclude()
+        say(f"resuming at step {trainer.step:,}")
         return trainer.run_to_end()
 
 
@@ -129,9 +131,10 @@ def _open_dataset(inputs: Sequence[str | Path], config: Config, workers: int | N
     if len(inputs) != 1:
         raise FileError("train: give molecule files, or one dataset folder, not both")
     dataset = Dataset(folders[0])
-    plain = DataConfig(conditions=config.data.conditions).model_dump()
-    ignored = differences(plain, config.data.model_dump(), "data.")
-    if ignored:
+    asked = config.data.model_dump(mode="json", exclude={"conditions"})
+    plain = DataConfig().model_dump(mode="json")
+    ignored = differences(plain, asked, "data.")
+    if ignored and differences(dataset.manifest["options"], asked):
         raise ConfigError(
             f"'{dataset.folder}' is prepared already, so these options would be ignored: "
             + "; ".join(ignored)
@@ -165,6 +168,16 @@ def _budget(options: TrainConfig, molecules: int, batch_size: int) -> int | None
     if options.max_time is not None:
         return None
     return max(per_epoch * DEFAULT_EPOCHS, MIN_STEPS)
+
+
+def _score(distortion: dict[str, float], rate: float, options: TrainConfig) -> float:
+    """Mean of D(0), D(½), D(1) plus β·R(0), of the noise levels that training visits."""
+    between = 1 - options.prior_share - options.exact_share > 1e-9
+    visited = {"0": between or options.exact_share > 0, "0.5": between}
+    visited["1"] = between or options.prior_share > 0
+    chosen = [distortion[level] for level, yes in visited.items() if yes]
+    encoded = options.prior_share < 1
+    return sum(chosen) / len(chosen) + (options.kl_weight * rate if encoded else 0.0)
 
 
 class _Trainer:
@@ -324,7 +337,7 @@ class _Trainer:
             precision=self.precision,
         )  # fmt: skip
         d, r = found["D"], found["R"]
-        score = (d["0"] + d["0.5"] + d["1"]) / 3 + self.options.kl_weight * r["0"]
+        score = _score(d, r["0"], self.options)
         better = score < self.best
         if not math.isfinite(score):
             raise RunError(f"validation gave {score} at step {self.step}; the run has diverged")
@@ -383,7 +396,7 @@ class _Trainer:
 
     def _saved_model(self, found: dict[str, Any], network: CVAE | None = None) -> SavedModel:
         training = {
-            "config": self.config.model_dump(mode="json"),
+            "config": effective(self.config, self.dataset),
             "data": {
                 "content_sha256": self.dataset.content_hash,
                 "molecules": len(self.items),
@@ -424,7 +437,7 @@ class _Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         for name in _POSITION:
             setattr(self, name, state[name])
-        cut_metrics(self.run / "metrics.jsonl", self.step)
+        cut_metrics(self.run / "metrics.jsonl", self.step, concluded=bool(self.final))
 
     def conclude(self) -> TrainSummary:
         """A run that was finished before: nothing to do but what a kill may have cut off."""

@@ -99,14 +99,14 @@ def test_the_text_of_a_target_reads_back_as_that_target(target):
 def test_every_form_of_a_target(text, low, high):
     target = parse_target(text)
     assert (target.low, target.high) == (low, high)
-    assert target.is_point == (low == high)
+    assert target.is_point == (low == high and ":" not in text.partition("=")[2])
     assert target.name == text.strip().split("=")[0]
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "logp", "=2", "logp=", "logp=:", "logp==2", "logp=2:3:4", "logp=two", "logp=nan",
-     "logp=inf", "logp=2,5", "lo gp=2", "logp=2..3", "logp=2 : 3", "logp>2", "logp=yes:",
+     "logp=inf", "logp=2,5", "logp=2..3", "logp=2 : 3", "logp>2", "logp=yes:",
      "logp=maybe", "logp=-", "logp=1e", "logp=0x10"],
 )  # fmt: skip
 def test_malformed_targets_are_shown_what_is_expected(text):
@@ -158,8 +158,11 @@ def test_statistics_are_those_of_the_known_values():
         known = [v for v in column(name).tolist() if not math.isnan(v)]
         c = CONDITIONS[name]
         assert c.known == len(known)
-        assert c.mean == pytest.approx(statistics.fmean(known))
-        assert c.std == pytest.approx(statistics.pstdev(known))
+        if c.kind == "yesno":  # yes and no stand at +1 and -1, whatever their shares
+            assert (c.mean, c.std) == (0.5, 0.5)
+        else:
+            assert c.mean == pytest.approx(statistics.fmean(known))
+            assert c.std == pytest.approx(statistics.pstdev(known))
         assert c.seen == (min(known), max(known))
         assert c.quantiles[64] == pytest.approx(statistics.median(known), abs=1e-6)
     assert [c.integer for c in CONDITIONS.conditions] == [False, False, True, True, False, False]
@@ -192,6 +195,9 @@ def test_standardised_values_have_mean_0_and_deviation_1_and_missing_ones_are_ma
     assert (scaled[known == 0] == 0).all()
     for i in range(len(NAMES)):
         seen = scaled[known[:, i] == 1, i].astype(np.float64)
+        if CONDITIONS.yesno[i]:
+            assert set(np.unique(seen)) == {-1.0, 1.0}
+            continue
         assert abs(seen.mean()) < 1e-4
         assert seen.std() == pytest.approx(1, abs=1e-4)
 
@@ -201,6 +207,27 @@ def test_restoring_undoes_standardising():
     np.testing.assert_allclose(
         CONDITIONS.restore(scaled)[known == 1], VALUES[known == 1], rtol=1e-5, atol=1e-4
     )
+
+
+def test_a_column_that_only_says_yes_still_says_yes():
+    fitted = ConditionSet.fit(["active"], np.ones((9, 1), np.float32), {"active": "yesno"})
+    assert fitted.standardize(np.ones((1, 1)))[0].item() == 1.0
+
+
+def test_a_range_of_one_value_is_not_a_point():
+    exact = parse_target("rings=3:3")
+    assert not exact.is_point
+    assert parse_target(exact.text) == exact
+    assert hit(exact, np.asarray([2.0, 3.0, 4.0])).tolist() == [False, True, False]
+
+
+def test_the_ends_of_a_range_belong_to_it_despite_rounding():
+    assert hit(parse_target("tpsa=26.3:"), np.asarray([26.299999999999997])).all()
+    assert not hit(parse_target("tpsa=26.3:"), np.asarray([26.2999])).any()
+
+
+def test_names_may_hold_blanks():
+    assert parse_target("IC50 (nM)=5:").name == "IC50 (nM)"
 
 
 def test_a_constant_column_does_no_harm():

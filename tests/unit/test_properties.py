@@ -172,7 +172,7 @@ def test_an_unknown_name_suggests_the_nearest(name, near):
 
 def test_values_come_in_the_order_asked_for():
     forwards = compute(mol(ASPIRIN), ["mw", "rings"])
-    assert forwards.dtype == np.float32
+    assert forwards.dtype == np.float64
     assert compute(mol(ASPIRIN), ["rings", "mw"]).tolist() == forwards[::-1].tolist()
     assert compute(mol(ASPIRIN), []).shape == (0,)
 

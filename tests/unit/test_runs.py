@@ -9,7 +9,7 @@ import torch
 from molvae.checkpoint import save_state
 from molvae.config import Config, load_config
 from molvae.dataset import Dataset
-from molvae.errors import FileError, ModelFolderError, OutputExistsError
+from molvae.errors import ConfigError, FileError, ModelFolderError, OutputExistsError
 from molvae.runs import (
     check_run_folder,
     cut_metrics,
@@ -29,12 +29,29 @@ def test_a_new_or_empty_folder_may_be_used(tmp_path):
 
 
 def test_a_used_folder_needs_resume_or_force(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"kind": "molvae-run"}')
     with pytest.raises(OutputExistsError, match="--resume"):
         check_run_folder(tmp_path, resume=False, force=False)
     check_run_folder(tmp_path, resume=True, force=False)
     check_run_folder(tmp_path, resume=False, force=True)
     assert (tmp_path / "config.json").exists()
+
+
+def test_a_model_without_a_state_is_not_started_over_by_resume(tmp_path):
+    (tmp_path / "config.json").write_text('{"kind": "molvae-run"}')
+    (tmp_path / "model").mkdir()
+    with pytest.raises(OutputExistsError, match=r"no state\.pt"):
+        check_run_folder(tmp_path, resume=True, force=False)
+    with pytest.raises(ConfigError, match="one continues"):
+        check_run_folder(tmp_path, resume=True, force=True)
+
+
+@pytest.mark.parametrize("other", ["{}", '{"kind": "molvae-model"}', "not json"])
+def test_a_foreign_configuration_does_not_make_a_run_folder(tmp_path, other):
+    (tmp_path / "config.json").write_text(other)
+    for resume in (True, False):
+        with pytest.raises(OutputExistsError, match="not a run folder"):
+            check_run_folder(tmp_path, resume=resume, force=not resume)
 
 
 def test_a_folder_of_something_else_is_never_overwritten(tmp_path):
@@ -53,7 +70,9 @@ def test_a_new_start_forgets_the_old_run(tiny_dataset, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "rejects.csv"]
     record = json.loads((tmp_path / "config.json").read_text())
     assert record["dataset"]["content_sha256"] == Dataset(tiny_dataset).content_hash
-    assert record["config"] == load_config().model_dump(mode="json")
+    config = load_config().model_dump(mode="json")
+    assert {**record["config"], "data": None} == {**config, "data": None}
+    assert record["config"]["data"] == Dataset(tiny_dataset).manifest["options"]
 
 
 def test_differences_name_the_key_and_both_values():
@@ -66,11 +85,13 @@ def test_differences_name_the_key_and_both_values():
 
 def test_lines_behind_the_checkpoint_are_forgotten(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    lines = [json.dumps({"step": step, "R": {"0": 1.0}}) for step in (1, 5, 6)]
+    lines = [
+        json.dumps({"kind": "validation", "step": step, "R": {"0": 1.0}}) for step in (1, 5, 6)
+    ]
     path.write_text("\n".join(lines) + '\n{"step": 2, "R": {"0": 1.0}')  # cut by a kill
-    cut_metrics(path, 5)
+    cut_metrics(path, 5, concluded=True)
     assert path.read_text() == f"{lines[0]}\n{lines[1]}\n"
-    cut_metrics(tmp_path / "absent", 5)
+    cut_metrics(tmp_path / "absent", 5, concluded=True)
     assert not (tmp_path / "absent").exists()
 
 
