@@ -58,7 +58,7 @@ def timed(command: list[str]) -> dict[str, Any]:
 
 
 def steps(
-    data: Path, folder: Path, minutes: float, seed: int, model: str | None
+    data: Path, folder: Path, minutes: float, seed: int, model: str | None, settings: list[str]
 ) -> list[dict[str, Any]]:
     """Every step in order; files lie in ``folder``."""
     dataset, run = folder / "data.ds", folder / "run"
@@ -67,6 +67,7 @@ def steps(
         found.append(timed(["prepare", str(data), "-o", str(dataset)]))
     if model is None:
         train = ["train", str(dataset), "-o", str(run), "--max-time", f"{minutes:g}m"]
+        train += [word for setting in settings for word in ("--set", setting)]
         found.append(timed([*train, "--seed", str(seed), "--resume"]))
     plans: list[tuple[str, int, list[str]]] = [("free", 1000, [])]
     for target in SINGLE_TARGETS:
@@ -125,9 +126,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--model", help="use this model instead of training one")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    found = steps(options.data, options.output, options.minutes, options.seed, options.model)
+    found = steps(
+        options.data, options.output, options.minutes, options.seed, options.model, options.settings
+    )
     (options.output / "main_job.json").write_text(json.dumps(found, indent=1) + "\n")
     lines = ["| step | wall s | peak MiB | result |", "|---|---|---|---|"]
     for step in found:
