@@ -7,7 +7,6 @@ Folder: ``config.json`` (sizes, provenance, size and sha256 of every other file 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -24,13 +23,14 @@ from molvae.conditions import ConditionSet
 from molvae.config import ModelConfig
 from molvae.dataset import read_vocabulary
 from molvae.errors import FileError, ModelFolderError, suggest
-from molvae.files import scratch_folder
+from molvae.files import fingerprint, scratch_folder
 from molvae.model import CVAE
 from molvae.tokens import Vocabulary
 
 __all__ = [
     "SavedModel",
     "find_model",
+    "folder_kind",
     "load_model",
     "load_state",
     "restore_model",
@@ -91,7 +91,7 @@ def save_model(folder: str | Path, model: SavedModel, *, half: bool = False) -> 
             "kind": "molvae-model",
             "model": model.network.config.model_dump(mode="json"),
             "max_tokens": model.max_tokens,
-            "files": {name: _fingerprint(scratch / name) for name in PARTS},
+            "files": {name: fingerprint(scratch / name) for name in PARTS},
             "training": model.training,
         }
         _write_json(scratch / "config.json", config)
@@ -140,14 +140,14 @@ def find_model(name: str | Path | None) -> Path:
     if not path.exists() and str(name) in shipped_models():
         return SHIPPED / str(name)
     for candidate in (path / "model", path):
-        if _kind(candidate) == "molvae-model":
+        if folder_kind(candidate) == "molvae-model":
             return candidate
     if not path.exists():
         raise ModelFolderError(
             f"'{name}': no such folder, and no shipped model of that name: "
             f"{suggest(str(name), shipped_models())}"
         )
-    if _kind(path) == "molvae-run":
+    if folder_kind(path) == "molvae-run":
         raise ModelFolderError(
             f"'{name}': this run has no model yet; its training has not reached a validation"
         )
@@ -158,7 +158,8 @@ def find_model(name: str | Path | None) -> Path:
     )
 
 
-def _kind(folder: Path) -> str | None:
+def folder_kind(folder: Path) -> str | None:
+    """The ``kind`` in a folder's ``config.json`` (``molvae-model``, ``molvae-run``), or None."""
     try:
         return str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("kind"))
     except (OSError, ValueError, AttributeError):
@@ -219,7 +220,7 @@ def _verify_files(folder: Path, config: dict[str, Any]) -> None:
                 f"'{folder}': {name} has {size} bytes, config.json states {stated.get('size')}; "
                 "the file is truncated or replaced"
             )
-        if _fingerprint(path)["sha256"] != stated.get("sha256"):
+        if fingerprint(path)["sha256"] != stated.get("sha256"):
             raise ModelFolderError(f"'{folder}': {name} does not match its sha256 in config.json")
 
 
@@ -287,14 +288,6 @@ def _fault(error: Exception) -> str:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-def _fingerprint(path: Path) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    with open(path, "rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return {"size": path.stat().st_size, "sha256": digest.hexdigest()}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

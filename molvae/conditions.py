@@ -21,6 +21,7 @@ from molvae.properties import PROPERTIES
 from molvae.runtime import Draws, normal_cdf, normal_quantile
 
 __all__ = [
+    "YES_NO",
     "Condition",
     "ConditionSet",
     "Target",
@@ -93,7 +94,8 @@ _TARGET = re.compile(
     rf"(?P<name>[^\s=](?:[^=]*[^\s=])?)=(?:(?P<value>{_NUMBER}|(?i:yes|no|true|false))|"
     rf"(?P<low>{_NUMBER})?(?P<colon>:)(?P<high>{_NUMBER})?)"
 )
-_WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
+# How a yes/no value is written, in any case.
+YES_NO = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 
 
 def parse_target(text: str) -> Target:
@@ -106,7 +108,7 @@ def parse_target(text: str) -> Target:
         )
     if match["value"] is not None:
         word = match["value"].lower()
-        value = _WORDS[word] if word in _WORDS else float(word)
+        value = YES_NO[word] if word in YES_NO else float(word)
         low = high = value
     else:
         low = float(match["low"]) if match["low"] is not None else -math.inf

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import io
 import os
 import tempfile
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 from molvae import chem
 from molvae.errors import FileError, OutputExistsError, suggest
@@ -23,6 +24,7 @@ __all__ = [
     "Row",
     "atomic_text",
     "file_format",
+    "fingerprint",
     "format_cell",
     "read_rows",
     "read_smiles",
@@ -278,6 +280,13 @@ def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence
             else:
                 writer.writerow(cells)
     return count
+
+
+def fingerprint(path: Path) -> dict[str, Any]:
+    """Size in bytes and SHA-256 of a file."""
+    with open(path, "rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    return {"size": path.stat().st_size, "sha256": digest}
 
 
 def scratch_folder(place: Path) -> Path:

@@ -23,10 +23,11 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from molvae import chem, tokens
+from molvae.conditions import YES_NO
 from molvae.config import DataConfig
 from molvae.dataset import SCHEMA, Dataset
 from molvae.errors import FileError, PropertyError
-from molvae.files import Row, atomic_text, read_rows, require_absent, scratch_folder
+from molvae.files import Row, atomic_text, fingerprint, read_rows, require_absent, scratch_folder
 from molvae.parallel import map_ordered, worker_count
 from molvae.progress import Progress, say
 from molvae.properties import PROPERTIES, compute, get_property
@@ -36,7 +37,6 @@ __all__ = ["cache_folder", "cached_dataset", "condition_names", "prepare", "summ
 
 CHUNK = 500
 MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "-", "?"})
-WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class _Labels:
         if text[0] in "<>≤≥~":
             self.censored += 1
             return
-        value = WORDS.get(text.lower())
+        value = YES_NO.get(text.lower())
         if value is None:
             try:
                 value = float(text)
@@ -255,10 +255,6 @@ class _Builder:
         columns += [label.values()[:, None] for label in self.labels.values()]
         values = np.concatenate(columns, axis=1)
         names = [*self.builtin, *self.labels]
-        if config.conditions is not None:
-            missing = [name for name in config.conditions if name not in names]
-            if missing:
-                raise PropertyError(f"condition '{missing[0]}' is neither built in nor a -p column")
         vocabulary = tokens.Vocabulary.of_symbols(self._symbols)
         order = vocabulary.encode_symbols(list(self._symbols)).astype(vocabulary.dtype)
         ids = order[np.frombuffer(self._ids, dtype=np.uint16)]
@@ -341,11 +337,7 @@ def _write_json(path: Path, data: dict[str, Any]) -> None:
 def _source(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileError(f"'{path}': no such file")
-    digest = hashlib.sha256()
-    with open(path, "rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return {"file": path.name, "size": path.stat().st_size, "sha256": digest.hexdigest()}
+    return {"file": path.name, **fingerprint(path)}
 
 
 def summary_lines(dataset: Dataset) -> list[str]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from molvae.checkpoint import load_state
+from molvae.checkpoint import folder_kind, load_state
 from molvae.conditions import ConditionSet
 from molvae.config import Config, validate
 from molvae.dataset import Dataset
@@ -49,20 +49,13 @@ def check_run_folder(run: Path, *, resume: bool, force: bool) -> None:
             f"'{run}' exists already; add --resume to continue it, --force to start it anew, "
             "or choose another name"
         )
-    if _kind(run) != KIND:
+    if folder_kind(run) != KIND:
         raise OutputExistsError(f"'{run}' exists and is not a run folder; not writing into it")
     if resume and (run / "model").exists() and not (run / "state.pt").exists():
         raise OutputExistsError(
             f"'{run}' has a model but no state.pt to resume from; add --force to start it anew, "
             "which replaces the model"
         )
-
-
-def _kind(run: Path) -> str | None:
-    try:
-        return str(json.loads((run / "config.json").read_text(encoding="utf-8"))["kind"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def start_run_folder(run: Path, config: Config, dataset: Dataset) -> None:

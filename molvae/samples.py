@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from molvae.conditions import YES_NO
 from molvae.errors import FileError, TargetError, suggest
-from molvae.files import read_rows, read_smiles
+from molvae.files import fingerprint, read_rows, read_smiles
 from molvae.properties import PROPERTIES
 
 __all__ = ["Inputs", "Paths", "read_inputs"]
@@ -115,23 +115,15 @@ def _quoted(paths: Sequence[Path]) -> str:
     return ", ".join(f"'{path}'" for path in paths)
 
 
-_WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
-
-
 def _number(cell: str) -> float:
     """A cell as a number, yes/no as 1/0; anything else is missing, and counted as such later."""
     word = cell.strip().lower()
     try:
-        value = _WORDS[word] if word in _WORDS else float(word)
+        value = YES_NO[word] if word in YES_NO else float(word)
     except ValueError:
         return math.nan
     return value if math.isfinite(value) else math.nan
 
 
 def _sources(paths: Sequence[Path]) -> list[dict[str, str]]:
-    found = []
-    for path in paths:
-        with open(path, "rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
-        found.append({"file": str(path), "sha256": digest})
-    return found
+    return [{"file": str(path), "sha256": fingerprint(path)["sha256"]} for path in paths]
