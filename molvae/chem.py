@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import functools
-import gzip
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem, DataStructs, rdBase
-from rdkit.Chem import rdDepictor, rdFingerprintGenerator
+from rdkit.Chem import rdDepictor, rdFingerprintGenerator, rdqueries
 from rdkit.Chem.Draw import rdMolDraw2D
 from rdkit.Chem.MolStandardize import rdMolStandardize
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
 from molvae.config import CleaningConfig
-from molvae.errors import FileError
+from molvae.errors import ConfigError, FileError
 
 __all__ = [
     "Cleaned",
     "Mol",
     "Profile",
     "Rejected",
+    "block_smiles",
     "brics_fragments",
     "canonical_smiles",
     "clean",
@@ -34,7 +33,7 @@ __all__ = [
     "has_radical",
     "nearest",
     "parse",
-    "read_sdf",
+    "require_profile",
     "ring_scaffold",
     "scaffold",
     "sdf_block",
@@ -44,7 +43,7 @@ __all__ = [
 ]
 
 Mol = Chem.Mol
-Profile = Literal["rdkit", "none"]
+Profile = Literal["rdkit", "chembl", "none"]
 
 
 @dataclass(frozen=True)
@@ -89,25 +88,75 @@ def to_smiles(mol: Mol) -> str:
 
 
 @functools.cache
-def _standardizers() -> tuple[rdMolStandardize.LargestFragmentChooser, rdMolStandardize.Uncharger]:
-    return rdMolStandardize.LargestFragmentChooser(), rdMolStandardize.Uncharger()
+def _standardizers() -> tuple[
+    rdMolStandardize.CleanupParameters,
+    rdMolStandardize.LargestFragmentChooser,
+    rdMolStandardize.Uncharger,
+]:
+    # A drug is smaller than some of its counter-ions; hydrogens do not make a fragment large.
+    parameters = rdMolStandardize.CleanupParameters()
+    parameters.preferOrganic = True  # type: ignore[assignment]  # the stubs name the wrong type
+    parameters.largestFragmentChooserCountHeavyAtomsOnly = True  # type: ignore[assignment]
+    return (
+        parameters,
+        rdMolStandardize.LargestFragmentChooser(parameters),
+        rdMolStandardize.Uncharger(),
+    )
 
 
 def standardize(mol: Mol, profile: Profile = "rdkit") -> Mol:
-    """RDKit's clean-up, the largest fragment, neutralised; unchanged for profile ``none``.
+    """A molecule in its standard form; unchanged for profile ``none``.
 
-    A single neutral fragment is returned as it is: every rule of the clean-up needs a charge, a
-    metal bond or a second fragment to act on. The one exception is undone: sulfoxides are written
-    S=O, as a salt of one or one beside a nitro group would not equal its plain form otherwise.
+    ``rdkit``: RDKit's clean-up (normalise groups, cut bonds to metals, reionise), the largest
+    organic fragment, neutralised. A single neutral fragment is returned as it is: every rule of
+    the clean-up needs a charge, a metal bond or a second fragment to act on. The one exception is
+    undone: sulfoxides are written S=O, as a salt of one or one beside a nitro group would not equal
+    its plain form otherwise. ``chembl``: the parent molecule by ChEMBL's own pipeline (Bento et al.
+    2020), which needs the extra of that name.
     """
     if profile == "none":
         return mol
+    if profile == "chembl":
+        return _chembl_parent(mol)
     simple = all(a.GetFormalCharge() == 0 for a in mol.GetAtoms()) and not _has_metal(mol)
     if simple and len(Chem.GetMolFrags(mol)) == 1:
         return mol
-    chooser, uncharger = _standardizers()
+    parameters, chooser, uncharger = _standardizers()
     with rdBase.BlockLogs():
-        return uncharger.uncharge(_plain_sulfoxides(chooser.choose(rdMolStandardize.Cleanup(mol))))
+        mol = rdMolStandardize.Cleanup(mol, parameters)
+        if len(Chem.GetMolFrags(mol)) > 1:
+            mol = chooser.choose(mol)
+        return uncharger.uncharge(_plain_sulfoxides(mol))
+
+
+def require_profile(profile: Profile) -> None:
+    """An error naming the extra if the profile needs a library that is not installed."""
+    if profile == "chembl":
+        _chembl_pipeline()
+
+
+def _chembl_pipeline() -> Any:
+    try:
+        import chembl_structure_pipeline
+    except ImportError:
+        raise ConfigError(
+            "the cleaning profile 'chembl' needs the extra: pip install 'molvae[chembl]'"
+        ) from None
+    return chembl_structure_pipeline
+
+
+class _ExcludedError(ValueError):
+    """ChEMBL keeps no structure of such a compound, a complex of a metal for example."""
+
+
+def _chembl_parent(mol: Mol) -> Mol:
+    pipeline = _chembl_pipeline()
+    with rdBase.BlockLogs():
+        parent: Mol
+        parent, excluded = pipeline.get_parent_mol(pipeline.standardize_mol(mol))
+    if excluded:
+        raise _ExcludedError
+    return parent
 
 
 @functools.cache
@@ -135,6 +184,18 @@ def _has_metal(mol: Mol) -> bool:
     return any(atom.GetAtomicNum() not in _NON_METALS for atom in mol.GetAtoms())
 
 
+def _is_organometallic(mol: Mol) -> bool:
+    """Whether a metal is bound to carbon: cut off from it, the rest is another molecule."""
+    return any(
+        atom.GetAtomicNum() not in _NON_METALS
+        and any(neighbor.GetAtomicNum() == 6 for neighbor in atom.GetNeighbors())
+        for atom in mol.GetAtoms()
+    )
+
+
+_R_GROUP = re.compile(r"\[R\d*\]")
+
+
 def clean(smiles: str, options: CleaningConfig) -> Cleaned | Rejected:
     """Parse, standardise and filter one molecule; cheap refusals come first."""
     text = smiles.strip()
@@ -142,14 +203,24 @@ def clean(smiles: str, options: CleaningConfig) -> Cleaned | Rejected:
         return Rejected("empty")
     mol = parse(text)
     if mol is None:
-        return Rejected("not a valid SMILES")
-    if any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms()):
-        return Rejected("wildcard or R-group")
+        return Rejected("wildcard or R-group" if _R_GROUP.search(text) else "not a valid SMILES")
+    plain = _is_plain(mol)
+    if not plain:
+        if any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms()):
+            return Rejected("wildcard or R-group")
+        if options.standardize != "none" and _is_organometallic(mol):
+            return Rejected("organometallic")
     try:
-        mol = standardize(mol, options.standardize)
+        if not plain or options.standardize == "chembl":
+            mol = standardize(mol, options.standardize)
+            plain = False
+    except _ExcludedError:
+        return Rejected("excluded by the ChEMBL pipeline")
     except (ValueError, RuntimeError):
         return Rejected("standardisation failed")
-    reason = _refusal(mol, options)
+    reason = _size_refusal(mol, options)
+    if reason is None and not (plain and _COMMON.issubset(options.elements)):
+        reason = _refusal(mol, options)
     if reason is not None:
         return Rejected(reason)
     if not options.stereo:
@@ -157,12 +228,45 @@ def clean(smiles: str, options: CleaningConfig) -> Cleaned | Rejected:
     return Cleaned(mol, Chem.MolToSmiles(mol))
 
 
-def _refusal(mol: Mol, options: CleaningConfig) -> str | None:
+_COMMON = frozenset({"B", "Br", "C", "Cl", "F", "I", "N", "O", "P", "S"})
+
+
+@functools.cache
+def _unusual_atom() -> Mol:
+    """Matches charges, isotopes, radicals, and all elements but the common ones."""
+    unusual = rdqueries.FormalChargeEqualsQueryAtom(0, negate=True)
+    unusual.ExpandQuery(rdqueries.IsotopeGreaterQueryAtom(0), Chem.COMPOSITE_OR)
+    unusual.ExpandQuery(rdqueries.NumRadicalElectronsGreaterQueryAtom(0), Chem.COMPOSITE_OR)
+    table = Chem.GetPeriodicTable()
+    other = rdqueries.AtomNumEqualsQueryAtom(6, negate=True)
+    for symbol in sorted(_COMMON - {"C"}):
+        number = rdqueries.AtomNumEqualsQueryAtom(table.GetAtomicNumber(symbol), negate=True)
+        other.ExpandQuery(number, Chem.COMPOSITE_AND)
+    unusual.ExpandQuery(other, Chem.COMPOSITE_OR)
+    query = Chem.RWMol()
+    query.AddAtom(unusual)
+    return query.GetMol()
+
+
+def _is_plain(mol: Mol) -> bool:
+    """Whether there is nothing to standardise or to look at twice, as for most drug-like molecules.
+
+    One fragment of common elements without charges, isotopes and radicals. A query that RDKit
+    matches by itself is many times as fast as a loop over atoms here.
+    """
+    return not mol.HasSubstructMatch(_unusual_atom()) and len(Chem.GetMolFrags(mol)) == 1
+
+
+def _size_refusal(mol: Mol, options: CleaningConfig) -> str | None:
     heavy = mol.GetNumHeavyAtoms()
     if heavy < options.min_heavy_atoms:
         return "too few heavy atoms"
     if heavy > options.max_heavy_atoms:
         return "too many heavy atoms"
+    return None
+
+
+def _refusal(mol: Mol, options: CleaningConfig) -> str | None:
     allowed = frozenset(options.elements)
     for atom in mol.GetAtoms():
         if atom.GetSymbol() not in allowed:
@@ -293,21 +397,10 @@ def sdf_block(smiles: str, name: str, values: dict[str, str]) -> str:
     return f"{Chem.MolToMolBlock(mol)}{fields}$$$$\n"
 
 
-def _text(mol: Mol, key: str) -> str:
-    try:
-        return str(mol.GetProp(key))
-    except UnicodeDecodeError as error:  # an old file in a national encoding
-        return error.object.decode("utf-8", errors="replace")
-
-
-def read_sdf(path: Path) -> Iterator[tuple[str | None, str, dict[str, str]]]:
-    """(SMILES or None if the record is broken, title, data fields) of every record of an SDF."""
-    opener = gzip.open if path.suffix.lower() == ".gz" else open
-    with opener(path, "rb") as handle, rdBase.BlockLogs():
-        for mol in Chem.ForwardSDMolSupplier(handle):
-            if mol is None:
-                yield None, "", {}
-                continue
-            fields = {key: _text(mol, key) for key in mol.GetPropNames()}
-            name = _text(mol, "_Name") if mol.HasProp("_Name") else ""
-            yield Chem.MolToSmiles(mol), name, fields
+def block_smiles(block: str) -> str | None:
+    """Canonical isomeric SMILES of a mol block, or None if RDKit refuses it or it has no atoms."""
+    with rdBase.BlockLogs():
+        mol = Chem.MolFromMolBlock(block)
+    if mol is None or mol.GetNumAtoms() == 0:
+        return None
+    return str(Chem.MolToSmiles(mol))

@@ -25,6 +25,7 @@ __all__ = ["main"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
+INPUT = click.Path(path_type=Path, allow_dash=True)
 DRAWN = 60  # molecules drawn on a report page
 
 
@@ -94,15 +95,7 @@ def _device(function: F) -> F:
 
 def _data_options(function: F) -> F:
     """Options about reading molecules, shared by prepare and train."""
-    for option in (
-        click.option(
-            "--config", "config_file", type=PATH, metavar="FILE", help="TOML file with any knobs."
-        ),
-        click.option(
-            "--set", "settings", multiple=True, metavar="KEY=VALUE",
-            help="Set one knob, e.g. train.batch_size=128 (repeatable).",
-        ),
-        click.option("--smiles-column", metavar="NAME", help="Column with the SMILES."),
+    for option in reversed((
         click.option(
             "-p", "--property", "columns", multiple=True, metavar="NAME[=COLUMN]",
             help="Condition on a column of the file too; gaps are fine (repeatable).",
@@ -111,12 +104,52 @@ def _data_options(function: F) -> F:
             "--conditions", metavar="A,B,…",
             help="Condition on these properties only (default: all built-in ones and every -p).",
         ),
+        click.option("--smiles-column", metavar="NAME", help="Column with the SMILES."),
         click.option(
-            "--standardize", type=click.Choice(["rdkit", "none"]),
-            help="Clean up, keep the largest fragment and neutralise, or leave as written.",
+            "--transform", "transforms", multiple=True, metavar="[NAME=]LOG[:UNIT]",
+            help="Logarithm of a -p column: neglog10:nM turns IC50 into pIC50 (repeatable).",
+        ),
+        click.option(
+            "--bad-labels", type=click.Choice(["error", "reject", "missing"]),
+            help="What a cell is that is no number, yes/no or gap (default: error).",
+        ),
+        click.option(
+            "--censored", type=click.Choice(["missing", "limit"]),
+            help="What a value such as >10000 is: a gap, or its limit (default: missing).",
+        ),
+        click.option(
+            "--standardize", type=click.Choice(["rdkit", "chembl", "none"]),
+            help="Cleaning: RDKit's, ChEMBL's, or leave as written (default: rdkit).",
         ),
         click.option("--no-stereo", is_flag=True, help="Drop stereochemistry."),
-    ):  # fmt: skip
+        click.option("--elements", metavar="A,B,…", help="Refuse molecules with any other."),
+        click.option("--min-heavy", type=int, metavar="N", help="Fewest heavy atoms (default: 3)."),
+        click.option("--max-heavy", type=int, metavar="N", help="Most heavy atoms (default: 60)."),
+        click.option(
+            "--max-tokens", type=int, metavar="N", help="Most SELFIES symbols (default: 120)."
+        ),
+        click.option("--isotopes", is_flag=True, help="Keep molecules with isotope labels."),
+        click.option("--no-charged", is_flag=True, help="Refuse molecules that stay charged."),
+        click.option(
+            "--split", metavar="random|scaffold|COLUMN",
+            help="Hold out by hash, by scaffold, or as a column says (default: random).",
+        ),
+        click.option(
+            "--timeout", type=float, metavar="SECONDS",
+            help="For one molecule, before it is refused (default: 20).",
+        ),
+        click.option(
+            "--scheduler", metavar="ADDRESS",
+            help="Prepare on the workers of this Dask scheduler, e.g. tcp://127.0.0.1:8786.",
+        ),
+        click.option(
+            "--config", "config_file", type=PATH, metavar="FILE", help="TOML file with any knobs."
+        ),
+        click.option(
+            "--set", "settings", multiple=True, metavar="KEY=VALUE",
+            help="Set one knob, e.g. train.batch_size=128 (repeatable).",
+        ),
+    )):  # fmt: skip
         function = option(function)
     return function
 
@@ -135,21 +168,50 @@ def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
+def _transforms(texts: tuple[str, ...], columns: dict[str, str] | None) -> dict[str, str] | None:
+    """Condition name -> transform; the name may be left out if there is one column only."""
+    from molvae.labels import parse_transform
+
+    transforms: dict[str, str] = {}
+    for text in texts:
+        name, sign, transform = text.rpartition("=")
+        if not sign:
+            if columns is None or len(columns) != 1:
+                raise ConfigError(
+                    f"--transform {text}: say which column, as in --transform pIC50={text}"
+                )
+            name = next(iter(columns))
+        parse_transform(transform)
+        transforms[name] = transform
+    return transforms or None
+
+
 def _config(options: dict[str, Any], **more: Any) -> Config:
     """The effective configuration of the options of :func:`_data_options` and some others."""
     from molvae.config import load_config
 
-    named = options["conditions"]
+    columns = _columns(options["columns"])
     return load_config(
         preset=options.get("preset"),
         file=options["config_file"],
         settings=options["settings"],
         overrides={
             "data.smiles_column": options["smiles_column"],
-            "data.properties": _columns(options["columns"]),
-            "data.conditions": _names(named),
+            "data.properties": columns,
+            "data.conditions": _names(options["conditions"]),
+            "data.transforms": _transforms(options["transforms"], columns),
+            "data.bad_labels": options["bad_labels"],
+            "data.censored": options["censored"],
+            "data.max_tokens": options["max_tokens"],
+            "data.split": options["split"],
+            "data.timeout": options["timeout"],
             "data.cleaning.standardize": options["standardize"],
             "data.cleaning.stereo": False if options["no_stereo"] else None,
+            "data.cleaning.elements": _names(options["elements"]),
+            "data.cleaning.min_heavy_atoms": options["min_heavy"],
+            "data.cleaning.max_heavy_atoms": options["max_heavy"],
+            "data.cleaning.isotopes": True if options["isotopes"] else None,
+            "data.cleaning.charged": False if options["no_charged"] else None,
             **more,
         },
     )
@@ -165,29 +227,72 @@ def _show(as_json: bool, data: dict[str, Any], lines: list[str]) -> None:
 
 
 @main.command()
-@click.argument("inputs", nargs=-1, required=True, type=PATH)
+@click.argument("inputs", nargs=-1, required=True, type=INPUT)
 @click.option("-o", "--output", required=True, type=PATH, help="Dataset folder to write.")
+@click.option("--resume", is_flag=True, help="Go on with interrupted work of the same command.")
+@click.option(
+    "--shard", metavar="I/N",
+    help="Do the I-th of N shares only; molvae merge puts them together.",
+)  # fmt: skip
+@click.option("--vocabulary", metavar="MODEL", help="Allow no tokens but those of this model.")
+@click.option(
+    "--unknown-tokens", type=click.Choice(["error", "reject"]),
+    help="What to do with molecules that have others (default: error).",
+)  # fmt: skip
 @_data_options
 @_workers
 @_force
 @_common
 def prepare(
-    inputs: tuple[Path, ...], output: Path, workers: int | None, force: bool,
-    as_json: bool, **options: Any,
+    inputs: tuple[Path, ...], output: Path, resume: bool, shard: str | None,
+    vocabulary: str | None, unknown_tokens: str | None, scheduler: str | None,
+    workers: int | None, force: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
-    """Clean molecule files (.smi .csv .tsv .sdf, also .gz) into a dataset folder for training.
+    """Clean molecule files (.smi .csv .tsv .sdf .parquet, also .gz; - for standard input).
 
     Example: molvae prepare library.csv.gz -p pIC50 -o library.ds
     """
+    from molvae.jobs import Shard
     from molvae.prepare import prepare as run
+    from molvae.prepare import prepare_shard, summary_lines
+
+    config = _config(options, **{"data.unknown_tokens": unknown_tokens}).data
+    share = None if shard is None else Shard.parse(shard)
+    more: dict[str, Any] = {
+        "workers": workers, "scheduler": scheduler, "resume": resume, "force": force,
+    }  # fmt: skip
+    if vocabulary is not None:
+        from molvae.checkpoint import load_model
+
+        model = load_model(vocabulary)
+        more |= {"vocabulary": model.vocabulary, "constraints": model.constraints}
+    if share is None:
+        dataset = run(inputs, output, config, **more)
+        _show(as_json, dataset.manifest, [*summary_lines(dataset), f"dataset: {output}"])
+    else:
+        folder = prepare_shard(inputs, output, config, share, **more)
+        _show(as_json, {"shard": str(folder)}, [f"shard {shard}: {folder}"])
+
+
+@main.command()
+@click.argument("shards", nargs=-1, required=True, type=PATH)
+@click.option("-o", "--output", required=True, type=PATH, help="Dataset folder to write.")
+@_force
+@_common
+def merge(shards: tuple[Path, ...], output: Path, force: bool, as_json: bool) -> None:
+    """Put all shards of one preparation together into a dataset folder.
+
+    Example: molvae merge shard-1 shard-2 shard-3 -o library.ds
+    """
+    from molvae.prepare import merge as run
     from molvae.prepare import summary_lines
 
-    dataset = run(inputs, output, _config(options).data, workers=workers, force=force)
+    dataset = run(shards, output, force=force)
     _show(as_json, dataset.manifest, [*summary_lines(dataset), f"dataset: {output}"])
 
 
 @main.command()
-@click.argument("inputs", nargs=-1, required=True, type=PATH)
+@click.argument("inputs", nargs=-1, required=True, type=INPUT)
 @click.option("-o", "--output", required=True, type=PATH, help="Run folder to write.")
 @click.option(
     "--preset",
@@ -210,7 +315,7 @@ def prepare(
 def train(
     inputs: tuple[Path, ...], output: Path, preset: str | None, epochs: int | None,
     max_time: str | None, resume: bool, seed: int | None, precision: str | None, device: str,
-    workers: int | None, force: bool, as_json: bool, **options: Any,
+    scheduler: str | None, workers: int | None, force: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Train a model on molecule files or a dataset folder.
 
@@ -230,8 +335,9 @@ def train(
     from molvae.train import train as run
 
     summary = run(
-        inputs, output, config, device=device, workers=workers, resume=resume, force=force
-    )
+        inputs, output, config, device=device, workers=workers, scheduler=scheduler,
+        resume=resume, force=force,
+    )  # fmt: skip
     _show(
         as_json,
         summary.to_json(),
@@ -359,14 +465,39 @@ def evaluate(
 
 
 @main.command()
-@click.argument("what", type=PATH)
+@click.argument("name")
+@click.option("-o", "--output", type=PATH, metavar="FOLDER", help="Copy the files there too.")
+@_force
 @_common
-def info(what: Path, as_json: bool) -> None:
-    """Show what a model, run or dataset folder holds: sizes, conditions, figures.
+def fetch(name: str, output: Path | None, force: bool, as_json: bool) -> None:
+    """Download a public data set (zinc250k, moses, guacamol), checked and cached.
+
+    Example: molvae fetch zinc250k -o data/
+    """
+    from molvae.fetch import fetch as run
+    from molvae.fetch import summary_lines
+
+    paths = run(name, output, force=force)
+    data = {"name": name, "files": [str(path) for path in paths]}
+    _show(as_json, data, summary_lines(name, paths))
+
+
+@main.command()
+@click.argument("what", type=PATH, required=False)
+@click.option("--cache", is_flag=True, help="Show what the cache holds: datasets and downloads.")
+@click.option("--clear", is_flag=True, help="Together with --cache: delete it all.")
+@_common
+def info(what: Path | None, cache: bool, clear: bool, as_json: bool) -> None:
+    """Show what a model, run, dataset or shard folder holds: sizes, conditions, figures.
 
     Example: molvae info runs/mine
     """
-    from molvae.info import describe
+    from molvae.info import describe, describe_cache
 
-    data, lines = describe(what)
+    if (what is None) != cache or (clear and not cache):
+        raise ConfigError("info: give a folder or model, or --cache, or --cache --clear")
+    if what is None:
+        data, lines = describe_cache(clear=clear)
+    else:
+        data, lines = describe(what)
     _show(as_json, data, lines)

@@ -89,13 +89,15 @@ def _number(value: float) -> str:
     return short if float(short) == value else repr(value)
 
 
+# How a yes/no value is written, in any case.
+YES_NO = {
+    "yes": 1.0, "true": 1.0, "active": 1.0, "no": 0.0, "false": 0.0, "inactive": 0.0,
+}  # fmt: skip
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _TARGET = re.compile(
-    rf"(?P<name>[^\s=](?:[^=]*[^\s=])?)=(?:(?P<value>{_NUMBER}|(?i:yes|no|true|false))|"
+    rf"(?P<name>[^\s=](?:[^=]*[^\s=])?)=(?:(?P<value>{_NUMBER}|(?i:{'|'.join(YES_NO)}))|"
     rf"(?P<low>{_NUMBER})?(?P<colon>:)(?P<high>{_NUMBER})?)"
 )
-# How a yes/no value is written, in any case.
-YES_NO = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 
 
 def parse_target(text: str) -> Target:

@@ -42,8 +42,9 @@ class _Section(BaseModel):
 class CleaningConfig(_Section):
     """Which molecules are kept and in which form; the defaults are a medicinal chemist's."""
 
-    # Clean up, take the largest fragment and neutralise with RDKit; or leave as written.
-    standardize: Literal["rdkit", "none"] = "rdkit"
+    # Clean up, take the largest organic fragment and neutralise with RDKit; do what the ChEMBL
+    # database does (extra `chembl`); or leave as written.
+    standardize: Literal["rdkit", "chembl", "none"] = "rdkit"
     # Keep stereochemistry.
     stereo: bool = True
     # Molecules with any other element are refused.
@@ -78,12 +79,36 @@ class DataConfig(_Section):
     properties: dict[str, str] = {}
     # Built-in properties to condition on; all of them if not given.
     conditions: tuple[str, ...] | None = None
+    # A cell that is no number, yes/no or gap: stop, leave the row out, or take it for a gap.
+    bad_labels: Literal["error", "reject", "missing"] = "error"
+    # A censored value such as ">10000": a gap, or as good as its limit.
+    censored: Literal["missing", "limit"] = "missing"
+    # Condition name -> logarithm of its column: log10 or neglog10, with a unit as in neglog10:nM.
+    transforms: dict[str, str] = {}
     # Longest molecule in SELFIES symbols.
     max_tokens: int = Field(120, ge=4, le=2000)
-    # Shares of molecules held out for validation and for test, chosen by a hash of the molecule.
+    # Molecules with tokens that the given vocabulary lacks: stop, or leave them out.
+    unknown_tokens: Literal["error", "reject"] = "error"
+    # Seconds RDKit may spend on one molecule before its worker process is ended.
+    timeout: float = Field(20.0, gt=0)
+    # How molecules are held out: "random" (by a hash of the molecule), "scaffold" (no scaffold on
+    # two sides), or the name of a column that says train, valid or test.
+    split: str = Field("random", min_length=1)
+    # Shares of molecules held out for validation and for test.
     valid_fraction: float = Field(0.05, gt=0, lt=0.5)
     test_fraction: float = Field(0.05, ge=0, lt=0.5)
     cleaning: CleaningConfig = CleaningConfig()
+
+    @model_validator(mode="after")
+    def _transforms_have_columns(self) -> Self:
+        for name in self.transforms:
+            if name not in self.properties:
+                raise PydanticCustomError(
+                    _TOGETHER,
+                    "transform of '{name}', which is not one of the columns {columns}",
+                    {"name": name, "columns": list(self.properties)},
+                )
+        return self
 
 
 class ModelConfig(_Section):

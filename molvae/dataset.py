@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from molvae.errors import FileError
+from molvae.errors import ConfigError, FileError
 from molvae.runtime import Draws
 from molvae.tokens import BOS, EOS, PAD, Vocabulary
 
@@ -143,12 +143,21 @@ def batch_plan(
     draws: Draws,
     *,
     epoch: int,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> list[NDArray[np.int64]]:
     """The batches of one epoch: shuffled, each of molecules of similar length.
 
     A pure function of its arguments, so a run resumes in the middle of an epoch by index alone.
-    Every molecule appears once; only the last batch may be smaller.
+    Every molecule appears once; only a last batch may be smaller. Of ``world_size`` processes that
+    train together, the one of that ``rank`` gets its share of every batch: all have equally many
+    batches, none of them empty.
     """
+    if min(len(items), batch_size) < world_size:
+        raise ConfigError(
+            f"{world_size} processes share {len(items)} molecules in batches of {batch_size}; "
+            "use fewer processes or larger batches"
+        )
     order = draws.permutation("order", len(items), epoch=epoch)
     batches: list[NDArray[np.int64]] = []
     window = WINDOW * batch_size
@@ -156,5 +165,7 @@ def batch_plan(
         block = order[start : start + window]
         block = block[np.argsort(lengths[block], kind="stable")]
         batches += [items[block[i : i + batch_size]] for i in range(0, len(block), batch_size)]
+    if len(batches[-1]) < world_size:  # a share of it would be empty
+        batches[-2:] = [np.concatenate(batches[-2:])]
     shuffled = draws.permutation("batches", len(batches), epoch=epoch)
-    return [batches[i] for i in shuffled]
+    return [batches[i][rank::world_size] for i in shuffled]

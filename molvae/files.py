@@ -1,4 +1,4 @@
-"""Molecule files in and out, streamed: .smi .csv .tsv .sdf, each also gzipped."""
+"""Molecule files out, written whole or not at all; paths, formats and hashes of files."""
 
 from __future__ import annotations
 
@@ -8,54 +8,28 @@ import hashlib
 import io
 import os
 import tempfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
 from typing import IO, Any, Literal
 
 from molvae import chem
-from molvae.errors import FileError, OutputExistsError, suggest
+from molvae.errors import FileError, OutputExistsError
 
 __all__ = [
     "Format",
-    "Row",
+    "atomic_binary",
     "atomic_text",
     "file_format",
     "fingerprint",
     "format_cell",
-    "read_rows",
-    "read_smiles",
     "require_absent",
     "scratch_folder",
     "write_rows",
 ]
 
-Format = Literal["smi", "csv", "tsv", "sdf"]
-
-SMILES_NAMES = ("smiles", "canonical_smiles", "isomeric_smiles", "smi", "structure")
-ID_NAMES = ("id", "name", "compound_id", "molecule_id", "title")
-
-# A quoted cell may be long, but a megabyte of it is damage, not chemistry.
-csv.field_size_limit(1_000_000)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One record of a molecule file.
-
-    ``number`` counts records from 1 (a header is not a record). ``smiles`` is None where the file
-    itself is broken at that record, and ``text`` then says how.
-    """
-
-    file: str
-    number: int
-    smiles: str | None
-    name: str
-    labels: Mapping[str, str]
-    text: str = ""
+Format = Literal["smi", "csv", "tsv", "sdf", "parquet"]
 
 
 def file_format(path: Path) -> Format:
@@ -73,139 +47,12 @@ def file_format(path: Path) -> Format:
             return "tsv"
         case "sdf" | "sd":
             return "sdf"
+        case "parquet" | "pq":
+            return "parquet"
     raise FileError(
         f"'{path}': unknown file type '{kind or path.name}', expected "
-        ".smi, .csv, .tsv or .sdf, each also with .gz"
+        ".smi, .csv, .tsv or .sdf, each also with .gz, or .parquet"
     )
-
-
-@contextmanager
-def _open_text(path: Path) -> Iterator[IO[str]]:
-    if not path.exists():
-        raise FileError(f"'{path}': no such file")
-    if not path.is_file():
-        raise FileError(f"'{path}': not a file")
-    try:
-        if path.suffix.lower() == ".gz":
-            with gzip.open(path, "rt", encoding="utf-8-sig", errors="replace", newline="") as text:
-                yield text
-        else:
-            with open(path, encoding="utf-8-sig", errors="replace", newline="") as plain:
-                yield plain
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise FileError(f"'{path}': damaged gzip file ({error})") from None
-    except PermissionError:
-        raise FileError(f"'{path}': permission denied") from None
-
-
-def read_rows(
-    path: str | Path, *, smiles_column: str | None = None, columns: Sequence[str] = ()
-) -> Iterator[Row]:
-    """Stream the records of a molecule file.
-
-    ``columns`` are label columns to carry along; the SMILES column is found by its usual names
-    unless given. A .smi file may begin with a header line. Errors name the file and the columns
-    that it does have.
-    """
-    path = Path(path)
-    kind = file_format(path)
-    if kind == "smi":
-        if columns:
-            raise FileError(
-                f"'{path}': a .smi file has no column '{columns[0]}'; use .csv for labelled data"
-            )
-        yield from _read_smi(path)
-    elif kind == "sdf":
-        yield from _read_sdf(path, columns)
-    else:
-        yield from _read_delimited(path, "," if kind == "csv" else "\t", smiles_column, columns)
-
-
-def _read_smi(path: Path) -> Iterator[Row]:
-    number = 0
-    with _open_text(path) as lines:
-        for index, line in enumerate(lines):
-            fields = line.strip().split(None, 1)
-            if index == 0 and fields and fields[0].strip("\"',").lower() in SMILES_NAMES:
-                continue
-            number += 1
-            smiles = fields[0] if fields else ""
-            yield Row(str(path), number, smiles, fields[1] if len(fields) > 1 else "", {})
-
-
-def _read_sdf(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-    if not path.is_file():
-        raise FileError(f"'{path}': no such file")
-    try:
-        for number, (smiles, name, fields) in enumerate(chem.read_sdf(path), start=1):
-            labels = {column: fields.get(column, "") for column in columns}
-            text = "" if smiles is not None else "broken SDF record"
-            yield Row(str(path), number, smiles, name, labels, text)
-    except SystemError as error:  # what RDKit makes of an exception while it reads
-        raise FileError(f"'{path}': damaged gzip file ({error.__cause__})") from None
-    except PermissionError:
-        raise FileError(f"'{path}': permission denied") from None
-
-
-def _read_delimited(
-    path: Path, delimiter: str, smiles_column: str | None, columns: Sequence[str]
-) -> Iterator[Row]:
-    with _open_text(path) as text:
-        reader = csv.reader(text, delimiter=delimiter)
-        header = next(reader, None)
-        if header is None:
-            raise FileError(f"'{path}': the file is empty, expected a header line")
-        header = [cell.strip() for cell in header]
-        smiles_at = _smiles_index(path, header, smiles_column)
-        name_at = next((i for i, cell in enumerate(header) if cell.lower() in ID_NAMES), None)
-        label_at = {column: _column_index(path, header, column) for column in columns}
-        number = 0
-        while True:
-            number += 1
-            try:
-                cells = next(reader, None)
-            except csv.Error as error:
-                yield Row(str(path), number, None, "", {}, f"malformed line ({error})")
-                continue
-            if cells is None:
-                return
-            if len(cells) > len(header):
-                yield Row(
-                    str(path), number, None, "", {},
-                    f"{len(cells)} cells where the header has {len(header)}",
-                )  # fmt: skip
-                continue
-
-            def cell(i: int | None, cells: list[str] = cells) -> str:
-                return cells[i].strip() if i is not None and i < len(cells) else ""
-
-            labels = {column: cell(i) for column, i in label_at.items()}
-            yield Row(str(path), number, cell(smiles_at), cell(name_at), labels)
-
-
-def _smiles_index(path: Path, header: list[str], wanted: str | None) -> int:
-    if wanted is not None:
-        return _column_index(path, header, wanted)
-    for i, cell in enumerate(header):
-        if cell.lower() in SMILES_NAMES:
-            return i
-    raise FileError(
-        f"'{path}': no SMILES column among {header[:12]}; "
-        f"expected one named {' or '.join(SMILES_NAMES[:3])}, or name it with --smiles-column"
-    )
-
-
-def _column_index(path: Path, header: list[str], column: str) -> int:
-    if column in header:
-        return header.index(column)
-    raise FileError(f"'{path}': no column '{column}': {suggest(column, header)}")
-
-
-def read_smiles(paths: Iterable[str | Path], *, smiles_column: str | None = None) -> list[str]:
-    """All SMILES texts of some files, in order, unparsed; a broken record gives an empty text."""
-    return [
-        row.smiles or "" for path in paths for row in read_rows(path, smiles_column=smiles_column)
-    ]
 
 
 def require_absent(path: str | Path, *, force: bool) -> None:
@@ -221,8 +68,11 @@ def require_absent(path: str | Path, *, force: bool) -> None:
 
 
 @contextmanager
-def atomic_text(path: str | Path) -> Iterator[IO[str]]:
-    """Write text to a temporary file beside ``path`` and rename it when it is complete."""
+def atomic_binary(path: str | Path) -> Iterator[io.BufferedWriter | gzip.GzipFile]:
+    """Write bytes to a temporary file beside ``path`` and rename it when it is complete.
+
+    A name that ends in ``.gz`` gets them packed.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -230,10 +80,10 @@ def atomic_text(path: str | Path) -> Iterator[IO[str]]:
         with os.fdopen(handle, "wb") as raw:
             if path.suffix.lower() == ".gz":
                 # No time and no name in the header: equal content gives equal bytes.
-                with gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed:
-                    yield from _as_text(packed)
+                with gzip.GzipFile("", "wb", 6, fileobj=raw, mtime=0) as packed:
+                    yield packed
             else:
-                yield from _as_text(raw)
+                yield raw
             raw.flush()
             os.fsync(raw.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
@@ -243,13 +93,15 @@ def atomic_text(path: str | Path) -> Iterator[IO[str]]:
         raise
 
 
-def _as_text(binary: io.BufferedWriter | gzip.GzipFile) -> Iterator[IO[str]]:
-    """One text layer over a binary stream, taken off again without closing the stream."""
-    text = io.TextIOWrapper(binary, encoding="utf-8", newline="")
-    try:
-        yield text
-    finally:
-        text.detach()  # writes what is buffered
+@contextmanager
+def atomic_text(path: str | Path) -> Iterator[IO[str]]:
+    """Write text to a temporary file beside ``path`` and rename it when it is complete."""
+    with atomic_binary(path) as binary:
+        text = io.TextIOWrapper(binary, encoding="utf-8", newline="")
+        try:
+            yield text
+        finally:
+            text.detach()  # writes what is buffered, leaves the file open
 
 
 def _umask() -> int:
@@ -265,6 +117,8 @@ def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence
     """
     path = Path(path)
     kind = file_format(path)
+    if kind == "parquet":
+        raise FileError(f"'{path}': molecules are not written as .parquet; use .csv or .sdf")
     count = 0
     with atomic_text(path) as text:
         writer = csv.writer(text, delimiter="\t" if kind == "tsv" else ",", lineterminator="\n")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from molvae.cache import Entry, cache_folder, entries
+from molvae.cache import clear as empty_cache
 from molvae.checkpoint import SavedModel, find_model, load_model
 from molvae.dataset import Dataset
 from molvae.prepare import summary_lines
 from molvae.runs import read_record
 
-__all__ = ["describe"]
+__all__ = ["describe", "describe_cache"]
 
 
 def describe(what: str | Path) -> tuple[dict[str, Any], list[str]]:
@@ -19,6 +23,10 @@ def describe(what: str | Path) -> tuple[dict[str, Any], list[str]]:
     if (path / "manifest.json").is_file():
         dataset = Dataset(path)
         return dataset.manifest, [f"dataset {path}", *summary_lines(dataset)]
+    if (path / "shard.json").is_file():
+        data = json.loads((path / "shard.json").read_text(encoding="utf-8"))
+        index, count = data["shard"]
+        return data, [f"shard {index} of {count} of {data['chunks']:,} chunks; see molvae merge"]
     folder = find_model(what)
     model = load_model(folder)
     data = {
@@ -35,6 +43,24 @@ def describe(what: str | Path) -> tuple[dict[str, Any], list[str]]:
         data["run"] = {key: last[key] for key in ("kind", "step", "molecules", "seconds")}
         lines += _run_lines(last)
     return data, lines
+
+
+def describe_cache(*, clear: bool = False) -> tuple[dict[str, Any], list[str]]:
+    """(plain data, lines of text) about the cache folder, which is emptied if asked for."""
+    folder = cache_folder()
+    found = entries()
+    data: dict[str, Any] = {"folder": str(folder), "entries": [_plain(entry) for entry in found]}
+    size = sum(entry.size for entry in found)
+    lines = [f"cache {folder}: {len(found)} entries, {size / 1e6:.1f} MB"]
+    lines += [f"{e.kind:<11}{e.size / 1e6:>9.1f} MB  {e.name}  {e.about}" for e in found]
+    if clear:
+        data["freed"] = empty_cache()
+        lines = [f"cache {folder}: {data['freed'] / 1e6:.1f} MB freed"]
+    return data, lines
+
+
+def _plain(entry: Entry) -> dict[str, Any]:
+    return {**asdict(entry), "path": str(entry.path)}
 
 
 def _model_lines(model: SavedModel, parameters: int) -> list[str]:

@@ -1,38 +1,60 @@
 """Map a function over chunks in worker processes, in order, with bounded memory.
 
-Anything that is a ``concurrent.futures.Executor`` will do, so a cluster's executor fits as well.
+:func:`map_ordered` takes anything that is a ``concurrent.futures.Executor``. :class:`Crew` is for
+work on foreign data: it runs on local processes or on a Dask cluster, and outlives its workers.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
+import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 from molvae.errors import ConfigError, RunError
+from molvae.progress import say
 from molvae.runtime import available_cpus
 
-__all__ = ["map_ordered", "worker_count", "worker_pool"]
+__all__ = ["Crew", "Watchdog", "map_ordered", "worker_count", "worker_pool"]
 
 A = TypeVar("A")
 B = TypeVar("B")
 
 
 def worker_count(workers: int | None) -> int:
-    """``workers`` checked, or the number of CPUs this process may use."""
+    """``workers`` checked, or the number of CPUs this process may use; 0 is as good as 1."""
     if workers is None:
         return available_cpus()
-    if workers < 1:
-        raise ConfigError(f"workers: got {workers}, expected 1 or more")
-    return workers
+    if workers < 0:
+        raise ConfigError(f"workers: got {workers}, expected 0 (this process alone) or more")
+    return max(workers, 1)
 
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:
     """Processes started afresh: forking a process with torch threads can deadlock."""
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    return ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_settle
+    )
+
+
+def _settle() -> None:
+    """First thing in a worker: leave Ctrl-C to the parent, and do not outlive it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+
+
+def _follow(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def map_ordered(
@@ -63,12 +85,187 @@ def map_ordered(
         while pending:
             yield pending.popleft().result()
     except BrokenProcessPool:
-        raise RunError(
-            "a worker process died, perhaps for want of memory, over a molecule RDKit crashes on, "
-            'or because the calling script lacks `if __name__ == "__main__":`; try --workers 1'
-        ) from None
+        raise RunError(_DIED) from None
     finally:
         for future in pending:
             future.cancel()
         if executor is None:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+_DIED = (
+    "a worker process died, perhaps for want of memory, over a molecule RDKit crashes on, "
+    'or because the calling script lacks `if __name__ == "__main__":`; try --workers 1'
+)
+
+
+class Watchdog:
+    """Ends this process when one step of its work takes too long.
+
+    For worker processes of a :class:`Crew`, which survives that. Python cannot interrupt a call
+    into RDKit, and no other thread runs meanwhile; the kernel's alarm can.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        """Without ``seconds``, as for work in the main process, nothing is watched."""
+        self.seconds = seconds
+
+    def step(self) -> None:
+        """A new step begins; the time of the one before is over."""
+        if self.seconds is None:
+            return
+        if hasattr(signal, "setitimer"):  # the default action of SIGALRM ends the process
+            signal.setitimer(signal.ITIMER_REAL, self.seconds)
+        else:
+            faulthandler.dump_traceback_later(self.seconds, exit=True)
+
+    def rest(self) -> None:
+        """The work is done; wait for no more steps."""
+        if self.seconds is None:
+            return
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        else:
+            faulthandler.cancel_dump_traceback_later()
+
+
+class Crew:
+    """Worker processes for work that may kill them: a context manager.
+
+    A worker may crash, run out of memory, or be ended by its :class:`Watchdog`. An item under way
+    when that happened is tried once more, by itself; if that kills its worker too, the result is
+    None. All other results are unaffected.
+    """
+
+    def __init__(self, workers: int | None = None, *, scheduler: str | None = None) -> None:
+        """``workers`` local processes, 0 for none (all work is done here, without protection).
+
+        ``scheduler`` is the address of a running Dask scheduler, whose workers are used instead.
+        """
+        self.count = 0 if workers == 0 else worker_count(workers)
+        self._scheduler = scheduler
+        self._client: Any = None
+        self._pool: Executor | None = None
+        self._alone: ProcessPoolExecutor | None = None  # one process, for items under suspicion
+        self._deaths: tuple[type[BaseException], ...] = (BrokenProcessPool,)
+
+    @property
+    def protected(self) -> bool:
+        """Whether work runs in other processes, which may be lost."""
+        return self._scheduler is not None or self.count > 0
+
+    def __enter__(self) -> Self:
+        if self._scheduler is not None:
+            self._connect(self._scheduler)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for pool in (self._pool, self._alone):
+            if isinstance(pool, ProcessPoolExecutor):
+                pool.shutdown(wait=True, cancel_futures=True)
+        self._pool = self._alone = None
+        if self._client is not None:
+            self._client.close()
+
+    def _connect(self, address: str) -> None:
+        try:
+            from distributed import Client
+            from distributed.scheduler import KilledWorker
+        except ImportError:
+            raise ConfigError(
+                "a Dask scheduler needs the extra: pip install 'molvae[distributed]'"
+            ) from None
+        try:
+            client: Any = Client
+            self._client = client(address, timeout="20s", set_as_default=False)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise ConfigError(
+                f"no Dask scheduler answers at '{address}' ({error}); expected for example "
+                "tcp://127.0.0.1:8786 of a running `dask scheduler`"
+            ) from None
+        self.count = max(1, sum(self._client.nthreads().values()))
+        self._deaths = (KilledWorker,)
+        # Equal chunks are different work: a "pure" task would be computed once for both.
+        self._pool = self._client.get_executor(pure=False)
+
+    def map(
+        self, function: Callable[[A], B], items: Iterable[A], *, ahead: int = 4
+    ) -> Iterator[tuple[A, B | None]]:
+        """(item, its result, or None if it was lost) in the order of the items."""
+        if not self.protected:
+            for item in items:
+                yield item, function(item)
+            return
+        pending: deque[tuple[A, Future[B]]] = deque()
+        try:
+            for item in items:
+                pending.append((item, self._submit(function, item)))
+                if len(pending) >= ahead * self.count:
+                    item, future = pending.popleft()
+                    yield item, self._result(function, item, future)
+            while pending:
+                item, future = pending.popleft()
+                yield item, self._result(function, item, future)
+        finally:
+            for _, future in pending:
+                future.cancel()
+
+    def alone(self, function: Callable[[A], B], item: A) -> B | None:
+        """The result of an item while no other shares its worker; None if it kills it."""
+        if not self.protected:
+            return function(item)
+        if self._client is not None:
+            return self._cluster_result(self._submit(function, item))
+        if self._alone is None:
+            self._alone = worker_pool(1)
+            try:
+                self._alone.submit(os.getpid).result()
+            except BrokenProcessPool:
+                raise RunError(_DIED) from None
+        try:
+            return self._alone.submit(function, item).result()
+        except BrokenProcessPool:
+            self._alone.shutdown()
+            self._alone = None
+            return None
+
+    def _submit(self, function: Callable[[A], B], item: A) -> Future[B]:
+        if self._client is None and self._pool is None:
+            self._pool = worker_pool(self.count)
+        assert self._pool is not None
+        try:
+            return self._pool.submit(function, item)
+        except BrokenProcessPool:  # lost while nobody looked
+            self._pool.shutdown()
+            self._pool = worker_pool(self.count)
+            return self._pool.submit(function, item)
+
+    def _result(self, function: Callable[[A], B], item: A, future: Future[B]) -> B | None:
+        if self._client is not None:
+            return self._cluster_result(future)
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            say("a worker process was lost; trying its work again")
+            return self.alone(function, item)
+
+    def _cluster_result(self, future: Future[B]) -> B | None:
+        try:
+            return future.result()
+        except self._deaths:  # Dask has tried more than once by then
+            say("a Dask worker was lost over some rows; trying them one by one")
+            return None
+        except (CancelledError, OSError) as error:
+            raise RunError(
+                f"the Dask scheduler at '{self._scheduler}' was lost ({error!r}); finished parts "
+                "are kept, continue with --resume"
+            ) from None
+        except ModuleNotFoundError as error:
+            raise RunError(
+                f"the Dask workers cannot import '{error.name}'; install the same molvae there"
+            ) from None

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from molvae.conditions import YES_NO
 from molvae.errors import FileError, TargetError, suggest
-from molvae.files import fingerprint, read_rows, read_smiles
+from molvae.files import fingerprint
 from molvae.properties import PROPERTIES
+from molvae.readers import read_rows, read_smiles, smiles_of
 
 __all__ = ["Inputs", "Paths", "read_inputs"]
 
@@ -83,7 +84,7 @@ def _read_generated(
         _check_columns(path, smiles_column, wanted)
         for row in read_rows(path, smiles_column=smiles_column, columns=wanted):
             # A broken record counts as an invalid molecule.
-            texts.append(row.smiles or "")
+            texts.append(smiles_of(row) or "")
             for name in wanted:
                 cells[name].append(_number(row.labels.get(name, "")))
     if not texts:
@@ -92,11 +93,11 @@ def _read_generated(
 
 
 def _check_columns(path: Path, smiles_column: str | None, wanted: Sequence[str]) -> None:
-    """Read one row, so that a misspelt property gets an answer that names the properties too."""
-    next(read_rows(path, smiles_column=smiles_column), None)
+    """Open the file, so that a misspelt property gets an answer that names the properties too."""
+    read_rows(path, smiles_column=smiles_column).close()
     for name in wanted:
         try:
-            next(read_rows(path, smiles_column=smiles_column, columns=[name]), None)
+            read_rows(path, smiles_column=smiles_column, columns=[name]).close()
         except FileError as error:
             raise TargetError(
                 f"target '{name}' is neither a built-in property nor a column of the file: "

@@ -84,6 +84,7 @@ def train(
     *,
     device: str = "auto",
     workers: int | None = None,
+    scheduler: str | None = None,
     resume: bool = False,
     force: bool = False,
 ) -> TrainSummary:
@@ -94,7 +95,7 @@ def train(
     """
     run, where = Path(run), choose_device(device)
     check_run_folder(run, resume=resume, force=force)
-    dataset = _open_dataset(inputs, config, workers)
+    dataset = _open_dataset(inputs, config, workers, scheduler)
     for line in summary_lines(dataset):
         say(line)
     run.mkdir(parents=True, exist_ok=True)
@@ -124,10 +125,12 @@ def _train_locked(
         return trainer.run_to_end()
 
 
-def _open_dataset(inputs: Sequence[str | Path], config: Config, workers: int | None) -> Dataset:
+def _open_dataset(
+    inputs: Sequence[str | Path], config: Config, workers: int | None, scheduler: str | None
+) -> Dataset:
     folders = [path for path in inputs if Path(path).is_dir()]
     if not folders:
-        return cached_dataset(inputs, config.data, workers=workers)
+        return cached_dataset(inputs, config.data, workers=workers, scheduler=scheduler)
     if len(inputs) != 1:
         raise FileError("train: give molecule files, or one dataset folder, not both")
     dataset = Dataset(folders[0])

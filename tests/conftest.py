@@ -51,7 +51,7 @@ def tiny_dataset(demo_csv, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("prepared") / "tiny.ds"
     config = DataConfig(properties={"assay": "assay"}, conditions=("logp", "qed", "mw", "assay"))
-    prepare([demo_csv], folder, config, workers=1)
+    prepare([demo_csv], folder, config, workers=0)
     return folder
 
 

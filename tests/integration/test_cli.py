@@ -57,7 +57,7 @@ FAULTS = {
     "prepare in.csv -o out -p asay": "no column 'asay': did you mean 'assay'",
     "prepare in.csv -o out -p logp=assay": "'logp' is a built-in property",
     "prepare in.csv -o out --conditions lgop": "did you mean 'logp'",
-    "prepare in.csv -o out --workers 0": "workers: got 0",
+    "prepare in.csv -o out --workers -1": "workers: got -1",
     # configuration
     "train in.csv -o out --set train.lerning_rate=1": "did you mean 'learning_rate'",
     "train in.csv -o out --set train.epochs=many": "train.epochs",

@@ -138,9 +138,9 @@ def test_nothing_in_nothing_out():
     assert list(map_ordered(abs, [], workers=1, executor=Counted())) == []
 
 
-@pytest.mark.parametrize("workers", [0, -2])
-def test_no_workers_are_refused(workers):
-    with pytest.raises(ConfigError, match=f"got {workers}, expected 1 or more"):
+@pytest.mark.parametrize("workers", [-1, -2])
+def test_fewer_than_no_workers_are_refused(workers):
+    with pytest.raises(ConfigError, match=f"got {workers}, expected 0"):
         worker_count(workers)
     with pytest.raises(ConfigError, match="workers"):
         list(map_ordered(abs, [1], workers=workers))

@@ -1,13 +1,18 @@
 """Values against published ones, hand counts and RDKit's other doors."""
 
+import functools
+import gzip
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from rdkit import Chem
 from rdkit.Chem import QED, Crippen, Descriptors, Lipinski, rdMolDescriptors
 
-from molvae import properties
+from molvae import chem, properties
 from molvae.errors import PropertyError
 from molvae.properties import PROPERTIES, Measured, compute, get_property, measure_selfies
 from molvae.tokens import constraints, to_selfies, use_constraints
@@ -216,3 +221,157 @@ def test_the_given_limits_decide_what_selfies_mean():
     tight = {**constraints(), "C": 1}
     assert measure_selfies(["[C][C][C]"], (), tight)[0].smiles == "CC"
     assert measure_selfies(["[C][C][C]"], (), constraints())[0].smiles == "CCC"
+
+
+DEMO = Path(__file__).parents[2] / "data" / "demo.csv.gz"
+AWKWARD_TEXT = """
+C O N [H][H] [2H]O[2H] [H+] [Na+] [Cl-] [NH4+] [OH3+] [CH3] [OH] [Xe] *CC N#N O=O [C-]#[O+]
+[13CH3]C(=O)[O-] [18O]=C C[15NH2] CC[34SH] C[2H] CCO.CCN [Na+].[Cl-] F.F.F.F N.N.N.N
+C[N+](C)(C)CC(=O)[O-] [O-]C(=O)C[NH3+] C[n+]1ccccc1 [nH+]1ccccc1 c1cc[o+]cc1 C[S+](C)C
+[cH-]1cccc1 [cH+]1cccccc1 F[P-](F)(F)(F)(F)F F[B-](F)(F)F C[I+]C [S-]C CC[O-]
+C1CCCCCCCCCCC1 O=C1CCCCCCCCCCCCCCO1 C1CC11CC1 C1CC2(C1)CCC1(CC2)OCCO1
+C1CC2CCC1C2 C12C3C4C1C5C2C3C45 C1C2CC3CC1CC(C2)C3 C1CCC2CCCCC2C1
+c1ccc2cc3cc4cc5ccccc5cc4cc3cc2c1 c1cc2ccc3cccc4ccc(c1)c2c34 c1ccn2cccc2c1 C1=Cc2cccn2C1
+N1C2=CC=CC=C2SC3=C1C=CC4=C3C=CC=C4 CC(C)C1=CC2=C(C)C=CC2=C(C)C=C1
+OC1=C(O)C=C2C(=C1)OC3=CC(=O)C(=CC3=C2C4=CC=CC=C4)O C1=CC=CC=CC=C1 c1cc[se]c1
+C[C@H](F)Cl CC(F)Cl C/C=C/C F/C=C\\Cl CC1CCC(C)CC1 C[S@](=O)CC C[C@@H](O)[C@H](O)C CC1CC(C)C1
+CN=[N+]=[N-] C[N+](=O)[O-] C=[N+]=[N-] O=[N+]([O-])c1ccccc1 CC#N C#CC C=CC#N C=C=C C=C=O N=C=O
+CS(=O)(=O)OC FC(F)(F)S(=O)(=O)OC CSSC CS CP(=O)(O)O OO C1OO1 C1CN1 C1CO1 CN(C)N C=NN C=NO C=NOC=O
+ClCCl ICI ClI O=Cl(=O)(=O)[O-] FS(F)(F)(F)(F)F C[Si](C)(C)F OB(O)c1ccccc1 C[As](C)C C[Hg]C
+C=CO CC(O)=CC OC#N OS(=O)(=O)O OC=O ONC OC(F)(F)F CC(O)(O)C c1cc[nH]c1 Oc1ccncc1 O=c1cc[nH]cc1
+O=C1C=CC(=O)C=C1 O=C1C=CC=CC1=O O=C1CCN1 O=C1NC(=O)NC(=O)C1 SC1=Nc2ccccc2S1 S=C1SC=CS1
+C[C@H]1C=CC=CC=CC=CC=CC=CC(CC2C(C(CC(O2)(CC(CC(C(CCC(CC(CC(=O)OC(C)C1)O)O)O)O)O)O)O)C(=O)O)O
+"""
+AWKWARD = [*AWKWARD_TEXT.split(), "C" * 200, "C" * 300, "N" + "CC(=O)N" * 30 + "C", "CCO" * 90]
+
+
+@functools.cache
+def np_model():
+    return properties._np_model()
+
+
+def public_values(m):
+    """By RDKit's own functions, each on a molecule of its own; NaN where one fails."""
+    from rdkit.Contrib.NP_Score import npscorer
+    from rdkit.Contrib.SA_Score import sascorer
+
+    functions = {
+        "arom": rdMolDescriptors.CalcNumAromaticRings,
+        "fsp3": rdMolDescriptors.CalcFractionCSP3,
+        "hba": rdMolDescriptors.CalcNumHBA,
+        "hbd": rdMolDescriptors.CalcNumHBD,
+        "heavy": lambda m: m.GetNumHeavyAtoms(),
+        "logp": lambda m: rdMolDescriptors.CalcCrippenDescriptors(m)[0],
+        "mw": rdMolDescriptors._CalcMolWt,
+        "npscore": lambda m: npscorer.scoreMol(m, np_model()),
+        "qed": QED.qed,
+        "rings": rdMolDescriptors.CalcNumRings,
+        "rotb": rdMolDescriptors.CalcNumRotatableBonds,
+        "sas": sascorer.calculateScore,
+        "tpsa": rdMolDescriptors.CalcTPSA,
+    }
+    values = {}
+    for name, function in functions.items():
+        try:
+            values[name] = float(function(Chem.Mol(m)))
+        except (ValueError, RuntimeError, OverflowError):
+            values[name] = math.nan
+    return values
+
+
+def assert_as_rdkit_has_them(molecules):
+    for m in molecules:
+        expected = public_values(m)
+        got = dict(zip(PROPERTIES, compute(Chem.Mol(m), PROPERTIES).tolist(), strict=True))
+        np.testing.assert_equal(got, expected, err_msg=Chem.MolToSmiles(m))  # to the last bit
+
+
+def test_values_are_those_of_rdkit_to_the_last_bit():
+    with gzip.open(DEMO, "rt") as lines:
+        smiles = [line.split(",")[0] for line in lines][1::60]
+    assert len(smiles) > 300
+    assert_as_rdkit_has_them(map(mol, smiles))
+
+
+def test_values_of_awkward_molecules_are_those_of_rdkit_to_the_last_bit():
+    assert_as_rdkit_has_them(map(mol, [*AWKWARD, *MOLECULES]))
+
+
+def test_values_of_neutralised_molecules_are_those_of_rdkit_to_the_last_bit():
+    # Neutralising does not sanitise; what it leaves of some ions RDKit would not read.
+    molecules = [mol(s) for s in AWKWARD if "+" in s or "-" in s]
+    assert len(molecules) > 20
+    assert_as_rdkit_has_them(map(chem.standardize, molecules))
+
+
+def test_all_shortcuts_are_taken():
+    assert properties._fast_logp_agrees()
+    assert properties._fast_qed_agrees()
+    assert properties._quantum_numbers_hold_rotatable_bonds()
+    assert properties._sas_scores() is not None
+    assert properties._np_scores() is not None
+
+
+def test_without_shortcuts_values_stay_the_same(monkeypatch):
+    before = [compute(mol(s), PROPERTIES) for s in MOLECULES]
+    for shortcut in ("_fast_logp_agrees", "_fast_qed_agrees"):
+        monkeypatch.setattr(properties, shortcut, lambda: False)
+    monkeypatch.setattr(properties, "_quantum_numbers_hold_rotatable_bonds", lambda: False)
+    for table in ("_sas_scores", "_np_scores"):
+        monkeypatch.setattr(properties, table, lambda: None)
+    np.testing.assert_equal([compute(mol(s), PROPERTIES) for s in MOLECULES], before)
+
+
+def test_a_shortcut_that_differs_or_breaks_is_not_taken(monkeypatch):
+    def broken(mol):
+        raise AttributeError("moved")
+
+    assert properties._agree(Chem.MolToSmiles, Chem.MolToSmiles)
+    assert not properties._agree(lambda m: 1.0, lambda m: 2.0)
+    assert not properties._agree(broken, lambda m: 2.0)
+    # Tables that are gone are no table, not an error.
+    monkeypatch.setattr(properties.gzip, "open", lambda path: broken(path))
+    assert properties._sas_scores.__wrapped__() is None
+    assert properties._np_scores.__wrapped__() is None
+
+
+def test_an_alert_is_never_skipped_where_it_matches():
+    alerts = properties._alerts()
+    for smiles in [*AWKWARD, *MOLECULES]:
+        m = mol(smiles)
+        expected = sum(m.HasSubstructMatch(alert) for alert in QED.StructuralAlerts)
+        assert alerts.count(properties._Facts(m)) == expected, smiles
+
+
+def test_each_property_alone_equals_all_together():
+    for smiles in MOLECULES:
+        together = compute(mol(smiles), PROPERTIES)
+        backwards = compute(mol(smiles), reversed(list(PROPERTIES)))
+        alone = [PROPERTIES[name].function(mol(smiles)) for name in PROPERTIES]
+        assert together.tolist() == backwards[::-1].tolist() == alone
+
+
+def test_a_molecule_of_no_atoms_has_no_scores():
+    values = dict(zip(PROPERTIES, compute(Chem.Mol(), PROPERTIES).tolist(), strict=True))
+    assert values["heavy"] == 0
+    assert math.isnan(values["sas"])
+    assert math.isnan(values["npscore"])
+
+
+def test_computing_leaves_no_wrong_value_behind():
+    m = mol(CHOLESTEROL)
+    first = compute(m, PROPERTIES)
+    np.testing.assert_array_equal(compute(m, PROPERTIES), first)
+    assert rdMolDescriptors.CalcCrippenDescriptors(m)[0] == value("logp", CHOLESTEROL)
+
+
+def test_a_table_is_loaded_only_when_asked_for():
+    code = (
+        "from molvae import properties as p; from molvae.chem import parse;"
+        "p.compute(parse('CCO'), ['mw', 'logp', 'qed', 'rotb']);"
+        "print(p._sas_scores.cache_info().misses, p._np_scores.cache_info().misses);"
+        "p.compute(parse('CCO'), ['sas']);"
+        "print(p._sas_scores.cache_info().misses, p._np_scores.cache_info().misses)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.split() == ["0", "0", "1", "0"]

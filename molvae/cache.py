@@ -1,0 +1,157 @@
+"""The cache folder: prepared datasets and downloaded data sets; what is in it, and emptying it.
+
+```
+datasets/KEY/           a prepared dataset, named by the hash of what it was made from
+datasets/KEY.partial/   one whose preparation was interrupted
+datasets/KEY.lock       held while a process prepares that dataset
+downloads/NAME/         the files of a public data set
+downloads/NAME.lock     held while a process downloads them
+```
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from filelock import FileLock, Timeout
+
+from molvae.errors import FileError
+from molvae.progress import say
+
+__all__ = ["Entry", "Kind", "cache_folder", "clear", "entries"]
+
+Kind = Literal["dataset", "download", "unfinished"]
+
+PLACES = ("datasets", "downloads")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One folder of the cache; ``size`` is in bytes, ``about`` says what it holds."""
+
+    kind: Kind
+    name: str
+    path: Path
+    size: int
+    about: str
+
+
+def cache_folder() -> Path:
+    """Where prepared and downloaded data are kept: ``$MOLVAE_CACHE`` or the user's cache folder."""
+    chosen = os.environ.get("MOLVAE_CACHE")
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("molvae"))
+
+
+def entries() -> list[Entry]:
+    """What the cache holds: datasets first, then downloads, then what was left unfinished."""
+    found = []
+    for place in PLACES:
+        for path in _children(place):
+            if path.is_dir() and not path.is_symlink():
+                with suppress(FileNotFoundError):  # a running process has just renamed it
+                    found.append(_entry(place, path))
+    order = ("dataset", "download", "unfinished")
+    return sorted(found, key=lambda entry: (order.index(entry.kind), entry.name))
+
+
+def clear() -> int:
+    """Remove everything that no process is writing to at the moment; returns the bytes freed.
+
+    Links are removed, never what they point to.
+    """
+    freed = 0
+    for place in PLACES:
+        groups: dict[str, list[Path]] = {}
+        for path in _children(place):
+            groups.setdefault(_key(path), []).append(path)
+        for key, paths in groups.items():
+            freed += _clear_group(cache_folder() / place / f"{key}.lock", paths)
+        with suppress(OSError):  # is not there, is a link, or still holds what is in use
+            (cache_folder() / place).rmdir()
+    return freed
+
+
+def _children(place: str) -> Iterator[Path]:
+    folder = cache_folder() / place
+    if folder.is_symlink():
+        say(f"'{folder}' is a link and points out of the cache; left alone")
+    elif folder.is_dir():
+        try:
+            yield from sorted(folder.iterdir())
+        except OSError as error:
+            raise FileError(f"'{folder}': {_reason(error)}") from None
+
+
+def _key(path: Path) -> str:
+    """The name that a folder, its unfinished forms and its lock have in common."""
+    return path.name.lstrip(".").split(".")[0]  # the temporary folder of KEY is .KEY.SOMETHING
+
+
+def _entry(place: str, path: Path) -> Entry:
+    kind: Kind = "dataset" if place == "datasets" else "download"
+    if path.name.endswith(".partial") or path.name.startswith("."):
+        return Entry("unfinished", path.name, path, _size(path), "interrupted")
+    if kind == "download":
+        files = [child.name for child in path.iterdir()]
+        state = ", unfinished" if any(name.endswith(".part") for name in files) else ""
+        return Entry(kind, path.name, path, _size(path), f"public data set {path.name}{state}")
+    if not (path / "manifest.json").is_file():
+        return Entry("unfinished", path.name, path, _size(path), "no manifest.json")
+    return Entry(kind, path.name, path, _size(path), _about_dataset(path / "manifest.json"))
+
+
+def _about_dataset(manifest: Path) -> str:
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        names = [str(source["file"]) for source in content["sources"]]
+        count = int(content["kept"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "its manifest.json cannot be read"
+    listing = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"{listing}: {count:,} molecules"
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder; a link counts as itself."""
+    try:
+        if path.is_symlink() or not path.is_dir():
+            return path.lstat().st_size
+        return sum(_size(child) for child in path.iterdir())
+    except FileNotFoundError:  # a running process renamed it
+        return 0
+    except OSError as error:
+        raise FileError(f"'{path}': {_reason(error)}") from None
+
+
+def _clear_group(lock: Path, paths: list[Path]) -> int:
+    freed = 0
+    try:
+        with FileLock(lock, timeout=0):
+            for path in paths:
+                if path == lock:
+                    continue
+                size = _size(path)
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)  # does not follow links
+                else:
+                    path.unlink(missing_ok=True)
+                freed += size
+            with suppress(OSError):  # Windows removes no open file
+                lock.unlink()  # while it is held: who waits for it sees this and makes a new one
+    except Timeout:
+        say(f"'{lock.with_suffix('')}' is in use by another process; left alone")
+    except OSError as error:
+        raise FileError(f"'{lock.with_suffix('')}': cannot be removed: {_reason(error)}") from None
+    return freed
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,474 @@
+"""Molecule files in, streamed: .smi .csv .tsv .sdf, each also gzipped, and .parquet.
+
+Nothing is parsed by RDKit here. Records are handed on as text, so that a molecule that RDKit
+crashes on cannot end whoever reads the file.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import os
+import re
+import shutil
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO, Any, NamedTuple, Self
+
+from molvae import chem
+from molvae.errors import FileError, suggest
+from molvae.files import file_format
+
+__all__ = ["Row", "Rows", "read_rows", "read_smiles", "save_stdin", "smiles_of"]
+
+SMILES_NAMES = ("smiles", "canonical_smiles", "isomeric_smiles", "smi", "structure")
+ID_NAMES = ("id", "name", "compound_id", "molecule_id", "title")
+HEAD = 1 << 16  # bytes by which a format is recognised
+MAX_RECORD = 5_000_000  # characters of an SDF record; more is damage, not chemistry
+
+# A quoted cell may be long, but a megabyte of it is damage, not chemistry.
+csv.field_size_limit(1_000_000)
+
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
+_DAMAGE = (gzip.BadGzipFile, EOFError, zlib.error)
+
+
+class Row(NamedTuple):
+    """One record of a molecule file.
+
+    ``number`` counts records from 1 (a header is not a record). A record of an SDF has its
+    ``block`` instead of SMILES. ``fault`` says how the file itself is broken at that record;
+    ``smiles`` is then the text found.
+    """
+
+    file: str
+    number: int
+    smiles: str
+    name: str = ""
+    labels: Mapping[str, str] = _NO_LABELS
+    block: str = ""
+    fault: str = ""
+
+    @property
+    def text(self) -> str:
+        """What a person finds the record by."""
+        return self.smiles or self.name if self.block else self.smiles
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A read-only view cannot be pickled, and an empty one need not be.
+        return (_row, (*self[:4], dict(self.labels) if self.labels else None, *self[5:]))
+
+
+def _row(
+    file: str, number: int, smiles: str, name: str, labels: dict[str, str] | None, block: str,
+    fault: str,
+) -> Row:  # fmt: skip
+    return Row(file, number, smiles, name, labels or _NO_LABELS, block, fault)
+
+
+class Rows(Iterator[Row]):
+    """The records of one open file, one after the other; closes it at the end."""
+
+    def __init__(
+        self,
+        path: Path,
+        rows: Iterator[Row],
+        position: Callable[[], int],
+        close: Callable[[], None],
+    ) -> None:
+        self.size = path.stat().st_size  # bytes as stored
+        self._path, self._rows, self._position, self._close = path, rows, position, close
+        self._closed = False
+
+    def __next__(self) -> Row:
+        try:
+            return next(self._rows)
+        except StopIteration:
+            self.close()
+            raise
+        except _DAMAGE as error:
+            self.close()
+            raise FileError(f"'{self._path}': damaged gzip file ({error})") from None
+
+    def position(self) -> int:
+        """How many bytes of the file, as stored, have been read."""
+        return self.size if self._closed else min(self._position(), self.size)
+
+    def close(self) -> None:
+        """Close the file; nothing more comes."""
+        if not self._closed:
+            self._closed = True
+            self._rows = iter(())
+            self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_closed"):
+            self.close()
+
+
+def read_rows(
+    path: str | Path,
+    *,
+    smiles_column: str | None = None,
+    columns: Sequence[str] = (),
+    shown: str | None = None,
+) -> Rows:
+    """Open a molecule file and stream its records.
+
+    ``columns`` are label columns to carry along; the SMILES column is found by its usual names
+    unless given. A .smi file may begin with comment lines (``#``) and a header line. ``shown`` is
+    what rows call the file. Errors name the file and the columns that it does have.
+    """
+    path = Path(path)
+    kind = file_format(path)
+    if not path.exists():
+        raise FileError(f"'{path}': no such file")
+    if not path.is_file():
+        raise FileError(f"'{path}': not a file")
+    name = str(path) if shown is None else shown
+    if kind == "smi" and columns:
+        raise FileError(
+            f"'{name}': a .smi file has no column '{columns[0]}'; use .csv for labelled data"
+        )
+    if kind == "parquet":
+        return _read_parquet(path, name, smiles_column, columns)
+    raw, text = _open_text(path)
+    try:
+        if kind == "smi":
+            rows = _read_smi(text, name)
+        elif kind == "sdf":
+            rows = _read_sdf(text, name, columns)
+        else:
+            rows = _read_table(text, name, kind, smiles_column, columns)
+    except _DAMAGE as error:
+        text.close()
+        raw.close()
+        raise FileError(f"'{path}': damaged gzip file ({error})") from None
+    except BaseException:
+        text.close()
+        raw.close()
+        raise
+
+    def close() -> None:
+        text.close()
+        raw.close()
+
+    return Rows(path, rows, raw.tell, close)
+
+
+def _open_text(path: Path) -> tuple[IO[bytes], IO[str]]:
+    """(the file as stored, its text)."""
+    try:
+        raw = open(path, "rb")  # noqa: SIM115  # Rows closes it
+    except PermissionError:
+        raise FileError(f"'{path}': permission denied") from None
+    binary: Any = raw
+    if path.suffix.lower() == ".gz":
+        binary = gzip.GzipFile(fileobj=raw, mode="rb")
+    elif raw.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+        raw.close()
+        raise FileError(f"'{path}': is in UTF-16; save it as UTF-8")
+    else:
+        raw.seek(0)
+    return raw, io.TextIOWrapper(binary, encoding="utf-8-sig", errors="replace", newline="")
+
+
+def _read_smi(lines: Iterable[str], name: str) -> Iterator[Row]:
+    return _smi_rows(iter(lines), name)
+
+
+def _smi_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
+    number, first = 0, True
+    for line in lines:
+        fields = line.strip().split(None, 1)
+        if first:
+            if fields and fields[0].startswith("#"):
+                continue
+            first = False
+            if fields and fields[0].strip("\"',").lower() in SMILES_NAMES:
+                continue
+        number += 1
+        if not fields:
+            yield Row(name, number, "")
+        else:
+            yield Row(name, number, fields[0], fields[1] if len(fields) > 1 else "")
+
+
+# -- tables -------------------------------------------------------------------------------------
+
+
+def _read_table(
+    text: IO[str], name: str, kind: str, smiles_column: str | None, columns: Sequence[str]
+) -> Iterator[Row]:
+    first = text.readline()
+    if not first:
+        raise FileError(f"'{name}': the file is empty, expected a header line")
+    delimiter = "\t" if kind == "tsv" else _delimiter(first, smiles_column)
+    lines = _with_first(first, text)
+    reader = csv.reader(lines, delimiter=delimiter)
+    try:
+        header = [cell.strip() for cell in next(reader)]
+    except csv.Error as error:
+        raise FileError(f"'{name}': malformed header line ({error})") from None
+    smiles_at = _smiles_index(name, header, smiles_column)
+    name_at = next((i for i, cell in enumerate(header) if cell.lower() in ID_NAMES), None)
+    label_at = [(column, _column_index(name, header, column)) for column in columns]
+    return _table_rows(reader, name, len(header), smiles_at, name_at, label_at)
+
+
+def _delimiter(header: str, smiles_column: str | None) -> str:
+    """A comma, unless only a semicolon, as spreadsheets write in parts of Europe, cuts a SMILES."""
+    return (
+        ";"
+        if not _has_smiles(header, ",", smiles_column) and _has_smiles(header, ";", smiles_column)
+        else ","
+    )
+
+
+def _has_smiles(line: str, delimiter: str, smiles_column: str | None) -> bool:
+    cells = [cell.strip().strip('"').strip() for cell in line.split(delimiter)]
+    return smiles_column in cells or any(cell.lower() in SMILES_NAMES for cell in cells)
+
+
+def _with_first(first: str, rest: Iterable[str]) -> Iterator[str]:
+    yield first
+    yield from rest
+
+
+def _table_rows(
+    reader: Iterator[list[str]],
+    name: str,
+    width: int,
+    smiles_at: int,
+    name_at: int | None,
+    label_at: list[tuple[str, int]],
+) -> Iterator[Row]:
+    number = 0
+    while True:
+        number += 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Row(name, number, str(error), fault="malformed line")
+            continue
+        if len(cells) != width:
+            if len(cells) > width:
+                yield Row(name, number, ",".join(cells), fault="more cells than the header")
+                continue
+            cells += [""] * (width - len(cells))
+        labels = {column: cells[i].strip() for column, i in label_at} if label_at else _NO_LABELS
+        yield Row(
+            name, number, cells[smiles_at].strip(),
+            "" if name_at is None else cells[name_at].strip(), labels,
+        )  # fmt: skip
+
+
+def _smiles_index(name: str, header: list[str], wanted: str | None) -> int:
+    if wanted is not None:
+        return _column_index(name, header, wanted)
+    for i, cell in enumerate(header):
+        if cell.lower() in SMILES_NAMES:
+            return i
+    raise FileError(
+        f"'{name}': no SMILES column among {header[:12]}; "
+        f"expected one named {' or '.join(SMILES_NAMES[:3])}, or name it with --smiles-column"
+    )
+
+
+def _column_index(name: str, header: list[str], column: str) -> int:
+    found = header.count(column)
+    if found == 1:
+        return header.index(column)
+    if found:
+        raise FileError(f"'{name}': {found} columns are named '{column}'; rename all but one")
+    raise FileError(f"'{name}': no column '{column}': {suggest(column, header)}")
+
+
+# -- SDF ----------------------------------------------------------------------------------------
+
+_FIELD = re.compile(r">.*?<([^>]+)>")
+
+
+def _read_sdf(text: Iterable[str], name: str, columns: Sequence[str]) -> Iterator[Row]:
+    return _sdf_rows(iter(text), name, columns)
+
+
+def _sdf_rows(text: Iterator[str], name: str, columns: Sequence[str]) -> Iterator[Row]:
+    number = 0
+    for lines in _records(text):
+        number += 1
+        title = lines[0].strip()
+        end = next((i for i, line in enumerate(lines) if line.startswith("M  END")), None)
+        if end is None:
+            yield Row(name, number, title, fault="broken SDF record")
+            continue
+        labels = _NO_LABELS
+        if columns:
+            fields = _fields(lines[end + 1 :])
+            labels = {column: fields.get(column, "") for column in columns}
+        yield Row(name, number, "", title, labels, "\n".join(lines[: end + 1]) + "\n")
+
+
+def _records(text: Iterator[str]) -> Iterator[list[str]]:
+    """Lines of each record, without line ends; a monstrous one keeps its first lines only."""
+    lines: list[str] = []
+    size = 0
+    for line in text:
+        line = line.rstrip("\r\n")
+        if line.startswith("$$$$"):
+            yield lines or [""]
+            lines, size = [], 0
+            continue
+        size += len(line)
+        if size <= MAX_RECORD:
+            lines.append(line)
+        elif len(lines) > 1:
+            lines = [lines[0][:500]]
+    if any(line.strip() for line in lines):
+        yield lines
+
+
+def _fields(lines: list[str]) -> dict[str, str]:
+    """Data fields of a record: a header ``> <NAME>``, then lines up to a blank one."""
+    fields: dict[str, str] = {}
+    name: str | None = None
+    for line in lines:
+        header = _FIELD.match(line) if name is None else None
+        if header is not None:
+            name = header[1].strip()
+            fields[name] = ""
+        elif not line.strip():
+            name = None
+        elif name is not None:
+            fields[name] = f"{fields[name]}\n{line}".strip()
+    return fields
+
+
+# -- parquet ------------------------------------------------------------------------------------
+
+
+def _read_parquet(path: Path, name: str, smiles_column: str | None, columns: Sequence[str]) -> Rows:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise FileError(
+            f"'{name}': .parquet files need the extra: pip install 'molvae[parquet]'"
+        ) from None
+    try:
+        file = parquet.ParquetFile(path)
+    except pyarrow.ArrowInvalid as error:
+        raise FileError(f"'{name}': damaged parquet file ({error})") from None
+    except PermissionError:
+        raise FileError(f"'{name}': permission denied") from None
+    try:
+        header = list(file.schema_arrow.names)
+        smiles = header[_smiles_index(name, header, smiles_column)]
+        title = next((cell for cell in header if cell.lower() in ID_NAMES), None)
+        for column in columns:
+            _column_index(name, header, column)
+        kind = file.schema_arrow.field(smiles).type
+        kind = getattr(kind, "value_type", kind)  # of a dictionary
+        if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
+            raise FileError(f"'{name}': column '{smiles}' holds {kind}, expected text")
+    except BaseException:
+        file.close()
+        raise
+    done = [0]
+
+    def rows() -> Iterator[Row]:
+        wanted = list(dict.fromkeys([smiles, *([title] if title else []), *columns]))
+        try:
+            for batch in file.iter_batches(batch_size=4096, columns=wanted):
+                cells = {column: _texts(batch.column(column)) for column in wanted}
+                names = cells[title] if title else [""] * batch.num_rows
+                for i in range(batch.num_rows):
+                    labels = {c: cells[c][i] for c in columns} if columns else _NO_LABELS
+                    yield Row(name, done[0] + 1, cells[smiles][i], names[i], labels)
+                    done[0] += 1
+        except (pyarrow.ArrowInvalid, OSError) as error:
+            raise FileError(f"'{name}': damaged parquet file ({error})") from None
+
+    size, total = path.stat().st_size, max(file.metadata.num_rows, 1)
+    return Rows(path, rows(), lambda: size * done[0] // total, file.close)
+
+
+def _texts(column: Any) -> list[str]:
+    """Cells as a CSV file would hold them."""
+    return [_cell(value) for value in column.to_pylist()]
+
+
+def _cell(value: object) -> str:
+    if value is None or value != value:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value.strip() if isinstance(value, str) else str(value)
+
+
+# -- conveniences -------------------------------------------------------------------------------
+
+
+def read_smiles(paths: Iterable[str | Path], *, smiles_column: str | None = None) -> list[str]:
+    """All SMILES texts of some files, in order; a broken record gives an empty text."""
+    return [
+        smiles_of(row) or ""
+        for path in paths
+        for row in read_rows(path, smiles_column=smiles_column)
+    ]
+
+
+def smiles_of(row: Row) -> str | None:
+    """The SMILES of a record as found, or made from its block; None if the record is broken."""
+    if row.fault:
+        return None
+    return chem.block_smiles(row.block) if row.block else row.smiles
+
+
+def save_stdin(place: Path, *, smiles_column: str | None = None) -> Path:
+    """Copy standard input to ``place`` with the suffix of its format, and return that path."""
+    source = sys.stdin.buffer
+    if sys.stdin.isatty():
+        raise FileError("'-': standard input is a terminal; pipe a molecule file into it")
+    head = source.read(HEAD)
+    if not head:
+        raise FileError("'-': standard input is empty")
+    path = place.with_name(f"{place.name}.{_recognise(head, smiles_column)}")
+    temporary = place.with_name(f"{place.name}.tmp")
+    with open(temporary, "wb") as copy:
+        copy.write(head)
+        shutil.copyfileobj(source, copy, 1 << 20)
+    os.replace(temporary, path)
+    return path
+
+
+def _recognise(head: bytes, smiles_column: str | None) -> str:
+    """The suffix for data that begin so."""
+    packed = head.startswith(b"\x1f\x8b")
+    if packed:
+        head = zlib.decompressobj(wbits=31).decompress(head, HEAD)
+    if head.startswith(b"PAR1"):
+        raise FileError("'-': parquet cannot be read from standard input; give the file's name")
+    lines = head.decode("utf-8-sig", errors="replace").splitlines()
+    first = lines[0] if lines else ""
+    if len(lines) > 3 and lines[3].rstrip().endswith(("V2000", "V3000")):
+        kind = "sdf"
+    elif _has_smiles(first, "\t", smiles_column) and "\t" in first:
+        kind = "tsv"
+    elif any(_has_smiles(first, delimiter, smiles_column) for delimiter in ",;"):
+        kind = "csv"
+    else:
+        kind = "smi"
+    return f"{kind}.gz" if packed else kind

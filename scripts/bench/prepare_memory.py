@@ -1,0 +1,340 @@
+"""Memory, disk and time of ``molvae prepare`` for growing inputs.
+
+Each case is one run of the command line over a file of so many rows: the first rows of a real file
+with all properties, or a generated file of small molecules, nearly all of them different, with
+``--standardize none --conditions mw,heavy``. Memory is summed over the process tree: resident
+bytes (RSS, which counts what processes share once for each), and by and by the bytes of each
+process alone (USS) and with its share of the rest (PSS).
+
+    python scripts/bench/prepare_memory.py --rows 100000,1000000 -o runs/prepare_memory.json
+    python scripts/bench/prepare_memory.py --synthetic 10000000 -o runs/prepare_memory.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import itertools
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+DATA = Path(__file__).parents[3] / "shared" / "data" / "moses_train.csv.gz"
+BLOCKS = 220  # rings, and groups for each of their two places
+STEP = 7_368_787  # shares no factor with 220: goes through all combinations, far apart
+MIB = 2**20
+
+
+# -- generated molecules ------------------------------------------------------------------------
+
+
+def rings() -> list[str]:
+    """Rings of three to five atoms with two different places for groups, as text with {a} and {b}.
+
+    No two of them, turned or not, are equal with any two groups on them.
+    """
+    from rdkit import Chem
+
+    found: list[str] = []
+    seen: set[str] = set()
+    others = ("C", "O", "N", "S", "C(=O)", "C(F)", "C(C)", "C(Cl)")
+    for size in (3, 4, 5):
+        for place in range(1, size // 2 + 1):
+            for chosen in itertools.product(others, repeat=size - 2):
+                if sum(text in "ONS" for text in chosen) > 2 or "".join(chosen).count("(") > 1:
+                    continue
+                between, rest = chosen[: place - 1], chosen[place - 1 :]
+                text = "C1({a})" + "".join(between) + "C({b})" + "".join(rest[:-1])
+                text += rest[-1].replace("(", "1(") if "(" in rest[-1] else f"{rest[-1]}1"
+                forms = [
+                    Chem.CanonSmiles(text.format(a=a, b=b))
+                    for a, b in (("[1*]", "[2*]"), ("[2*]", "[1*]"))
+                ]
+                if forms[0] != forms[1] and not seen.intersection(forms):
+                    seen.update(forms)
+                    found.append(text)
+    return found[:BLOCKS]
+
+
+def groups() -> list[str]:
+    """Different groups of two to four heavy atoms without a ring, the bound atom first."""
+    from rdkit import Chem
+
+    found: dict[str, str] = {}
+    ends = ("C", "N", "O", "F", "Cl", "Br", "S", "C=C", "C#C", "C#N")
+    middles = ("", "C", "N", "C(=O)", "O", "S", "C(C)")
+    for first, middle, end in itertools.product(("C", "O", "N", "S"), middles, ends):
+        text = first + middle + end
+        mol = Chem.MolFromSmiles(f"[1*]{text}")
+        if mol is not None and mol.GetNumHeavyAtoms() <= 4:
+            found.setdefault(Chem.MolToSmiles(mol), text)
+    return list(found.values())[:BLOCKS]
+
+
+def molecules(count: int) -> Iterator[str]:
+    """SMILES of so many small molecules, nearly all different, in an order that looks random."""
+    middles, sides = rings(), groups()
+    if len(middles) < BLOCKS or len(sides) < BLOCKS:
+        raise SystemExit(f"{len(middles)} rings and {len(sides)} groups, expected {BLOCKS} of each")
+    total = BLOCKS**3
+    if count > total:
+        raise SystemExit(f"--synthetic: got {count:,}, at most {total:,} molecules can be made")
+    heads = [text.split("{a}") for text in middles]
+    pieces = [(head, *tail.split("{b}")) for head, tail in heads]
+    for i in range(count):
+        rest, ring = divmod(i * STEP % total, BLOCKS)
+        left, right = divmod(rest, BLOCKS)
+        one, two, three = pieces[ring]
+        yield f"{one}{sides[left]}{two}{sides[right]}{three}"
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Text lines, streamed."""
+    with open(path, "w", encoding="utf-8") as handle:
+        handle.writelines(f"{line}\n" for line in lines)
+
+
+def first_rows(source: Path, rows: int) -> Iterator[str]:
+    """A header and the SMILES of the first rows of a CSV."""
+    opener = gzip.open if source.suffix == ".gz" else open
+    with opener(source, "rt", encoding="utf-8", newline="") as handle:
+        reader = csv.reader(handle)
+        header = [name.strip().lower() for name in next(reader)]
+        if "smiles" not in header:
+            raise SystemExit(f"'{source}': no column 'smiles', found {header}")
+        column = header.index("smiles")
+        yield "smiles"
+        for row in itertools.islice(reader, rows):
+            yield row[column]
+
+
+# -- watching a process tree --------------------------------------------------------------------
+
+
+class Watch:
+    """Peak memory of a process tree and peak size of the folders it writes."""
+
+    def __init__(self, pid: int, folder: Path, work: Path) -> None:
+        """``folder`` holds all that is written, ``work`` is one folder in it."""
+        self.process, self.folder, self.work = psutil.Process(pid), folder, work
+        self.peaks = dict.fromkeys(("rss", "uss", "pss", "work", "disk"), 0)
+        self.when = dict.fromkeys(self.peaks, 0.0)
+        self.processes = 0
+        self._begun = time.monotonic()
+        self._next_full = self._next_disk = 0.0
+
+    def look(self) -> None:
+        """Take a sample; what is slow to find out is not looked at each time."""
+        try:
+            tree = [self.process, *self.process.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return
+        self.processes = max(self.processes, len(tree))
+        self.note("rss", sum(_memory(one, full=False).get("rss", 0) for one in tree))
+        if time.monotonic() >= self._next_full:
+            begun = time.monotonic()
+            found = [_memory(one, full=True) for one in tree]
+            for name in ("uss", "pss"):
+                self.note(name, sum(one.get(name, 0) for one in found))
+            self._next_full = _later(begun)
+        if time.monotonic() >= self._next_disk:
+            begun = time.monotonic()
+            self.note("work", folder_size(self.work))
+            self.note("disk", folder_size(self.folder))
+            self._next_disk = _later(begun)
+
+    def note(self, name: str, value: int) -> None:
+        """Keep the value if it is the greatest of its kind."""
+        if value > self.peaks[name]:
+            self.peaks[name], self.when[name] = value, time.monotonic() - self._begun
+
+
+def _later(begun: float) -> float:
+    """When to look again: after a second, or so late that looking takes a fiftieth of the time."""
+    return begun + max(1.0, 50 * (time.monotonic() - begun))
+
+
+def _memory(process: Any, *, full: bool) -> dict[str, int]:
+    """Bytes of a process by kind; none if it has ended."""
+    try:
+        found = process.memory_full_info() if full else process.memory_info()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return {}
+    return {str(name): int(value) for name, value in found._asdict().items()}
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of all files below a folder, some of which may vanish meanwhile; 0 without it."""
+    total = 0
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        total += folder_size(Path(entry.path))
+                    else:
+                        total += entry.stat(follow_symlinks=False).st_size
+                except FileNotFoundError:
+                    continue
+    except FileNotFoundError:
+        pass
+    return total
+
+
+# -- cases --------------------------------------------------------------------------------------
+
+
+def measure(name: str, source: Path, options: list[str], scratch: Path) -> dict[str, Any]:
+    """One run of ``molvae prepare``; a failed one is a result too."""
+    folder = scratch / "out"
+    folder.mkdir()
+    output = folder / "data.ds"
+    command = ["prepare", str(source), "-o", str(output), "--quiet", *options]
+    started = time.perf_counter()
+    with (
+        open(scratch / "stderr", "w+", encoding="utf-8", errors="replace") as errors,
+        subprocess.Popen(
+            [sys.executable, "-m", "molvae", *command],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
+        ) as child,
+    ):  # fmt: skip
+        watch = Watch(child.pid, folder, folder / "data.ds.partial")
+        try:
+            while child.poll() is None:
+                watch.look()
+                try:
+                    child.wait(timeout=0.2)
+                except subprocess.TimeoutExpired:
+                    continue
+        except BaseException:
+            child.terminate()
+            child.wait()
+            raise
+        seconds = time.perf_counter() - started
+        watch.note("disk", folder_size(folder))
+        errors.seek(0)
+        said = errors.read()[-2000:]
+    found: dict[str, Any] = {
+        "case": name,
+        "options": options,
+        "failed": said if child.returncode else None,
+        "seconds": seconds,
+        "processes": watch.processes,
+        "input_bytes": source.stat().st_size,
+        "dataset_bytes": folder_size(output),
+        "peak_bytes": watch.peaks,
+        "peak_at_s": {key: round(value, 1) for key, value in watch.when.items()},
+    }
+    if not child.returncode:
+        manifest = json.loads((output / "manifest.json").read_text(encoding="utf-8"))
+        keys = ("rows_read", "kept", "merged", "rejected", "reasons", "split", "longest")
+        found |= {key: manifest[key] for key in keys}
+        found["rows_per_s"] = manifest["rows_read"] / seconds
+    return found
+
+
+HEAD = (
+    "| case | rows | s | rows/s | peak RSS MiB | peak USS MiB | peak PSS MiB | kept | merged "
+    "| rejected | dataset MiB | `.partial` MiB | all on disk MiB |\n" + "|---" * 13 + "|"
+)
+
+
+def line(found: dict[str, Any]) -> str:
+    """One row of the table."""
+    peak = {name: f"{size / MIB:.0f}" for name, size in found["peak_bytes"].items()}
+    memory = f"{peak['rss']} | {peak['uss']} | {peak['pss']}"
+    disk = f"{found['dataset_bytes'] / MIB:.0f} | {peak['work']} | {peak['disk']}"
+    if found["failed"] is not None:
+        return (
+            f"| {found['case']}, FAILED | | {found['seconds']:.1f} | | {memory} | | | | {disk} |\n"
+            f"\n{found['failed']}"
+        )
+    return (
+        f"| {found['case']} | {found['rows_read']:,} | {found['seconds']:.1f} "
+        f"| {found['rows_per_s']:.0f} | {memory} | {found['kept']:,} | {found['merged']:,} "
+        f"| {found['rejected']:,} | {disk} |"
+    )
+
+
+def append(path: Path, found: dict[str, Any]) -> None:
+    """Add a case to a JSON list on disk, which is whole at any time."""
+    cases = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(json.dumps([*cases, found], indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on."""
+    return {
+        "cpus": os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("rdkit", "selfies", "numpy")},
+    }
+
+
+def _counts(text: str) -> list[int]:
+    counts = [int(word.replace("_", "")) for word in text.split(",")]
+    if min(counts) < 1:
+        raise ValueError
+    return counts
+
+
+def main() -> None:
+    """Parse the command line, run the cases, print a row of the table after each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--rows", type=_counts, metavar="N,…", help="first rows of the input, all properties"
+    )
+    parser.add_argument("--synthetic", type=_counts, metavar="N,…", help="generated molecules")
+    parser.add_argument("--input", type=Path, default=DATA, help="CSV with a column smiles")
+    parser.add_argument("--workers", type=int, help="of molvae prepare (default: all CPUs)")
+    parser.add_argument("--workdir", type=Path, help="where scratch files go")
+    parser.add_argument("-o", "--output", type=Path, help="JSON list to append each case to")
+    options = parser.parse_args()
+    if options.rows is None and options.synthetic is None:  # everything
+        options.rows, options.synthetic = [100_000, 1_000_000], [10_000_000]
+    cases = [("real", count) for count in options.rows or []]
+    cases += [("synthetic", count) for count in options.synthetic or []]
+    if options.workdir is not None:
+        options.workdir.mkdir(parents=True, exist_ok=True)
+    # Ended from outside, it ends what it started and leaves no file either.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    print(HEAD, flush=True)
+    for kind, count in cases:
+        if kind == "real" and not options.input.is_file():
+            print(f"skipped {count:,} rows: '{options.input}' is not there; name one by --input")
+            continue
+        extra = [] if options.workers is None else ["--workers", str(options.workers)]
+        with tempfile.TemporaryDirectory(prefix="prepare-memory-", dir=options.workdir) as name:
+            scratch = Path(name)
+            if kind == "real":
+                source, title = scratch / "rows.csv", options.input.name
+                write_lines(source, first_rows(options.input, count))
+            else:
+                source, title = scratch / "rows.smi", "synthetic"
+                extra += ["--standardize", "none", "--conditions", "mw,heavy"]
+                write_lines(source, molecules(count))
+            found = measure(f"{title} {count:,}", source, extra, scratch)
+        print(line(found), flush=True)
+        if options.output is not None:
+            append(options.output, {**found, "machine": machine()})
+
+
+if __name__ == "__main__":
+    main()

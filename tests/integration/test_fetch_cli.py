@@ -1,0 +1,85 @@
+"""The verb ``molvae fetch``, with a data set on a server on this machine."""
+
+import json
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from click.testing import CliRunner
+
+from molvae import fetch as module
+from molvae.cache import cache_folder
+from molvae.cli import main
+from molvae.fetch import DataFile, DataSet
+
+BODY = "smiles\nCCO\nCCN\n"
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def home(monkeypatch, tmp_path):
+    """The folder that a server shows, where mols.csv of the set ``toy`` lives."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    (folder / "mols.csv").write_text(BODY)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=folder))
+    file = DataFile("mols.csv", f"http://127.0.0.1:{server.server_port}/mols.csv")
+    toy = DataSet("Toy molecules", "CC0", "Nobody 2026", (file,))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(module, "SETS", {"toy": toy, "other": toy})
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield folder
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def run(*words):
+    return CliRunner().invoke(main, ["fetch", *map(str, words)], catch_exceptions=False)
+
+
+def test_the_verb_fetch(home, tmp_path):
+    cached, out = cache_folder() / "downloads" / "toy" / "mols.csv", tmp_path / "out"
+
+    result = run("nope")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "error: unknown data set 'nope': Known: other, toy.\n"
+
+    (home / "mols.csv").rename(home / "away.csv")
+    result = run("toy")
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: http://127.0.0.1:")
+    assert "/mols.csv: the server answered 404 " in line
+
+    (home / "away.csv").rename(home / "mols.csv")
+    result = run("toy")
+    assert result.exit_code == 0
+    assert {"licence: CC0", "please cite: Nobody 2026"} <= set(result.stderr.splitlines())
+    assert result.stdout.splitlines() == [
+        "Toy molecules",
+        f"    0.0 MB  {cached}",
+        f"train on it: molvae train '{cached}' -o runs/toy",
+    ]
+
+    result = run("toy", "--json")
+    assert json.loads(result.stdout) == {"name": "toy", "files": [str(cached)]}
+
+    result = run("toy", "-o", out)
+    assert result.exit_code == 0
+    assert str(out / "mols.csv") in result.stdout
+    assert (out / "mols.csv").read_text() == cached.read_text() == BODY
+
+    (out / "mols.csv").write_text("mine")
+    result = run("toy", "-o", out)
+    assert result.exit_code == 2
+    assert result.stderr.endswith("mols.csv' exists already; choose another name or add --force\n")
+    assert (out / "mols.csv").read_text() == "mine"
+    assert run("toy", "-o", out, "--force").exit_code == 0
+    assert (out / "mols.csv").read_text() == BODY

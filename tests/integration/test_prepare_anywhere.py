@@ -1,0 +1,334 @@
+"""The same bytes, whoever does the work: processes, shards, Dask, after kills and stops."""
+
+import csv
+import gzip
+import itertools
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from molvae.config import DataConfig
+from molvae.dataset import Dataset
+from molvae.prepare import prepare
+
+MOLVAE = [sys.executable, "-m", "molvae"]
+OPTIONS = ["-p", "assay", "--conditions", "logp,qed,assay", "--bad-labels", "missing"]
+CONFIG = DataConfig(
+    properties={"assay": "assay"}, conditions=("logp", "qed", "assay"), bad_labels="missing"
+)
+MESS = [
+    ["", "empty", "1"], ["CC*", "wildcard", "2"], ["[2H]CCC", "isotope", ""],
+    ["not a molecule", "broken", "3"], ["CCO.CC[NH3+].[Cl-]", "salt", ">7"],
+    ["CC[As]C", "arsenic", "n/a"], ["[CH2]CC", "radical", "x"], ["CCCO", "odd label", "many"],
+    ["OCCC", "again", "6"],
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    """3,090 rows in four chunks: the demo library, a row of mess after every hundred, repeats."""
+    path = tmp_path_factory.mktemp("library") / "library.csv"
+    source = Path(__file__).parents[2] / "data" / "demo.csv.gz"
+    mess = itertools.cycle(MESS)
+    with (
+        gzip.open(source, "rt", encoding="utf-8", newline="") as rows,
+        open(path, "w", encoding="utf-8", newline="") as handle,
+    ):
+        writer = csv.writer(handle)
+        reader = csv.reader(rows)
+        writer.writerow(next(reader))
+        first = list(itertools.islice(reader, 3000))
+        for i, row in enumerate([*first, *first[::50]]):
+            writer.writerow(row)
+            if i % 100 == 99:
+                writer.writerow(next(mess))
+    return path
+
+
+@pytest.fixture(scope="module")
+def expected(library, tmp_path_factory):
+    """What one process makes of it."""
+    folder = tmp_path_factory.mktemp("expected") / "library.ds"
+    prepare([library], folder, CONFIG, workers=0)
+    return folder
+
+
+def same_bytes(folder, expected):
+    names = sorted(path.name for path in Path(expected).iterdir())
+    assert sorted(path.name for path in Path(folder).iterdir()) == names
+    for name in names:
+        assert (folder / name).read_bytes() == (expected / name).read_bytes(), name
+    return True
+
+
+def run(*arguments, **options):
+    done = subprocess.run(
+        [*MOLVAE, *map(str, arguments)], capture_output=True, text=True, timeout=280, **options
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def begin(*arguments):
+    return subprocess.Popen(
+        [*MOLVAE, *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def wait_for(what, process=None, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "waited in vain"
+        assert process is None or process.poll() is None, process.communicate()[1]
+        time.sleep(0.02)
+
+
+def parts(output):
+    return sorted(output.with_name(f"{output.name}.partial").glob("part-*.npz"))
+
+
+def test_every_row_is_accounted_for(expected):
+    m = Dataset(expected).manifest
+    with open(expected / "rejects.csv", encoding="utf-8", newline="") as handle:
+        rejects = list(csv.DictReader(handle))
+    assert m["rows_read"] == m["kept"] + m["merged"] + m["rejected"] == 3090
+    assert len(rejects) == m["rejected"] == sum(m["reasons"].values())
+    assert m["merged"] >= 60
+    assert set(m["reasons"]) >= {"empty", "wildcard or R-group", "isotope label", "radical"}
+    assert m["properties"]["assay"]["censored"] >= 1
+    assert m["properties"]["assay"]["bad"] >= 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_worker_processes(library, expected, tmp_path, workers):
+    run("prepare", library, "-o", tmp_path / "ds", *OPTIONS, "--workers", workers)
+    assert same_bytes(tmp_path / "ds", expected)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ds"]
+
+
+def test_three_shards_merged(library, expected, tmp_path):
+    shards = [tmp_path / f"shard-{i}" for i in (1, 2, 3)]
+    for i, shard in enumerate(shards, start=1):
+        run("prepare", library, "-o", shard, *OPTIONS, "--workers", 1, "--shard", f"{i}/3")
+    assert "shard 2 of 3" in run("info", shards[1]).stdout
+    run("merge", *reversed(shards), "-o", tmp_path / "ds")
+    assert same_bytes(tmp_path / "ds", expected)
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A Dask scheduler and two worker processes, started as the documentation says."""
+    pytest.importorskip("distributed", reason="the extra 'distributed'")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"tcp://127.0.0.1:{port}"
+    dask = [sys.executable, "-m", "dask"]
+    log = open(tmp_path / "dask.log", "w", encoding="utf-8")  # noqa: SIM115
+    quiet = {"stdout": log, "stderr": log, "start_new_session": True, "cwd": tmp_path}
+    processes = [
+        subprocess.Popen(
+            [*dask, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"],
+            **quiet,
+        )
+    ]
+    wait_for(lambda: listening(port), processes[0])
+    processes += [
+        subprocess.Popen(
+            [*dask, "worker", address, "--nthreads", "1", "--no-dashboard",
+             "--local-directory", str(tmp_path / f"worker-{i}")],
+            **quiet,
+        )
+        for i in (1, 2)
+    ]  # fmt: skip
+    yield address
+    for process in processes:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.kill()
+        process.kill()
+        process.wait()
+    log.close()
+
+
+def listening(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_dask_cluster_of_two_workers(library, expected, cluster, tmp_path):
+    from distributed import Client
+
+    with Client(cluster, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
+        run("prepare", library, "-o", tmp_path / "ds", *OPTIONS, "--scheduler", cluster)
+        done = client.run(lambda dask_worker: dask_worker.state.executed_count)
+    assert len(done) == 2
+    assert min(done.values()) >= 1, "both workers did some of the work"
+    assert same_bytes(tmp_path / "ds", expected)
+
+
+def test_a_killed_worker_costs_a_retry(library, expected, tmp_path):
+    output = tmp_path / "ds"
+    process = begin("prepare", library, "-o", output, *OPTIONS, "--workers", 2)
+    wait_for(lambda: parts(output), process)
+    workers = [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "spawn_main" in " ".join(child.cmdline())
+    ]
+    workers[0].kill()
+    _, log = process.communicate(timeout=280)
+    assert process.returncode == 0, log
+    assert "a worker process was lost" in log
+    assert same_bytes(output, expected)
+
+
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_stopped_work_is_resumed(library, expected, tmp_path, blow):
+    output = tmp_path / "ds"
+    command = ("prepare", library, "-o", output, *OPTIONS, "--workers", 1)
+    process = begin(*command)
+    wait_for(lambda: len(parts(output)) >= 2, process)
+    os.killpg(process.pid, blow) if blow == signal.SIGINT else process.send_signal(blow)
+    _, log = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert not output.exists()
+    if blow == signal.SIGINT:
+        assert process.returncode == 1
+        assert "error: stopped" in log
+        assert "--resume" in log
+        assert "Traceback" not in log
+    finished = len(parts(output))
+    assert finished >= 2
+    refused = subprocess.run([*MOLVAE, *map(str, command)], capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "unfinished work" in refused.stderr
+    assert f"resuming with {finished}" in run(*command, "--resume").stderr
+    assert same_bytes(output, expected)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ds"]
+
+
+def test_a_damaged_part_is_made_again(library, expected, tmp_path):
+    output = tmp_path / "ds"
+    command = ("prepare", library, "-o", output, *OPTIONS, "--workers", 1)
+    process = begin(*command)
+    wait_for(lambda: len(parts(output)) >= 2, process)
+    process.kill()
+    process.wait()
+    process.communicate()
+    first = parts(output)[0]
+    first.write_bytes(first.read_bytes()[:-2000])
+    run(*command, "--resume")
+    assert same_bytes(output, expected)
+
+
+def test_work_of_other_options_is_not_resumed(library, tmp_path):
+    output = tmp_path / "ds"
+    process = begin("prepare", library, "-o", output, *OPTIONS, "--workers", 1)
+    wait_for(lambda: parts(output), process)
+    process.kill()
+    process.communicate()
+    other = [*MOLVAE, "prepare", library, "-o", output, *OPTIONS, "--no-stereo", "--resume"]
+    done = subprocess.run(other, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "options.cleaning.stereo was True, is False" in done.stderr
+    assert parts(output)
+
+
+HELPERS = '''
+import time
+from molvae import chem
+
+VICTIM = "CCCO"
+
+def clean(text, options):
+    """RDKit, but for one molecule that it never finishes."""
+    cleaned = chem.clean(text, options)
+    if isinstance(cleaned, chem.Cleaned) and cleaned.smiles == VICTIM:
+        time.sleep(3600)
+    return cleaned
+'''
+
+
+def test_a_molecule_that_hangs_costs_its_own_rows(library, expected, tmp_path, monkeypatch):
+    (tmp_path / "hanging_clean.py").write_text(HELPERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    import hanging_clean
+
+    config = CONFIG.model_copy(update={"timeout": 1.0})
+    small = tmp_path / "small.csv"
+    lines = library.read_text(encoding="utf-8").splitlines(keepends=True)
+    small.write_text("".join(lines[:300]) + "CCCO,victim,\nCCCN,after,\n", encoding="utf-8")
+    plain = prepare([small], tmp_path / "plain", CONFIG, workers=0)
+    hung = prepare([small], tmp_path / "hung", config, workers=2, clean=hanging_clean.clean)
+    assert hung.manifest["reasons"].pop("RDKit crashed or took too long") == 1
+    assert hung.manifest["reasons"] == plain.manifest["reasons"]
+    assert hung.manifest["kept"] == plain.manifest["kept"] - 1
+    with open(hung.folder / "rejects.csv", encoding="utf-8", newline="") as handle:
+        last = list(csv.DictReader(handle))[-1]
+    assert (last["row"], last["text"]) == ("300", "CCCO")
+
+
+def test_standard_input_is_the_same_as_the_file(library, expected, tmp_path):
+    command = [*MOLVAE, "prepare", "-", "-o", str(tmp_path / "ds"), *OPTIONS, "--workers", "1"]
+    with open(library, "rb") as handle:
+        done = subprocess.run(command, stdin=handle, capture_output=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    found = Dataset(tmp_path / "ds")
+    assert found.content_hash == Dataset(expected).content_hash
+    assert found.manifest["sources"][0]["file"] == "-"
+    assert (
+        found.manifest["sources"][0]["sha256"] == Dataset(expected).manifest["sources"][0]["sha256"]
+    )
+
+
+def test_training_from_standard_input(demo_csv, tmp_path):
+    command = [*MOLVAE, "train", "-", "-o", str(tmp_path / "run"), "--preset", "tiny",
+               "--max-time", "1s", "--conditions", "logp", "--workers", "0"]  # fmt: skip
+    with open(demo_csv, "rb") as handle:
+        done = subprocess.run(command, stdin=handle, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    again = subprocess.run(
+        [*MOLVAE, "info", "--cache", "--json"], capture_output=True, text=True, check=True
+    )
+    entries = json.loads(again.stdout)["entries"]
+    assert [entry["kind"] for entry in entries] == ["dataset"]
+    cleared = run("info", "--cache", "--clear").stdout
+    assert "freed" in cleared
+    assert json.loads(run("info", "--cache", "--json").stdout)["entries"] == []
+
+
+def test_shards_that_do_not_belong_together_are_refused(demo_csv, tmp_path):
+    def shard(name, text, *more):
+        run("prepare", demo_csv, "-o", tmp_path / name, "--conditions", "logp", "--workers", 0,
+            "--shard", text, *more)  # fmt: skip
+        return tmp_path / name
+
+    one, two = shard("one", "1/2"), shard("two", "2/2")
+    other = shard("other", "2/2", "--no-stereo")
+    for given, words in [
+        ([one], "missing [2]"),
+        ([one, one], "given twice"),
+        ([one, other], "not of the same preparation"),
+        ([one, tmp_path], "not a finished shard"),
+    ]:
+        done = subprocess.run(
+            [*MOLVAE, "merge", *map(str, given), "-o", tmp_path / "ds"],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert not (tmp_path / "ds").exists()
+    shutil.copytree(one, tmp_path / "copy")
+    run("merge", tmp_path / "copy", two, "-o", tmp_path / "ds")
+    assert len(Dataset(tmp_path / "ds")) > 200
