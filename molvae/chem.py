@@ -65,9 +65,9 @@ def parse(smiles: str) -> Mol | None:
     """The molecule, or None if RDKit refuses the text or it holds no atom at all.
 
     RDKit parses the empty string to a molecule of zero atoms; nothing is not a valid molecule.
-    It also reads no further than the first line, which would silently lose the rest.
+    It also reads no further than the first line or NUL, which would silently lose the rest.
     """
-    if len(smiles.strip().splitlines()) > 1:
+    if len(smiles.strip().splitlines()) > 1 or "\0" in smiles:
         return None
     with rdBase.BlockLogs():
         mol = Chem.MolFromSmiles(smiles)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import itertools
 import os
 import re
 import shutil
 import sys
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -28,12 +30,17 @@ __all__ = ["Row", "Rows", "read_rows", "read_smiles", "save_stdin", "smiles_of"]
 SMILES_NAMES = ("smiles", "canonical_smiles", "isomeric_smiles", "smi", "structure")
 ID_NAMES = ("id", "name", "compound_id", "molecule_id", "title")
 HEAD = 1 << 16  # bytes by which a format is recognised
-MAX_RECORD = 5_000_000  # characters of an SDF record; more is damage, not chemistry
+# More is damage, not chemistry; what is beyond is not kept in memory.
+MAX_RECORD = 5_000_000  # characters of an SDF record
+MAX_LINE = 2_000_000  # characters of a line
+MAX_LINES = 1_000  # of one record of a table; line ends within quotes are legal
+CUT = " [cut: line too long]"
 
 # A quoted cell may be long, but a megabyte of it is damage, not chemistry.
 csv.field_size_limit(1_000_000)
 
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
+GZIP = b"\x1f\x8b"
 _DAMAGE = (gzip.BadGzipFile, EOFError, zlib.error)
 
 
@@ -145,11 +152,11 @@ def read_rows(
     raw, text = _open_text(path)
     try:
         if kind == "smi":
-            rows = _read_smi(text, name)
+            rows = _smi_rows(_lines(text), name)
         elif kind == "sdf":
-            rows = _read_sdf(text, name, columns)
+            rows = _sdf_rows(_lines(text), name, columns)
         else:
-            rows = _read_table(text, name, kind, smiles_column, columns)
+            rows = _read_table(_lines(text), name, kind, smiles_column, columns)
     except _DAMAGE as error:
         text.close()
         raw.close()
@@ -172,19 +179,28 @@ def _open_text(path: Path) -> tuple[IO[bytes], IO[str]]:
         raw = open(path, "rb")  # noqa: SIM115  # Rows closes it
     except PermissionError:
         raise FileError(f"'{path}': permission denied") from None
-    binary: Any = raw
-    if path.suffix.lower() == ".gz":
-        binary = gzip.GzipFile(fileobj=raw, mode="rb")
-    elif raw.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+    try:
+        packed = path.suffix.lower() == ".gz" or raw.peek(2)[:2] == GZIP
+        binary: Any = gzip.GzipFile(fileobj=raw, mode="rb") if packed else raw
+        if binary.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            raise FileError(f"'{path}': is in UTF-16; save it as UTF-8")
+    except _DAMAGE as error:
         raw.close()
-        raise FileError(f"'{path}': is in UTF-16; save it as UTF-8")
-    else:
-        raw.seek(0)
+        raise FileError(f"'{path}': damaged gzip file ({error})") from None
+    except BaseException:
+        raw.close()
+        raise
     return raw, io.TextIOWrapper(binary, encoding="utf-8-sig", errors="replace", newline="")
 
 
-def _read_smi(lines: Iterable[str], name: str) -> Iterator[Row]:
-    return _smi_rows(iter(lines), name)
+def _lines(text: IO[str]) -> Iterator[str]:
+    """Lines with their ends; of a monstrous one no more than its beginning, marked as cut."""
+    while line := text.readline(MAX_LINE):
+        if len(line) == MAX_LINE and not line.endswith(("\n", "\r")):
+            while (rest := text.readline(MAX_LINE)) and not rest.endswith(("\n", "\r")):
+                pass
+            line = f"{line[:1000]}{CUT}\n"
+        yield line
 
 
 def _smi_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
@@ -208,22 +224,65 @@ def _smi_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
 
 
 def _read_table(
-    text: IO[str], name: str, kind: str, smiles_column: str | None, columns: Sequence[str]
+    text: Iterator[str], name: str, kind: str, smiles_column: str | None, columns: Sequence[str]
 ) -> Iterator[Row]:
-    first = text.readline()
+    first = next((line for line in text if line.strip()), "")
     if not first:
         raise FileError(f"'{name}': the file is empty, expected a header line")
     delimiter = "\t" if kind == "tsv" else _delimiter(first, smiles_column)
-    lines = _with_first(first, text)
-    reader = csv.reader(lines, delimiter=delimiter)
-    try:
-        header = [cell.strip() for cell in next(reader)]
-    except csv.Error as error:
-        raise FileError(f"'{name}': malformed header line ({error})") from None
+    records = _records_of_table(_Lines(itertools.chain([first], text)), delimiter)
+    head = next(records)
+    if isinstance(head, str):
+        raise FileError(f"'{name}': malformed header line: {head[:200].strip()}")
+    header = [cell.strip() for cell in head]
     smiles_at = _smiles_index(name, header, smiles_column)
     name_at = next((i for i, cell in enumerate(header) if cell.lower() in ID_NAMES), None)
     label_at = [(column, _column_index(name, header, column)) for column in columns]
-    return _table_rows(reader, name, len(header), smiles_at, name_at, label_at)
+    return _table_rows(records, name, len(header), smiles_at, name_at, label_at)
+
+
+class _Lines(Iterator[str]):
+    """Lines that remember those of the record under way, and can take them back."""
+
+    def __init__(self, source: Iterator[str]) -> None:
+        self._source = source
+        self._back: deque[str] = deque()
+        self.taken: list[str] = []
+
+    def __next__(self) -> str:
+        if len(self.taken) >= MAX_LINES:
+            raise csv.Error("too many lines")
+        line = self._back.popleft() if self._back else next(self._source)
+        self.taken.append(line)
+        return line
+
+    def give_back(self) -> str:
+        """Keep the first line of the record; the others are to be read again."""
+        first, *rest = self.taken
+        self._back.extendleft(reversed(rest))
+        return first
+
+
+def _records_of_table(lines: _Lines, delimiter: str) -> Iterator[list[str] | str]:
+    """The cells of each record, or the first line of one that is malformed.
+
+    A forgotten quote must not swallow the lines that follow. So a record of several lines must be
+    quoted strictly by the rules; if it is not, its first line alone is at fault.
+    """
+    reader = csv.reader(lines, delimiter=delimiter)
+    while True:
+        lines.taken.clear()
+        try:
+            cells = next(reader)
+            if len(lines.taken) > 1:
+                cells = next(csv.reader(lines.taken, delimiter=delimiter, strict=True))
+        except StopIteration:
+            return
+        except csv.Error:
+            yield lines.give_back()
+            reader = csv.reader(lines, delimiter=delimiter)
+            continue
+        yield cells
 
 
 def _delimiter(header: str, smiles_column: str | None) -> str:
@@ -240,28 +299,17 @@ def _has_smiles(line: str, delimiter: str, smiles_column: str | None) -> bool:
     return smiles_column in cells or any(cell.lower() in SMILES_NAMES for cell in cells)
 
 
-def _with_first(first: str, rest: Iterable[str]) -> Iterator[str]:
-    yield first
-    yield from rest
-
-
 def _table_rows(
-    reader: Iterator[list[str]],
+    records: Iterator[list[str] | str],
     name: str,
     width: int,
     smiles_at: int,
     name_at: int | None,
     label_at: list[tuple[str, int]],
 ) -> Iterator[Row]:
-    number = 0
-    while True:
-        number += 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield Row(name, number, str(error), fault="malformed line")
+    for number, cells in enumerate(records, start=1):
+        if isinstance(cells, str):
+            yield Row(name, number, cells.strip()[:1000], fault="malformed line")
             continue
         if len(cells) != width:
             if len(cells) > width:
@@ -278,9 +326,9 @@ def _table_rows(
 def _smiles_index(name: str, header: list[str], wanted: str | None) -> int:
     if wanted is not None:
         return _column_index(name, header, wanted)
-    for i, cell in enumerate(header):
+    for cell in header:
         if cell.lower() in SMILES_NAMES:
-            return i
+            return _column_index(name, header, cell)
     raise FileError(
         f"'{name}': no SMILES column among {header[:12]}; "
         f"expected one named {' or '.join(SMILES_NAMES[:3])}, or name it with --smiles-column"
@@ -298,11 +346,7 @@ def _column_index(name: str, header: list[str], column: str) -> int:
 
 # -- SDF ----------------------------------------------------------------------------------------
 
-_FIELD = re.compile(r">.*?<([^>]+)>")
-
-
-def _read_sdf(text: Iterable[str], name: str, columns: Sequence[str]) -> Iterator[Row]:
-    return _sdf_rows(iter(text), name, columns)
+_FIELD = re.compile(r">[^<]*<(.+)>")
 
 
 def _sdf_rows(text: Iterator[str], name: str, columns: Sequence[str]) -> Iterator[Row]:
@@ -342,18 +386,17 @@ def _records(text: Iterator[str]) -> Iterator[list[str]]:
 
 def _fields(lines: list[str]) -> dict[str, str]:
     """Data fields of a record: a header ``> <NAME>``, then lines up to a blank one."""
-    fields: dict[str, str] = {}
-    name: str | None = None
+    fields: dict[str, list[str]] = {}
+    value: list[str] | None = None
     for line in lines:
-        header = _FIELD.match(line) if name is None else None
+        header = _FIELD.match(line) if value is None else None
         if header is not None:
-            name = header[1].strip()
-            fields[name] = ""
+            value = fields[header[1].strip()] = []
         elif not line.strip():
-            name = None
-        elif name is not None:
-            fields[name] = f"{fields[name]}\n{line}".strip()
-    return fields
+            value = None
+        elif value is not None:
+            value.append(line)
+    return {name: "\n".join(value).strip() for name, value in fields.items()}
 
 
 # -- parquet ------------------------------------------------------------------------------------
@@ -446,7 +489,7 @@ def save_stdin(place: Path, *, smiles_column: str | None = None) -> Path:
     if not head:
         raise FileError("'-': standard input is empty")
     path = place.with_name(f"{place.name}.{_recognise(head, smiles_column)}")
-    temporary = place.with_name(f"{place.name}.tmp")
+    temporary = place.with_name(f".{place.name}")
     with open(temporary, "wb") as copy:
         copy.write(head)
         shutil.copyfileobj(source, copy, 1 << 20)
@@ -456,9 +499,12 @@ def save_stdin(place: Path, *, smiles_column: str | None = None) -> Path:
 
 def _recognise(head: bytes, smiles_column: str | None) -> str:
     """The suffix for data that begin so."""
-    packed = head.startswith(b"\x1f\x8b")
+    packed = head.startswith(GZIP)
     if packed:
-        head = zlib.decompressobj(wbits=31).decompress(head, HEAD)
+        try:
+            head = zlib.decompressobj(wbits=31).decompress(head, HEAD)
+        except zlib.error as error:
+            raise FileError(f"'-': damaged gzip data ({error})") from None
     if head.startswith(b"PAR1"):
         raise FileError("'-': parquet cannot be read from standard input; give the file's name")
     lines = head.decode("utf-8-sig", errors="replace").splitlines()

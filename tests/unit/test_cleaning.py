@@ -55,6 +55,7 @@ def outcome(smiles, options=DEFAULT):
         ("not SMILES", "aspirin", "not a valid SMILES"),
         ("pentavalent carbon", "CC(C)(C)(C)C", "not a valid SMILES"),
         ("two lines", "CCO\nCCN", "not a valid SMILES"),
+        ("NUL", "CCO\0CCN", "not a valid SMILES"),
         ("small", "CO", "too few heavy atoms"),
         ("large", "C" * 61, "too many heavy atoms"),
         ("noble gas", "[He]", "too few heavy atoms"),

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from molvae.errors import ModelFolderError
-from molvae.info import describe
+from molvae.info import describe, describe_cache
 
 
 def test_a_dataset_tells_its_counts(tiny_dataset):
@@ -52,3 +52,32 @@ def test_anything_else_is_refused(tmp_path):
         describe(tmp_path)
     with pytest.raises(ModelFolderError, match="no such folder"):
         describe(tmp_path / "absent")
+
+
+def test_a_shard_tells_which_it_is(demo_csv, tmp_path):
+    from molvae.config import DataConfig
+    from molvae.jobs import Shard
+    from molvae.prepare import prepare_shard
+
+    config = DataConfig(conditions=("logp",))
+    folder = prepare_shard([demo_csv], tmp_path / "s", config, Shard(1, 2), workers=0)
+    data, lines = describe(folder)
+    assert data["shard"] == [1, 2]
+    assert lines[0].startswith("shard 1 of 2 of 1 chunks")
+
+
+def test_the_cache_tells_what_it_holds_and_can_be_emptied(demo_csv):
+    from molvae.config import DataConfig
+    from molvae.prepare import cached_dataset
+
+    dataset = cached_dataset([demo_csv], DataConfig(conditions=("logp",)), workers=0)
+    data, lines = describe_cache()
+    [entry] = data["entries"]
+    assert entry["kind"] == "dataset"
+    assert entry["size"] >= sum(p.stat().st_size for p in dataset.folder.iterdir())
+    assert demo_csv.name in "\n".join(lines)
+    freed, lines = describe_cache(clear=True)
+    assert freed["freed"] >= entry["size"]
+    assert "freed" in lines[0]
+    assert not dataset.folder.exists()
+    assert describe_cache()[0]["entries"] == []
