@@ -11,6 +11,7 @@ version = release
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
     "sphinx_click",
 ]
 exclude_patterns = ["_build"]

@@ -74,8 +74,13 @@ class Shard:
 
 
 @contextmanager
-def workplace(output: Path, *, resume: bool, force: bool) -> Iterator[Path]:
-    """``OUTPUT.partial``, locked; removed at the end, unless work that failed left parts in it."""
+def workplace(
+    output: Path, *, resume: bool, force: bool, advice: str = "go on with --resume, or delete it"
+) -> Iterator[Path]:
+    """``OUTPUT.partial``, locked; removed at the end, unless work that failed left parts in it.
+
+    ``advice`` is what the user is told to do with those.
+    """
     work = output.with_name(f"{output.name}.partial")
     if len(part_files(work)) >= WORTH_KEEPING and not (resume or force):
         raise OutputExistsError(
@@ -100,21 +105,18 @@ def workplace(output: Path, *, resume: bool, force: bool) -> Iterator[Path]:
             shutil.rmtree(work, ignore_errors=True)
             kept = 0
         if isinstance(error, KeyboardInterrupt):
-            raise RunError(_stopped(work, kept)) from None
+            raise RunError(_stopped(work, kept, advice)) from None
         if isinstance(error, MolvaeError) and not isinstance(error, ConfigError) and kept:
-            say(_stopped(work, kept))
+            say(_stopped(work, kept, advice))
         raise
     lock.release()
     shutil.rmtree(work, ignore_errors=True)
 
 
-def _stopped(work: Path, parts: int) -> str:
+def _stopped(work: Path, parts: int, advice: str) -> str:
     if not parts:
         return "stopped; nothing was finished that is worth keeping"
-    return (
-        f"stopped; {parts:,} chunks of {CHUNK:,} rows are kept in '{work}': "
-        "go on with --resume, or delete it"
-    )
+    return f"stopped; {parts:,} chunks of {CHUNK:,} rows are kept in '{work}': {advice}"
 
 
 def part_files(work: Path) -> dict[int, Path]:

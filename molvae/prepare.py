@@ -286,11 +286,14 @@ def cached_dataset(
                 say(f"using the prepared dataset {folder}")
                 return Dataset(folder)
             shutil.rmtree(folder, ignore_errors=True)  # without a manifest it is damaged
-            with workplace(folder, resume=True, force=False) as work:
+            with workplace(folder, resume=True, force=False, advice=_AGAIN) as work:
                 job = Job(work, given, recipe, None)
                 job.fill(Crew(workers, scheduler=scheduler))
                 _conclude([job.parts()], folder, recipe, job.sources)
             return Dataset(folder)
+
+
+_AGAIN = "the same command goes on with them"
 
 
 def summary_lines(dataset: Dataset) -> list[str]:
