@@ -7,7 +7,6 @@ and texts of the molecules, only by some bytes per row for hashes and splits.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from molvae import tokens
 from molvae.dataset import SCHEMA, SPLITS
 from molvae.errors import FileError, PropertyError
-from molvae.files import atomic_binary
+from molvae.files import atomic_binary, write_json
 from molvae.parts import NO_SCAFFOLD, UNKNOWN, ColumnNotes, Part, Recipe
 from molvae.runtime import versions
 
@@ -55,9 +54,9 @@ def assemble(
     longest = _write_molecules(parts, folder, recipe, vocabulary, kept, groups)
     np.save(folder / "split.npy", split)
     vocab = {"schema": SCHEMA, "tokens": vocabulary.tokens, "constraints": recipe.constraints}
-    _write_json(folder / "vocab.json", vocab)
+    write_json(folder / "vocab.json", vocab)
     names = [*recipe.builtin, *recipe.config.properties]
-    _write_json(
+    write_json(
         folder / "manifest.json",
         {
             "schema": SCHEMA,
@@ -121,7 +120,7 @@ def _check_tokens(survey: _Survey, recipe: Recipe) -> None:
     raise FileError(
         f"{sum(unknown.values()):,} molecules hold tokens that the given vocabulary of "
         f"{len(recipe.vocabulary or ())} lacks: {listing}{more} molecules; leave these molecules "
-        "out with --unknown-tokens reject (--resume keeps the work done), or train a new model"
+        "out with --unknown-tokens reject, or train a new model"
     )
 
 
@@ -429,7 +428,3 @@ def _content_hash(folder: Path) -> str:
             while data := handle.read(1 << 24):
                 content.update(data)
     return content.hexdigest()
-
-
-def _write_json(path: Path, data: dict[str, Any]) -> None:
-    path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

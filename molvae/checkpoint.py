@@ -23,7 +23,7 @@ from molvae.conditions import ConditionSet
 from molvae.config import ModelConfig
 from molvae.dataset import read_vocabulary
 from molvae.errors import FileError, ModelFolderError, suggest
-from molvae.files import fingerprint, scratch_folder
+from molvae.files import fingerprint, scratch_folder, write_json
 from molvae.model import CVAE
 from molvae.tokens import Vocabulary
 
@@ -76,7 +76,7 @@ def save_model(folder: str | Path, model: SavedModel, *, half: bool = False) -> 
             for name, value in model.network.state_dict().items()
         }
         save_file(tensors, scratch / "model.safetensors")
-        _write_json(
+        write_json(
             scratch / "vocab.json",
             {
                 "schema": SCHEMA,
@@ -84,7 +84,7 @@ def save_model(folder: str | Path, model: SavedModel, *, half: bool = False) -> 
                 "constraints": model.constraints,
             },
         )
-        _write_json(scratch / "conditions.json", {"schema": SCHEMA, **model.conditions.to_json()})
+        write_json(scratch / "conditions.json", {"schema": SCHEMA, **model.conditions.to_json()})
         (scratch / "card.md").write_text(model.card, encoding="utf-8")
         config = {
             "schema": SCHEMA,
@@ -94,7 +94,7 @@ def save_model(folder: str | Path, model: SavedModel, *, half: bool = False) -> 
             "files": {name: fingerprint(scratch / name) for name in PARTS},
             "training": model.training,
         }
-        _write_json(scratch / "config.json", config)
+        write_json(scratch / "config.json", config)
         for name in (*PARTS, "config.json"):
             os.chmod(scratch / name, 0o644)  # safetensors writes for its owner alone
             _sync(scratch / name)
@@ -302,10 +302,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ModelFolderError(f"'{path}': expected a JSON object")
     return data
-
-
-def _write_json(path: Path, data: dict[str, Any]) -> None:
-    path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _sync(path: Path) -> None:

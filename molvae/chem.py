@@ -204,6 +204,9 @@ def clean(smiles: str, options: CleaningConfig) -> Cleaned | Rejected:
     mol = parse(text)
     if mol is None:
         return Rejected("wildcard or R-group" if _R_GROUP.search(text) else "not a valid SMILES")
+    if ":" in text:  # or an aromatic bond, which does no harm
+        for atom in mol.GetAtoms():
+            atom.SetAtomMapNum(0)
     plain = _is_plain(mol)
     if not plain:
         if any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms()):

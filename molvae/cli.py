@@ -11,7 +11,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import click
 
@@ -252,7 +252,7 @@ def prepare(
 
     Example: molvae prepare library.csv.gz -p pIC50 -o library.ds
     """
-    from molvae.jobs import Shard
+    from molvae.plans import Shard
     from molvae.prepare import prepare as run
     from molvae.prepare import prepare_shard, summary_lines
 
@@ -277,9 +277,16 @@ def prepare(
 @main.command()
 @click.argument("shards", nargs=-1, required=True, type=PATH)
 @click.option("-o", "--output", required=True, type=PATH, help="Dataset folder to write.")
+@click.option(
+    "--unknown-tokens", type=click.Choice(["error", "reject"]),
+    help="As in prepare (default: as the shards were made).",
+)  # fmt: skip
 @_force
 @_common
-def merge(shards: tuple[Path, ...], output: Path, force: bool, as_json: bool) -> None:
+def merge(
+    shards: tuple[Path, ...], output: Path, unknown_tokens: Literal["error", "reject"] | None,
+    force: bool, as_json: bool,
+) -> None:  # fmt: skip
     """Put all shards of one preparation together into a dataset folder.
 
     Example: molvae merge shard-1 shard-2 shard-3 -o library.ds
@@ -287,7 +294,7 @@ def merge(shards: tuple[Path, ...], output: Path, force: bool, as_json: bool) ->
     from molvae.prepare import merge as run
     from molvae.prepare import summary_lines
 
-    dataset = run(shards, output, force=force)
+    dataset = run(shards, output, unknown_tokens=unknown_tokens, force=force)
     _show(as_json, dataset.manifest, [*summary_lines(dataset), f"dataset: {output}"])
 
 

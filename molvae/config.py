@@ -90,7 +90,7 @@ class DataConfig(_Section):
     # Molecules with tokens that the given vocabulary lacks: stop, or leave them out.
     unknown_tokens: Literal["error", "reject"] = "error"
     # Seconds RDKit may spend on one molecule before its worker process is ended.
-    timeout: float = Field(20.0, gt=0)
+    timeout: float = Field(20.0, ge=0.1, le=86_400)
     # How molecules are held out: "random" (by a hash of the molecule), "scaffold" (no scaffold on
     # two sides), or the name of a column that says train, valid or test.
     split: str = Field("random", min_length=1)

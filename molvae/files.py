@@ -6,6 +6,7 @@ import csv
 import gzip
 import hashlib
 import io
+import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +27,7 @@ __all__ = [
     "format_cell",
     "require_absent",
     "scratch_folder",
+    "write_json",
     "write_rows",
 ]
 
@@ -102,6 +104,12 @@ def atomic_text(path: str | Path) -> Iterator[IO[str]]:
             yield text
         finally:
             text.detach()  # writes what is buffered, leaves the file open
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write plain data as text that people can read, whole or not at all."""
+    with atomic_text(path) as text:
+        text.write(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _umask() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from molvae.cache import Entry, cache_folder, entries
 from molvae.cache import clear as empty_cache
 from molvae.checkpoint import SavedModel, find_model, load_model
 from molvae.dataset import Dataset
+from molvae.plans import read_shard
 from molvae.prepare import summary_lines
 from molvae.runs import read_record
 
@@ -24,9 +24,9 @@ def describe(what: str | Path) -> tuple[dict[str, Any], list[str]]:
         dataset = Dataset(path)
         return dataset.manifest, [f"dataset {path}", *summary_lines(dataset)]
     if (path / "shard.json").is_file():
-        data = json.loads((path / "shard.json").read_text(encoding="utf-8"))
-        index, count = data["shard"]
-        return data, [f"shard {index} of {count} of {data['chunks']:,} chunks; see molvae merge"]
+        plan, shard, chunks = read_shard(path)
+        data = {**plan.to_json(), "shard": [shard.index, shard.count], "chunks": chunks}
+        return data, [f"shard {shard.index} of {shard.count} of {chunks:,} chunks"]
     folder = find_model(what)
     model = load_model(folder)
     data = {

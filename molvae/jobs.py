@@ -9,68 +9,30 @@ from __future__ import annotations
 import functools
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from molvae.dataset import SCHEMA
 from molvae.errors import ConfigError, FileError, MolvaeError, OutputExistsError, RunError
 from molvae.files import fingerprint
 from molvae.parallel import Crew
 from molvae.parts import Part, Recipe, make_part, rejected_part
+from molvae.plans import Plan, Shard
 from molvae.progress import Progress, say
 from molvae.readers import Row, Rows, read_rows, save_stdin
-from molvae.runtime import versions
 
-__all__ = [
-    "Input",
-    "Job",
-    "Shard",
-    "difference",
-    "open_inputs",
-    "part_files",
-    "work_versions",
-    "workplace",
-    "write_json",
-]
+__all__ = ["Input", "Job", "open_inputs", "part_files", "workplace"]
 
 CHUNK = 1000  # rows of a part
 WORTH_KEEPING = 2  # finished chunks
 CRASHED = "RDKit crashed or took too long"
 STDIN = "-"
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One of several jobs that share the work on the same input: the ``index``-th of ``count``."""
-
-    index: int
-    count: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.index <= self.count:
-            raise ConfigError(
-                f"shard: got {self.index}/{self.count}, expected 1/{max(self.count, 1)} to "
-                f"{max(self.count, 1)}/{max(self.count, 1)}"
-            )
-
-    @classmethod
-    def parse(cls, text: str) -> Shard:
-        """``i/n``, counted from 1."""
-        index, _, count = text.partition("/")
-        try:
-            return cls(int(index), int(count))
-        except ValueError:
-            raise ConfigError(f"shard: got '{text}', expected i/n, for example 1/3") from None
-
-    def owns(self, number: int) -> bool:
-        """Whether a chunk, counted from 0, is this job's."""
-        return number % self.count == self.index - 1
+LOCK, PLAN = ".lock", "plan.json"
 
 
 @contextmanager
@@ -82,12 +44,14 @@ def workplace(
     ``advice`` is what the user is told to do with those.
     """
     work = output.with_name(f"{output.name}.partial")
+    if work.exists() and not (work / LOCK).exists():
+        raise FileError(f"'{work}': is in the way and not of our making; rename or remove it")
     if len(part_files(work)) >= WORTH_KEEPING and not (resume or force):
         raise OutputExistsError(
             f"'{work}' holds unfinished work; go on with it by --resume, or drop it by --force"
         )
     work.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(work / ".lock")
+    lock = FileLock(work / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -95,7 +59,7 @@ def workplace(
     try:
         if not resume:
             for old in work.iterdir():
-                if old.name != ".lock":
+                if old.name != LOCK:
                     shutil.rmtree(old) if old.is_dir() else old.unlink()
         yield work
     except BaseException as error:
@@ -119,9 +83,9 @@ def _stopped(work: Path, parts: int, advice: str) -> str:
     return f"stopped; {parts:,} chunks of {CHUNK:,} rows are kept in '{work}': {advice}"
 
 
-def part_files(work: Path) -> dict[int, Path]:
-    """Number of chunk → its file, in order."""
-    found = sorted(work.glob("part-*.npz"))
+def part_files(folder: Path) -> dict[int, Path]:
+    """Number of chunk → its part, in order."""
+    found = sorted(folder.glob("part-*.npz"))
     return {int(path.stem.removeprefix("part-")): path for path in found}
 
 
@@ -129,58 +93,59 @@ class Job:
     """Chunks of the input that are to become parts in a work folder."""
 
     def __init__(
-        self, work: Path, inputs: Sequence[Input], recipe: Recipe, shard: Shard | None
+        self,
+        work: Path,
+        inputs: Sequence[Input],
+        recipe: Recipe,
+        shard: Shard | None = None,
+        *,
+        strict: bool = True,
     ) -> None:
-        self.work, self.recipe, self.shard, self.inputs = work, recipe, shard, inputs
-        self.sources = [given.source for given in self.inputs]
-        self.chunks = 0
-        self.plan = {
-            "plan": {
-                "options": recipe.config.model_dump(mode="json"),
-                "builtin": list(recipe.builtin),
-                "constraints": recipe.constraints,
-                "vocabulary": None if recipe.vocabulary is None else list(recipe.vocabulary),
-                "clean": f"{recipe.clean.__module__}.{recipe.clean.__qualname__}",
-                "sources": self.sources,
-                "versions": work_versions(),
-                "schema": SCHEMA,
-                "chunk": CHUNK,
-            }
-        }
-        self._finished = self._take_over()
+        """Parts of an equal job are taken over; of another, an error if ``strict``, else dropped.
 
-    def _take_over(self) -> set[int]:
+        ``shard`` is this job's share; None is all.
+        """
+        self.work, self.recipe, self.shard, self.inputs = work, recipe, shard or Shard(), inputs
+        self.plan = Plan.of(recipe, [given.source for given in inputs], CHUNK)
+        self.chunks = 0
+        self._finished = self._take_over(strict)
+        self.plan.write(work / PLAN, shard=[self.shard.index, self.shard.count])
+
+    def _take_over(self, strict: bool) -> set[int]:
         """Numbers of the parts that an equal job left here whole."""
-        record = self.work / "plan.json"
         kept = part_files(self.work)
+        if not kept:
+            return set()
+        other = self._conflict()
+        if other and strict:
+            raise ConfigError(
+                f"'{self.work}' was begun with other options or files: {other}; repeat "
+                "that command with --resume, or drop that work with --force"
+            )
+        for number, path in list(kept.items()):
+            if other or not _is_whole(path):
+                path.unlink()
+                del kept[number]
         if kept:
-            old = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-            new = self.plan["plan"]
-            other = difference(_relaxed(old.get("plan", {}), new), new)
-            if other:
-                raise ConfigError(
-                    f"'{self.work}' was begun with other options or files: {other}; repeat "
-                    "that command with --resume, or drop that work with --force"
-                )
-            for number, path in list(kept.items()):
-                try:
-                    Part.load(path)
-                except FileError:  # cut off by a power failure
-                    path.unlink()
-                    del kept[number]
             say(f"resuming with {len(kept):,} finished chunks of {CHUNK:,} rows")
-        write_json(record, self.plan)
         return set(kept)
 
-    def parts(self) -> dict[int, Path]:
-        """Number of chunk → its finished part."""
-        return part_files(self.work)
+    def _conflict(self) -> str:
+        try:
+            record = json.loads((self.work / PLAN).read_text(encoding="utf-8"))
+            old, shard = Plan.from_json(record["plan"]), Shard(*record["shard"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError):
+            return f"its {PLAN} cannot be read"
+        if shard != self.shard:
+            return (
+                f"shard was {shard.index}/{shard.count}, is {self.shard.index}/{self.shard.count}"
+            )
+        return old.conflict(self.plan)
 
     def fill(self, crew: Crew) -> None:
         """Make every part that is not there yet."""
-        recipe = self.recipe
         with crew:
-            make = functools.partial(_make, recipe=recipe, guarded=crew.protected)
+            make = functools.partial(_make, recipe=self.recipe, guarded=crew.protected)
             total = sum(given.source["size"] for given in self.inputs)
             kept = 0
             with Progress("prepare", total=total, unit="rows") as progress:
@@ -191,6 +156,8 @@ class Job:
                     part.save(self.work / f"part-{number:09d}.npz")
                     kept += len(part)
                     progress.advance(len(rows), done=self._position(), note=f"{kept:,} usable")
+        for given in self.inputs:
+            given.check_unchanged()
 
     def _one_by_one(
         self, crew: Crew, make: Callable[[tuple[int, list[Row]]], Part], rows: list[Row]
@@ -215,7 +182,7 @@ class Job:
             self.chunks += 1
             if number in self._finished:
                 progress.begun = self._position()
-            elif self.shard is None or self.shard.owns(number):
+            elif self.shard.owns(number):
                 yield number, chunk
 
 
@@ -223,26 +190,30 @@ def _make(item: tuple[int, list[Row]], recipe: Recipe, guarded: bool) -> Part:
     return make_part(item[1], recipe, guarded=guarded)
 
 
+def _is_whole(path: Path) -> bool:
+    """Whether a part was not cut off by a power failure."""
+    try:
+        Part.load(path)
+    except FileError:
+        return False
+    return True
+
+
 class Input:
     """One input file, what it is, and how far it has been read."""
 
-    def __init__(self, path: Path, source: dict[str, Any], recipe: Recipe, shown: str) -> None:
-        self.path, self.source, self.recipe, self.shown = path, source, recipe, shown
+    def __init__(self, path: Path, recipe: Recipe, name: str, shown: str) -> None:
+        """``name`` is for the manifest, ``shown`` for messages and rejects."""
+        self.path, self.recipe = path, recipe
+        self.shown = _printable(shown)
+        self._state = self._stat()
+        self.source: dict[str, Any] = {"file": _printable(name), **fingerprint(path)}
         self._rows: Rows | None = None
         self._done = False
 
-    @classmethod
-    def of(cls, path: str | Path, work: Path, recipe: Recipe) -> Input:
-        """An input file; standard input is first copied into the work folder."""
-        if str(path) == STDIN:
-            copy = next(iter(sorted(work.glob("stdin.*"))), None)
-            if copy is None:
-                copy = save_stdin(work / "stdin", smiles_column=recipe.config.smiles_column)
-            return cls(copy, {"file": STDIN, **fingerprint(copy)}, recipe, STDIN)
-        path = Path(path)
-        if not path.is_file():
-            raise FileError(f"'{path}': no such file")
-        return cls(path, {"file": path.name, **fingerprint(path)}, recipe, str(path))
+    def _stat(self) -> tuple[int, int]:
+        found = self.path.stat()
+        return found.st_size, found.st_mtime_ns
 
     def _open(self) -> Rows:
         return read_rows(
@@ -255,6 +226,11 @@ class Input:
     def check(self) -> None:
         """Whether it can be opened and has the columns: an error now rather than in an hour."""
         self._open().close()
+
+    def check_unchanged(self) -> None:
+        """An error if the file is not what it was when its fingerprint was taken."""
+        if self._stat() != self._state:
+            raise FileError(f"'{self.shown}': changed while it was read; repeat the command")
 
     def rows(self) -> Iterator[Row]:
         """Its records."""
@@ -272,45 +248,40 @@ class Input:
 def open_inputs(paths: Sequence[str | Path], copies: Path, recipe: Recipe) -> list[Input]:
     """The input files, each found to exist and to have the wanted columns.
 
-    ``copies`` is a folder for the copy of standard input.
+    ``copies`` is a folder for the copy of standard input. If there is one already, and standard
+    input has nothing to give, that is used again.
     """
     if sum(str(path) == STDIN for path in paths) > 1:
         raise FileError("standard input ('-') can be read only once")
-    inputs = [Input.of(path, copies, recipe) for path in paths]
+    inputs = [
+        _stdin(copies, recipe) if str(path) == STDIN else _file(Path(path), recipe)
+        for path in paths
+    ]
     for given in inputs:
         given.check()
     return inputs
 
 
-def work_versions() -> dict[str, str]:
-    """Versions of what decides the content of a part."""
-    known = versions()
-    return {name: known[name] for name in ("molvae", "rdkit", "selfies")}
+def _stdin(copies: Path, recipe: Recipe) -> Input:
+    copy = next(iter(sorted(copies.glob("stdin.*"))), None)
+    if copy is None or _stdin_has_data():
+        copy = save_stdin(copies / "stdin", smiles_column=recipe.config.smiles_column)
+    return Input(copy, recipe, STDIN, STDIN)
 
 
-def _relaxed(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """The old plan with those options of the new that could not have changed its parts."""
-    if "options" not in old:
-        return old
-    options = dict(old["options"])
-    options["unknown_tokens"] = new["options"]["unknown_tokens"]  # decided at the end
-    if options["bad_labels"] == "error":  # no part has one
-        options["bad_labels"] = new["options"]["bad_labels"]
-    return {**old, "options": options}
+def _stdin_has_data() -> bool:
+    stream: Any = sys.stdin.buffer
+    return not sys.stdin.isatty() and bool(stream.peek(1))
 
 
-def difference(old: dict[str, Any], new: dict[str, Any], path: str = "") -> str:
-    """The first value that differs, as text; empty if none does."""
-    for key in sorted(new.keys() | old.keys()):
-        a, b = old.get(key), new.get(key)
-        if a == b:
-            continue
-        if isinstance(a, dict) and isinstance(b, dict):
-            return difference(a, b, f"{path}{key}.")
-        return f"{path}{key} was {a!r}, is {b!r}"
-    return ""
+def _file(path: Path, recipe: Recipe) -> Input:
+    if not path.exists():
+        raise FileError(f"'{path}': no such file")
+    if not path.is_file():
+        raise FileError(f"'{path}': not a regular file; a stream is read by '-'")
+    return Input(path, recipe, path.name, str(path))
 
 
-def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Plain data as text that people can read."""
-    path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+def _printable(name: str) -> str:
+    """A file name as text that can be written, whatever bytes it is made of."""
+    return name.encode("utf-8", "backslashreplace").decode()

@@ -13,6 +13,7 @@ from molvae.errors import ConfigError, suggest
 __all__ = ["Kind", "Label", "Transform", "parse_transform", "read_label"]
 
 MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "none", "null", "nd", "n.d.", "-", "?"})
+LARGEST = 3e38  # what a dataset can hold
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _CENSORED = re.compile(r"(<=|>=|<<|>>|<|>|≤|≥|~|≈)\s*(.*)")
 _MOLAR = {"M": 0, "mM": -3, "uM": -6, "µM": -6, "μM": -6, "nM": -9, "pM": -12, "fM": -15}
@@ -72,7 +73,7 @@ def read_label(text: str, transform: Transform, *, limit: bool = False) -> Label
     elif lowered in YES_NO and not transform.name:
         return Label(YES_NO[lowered], "word")
     value = transform(float(text)) if _NUMBER.fullmatch(text) else math.nan
-    if not math.isfinite(value):
+    if not abs(value) < LARGEST:
         return Label(math.nan, "bad")
     if censored is not None:
         return Label(value if limit else math.nan, "censored")

@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import os
-import zipfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -127,12 +126,12 @@ class Part:
     def load(cls, path: Path) -> Part:
         """Read a part again; a damaged file is an error."""
         try:
-            with np.load(path, allow_pickle=False) as data:
+            with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as data:
                 header = json.loads(data["header"].tobytes())
                 notes = [ColumnNotes(**note) for note in header.pop("notes")]
                 arrays = {name: data[name] for name in _ARRAYS}
                 return cls(**header, **arrays, lines=data["lines"].tobytes(), notes=notes)
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:  # there is no end to the ways a damaged file can fail
             raise FileError(f"'{path}': damaged part of a preparation ({error})") from None
 
     @classmethod
@@ -184,13 +183,15 @@ def make_part(rows: Sequence[Row], recipe: Recipe, *, guarded: bool = False) -> 
     """
     maker = _Maker(recipe)
     watchdog = Watchdog(recipe.config.timeout if guarded else None)
-    with tokens.use_constraints(recipe.constraints):
-        for row in rows:
-            watchdog.step()
-            maker.add(row)
-            if maker.fault:
-                break
-    watchdog.rest()
+    try:
+        with tokens.use_constraints(recipe.constraints):
+            for row in rows:
+                watchdog.step()
+                maker.add(row)
+                if maker.fault:
+                    break
+    finally:
+        watchdog.rest()
     return maker.part()
 
 
@@ -233,7 +234,8 @@ class _Maker:
     def reject(self, row: Row, reason: str) -> None:
         self.rows += 1
         self.reasons[reason] += 1
-        self._reject_writer.writerow([row.file, row.number, row.text[:TEXT_LIMIT], reason])
+        text = _one_kind_of_line_end(row.text[:TEXT_LIMIT])
+        self._reject_writer.writerow([row.file, row.number, text, reason])
 
     def add(self, row: Row) -> None:
         """Cheap refusals first, then all that needs the molecule, while it is parsed."""
@@ -271,7 +273,7 @@ class _Maker:
         self.split_keys.append(self._split_key(row, cleaned))
         self.values.append(compute(cleaned.mol, self.recipe.builtin))
         self.labels.append(labels)
-        self._line_writer.writerow([cleaned.smiles, row.name])
+        self._line_writer.writerow([cleaned.smiles, _one_kind_of_line_end(row.name)])
         self._bytes += self._lines.getvalue().encode()
         self._lines.seek(0)
         self._lines.truncate()
@@ -343,6 +345,11 @@ class _Maker:
             notes=self.notes,
             fault=self.fault,
         )
+
+
+def _one_kind_of_line_end(text: str) -> str:
+    """Python's csv module quotes a line feed, but not a carriage return by itself."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _note(note: ColumnNotes, kind: str, value: float, where: str) -> None:

@@ -12,11 +12,13 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from molvae import chem, tokens
 from molvae.assemble import assemble
@@ -24,20 +26,12 @@ from molvae.cache import cache_folder
 from molvae.config import CleaningConfig, DataConfig
 from molvae.dataset import SCHEMA, Dataset
 from molvae.errors import FileError, PropertyError
-from molvae.files import require_absent, scratch_folder
-from molvae.jobs import (
-    Job,
-    Shard,
-    difference,
-    open_inputs,
-    part_files,
-    work_versions,
-    workplace,
-    write_json,
-)
+from molvae.files import require_absent
+from molvae.jobs import Input, Job, open_inputs, part_files, workplace
 from molvae.labels import parse_transform
 from molvae.parallel import Crew
 from molvae.parts import Recipe
+from molvae.plans import Shard, read_shard, work_versions
 from molvae.progress import say
 from molvae.properties import PROPERTIES, get_property
 
@@ -114,15 +108,13 @@ def prepare(
         FileError: an input cannot be read or holds what the options do not allow.
         RunError: the work was stopped or lost its workers.
     """
-    output = Path(output)
-    require_absent(output, force=force)
-    if output.exists() and not (output / "manifest.json").is_file():
-        raise FileError(f"'{output}': exists and is not a dataset folder; not overwriting it")
+    output = _place(output, "manifest.json", force=force)
     recipe = _recipe(config, vocabulary, constraints, clean)
     with workplace(output, resume=resume, force=force) as work:
-        job = Job(work, open_inputs(inputs, work, recipe), recipe, None)
+        job = Job(work, open_inputs(inputs, work, recipe), recipe)
         job.fill(Crew(workers, scheduler=scheduler))
-        _conclude([job.parts()], output, recipe, job.sources)
+        _assemble(part_files(work), work, recipe, job.plan.sources)
+        _put_in_place(work / NEW, output, force=force)
     return Dataset(output)
 
 
@@ -141,72 +133,109 @@ def prepare_shard(
     clean: _Cleaning = chem.clean,
 ) -> Path:
     """One job's share of :func:`prepare`, as a folder that :func:`merge` takes."""
-    output = Path(output)
-    require_absent(output, force=force)
-    if output.exists() and not (output / "shard.json").is_file():
-        raise FileError(f"'{output}': exists and is not a shard folder; not overwriting it")
+    output = _place(output, "shard.json", force=force)
     recipe = _recipe(config, vocabulary, constraints, clean)
     with workplace(output, resume=resume, force=force) as work:
         job = Job(work, open_inputs(inputs, work, recipe), recipe, shard)
         job.fill(Crew(workers, scheduler=scheduler))
-        scratch = scratch_folder(output)
-        for part in job.parts().values():
-            os.replace(part, scratch / part.name)
-        write_json(
-            scratch / "shard.json",
-            {**job.plan, "shard": [shard.index, shard.count], "chunks": job.chunks},
+        (work / NEW).mkdir()
+        for part in part_files(work).values():
+            _also_at(part, work / NEW / part.name)
+        job.plan.write(
+            work / NEW / "shard.json", shard=[shard.index, shard.count], chunks=job.chunks
         )
-        _put_in_place(scratch, output)
+        _put_in_place(work / NEW, output, force=force)
     return output
 
 
-def merge(shards: Sequence[str | Path], output: str | Path, *, force: bool = False) -> Dataset:
-    """All shards of one preparation → the dataset that a single :func:`prepare` makes."""
-    output = Path(output)
-    require_absent(output, force=force)
-    found = {Path(shard): _read_shard(Path(shard)) for shard in shards}
-    if len(found) != len(shards):
+def merge(
+    shards: Sequence[str | Path],
+    output: str | Path,
+    *,
+    unknown_tokens: Literal["error", "reject"] | None = None,
+    force: bool = False,
+) -> Dataset:
+    """All shards of one preparation → the dataset that a single :func:`prepare` makes.
+
+    ``unknown_tokens`` stands in for the option that the shards were made with.
+    """
+    output = _place(output, "manifest.json", force=force)
+    folders = [Path(shard) for shard in shards]
+    if len({folder.resolve() for folder in folders}) != len(folders):
         raise FileError("merge: a shard is given twice")
-    (_, first), *others = found.items()
-    for folder, record in others:
-        for key in ("plan", "chunks"):
-            if record[key] != first[key]:
-                raise FileError(
-                    f"'{folder}': not of the same preparation as '{next(iter(found))}': "
-                    f"{difference(first[key], record[key]) or 'other input'}"
-                )
-    count = first["shard"][1]
-    given = sorted(record["shard"][0] for record in found.values())
-    if given != list(range(1, count + 1)):
-        missing = sorted(set(range(1, count + 1)) - set(given))
+    found = [read_shard(folder) for folder in folders]
+    plan, first, chunks = found[0]
+    for folder, (other, shard, count) in zip(folders, found, strict=True):
+        difference = plan.conflict(other)
+        if difference or (shard.count, count) != (first.count, chunks):
+            raise FileError(
+                f"'{folder}': not of the same preparation as '{folders[0]}': "
+                f"{difference or 'another number of shards or chunks'}"
+            )
+    given = sorted(shard.index for _, shard, _ in found)
+    if given != list(range(1, first.count + 1)):
+        missing = sorted(set(range(1, first.count + 1)) - set(given))
         raise FileError(
-            f"merge: got shards {given} of {count}, "
+            f"merge: got shards {given} of {first.count}, "
             + (f"missing {missing}" if missing else "one of them twice")
         )
-    parts: list[dict[int, Path]] = [part_files(folder) for folder in found]
-    together = sorted(number for numbers in parts for number in numbers)
-    if together != list(range(first["chunks"])):
-        raise FileError(f"merge: {len(together)} of {first['chunks']} parts are there")
-    plan = first["plan"]
-    recipe = Recipe(
-        config=DataConfig.model_validate_json(json.dumps(plan["options"])),
-        builtin=tuple(plan["builtin"]),
-        constraints=plan["constraints"],
-        vocabulary=None if plan["vocabulary"] is None else tuple(plan["vocabulary"]),
-    )
-    _conclude(parts, output, recipe, plan["sources"])
+    parts = {number: path for folder in folders for number, path in part_files(folder).items()}
+    if sorted(parts) != list(range(chunks)):
+        raise FileError(f"merge: {len(parts)} of {chunks} parts are there; make the shards again")
+    recipe = plan.recipe()
+    if unknown_tokens is not None:
+        config = recipe.config.model_copy(update={"unknown_tokens": unknown_tokens})
+        recipe = replace(recipe, config=config)
+    with workplace(output, resume=False, force=force) as work:
+        _assemble(parts, work, recipe, plan.sources)
+        _put_in_place(work / NEW, output, force=force)
     return Dataset(output)
 
 
-def _read_shard(folder: Path) -> dict[str, Any]:
+NEW = "new"  # what is to become the output, in the work folder
+
+
+def _place(output: str | Path, marker: str, *, force: bool) -> Path:
+    """Where the output goes, if nothing but an older one, told by its ``marker``, is there."""
+    output = Path(output)
+    if output.is_symlink():
+        output = output.resolve()
+    if output.resolve() == Path.cwd():
+        raise FileError(f"'{output}': is the current folder; name a folder to be made")
+    require_absent(output, force=force)
+    _require_ours(output, marker)
+    return output
+
+
+def _require_ours(output: Path, marker: str) -> None:
+    if output.exists() and not (output / marker).is_file():
+        kind = "dataset" if marker == "manifest.json" else "shard"
+        raise FileError(f"'{output}': exists and is not a {kind} folder; not overwriting it")
+
+
+def _assemble(
+    parts: Mapping[int, Path], work: Path, recipe: Recipe, sources: list[dict[str, Any]]
+) -> None:
+    """Put the parts together, in the order of their numbers."""
+    folder = work / NEW
+    shutil.rmtree(folder, ignore_errors=True)  # of an interrupted try
+    folder.mkdir()
+    assemble([parts[number] for number in sorted(parts)], folder, recipe, sources)
+
+
+def _also_at(path: Path, place: Path) -> None:
     try:
-        record = json.loads((folder / "shard.json").read_text(encoding="utf-8"))
-        return {key: record[key] for key in ("plan", "chunks", "shard")}
-    except (OSError, ValueError, KeyError):
-        raise FileError(
-            f"'{folder}': not a finished shard (no readable shard.json); make it with "
-            "molvae prepare --shard i/n"
-        ) from None
+        os.link(path, place)
+    except OSError:  # not every file system can
+        shutil.copyfile(path, place)
+
+
+def _put_in_place(folder: Path, output: Path, *, force: bool) -> None:
+    if output.exists():
+        require_absent(output, force=force)  # it may have appeared while we worked
+        _require_ours(output, "shard.json" if (folder / "shard.json").exists() else "manifest.json")
+        shutil.rmtree(output)
+    os.replace(folder, output)
 
 
 def _recipe(
@@ -228,26 +257,6 @@ def _recipe(
     )
 
 
-def _conclude(
-    parts: Sequence[dict[int, Path]], output: Path, recipe: Recipe, sources: list[dict[str, Any]]
-) -> None:
-    """Put the parts together, in the order of their numbers."""
-    together = {number: path for numbers in parts for number, path in numbers.items()}
-    scratch = scratch_folder(output)
-    try:
-        assemble([together[number] for number in sorted(together)], scratch, recipe, sources)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
-    _put_in_place(scratch, output)
-
-
-def _put_in_place(scratch: Path, output: Path) -> None:
-    if output.exists():
-        shutil.rmtree(output)
-    os.replace(scratch, output)
-
-
 # -- what train calls, and what people read -----------------------------------------------------
 
 
@@ -265,32 +274,61 @@ def cached_dataset(
     place = cache_folder() / "datasets"
     place.mkdir(parents=True, exist_ok=True)
     recipe = _recipe(config, None, None, chem.clean)
-    with tempfile.TemporaryDirectory(prefix="stdin-", dir=place) as copies:
-        given = open_inputs(inputs, Path(copies), recipe)
-        key = hashlib.sha256(
-            json.dumps(
-                {
-                    "sources": [source["sha256"] for source in (i.source for i in given)],
-                    "names": [i.source["file"] for i in given],
-                    "options": config.model_dump(mode="json"),
-                    "constraints": recipe.constraints,
-                    "versions": work_versions(),
-                    "schema": SCHEMA,
-                },
-                sort_keys=True,
-            ).encode()
-        ).hexdigest()[:16]
-        folder = place / key
-        with FileLock(f"{folder}.lock"):
+    with _copies(place) as copies:
+        given = open_inputs(inputs, copies, recipe)
+        folder = place / _key(given, recipe)
+        with _in_use(folder):
             if (folder / "manifest.json").is_file():
                 say(f"using the prepared dataset {folder}")
                 return Dataset(folder)
             shutil.rmtree(folder, ignore_errors=True)  # without a manifest it is damaged
             with workplace(folder, resume=True, force=False, advice=_AGAIN) as work:
-                job = Job(work, given, recipe, None)
+                job = Job(work, given, recipe, strict=False)
                 job.fill(Crew(workers, scheduler=scheduler))
-                _conclude([job.parts()], folder, recipe, job.sources)
+                _assemble(part_files(work), work, recipe, job.plan.sources)
+                _put_in_place(work / NEW, folder, force=True)
             return Dataset(folder)
+
+
+def _key(inputs: Sequence[Input], recipe: Recipe) -> str:
+    """Hash of all that decides what a dataset holds."""
+    content = {
+        "sources": [given.source["sha256"] for given in inputs],
+        "names": [given.source["file"] for given in inputs],
+        "options": recipe.config.model_dump(mode="json"),
+        "constraints": dict(recipe.constraints),
+        "versions": work_versions(),
+        "schema": SCHEMA,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def _copies(place: Path) -> Iterator[Path]:
+    """A folder for a copy of standard input, which emptying the cache spares."""
+    folder = Path(tempfile.mkdtemp(prefix="stdin-", dir=place))
+    with _in_use(folder):
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _in_use(folder: Path) -> Iterator[None]:
+    """Nobody else prepares or clears a folder of the cache meanwhile."""
+    lock = FileLock(f"{folder}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"another molvae is preparing {folder}; waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+        if not folder.exists():  # it was for once
+            Path(lock.lock_file).unlink(missing_ok=True)
 
 
 _AGAIN = "the same command goes on with them"

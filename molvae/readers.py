@@ -423,7 +423,8 @@ def _read_parquet(path: Path, name: str, smiles_column: str | None, columns: Seq
         for column in columns:
             _column_index(name, header, column)
         kind = file.schema_arrow.field(smiles).type
-        kind = getattr(kind, "value_type", kind)  # of a dictionary
+        if pyarrow.types.is_dictionary(kind):
+            kind = kind.value_type
         if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
             raise FileError(f"'{name}': column '{smiles}' holds {kind}, expected text")
     except BaseException:

@@ -196,7 +196,9 @@ class _Trainer:
         self.lengths = dataset.lengths(self.items)
         names = [dataset.names[c] for c in self.columns]
         self.conditions = ConditionSet.fit(
-            names, dataset.values[np.ix_(self.items, np.asarray(self.columns))], dataset.kinds
+            names,
+            dataset.values[np.ix_(self.items, np.asarray(self.columns, dtype=np.int64))],
+            dataset.kinds,
         )
         self.yesno = torch.from_numpy(self.conditions.yesno).to(device)
         # Initial weights come from the seed alone; the global generator is left as it was.

@@ -15,7 +15,8 @@ from molvae import assemble, jobs
 from molvae.config import DataConfig
 from molvae.dataset import SPLITS
 from molvae.errors import ConfigError, FileError, PropertyError
-from molvae.prepare import prepare, summary_lines
+from molvae.plans import Shard
+from molvae.prepare import merge, prepare, prepare_shard, summary_lines
 from molvae.tokens import Vocabulary
 
 LOGP = ("logp",)
@@ -296,18 +297,33 @@ def test_no_molecule_is_on_two_sides_however_it_is_written(tmp_path, split):
 SMALL = Vocabulary.of_symbols(["[C]", "[O]", "[N]", "[=C]", "[Ring1]", "[=Branch1]"])
 
 
-def test_unknown_tokens_are_listed_with_counts(tmp_path):
-    path = write(tmp_path / "in.csv", [("CCO", 1, 1), ("CCS", 2, 2), ("CSC", 3, 3), ("CCF", 4, 4),
-                                       ("CCN", 5, 5)])  # fmt: skip
+def test_unknown_tokens_are_listed_with_counts(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(jobs, "CHUNK", 2)
+    rows = [("CCO", 1, 1), ("CCS", 2, 2), ("CSC", 3, 3), ("CCF", 4, 4), ("CCN", 5, 5)]
+    path = write(tmp_path / "in.csv", rows)
     with pytest.raises(FileError, match=r"3 molecules .* 9 lacks: \[S\] in 2, \[F\] in 1") as error:
         prepare([path], tmp_path / "ds", config(), workers=0, vocabulary=SMALL)
     assert "--unknown-tokens reject" in str(error.value)
     assert not (tmp_path / "ds").exists()
+    capsys.readouterr()
     # the work is not lost: only the last step is done again
     dataset = prepare(
         [path], tmp_path / "ds", config(unknown_tokens="reject"), workers=0, vocabulary=SMALL,
         resume=True,
     )  # fmt: skip
+    assert "resuming with 3 finished chunks" in capsys.readouterr().err
     assert dataset.manifest["reasons"] == {"unknown token [S]": 2, "unknown token [F]": 1}
     assert dataset.vocabulary == SMALL
     assert [dataset.vocabulary.decode(dataset.ids(i)) for i in range(2)] == ["CCO", "CCN"]
+
+
+def test_shards_may_leave_unknown_tokens_to_the_merger(tmp_path):
+    path = write(tmp_path / "in.csv", [("CCO", 1, 1), ("CCS", 2, 2), ("CCN", 3, 3)])
+    shard = prepare_shard(
+        [path], tmp_path / "s", config(), Shard(1, 1), workers=0, vocabulary=SMALL
+    )
+    with pytest.raises(FileError, match="--unknown-tokens reject"):
+        merge([shard], tmp_path / "ds")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.csv", "s"]
+    dataset = merge([shard], tmp_path / "ds", unknown_tokens="reject")
+    assert (len(dataset), dataset.vocabulary) == (2, SMALL)

@@ -56,7 +56,7 @@ def test_anything_else_is_refused(tmp_path):
 
 def test_a_shard_tells_which_it_is(demo_csv, tmp_path):
     from molvae.config import DataConfig
-    from molvae.jobs import Shard
+    from molvae.plans import Shard
     from molvae.prepare import prepare_shard
 
     config = DataConfig(conditions=("logp",))
