@@ -220,7 +220,7 @@ class _Groups:
 
     def combined(self) -> NDArray[np.int64]:
         """Molecules per column whose value comes from several rows."""
-        return np.asarray((self.counts > 1).sum(axis=0))
+        return np.asarray(((self.counts > 1) & ~self.conflicts()).sum(axis=0))
 
     def labels(self) -> NDArray[np.float64]:
         """(groups, columns) mean of the measurements; missing where yes meets no."""

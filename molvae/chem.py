@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -33,6 +34,7 @@ __all__ = [
     "has_radical",
     "nearest",
     "parse",
+    "require_elements",
     "require_profile",
     "ring_scaffold",
     "scaffold",
@@ -129,6 +131,15 @@ def standardize(mol: Mol, profile: Profile = "rdkit") -> Mol:
         return uncharger.uncharge(_plain_sulfoxides(mol))
 
 
+def require_elements(symbols: Iterable[str]) -> None:
+    """An error naming the first that is not the symbol of an element."""
+    table = Chem.GetPeriodicTable()
+    known = {table.GetElementSymbol(number) for number in range(1, 119)}
+    for symbol in symbols:
+        if symbol not in known:
+            raise ConfigError(f"elements: '{symbol}' is not an element; expected e.g. C, N, Cl")
+
+
 def require_profile(profile: Profile) -> None:
     """An error naming the extra if the profile needs a library that is not installed."""
     if profile == "chembl":
@@ -156,6 +167,7 @@ def _chembl_parent(mol: Mol) -> Mol:
         parent, excluded = pipeline.get_parent_mol(pipeline.standardize_mol(mol))
     if excluded:
         raise _ExcludedError
+    Chem.SanitizeMol(parent)  # the pipeline leaves it without rings
     return parent
 
 

@@ -67,7 +67,7 @@ def _common(function: F) -> F:
     for option in (
         click.option("--traceback", is_flag=True, help="Show Python's traceback on an error."),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
-        click.option("--quiet", is_flag=True, help="No progress, no notes; errors only."),
+        click.option("--quiet", is_flag=True, help="No progress and no notes."),
     ):
         result = option(result)
     return cast(F, result)
@@ -256,6 +256,8 @@ def prepare(
     from molvae.prepare import prepare as run
     from molvae.prepare import prepare_shard, summary_lines
 
+    if unknown_tokens is not None and vocabulary is None:
+        raise ConfigError("--unknown-tokens: needs --vocabulary MODEL, which says what is known")
     config = _config(options, **{"data.unknown_tokens": unknown_tokens}).data
     share = None if shard is None else Shard.parse(shard)
     more: dict[str, Any] = {

@@ -105,7 +105,7 @@ class DataConfig(_Section):
             if name not in self.properties:
                 raise PydanticCustomError(
                     _TOGETHER,
-                    "transform of '{name}', which is not one of the columns {columns}",
+                    "transform of '{name}': expected a name given with -p, of {columns}",
                     {"name": name, "columns": list(self.properties)},
                 )
         return self
@@ -315,6 +315,10 @@ def _toml_value(text: str) -> object:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
+        pass
+    try:
+        return float(text)  # TOML knows no .3
+    except ValueError:
         return text  # an unquoted word is a string
 
 

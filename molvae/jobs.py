@@ -149,21 +149,19 @@ class Job:
             total = sum(given.source["size"] for given in self.inputs)
             kept = 0
             with Progress("prepare", total=total, unit="rows") as progress:
-                for (number, rows), made in crew.map(make, self._todo(progress)):
+                for (number, rows, position), made in crew.map(make, self._todo(progress)):
                     part = self._one_by_one(crew, make, rows) if made is None else made
                     if part.fault:
                         raise FileError(part.fault)
                     part.save(self.work / f"part-{number:09d}.npz")
                     kept += len(part)
-                    progress.advance(len(rows), done=self._position(), note=f"{kept:,} usable")
+                    progress.advance(len(rows), done=position, note=f"{kept:,} usable")
         for given in self.inputs:
             given.check_unchanged()
 
-    def _one_by_one(
-        self, crew: Crew, make: Callable[[tuple[int, list[Row]]], Part], rows: list[Row]
-    ) -> Part:
+    def _one_by_one(self, crew: Crew, make: Callable[[_Chunk], Part], rows: list[Row]) -> Part:
         """A chunk that killed its worker: the rows that do so by themselves are refused."""
-        found = ((row, crew.alone(make, (0, [row]))) for row in rows)
+        found = ((row, crew.alone(make, (0, [row], 0))) for row in rows)
         return Part.join(
             [
                 rejected_part(row, self.recipe, CRASHED) if part is None else part
@@ -174,7 +172,7 @@ class Job:
     def _position(self) -> int:
         return sum(given.position() for given in self.inputs)
 
-    def _todo(self, progress: Progress) -> Iterator[tuple[int, list[Row]]]:
+    def _todo(self, progress: Progress) -> Iterator[_Chunk]:
         rows = (row for given in self.inputs for row in given.rows())
         self.chunks = 0
         while chunk := list(islice(rows, CHUNK)):
@@ -183,11 +181,14 @@ class Job:
             if number in self._finished:
                 progress.begun = self._position()
             elif self.shard.owns(number):
-                yield number, chunk
+                yield number, chunk, self._position()
 
 
-def _make(item: tuple[int, list[Row]], recipe: Recipe, guarded: bool) -> Part:
-    return make_part(item[1], recipe, guarded=guarded)
+_Chunk = tuple[int, list[Row], int]  # its number, its rows, and bytes read when they were
+
+
+def _make(chunk: _Chunk, recipe: Recipe, guarded: bool) -> Part:
+    return make_part(chunk[1], recipe, guarded=guarded)
 
 
 def _is_whole(path: Path) -> bool:

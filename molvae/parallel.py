@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -23,6 +24,8 @@ from molvae.progress import say
 from molvae.runtime import available_cpus
 
 __all__ = ["Crew", "Watchdog", "map_ordered", "worker_count", "worker_pool"]
+
+PATIENCE = 60  # seconds to wait for the first worker of a cluster
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -45,8 +48,14 @@ def worker_pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _settle() -> None:
-    """First thing in a worker: leave Ctrl-C to the parent, and do not outlive it."""
+    """First thing in a worker: leave Ctrl-C to the parent, and do not outlive it.
+
+    To ignore the signal is not enough: RDKit catches it while it searches for substructures, and
+    then goes on with what it has found so far.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setsid"):
+        os.setsid()  # what a terminal sends does not come here
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent,), daemon=True).start()
@@ -91,6 +100,19 @@ def map_ordered(
             future.cancel()
         if executor is None:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Ctrl-C waits until the end: RDKit would catch it and give incomplete results."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _DIED = (
@@ -188,6 +210,16 @@ class Crew:
                 f"no Dask scheduler answers at '{address}' ({error}); expected for example "
                 "tcp://127.0.0.1:8786 of a running `dask scheduler`"
             ) from None
+        if not self._client.nthreads():
+            say(f"waiting for a worker to join the Dask scheduler at {address}")
+            try:
+                self._client.wait_for_workers(1, timeout=PATIENCE)
+            except TimeoutError:
+                self._client.close()
+                raise RunError(
+                    f"the Dask scheduler at '{address}' has no workers; start some, for example "
+                    f"dask worker {address} --nthreads 1"
+                ) from None
         self.count = max(1, sum(self._client.nthreads().values()))
         self._deaths = (KilledWorker,)
         # Equal chunks are different work: a "pure" task would be computed once for both.
@@ -199,20 +231,22 @@ class Crew:
         """(item, its result, or None if it was lost) in the order of the items."""
         if not self.protected:
             for item in items:
-                yield item, function(item)
+                with _signals_later():
+                    result = function(item)
+                yield item, result
             return
-        pending: deque[tuple[A, Future[B]]] = deque()
+        pending: deque[tuple[A, Future[B], Executor]] = deque()
         try:
             for item in items:
-                pending.append((item, self._submit(function, item)))
+                pending.append((item, *self._submit(function, item)))
                 if len(pending) >= ahead * self.count:
-                    item, future = pending.popleft()
-                    yield item, self._result(function, item, future)
+                    first, future, pool = pending.popleft()
+                    yield first, self._result(function, first, future, pool)
             while pending:
-                item, future = pending.popleft()
-                yield item, self._result(function, item, future)
+                first, future, pool = pending.popleft()
+                yield first, self._result(function, first, future, pool)
         finally:
-            for _, future in pending:
+            for _, future, _ in pending:
                 future.cancel()
 
     def alone(self, function: Callable[[A], B], item: A) -> B | None:
@@ -220,7 +254,7 @@ class Crew:
         if not self.protected:
             return function(item)
         if self._client is not None:
-            return self._cluster_result(self._submit(function, item))
+            return self._cluster_result(self._submit(function, item)[0])
         if self._alone is None:
             self._alone = worker_pool(1)
             try:
@@ -234,25 +268,33 @@ class Crew:
             self._alone = None
             return None
 
-    def _submit(self, function: Callable[[A], B], item: A) -> Future[B]:
+    def _submit(self, function: Callable[[A], B], item: A) -> tuple[Future[B], Executor]:
         if self._client is None and self._pool is None:
             self._pool = worker_pool(self.count)
         assert self._pool is not None
         try:
-            return self._pool.submit(function, item)
-        except BrokenProcessPool:  # lost while nobody looked
-            self._pool.shutdown()
-            self._pool = worker_pool(self.count)
-            return self._pool.submit(function, item)
+            return self._pool.submit(function, item), self._pool
+        except BrokenProcessPool:
+            self._give_up(self._pool)
+            return self._submit(function, item)
 
-    def _result(self, function: Callable[[A], B], item: A, future: Future[B]) -> B | None:
+    def _result(
+        self, function: Callable[[A], B], item: A, future: Future[B], pool: Executor
+    ) -> B | None:
         if self._client is not None:
             return self._cluster_result(future)
         try:
             return future.result()
         except BrokenProcessPool:
-            say("a worker process was lost; trying its work again")
+            self._give_up(pool)
             return self.alone(function, item)
+
+    def _give_up(self, pool: Executor) -> None:
+        """A pool that lost a worker is of no more use; the next item starts another."""
+        if pool is self._pool:
+            say("a worker process was lost; trying again what was under way")
+            pool.shutdown()
+            self._pool = None
 
     def _cluster_result(self, future: Future[B]) -> B | None:
         try:

@@ -308,7 +308,7 @@ class _Maker:
                 self.fault = self._bad_label(row, name, text)
                 return None
             if label.kind == "bad" and self.config.bad_labels == "reject":
-                self.reject(row, f"column {name} is neither number nor yes/no")
+                self.reject(row, f"column {name} holds no value")
                 return None
             values.append(label.value)
             pending.append((note, label, text))

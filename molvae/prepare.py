@@ -246,6 +246,7 @@ def _recipe(
 ) -> Recipe:
     builtin, _ = condition_names(config)
     chem.require_profile(config.cleaning.standardize)
+    chem.require_elements(config.cleaning.elements)
     for text in config.transforms.values():
         parse_transform(text)
     return Recipe(
@@ -342,8 +343,10 @@ def summary_lines(dataset: Dataset) -> list[str]:
         f"molecules + {m['rejected']:,} rejected"
     ]
     lines += [f"  {count:,} × {reason}" for reason, count in m["reasons"].items()]
-    for name, p in m["properties"].items():
-        lines += [f"  column {name}: {p[key]:,} {text}" for key, text in _NOTES if p.get(key)]
+    if m["rejected"]:
+        lines.append(f"  see {dataset.folder / 'rejects.csv'}")
+    for name in m["options"]["properties"]:
+        lines += _column_lines(name, m["properties"][name], m)
     if m.get("split_conflicts"):
         lines.append(
             f"  {m['split_conflicts']:,} molecules stand on two sides of the split column and "
@@ -354,9 +357,19 @@ def summary_lines(dataset: Dataset) -> list[str]:
     return lines
 
 
-_NOTES = (
-    ("censored", "censored values (<, >)"),
-    ("bad", "cells are neither number nor yes/no and count as missing"),
-    ("combined", "molecules have several values, which were averaged"),
-    ("conflicts", "molecules have both yes and no, and count as missing"),
-)
+def _column_lines(name: str, column: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
+    known = column["known"]
+    missing = manifest["kept"] - known
+    if column["kind"] == "yesno":
+        what = f"yes/no, {column['mean'] * known:,.0f} yes of {known:,} known"
+    else:
+        what = f"{known:,} known from {column['min']:g} to {column['max']:g}"
+    limit = manifest["options"].get("censored") == "limit"
+    notes = {
+        "censored": f"censored cells (<, >) count as {'their limit' if limit else 'missing'}",
+        "bad": "cells that are no value count as missing",
+        "combined": "molecules have several values, which were averaged",
+        "conflicts": "molecules have both yes and no, and count as missing",
+    }
+    lines = [f"column {name}: {what}, {missing:,} missing"]
+    return lines + [f"  {column[key]:,} {text}" for key, text in notes.items() if column.get(key)]

@@ -331,7 +331,7 @@ def _smiles_index(name: str, header: list[str], wanted: str | None) -> int:
             return _column_index(name, header, cell)
     raise FileError(
         f"'{name}': no SMILES column among {header[:12]}; "
-        f"expected one named {' or '.join(SMILES_NAMES[:3])}, or name it with --smiles-column"
+        f"expected one named {', '.join(SMILES_NAMES)}, or name it with --smiles-column"
     )
 
 

@@ -70,6 +70,8 @@ FAULTS = {
     "prepare in.csv -o out --timeout 0": "data.timeout",
     "prepare in.csv -o out --vocabulary absent": "'absent': no such folder",
     "prepare in.csv in.csv absent.csv -o out": "'absent.csv': no such file",
+    "prepare in.csv -o out --elements C,Xx": "'Xx' is not an element",
+    "prepare in.csv -o out --unknown-tokens reject": "needs --vocabulary MODEL",
     "prepare - - -o out": "can be read only once",
     "merge ds -o out": "not a finished shard",
     "merge absent -o out": "not a finished shard",

@@ -100,10 +100,10 @@ def test_equal_molecules_are_merged_as_by_hand(rows, chunk, bucket, tmp_path_fac
     )
     m = dataset.manifest
     assert m["merged"] == len(rows) - len(expected)
-    assert m["properties"]["y"]["combined"] == sum(len(k) > 1 for _, k in expected.values())
-    assert m["properties"]["y"]["conflicts"] == sum(
-        binary and len(set(k)) > 1 for _, k in expected.values()
-    )
+    conflicts = sum(binary and len(set(k)) > 1 for _, k in expected.values())
+    several = sum(len(k) > 1 for _, k in expected.values())
+    assert m["properties"]["y"]["conflicts"] == conflicts
+    assert m["properties"]["y"]["combined"] == several - conflicts
 
 
 def test_conflicts_and_combined_values_are_said(tmp_path):
@@ -112,8 +112,9 @@ def test_conflicts_and_combined_values_are_said(tmp_path):
     dataset = made(tmp_path, rows)
     assert dataset.kinds["y"] == "yesno"
     lines = "\n".join(summary_lines(dataset))
-    assert "column y: 1 molecules have both yes and no, and count as missing" in lines
-    assert "column y: 2 molecules have several values" in lines
+    assert "column y: yes/no, 1 yes of 2 known, 2 missing" in lines
+    assert "  1 molecules have both yes and no, and count as missing" in lines
+    assert "  1 molecules have several values" in lines
 
 
 def test_statistics_are_those_of_the_known_values(tmp_path):
@@ -155,7 +156,7 @@ def test_bad_labels_can_be_missing(tmp_path):
 def test_bad_labels_can_reject_their_rows(tmp_path):
     dataset = made(tmp_path, BAD, bad_labels="reject")
     assert "CCN" not in values(dataset)
-    assert dataset.manifest["reasons"] == {"column y is neither number nor yes/no": 1}
+    assert dataset.manifest["reasons"] == {"column y holds no value": 1}
 
 
 def test_censored_values_can_count_as_their_limit(tmp_path):
@@ -197,7 +198,7 @@ def test_two_names_may_share_a_column(tmp_path):
 def test_a_transform_needs_its_column():
     from molvae.config import validate
 
-    with pytest.raises(ConfigError, match="transform of 'x', which is not one of the columns"):
+    with pytest.raises(ConfigError, match="transform of 'x': expected a name given with -p"):
         validate({"data": {"transforms": {"x": "log10"}}})
 
 

@@ -117,6 +117,18 @@ def test_chembl_profile(smiles, expected):
     assert outcome(smiles, CHEMBL) == expected
 
 
+def test_molecules_of_the_chembl_profile_have_all_their_properties(tmp_path):
+    pytest.importorskip("chembl_structure_pipeline", reason="the extra 'chembl'")
+    from molvae.config import DataConfig
+    from molvae.prepare import prepare
+
+    path = tmp_path / "in.smi"
+    path.write_text("Cl.NCCc1ccccc1\nCC(=O)Oc1ccccc1C(=O)[O-].[K+]\nCN1CCC[C@H]1c1cccnc1\n")
+    plain = prepare([path], tmp_path / "a", DataConfig(), workers=0)
+    chembl = prepare([path], tmp_path / "b", DataConfig(cleaning=CHEMBL), workers=0)
+    assert (plain.values == chembl.values).all()
+
+
 def test_a_profile_without_its_library_names_the_extra(monkeypatch):
     import sys
 
