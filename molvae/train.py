@@ -58,6 +58,7 @@ MAX_BAD_STEPS = 20
 DEFAULT_EPOCHS = 30
 MIN_STEPS = 6_000
 SMALL_DATA = 50_000
+STATISTICS_SAMPLE = 1_000_000
 
 
 @dataclass
@@ -195,10 +196,13 @@ class _Trainer:
         self.items, self.held_out = dataset.part("train"), dataset.part("valid")
         self.lengths = dataset.lengths(self.items)
         names = [dataset.names[c] for c in self.columns]
+        # A million values tell a distribution well enough, and all of ten million fill the memory.
+        sample = self.items
+        if len(sample) > STATISTICS_SAMPLE:
+            sample = sample[np.sort(self.draws.permutation("fit", len(sample))[:STATISTICS_SAMPLE])]
+        columns = np.asarray(self.columns, dtype=np.int64)
         self.conditions = ConditionSet.fit(
-            names,
-            dataset.values[np.ix_(self.items, np.asarray(self.columns, dtype=np.int64))],
-            dataset.kinds,
+            names, dataset.values[np.ix_(sample, columns)], dataset.kinds
         )
         self.yesno = torch.from_numpy(self.conditions.yesno).to(device)
         # Initial weights come from the seed alone; the global generator is left as it was.
