@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem, DataStructs, rdBase
-from rdkit.Chem import rdDepictor, rdFingerprintGenerator, rdqueries
+from rdkit.Chem import rdDepictor, rdFingerprintGenerator, rdMolDescriptors, rdqueries
 from rdkit.Chem.Draw import rdMolDraw2D
 from rdkit.Chem.MolStandardize import rdMolStandardize
 from rdkit.Chem.Scaffolds import MurckoScaffold
@@ -125,10 +125,26 @@ def standardize(mol: Mol, profile: Profile = "rdkit") -> Mol:
         return mol
     parameters, chooser, uncharger = _standardizers()
     with rdBase.BlockLogs():
-        mol = rdMolStandardize.Cleanup(mol, parameters)
+        mol = _cleaned_up(mol, parameters)
         if len(Chem.GetMolFrags(mol)) > 1:
             mol = chooser.choose(mol)
         return uncharger.uncharge(_plain_sulfoxides(mol))
+
+
+def _cleaned_up(mol: Mol, parameters: rdMolStandardize.CleanupParameters) -> Mol:
+    """RDKit's clean-up; the molecule as drawn where that breaks it, as it breaks sydnones.
+
+    Moving charges, protons and bonds to metals changes hydrogens and charge together. A clean-up
+    that does more has left a broken ring, which would end as another, saturated molecule.
+    """
+    before = rdMolDescriptors.CalcNumAtoms(mol) - Chem.GetFormalCharge(mol)
+    cleaned: Mol = rdMolStandardize.Cleanup(mol, parameters)
+    try:
+        Chem.SanitizeMol(cleaned)
+    except ValueError:
+        return mol
+    after = rdMolDescriptors.CalcNumAtoms(cleaned) - Chem.GetFormalCharge(cleaned)
+    return cleaned if after == before else mol
 
 
 def require_elements(symbols: Iterable[str]) -> None:

@@ -34,6 +34,8 @@ def outcome(smiles, options=DEFAULT):
         ("nitro group", "CCN(=O)=O", "CC[N+](=O)[O-]"),
         ("sulfoxide", "CS(=O)C", "CS(C)=O"),
         ("charge-separated sulfoxide of a salt", "C[S+]([O-])CC[NH3+].[Cl-]", "CS(=O)CCN"),
+        ("mesoionic ring", "C[n+]1noc([O-])c1CC", "CCc1c([O-])on[n+]1C"),
+        ("salt of a mesoionic ring", "C[n+]1noc([O-])c1CCN.Cl", "C[n+]1noc([O-])c1CCN"),
         ("stereo", "N[C@@H](C)C(=O)O", "C[C@H](N)C(=O)O"),
         ("kekulised ring", "C1=CC=CC=C1", "c1ccccc1"),
         ("white space", "  CCCO \t", "CCCO"),

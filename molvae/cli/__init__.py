@@ -1,0 +1,32 @@
+"""The door: parse the command line, make one library call, print the result.
+
+Nothing heavy is imported before a verb runs, so that ``molvae --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import click
+
+from molvae import __version__
+from molvae.cli import data, models, molecules
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="molvae", message="%(prog)s %(version)s")
+def main() -> None:
+    """Train a conditional VAE on your molecules, generate new ones, learn how good they are.
+
+    \b
+    molvae train my_molecules.csv -p pIC50 -o runs/mine
+    molvae generate -m runs/mine -n 1000 -t logp=2:3 -t qed=0.8: -o hits.csv
+    molvae evaluate hits.csv --train my_molecules.csv --report hits.html
+    """
+
+
+for verb in (
+    data.prepare, models.train, molecules.generate, molecules.evaluate, models.info, data.fetch,
+    data.merge,
+):  # fmt: skip
+    main.add_command(verb)

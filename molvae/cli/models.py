@@ -1,0 +1,98 @@
+"""Verbs about models and folders: train, info."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from molvae.cli.options import (
+    INPUT,
+    PATH,
+    common,
+    configuration,
+    data_options,
+    device_option,
+    force_option,
+    show,
+    workers_option,
+)
+from molvae.errors import ConfigError
+
+__all__: list[str] = []  # verbs are reached through their group
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, type=INPUT)
+@click.option("-o", "--output", required=True, type=PATH, help="Run folder to write.")
+@click.option(
+    "--preset",
+    type=click.Choice(["tiny", "mini", "small", "base"]),
+    help="Sizes (default: small; mini for some thousand molecules).",
+)
+@click.option("--epochs", type=int, metavar="N", help="Passes over the data.")
+@click.option("--max-time", metavar="TIME", help="Training time, e.g. 40s, 30m, 2h.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted run of the same command.")
+@click.option("--seed", type=int, metavar="INT", help="Seed of everything random (default: 0).")
+@click.option(
+    "--precision", type=click.Choice(["auto", "fp32", "bf16"]),
+    help="Arithmetic of matrix products (default: bf16 where the hardware has it).",
+)  # fmt: skip
+@data_options
+@device_option
+@workers_option
+@force_option
+@common
+def train(
+    inputs: tuple[Path, ...], output: Path, preset: str | None, epochs: int | None,
+    max_time: str | None, resume: bool, seed: int | None, precision: str | None, device: str,
+    scheduler: str | None, workers: int | None, force: bool, as_json: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Train a model on molecule files or a dataset folder.
+
+    Example: molvae train my_molecules.csv -p pIC50 -o runs/mine --max-time 30m
+    """
+    from molvae.config import parse_duration
+
+    config = configuration(
+        {**options, "preset": preset},
+        **{
+            "train.epochs": epochs,
+            "train.max_time": parse_duration(max_time) if max_time else None,
+            "train.seed": seed,
+            "train.precision": precision,
+        },
+    )
+    from molvae.train import train as run
+
+    summary = run(
+        inputs, output, config, device=device, workers=workers, scheduler=scheduler,
+        resume=resume, force=force,
+    )  # fmt: skip
+    show(
+        as_json,
+        summary.to_json(),
+        [f"model: {output / 'model'}", f"next: molvae generate -m {output} -n 100 -o new.csv"],
+    )
+
+
+@click.command()
+@click.argument("what", type=PATH, required=False)
+@click.option("--cache", is_flag=True, help="Show what the cache holds: datasets and downloads.")
+@click.option("--clear", is_flag=True, help="Together with --cache: delete it all.")
+@common
+def info(what: Path | None, cache: bool, clear: bool, as_json: bool) -> None:
+    """Show what a model, run, dataset or shard folder holds: sizes, conditions, figures.
+
+    Example: molvae info runs/mine
+    """
+    from molvae.info import describe, describe_cache
+
+    if (what is None) != cache or (clear and not cache):
+        raise ConfigError("info: give a folder or model, or --cache, or --cache --clear")
+    if what is None:
+        data, lines = describe_cache(clear=clear)
+    else:
+        data, lines = describe(what)
+    show(as_json, data, lines)
