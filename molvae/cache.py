@@ -6,6 +6,7 @@ datasets/KEY.partial/   one whose preparation was interrupted
 datasets/KEY.lock       held while a process prepares that dataset
 downloads/NAME/         the files of a public data set
 downloads/NAME.lock     held while a process downloads them
+moments/KEY.npz         statistics of a reference set, for the Fréchet ChemNet distance
 ```
 """
 
@@ -28,9 +29,10 @@ from molvae.progress import say
 
 __all__ = ["Entry", "Kind", "cache_folder", "clear", "entries"]
 
-Kind = Literal["dataset", "download", "unfinished"]
+Kind = Literal["dataset", "download", "moments", "unfinished"]
 
 PLACES = ("datasets", "downloads")
+MOMENTS = "moments"
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,11 @@ def entries() -> list[Entry]:
             if path.is_dir() and not path.is_symlink():
                 with suppress(FileNotFoundError):  # a running process has just renamed it
                     found.append(_entry(place, path))
-    order = ("dataset", "download", "unfinished")
+    moments = cache_folder() / MOMENTS
+    if moments.is_dir() and not moments.is_symlink():
+        about = f"statistics of {len(list(moments.glob('*.npz')))} reference sets"
+        found.append(Entry("moments", MOMENTS, moments, _size(moments), about))
+    order = ("dataset", "download", "moments", "unfinished")
     return sorted(found, key=lambda entry: (order.index(entry.kind), entry.name))
 
 
@@ -76,6 +82,10 @@ def clear() -> int:
             freed += _clear_group(cache_folder() / place / f"{key}.lock", paths)
         with suppress(OSError):  # is not there, is a link, or still holds what is in use
             (cache_folder() / place).rmdir()
+    moments = cache_folder() / MOMENTS
+    if moments.is_dir() and not moments.is_symlink():  # written whole, so nobody minds
+        freed += _size(moments)
+        shutil.rmtree(moments)
     return freed
 
 

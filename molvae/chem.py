@@ -11,7 +11,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem, DataStructs, rdBase
-from rdkit.Chem import rdDepictor, rdFingerprintGenerator, rdMolDescriptors, rdqueries
+from rdkit.Chem import (
+    GraphDescriptors,
+    rdDepictor,
+    rdFingerprintGenerator,
+    rdMolDescriptors,
+    rdqueries,
+)
 from rdkit.Chem.Draw import rdMolDraw2D
 from rdkit.Chem.MolStandardize import rdMolStandardize
 from rdkit.Chem.Scaffolds import MurckoScaffold
@@ -24,6 +30,7 @@ __all__ = [
     "Mol",
     "Profile",
     "Rejected",
+    "bertz_complexity",
     "block_smiles",
     "brics_fragments",
     "canonical_smiles",
@@ -84,9 +91,9 @@ def canonical_smiles(smiles: str) -> str | None:
     return None if mol is None else str(Chem.MolToSmiles(mol))
 
 
-def to_smiles(mol: Mol) -> str:
-    """Canonical isomeric SMILES of a molecule."""
-    return str(Chem.MolToSmiles(mol))
+def to_smiles(mol: Mol, *, isomeric: bool = True) -> str:
+    """Canonical SMILES of a molecule; not ``isomeric``: without stereochemistry and isotopes."""
+    return str(Chem.MolToSmiles(mol, isomericSmiles=isomeric))
 
 
 @functools.cache
@@ -342,6 +349,11 @@ def brics_fragments(mol: Mol) -> list[str]:
     A molecule without such a bond is its own single piece.
     """
     return str(Chem.MolToSmiles(Chem.FragmentOnBRICSBonds(mol))).split(".")
+
+
+def bertz_complexity(mol: Mol) -> float:
+    """Topological complexity of Bertz 1981 as RDKit defines it (BertzCT)."""
+    return float(GraphDescriptors.BertzCT(mol))
 
 
 def fragment_count(mol: Mol) -> int:

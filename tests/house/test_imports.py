@@ -29,6 +29,9 @@ ORDER = (
     "report",
     "objectives",
     "metrics",
+    "filters",
+    "frechet",
+    "guacamol",
     "dataset",
     "model",
     "loss",
@@ -63,7 +66,7 @@ DOORS = {
     "chembl_structure_pipeline": {"chem"},
     "distributed": {"parallel"},
     "pyarrow": {"readers"},
-    "rdkit": {"chem", "properties"},
+    "rdkit": {"chem", "filters", "properties"},
     "selfies": {"tokens"},
 }
 
@@ -92,6 +95,9 @@ WITHOUT_TORCH = {
     "report",
     "objectives",
     "metrics",
+    "filters",
+    "frechet",
+    "guacamol",
     "cli",
 }
 

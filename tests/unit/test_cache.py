@@ -218,3 +218,16 @@ def test_what_cannot_be_removed_is_named(monkeypatch):
     monkeypatch.setattr("shutil.rmtree", refuse)
     with pytest.raises(FileError, match="a1': cannot be removed: permission denied"):
         clear()
+
+
+def test_statistics_of_reference_sets_are_told_and_removed():
+    folder = cache_folder() / "moments"
+    folder.mkdir(parents=True)
+    (folder / "a.npz").write_bytes(b"x" * 100)
+    (folder / "b.npz").write_bytes(b"x" * 50)
+    [entry] = entries()
+    assert (entry.kind, entry.size, entry.about) == (
+        "moments", 150, "statistics of 2 reference sets",
+    )  # fmt: skip
+    assert clear() == 150
+    assert not folder.exists()

@@ -1,0 +1,314 @@
+"""Structural filters: what MOSES calls "Filters", and the catalogues of alerts inside RDKit.
+
+A filter says whether it lets a molecule pass, ``passes(mol)``, and why not, ``refusal(mol)``. It
+can be pickled, so that worker processes may hold it. :func:`load_filters` reads the pattern files
+of MOSES (Polykovskiy et al. 2020), which are the user's; :func:`alerts` needs no file.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from rdkit import Chem, rdBase
+from rdkit.Chem import FilterCatalog
+
+from molvae import chem
+from molvae.chem import Mol
+from molvae.errors import FileError, InputError, suggest
+from molvae.metrics import NO_VALID, Metric
+
+__all__ = ["Alerts", "Filter", "Filters", "alerts", "fraction_passing", "load_filters"]
+
+ELEMENTS = frozenset({"Br", "C", "Cl", "F", "H", "N", "O", "S"})
+LARGEST_RING = 7
+
+_Pattern = tuple[str, str]  # name, SMARTS
+
+
+class Filter(Protocol):
+    """What :class:`Filters` and :class:`Alerts` have in common."""
+
+    def passes(self, mol: Mol) -> bool:
+        """Whether the molecule is not refused."""
+
+    def refusal(self, mol: Mol) -> str | None:
+        """Why the molecule is refused; None if it passes."""
+
+
+class Filters:
+    """The filters of MOSES, with patterns given as pairs of name and SMARTS.
+
+    Refused, in this order, are molecules with a ring of eight or more atoms; with a charged atom;
+    with an element other than C, N, S, O, F, Cl, Br, H; that match a pattern, hydrogens written
+    out; and those whose SMILES without stereochemistry RDKit cannot read again.
+    """
+
+    def __init__(self, patterns: Iterable[_Pattern]) -> None:
+        self.patterns = tuple(patterns)
+        self._queries = [_compile(smarts) for _, smarts in self.patterns]
+        self._screen = _Screen(self._queries)
+
+    def __reduce__(self) -> tuple[type[Filters], tuple[tuple[_Pattern, ...]]]:
+        return type(self), (self.patterns,)
+
+    def passes(self, mol: Mol) -> bool:
+        """Whether the molecule meets all conditions."""
+        return self.refusal(mol) is None
+
+    def refusal(self, mol: Mol) -> str | None:
+        """The first condition the molecule does not meet; None if it meets all."""
+        largest = max(map(len, mol.GetRingInfo().AtomRings()), default=0)
+        if largest > LARGEST_RING:
+            return f"ring of {largest} atoms"
+        for atom in mol.GetAtoms():
+            if atom.GetFormalCharge():
+                return "charged atom"
+        for atom in mol.GetAtoms():
+            if atom.GetSymbol() not in ELEMENTS:
+                return f"element {atom.GetSymbol()}"
+        full = Chem.AddHs(mol)
+        for i in self._screen.possible(full):
+            if full.HasSubstructMatch(self._queries[i]):
+                return f"pattern {self.patterns[i][0]}"
+        if chem.parse(chem.to_smiles(mol, isomeric=False)) is None:
+            return "SMILES without stereochemistry is not valid"
+        return None
+
+
+def _compile(smarts: str) -> Mol:
+    with rdBase.BlockLogs():
+        query = Chem.MolFromSmarts(smarts)
+    if query is None or query.GetNumAtoms() == 0:
+        raise InputError(f"'{smarts}' is not a SMARTS pattern")
+    return query
+
+
+# What a molecule must contain to match a pattern at all ------------------------------------------
+
+# A piece is an element; an aromatic element, -1 after it; or two bonded elements and the kind of
+# their bond, or 0 for any. A pattern needs as many of each as it asks for without alternatives,
+# since its atoms match different atoms and its bonds different bonds. To count pieces is many times
+# as fast as to search for substructures.
+_Piece = tuple[int, ...]
+
+
+class _Screen:
+    """Leaves out the patterns that a molecule has not the atoms and bonds for."""
+
+    def __init__(self, queries: Sequence[Mol]) -> None:
+        needs = [_needs(query) for query in queries]
+        pieces = sorted(set().union(*needs))
+        self._columns = {piece: i for i, piece in enumerate(pieces)}
+        self._needs = np.zeros((len(queries), len(pieces)), dtype=np.int16)
+        for row, need in zip(self._needs, needs, strict=True):
+            row[:] = [need[piece] for piece in pieces]
+
+    def possible(self, mol: Mol) -> list[int]:
+        """Numbers of the patterns that may match, in order; ``mol`` has all hydrogens."""
+        has = np.zeros(len(self._columns), dtype=np.int16)
+        for piece, count in _pieces(mol).items():
+            if (column := self._columns.get(piece)) is not None:
+                has[column] = min(count, 32767)
+        found: list[int] = np.flatnonzero((self._needs <= has).all(axis=1)).tolist()
+        return found
+
+
+def _pieces(mol: Mol) -> Counter[_Piece]:
+    found: list[_Piece] = []
+    elements = []
+    for atom in mol.GetAtoms():
+        element = atom.GetAtomicNum()
+        elements.append(element)
+        found.append((element,))
+        if atom.GetIsAromatic():
+            found.append((element, -1))
+    for bond in mol.GetBonds():
+        a, b = elements[bond.GetBeginAtomIdx()], elements[bond.GetEndAtomIdx()]
+        pair = (a, b) if a < b else (b, a)
+        found.append((*pair, int(bond.GetBondType())))
+    counts = Counter(found)
+    pairs: Counter[_Piece] = Counter()
+    for piece, count in counts.items():
+        if len(piece) == 3:
+            pairs[(*piece[:2], 0)] += count
+    counts.update(pairs)
+    return counts
+
+
+def _needs(query: Mol) -> Counter[_Piece]:
+    needs: Counter[_Piece] = Counter()
+    elements: list[int | None] = []
+    for atom in query.GetAtoms():
+        facts = _certain(atom.DescribeQuery())
+        kinds = {v for what, v in facts if what == "AtomAtomicNum"}
+        typed = {v for what, v in facts if what == "AtomType"}  # 6 is C, 1006 is c
+        element = next(iter(kinds | {v % 1000 for v in typed}), None)
+        elements.append(element)
+        if element is not None:
+            needs[(element,)] += 1
+            if any(v > 1000 for v in typed) or ("AtomIsAromatic", 1) in facts:
+                needs[(element, -1)] += 1
+    for bond in query.GetBonds():
+        a, b = elements[bond.GetBeginAtomIdx()], elements[bond.GetEndAtomIdx()]
+        if a is None or b is None:
+            continue
+        pair = (a, b) if a < b else (b, a)
+        needs[(*pair, 0)] += 1
+        orders = {v for what, v in _certain(bond.DescribeQuery()) if what == "BondOrder"}
+        if orders:
+            needs[(*pair, orders.pop())] += 1
+    return needs
+
+
+def _certain(description: str) -> set[tuple[str, int]]:
+    """What holds for whatever matches, out of RDKit's indented description of a query.
+
+    Lines that are not understood say nothing, so at worst a pattern is searched for in vain.
+    """
+    lines = [(len(line) - len(line.lstrip()), line.strip()) for line in description.splitlines()]
+
+    def read(at: int) -> tuple[set[tuple[str, int]], int]:
+        indent, text = lines[at]
+        at += 1
+        below = []
+        while at < len(lines) and lines[at][0] > indent:
+            facts, at = read(at)
+            below.append(facts)
+        if below:
+            both = {"AtomAnd": set.union, "BondAnd": set.union}
+            either = {"AtomOr": set.intersection, "BondOr": set.intersection}
+            join = (both | either).get(text)
+            return (join(*below) if join else set()), at
+        plain = re.fullmatch(r"(\w+) (-?\d+) = val", text)
+        return ({(plain[1], int(plain[2]))} if plain else set()), at
+
+    return read(0)[0] if lines else set()
+
+
+# Pattern files -----------------------------------------------------------------------------------
+
+
+def load_filters(folder: str | Path) -> Filters:
+    """The filters of MOSES from its pattern files in a folder.
+
+    ``mcf.csv`` has a header with the columns ``names`` and ``smarts``; ``wehi_pains.csv`` has none,
+    and the SMARTS come first. ``moses_`` may stand before either name.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileError(f"'{folder}' is not a folder; expected one with MOSES' pattern files")
+    mcf, pains = _find(folder, "mcf.csv"), _find(folder, "wehi_pains.csv")
+    return Filters([*_read(mcf, _rows_with_header), *_read(pains, _rows_without_header)])
+
+
+def _find(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"moses_{name}"):
+        if path.is_file():
+            return path
+    raise FileError(f"'{folder}' has no '{name}' (nor 'moses_{name}'), a pattern file of MOSES")
+
+
+_Rows = Iterator[tuple[int, _Pattern]]
+
+
+def _rows_with_header(path: Path, reader: Any) -> _Rows:
+    header = [cell.strip().lower() for cell in next(reader, [])]
+    if not {"names", "smarts"} <= set(header):
+        raise FileError(f"'{path}': the first line lacks 'names' or 'smarts'; got {header}")
+    name, smarts = header.index("names"), header.index("smarts")
+    for row in reader:
+        if any(row):
+            cells = [*row, *[""] * len(header)]
+            yield reader.line_num, (cells[name], cells[smarts])
+
+
+def _rows_without_header(path: Path, reader: Any) -> _Rows:
+    for row in reader:
+        if any(row):
+            yield reader.line_num, ([*row, ""][1], row[0])
+
+
+def _read(path: Path, rows: Callable[[Path, Any], _Rows]) -> list[_Pattern]:
+    patterns: list[_Pattern] = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as handle:
+            for line, (name, smarts) in rows(path, csv.reader(handle)):
+                try:
+                    _compile(smarts.strip())
+                except InputError as error:
+                    raise FileError(f"'{path}', line {line}: {error}") from None
+                tidy = name.strip().removeprefix("<regId=").removesuffix(">")
+                patterns.append((tidy or f"{path.name}:{line}", smarts.strip()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FileError(f"'{path}': cannot be read as CSV: {error}") from None
+    if not patterns:
+        raise FileError(f"'{path}' has no pattern, expected at least one")
+    return patterns
+
+
+# Catalogues inside RDKit -------------------------------------------------------------------------
+
+CATALOGUES = {
+    "brenk": "BRENK",
+    "chembl": "CHEMBL",
+    "nih": "NIH",
+    "pains": "PAINS",
+    "zinc": "ZINC",
+}
+
+
+class Alerts:
+    """A catalogue of structural alerts that comes with RDKit; a molecule with any is refused."""
+
+    def __init__(self, name: str) -> None:
+        if name not in CATALOGUES:
+            raise InputError(f"unknown alerts '{name}': {suggest(name, CATALOGUES)}")
+        self.name = name
+        kind = getattr(FilterCatalog.FilterCatalogParams.FilterCatalogs, CATALOGUES[name])
+        self._catalogue = FilterCatalog.FilterCatalog(kind)
+
+    def __reduce__(self) -> tuple[Callable[[str], Alerts], tuple[str]]:
+        return alerts, (self.name,)
+
+    def __len__(self) -> int:
+        return int(self._catalogue.GetNumEntries())
+
+    def passes(self, mol: Mol) -> bool:
+        """Whether the molecule has none of the alerts."""
+        return not self._catalogue.HasMatch(mol)
+
+    def refusal(self, mol: Mol) -> str | None:
+        """The first alert the molecule has; None if it has none."""
+        entry = self._catalogue.GetFirstMatch(mol)
+        return None if entry is None else f"{self.name} {entry.GetDescription()}"
+
+
+@functools.cache
+def alerts(name: str) -> Alerts:
+    """RDKit's alerts named ``brenk``, ``chembl``, ``nih``, ``pains`` or ``zinc``; made once."""
+    return Alerts(name)
+
+
+# The metric --------------------------------------------------------------------------------------
+
+
+def fraction_passing(smiles: Iterable[str], filters: Filter) -> Metric:
+    """Share of the valid molecules that a filter lets pass, repeats counted as in MOSES.
+
+    Numerators and denominators of chunks add up to those of the whole.
+
+    >>> fraction_passing(["CCO", "O=C1C=CC(=O)C=C1", "C1CC"], alerts("brenk")).value
+    0.5
+    """
+    verdicts = [filters.passes(mol) for mol in map(chem.parse, smiles) if mol is not None]
+    n, passed = len(verdicts), sum(verdicts)
+    if not n:
+        return Metric(None, 0, 0, 0, NO_VALID)
+    return Metric(passed / n, n, passed, n)
