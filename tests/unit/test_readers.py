@@ -248,7 +248,7 @@ def test_a_broken_sdf_record_is_counted_and_the_rest_is_read(tmp_path):
 
 
 def test_a_monstrous_sdf_record_is_not_kept_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(readers, "MAX_RECORD", 2000)
+    monkeypatch.setattr("molvae.readers.sdf.MAX_RECORD", 2000)
     good = sdf_block("CCO", "a", {})
     monster = "monster\n" + "x" * 100 + "\n"
     found = rows(put(tmp_path, "a.sdf", good + monster + "y\n" * 5000 + "$$$$\n" + good))
