@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -20,8 +20,9 @@ from molvae import tokens
 from molvae.dataset import SCHEMA, SPLITS
 from molvae.errors import FileError, PropertyError
 from molvae.files import atomic_binary, write_json
-from molvae.parts import NO_SCAFFOLD, UNKNOWN, ColumnNotes, Part, Recipe
+from molvae.parts import UNKNOWN, ColumnNotes, Part, Recipe
 from molvae.runtime import versions
+from molvae.splits import split_by_keys
 
 __all__ = ["assemble"]
 
@@ -48,7 +49,7 @@ def assemble(
     kinds = _kinds(survey, recipe)
     groups = _Groups(equals, kinds, len(recipe.config.properties))
     split_keys = _split_keys(parts, kept, groups)
-    split = _SPLITS[_split_kind(recipe)](split_keys, recipe)
+    split = split_by_keys(split_keys, recipe)
     vocabulary = tokens.Vocabulary(recipe.vocabulary) if recipe.vocabulary else None
     vocabulary = vocabulary or tokens.Vocabulary.of_symbols(survey.symbols)
     longest = _write_molecules(parts, folder, recipe, vocabulary, kept, groups)
@@ -243,66 +244,6 @@ def _split_keys(
     if len(groups.first):  # where a split column disagrees, the molecule stays held out
         keys[np.cumsum(kept)[groups.first] - 1] = groups.split_high
     return keys
-
-
-def _split_kind(recipe: Recipe) -> str:
-    return "column" if recipe.split_column is not None else recipe.config.split
-
-
-def _split_by_hash(keys: NDArray[np.uint64], recipe: Recipe) -> NDArray[np.uint8]:
-    """By a hash of each molecule, so that other rows and their order change nothing."""
-    config = recipe.config
-    share = keys.astype(np.float64) / 2.0**64
-    split = np.zeros(len(keys), dtype=np.uint8)
-    split[share < config.test_fraction + config.valid_fraction] = 1
-    split[share < config.test_fraction] = 2
-    if not (split == 0).any() or not (split == 1).any():
-        # A handful of molecules: hold one out and train on one all the same.
-        split[int(np.argmin(share))] = 1
-        split[int(np.argmax(share))] = 0
-    return split
-
-
-def _split_by_scaffold(keys: NDArray[np.uint64], recipe: Recipe) -> NDArray[np.uint8]:
-    """Whole scaffolds, in the order of their hashes, until each held-out part is full.
-
-    Molecules without a ring have no scaffold to hold out, and a scaffold of more molecules than
-    half a held-out part would make it a test of that one scaffold: both are for training.
-    """
-    scaffolds, member, count = np.unique(keys, return_inverse=True, return_counts=True)
-    side = np.zeros(len(scaffolds), dtype=np.uint8)
-    sizes = {2: recipe.config.test_fraction, 1: recipe.config.valid_fraction}
-    free = scaffolds != NO_SCAFFOLD
-    for code, fraction in sizes.items():
-        wanted = fraction * len(keys)
-        able = np.flatnonzero(free & (side == 0) & (count <= max(wanted / 2, 1)))
-        before = np.cumsum(count[able]) - count[able]
-        side[able[before < wanted]] = code
-    split = side[member]
-    if not (split == 0).any() or not (split == 1).any():
-        raise FileError(
-            f"a scaffold split of {len(keys)} molecules on {len(scaffolds)} scaffolds leaves none "
-            "to train on or none to validate with; use --split random"
-        )
-    return split
-
-
-def _split_by_column(keys: NDArray[np.uint64], recipe: Recipe) -> NDArray[np.uint8]:
-    split = keys.astype(np.uint8)
-    missing = [name for i, name in enumerate(SPLITS[:2]) if not (split == i).any()]
-    if missing:
-        raise FileError(
-            f"split column '{recipe.split_column}': no usable molecule is marked '{missing[0]}'; "
-            "training needs both train and valid"
-        )
-    return split
-
-
-_SPLITS: dict[str, Callable[[NDArray[np.uint64], Recipe], NDArray[np.uint8]]] = {
-    "random": _split_by_hash,
-    "scaffold": _split_by_scaffold,
-    "column": _split_by_column,
-}
 
 
 # -- third pass: the arrays ---------------------------------------------------------------------
