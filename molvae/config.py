@@ -24,6 +24,7 @@ __all__ = [
     "DataConfig",
     "ModelConfig",
     "TrainConfig",
+    "differences",
     "load_config",
     "parse_duration",
     "validate",
@@ -274,6 +275,23 @@ def validate(tree: Mapping[str, Any]) -> Config:
     except ValidationError as error:
         faults = [_fault(e["loc"], e["type"], e["msg"], e["input"]) for e in error.errors()]
         raise ConfigError("configuration: " + "; ".join(faults)) from None
+
+
+def differences(
+    before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "", *, dropped: bool = True
+) -> list[str]:
+    """What changed between two nested configurations, one phrase per key.
+
+    ``dropped``: whether a key that is no longer there is a change as well.
+    """
+    found: list[str] = []
+    for key in {**now, **before} if dropped else now:
+        old, value = before.get(key), now.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            found += differences(old, value, f"{prefix}{key}.", dropped=dropped)
+        elif old != value:
+            found.append(f"{prefix}{key} was {old!r}, is {value!r}")
+    return found
 
 
 def _tuples(value: Any) -> Any:

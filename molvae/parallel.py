@@ -169,7 +169,7 @@ class Crew:
         self._client: Any = None
         self._pool: Executor | None = None
         self._alone: ProcessPoolExecutor | None = None  # one process, for items under suspicion
-        self._deaths: tuple[type[BaseException], ...] = (BrokenProcessPool,)
+        self._killed: type[BaseException] = BrokenProcessPool  # a cluster has its own name for it
 
     @property
     def protected(self) -> bool:
@@ -221,7 +221,7 @@ class Crew:
                     f"dask worker {address} --nthreads 1"
                 ) from None
         self.count = max(1, sum(self._client.nthreads().values()))
-        self._deaths = (KilledWorker,)
+        self._killed = KilledWorker
         # Equal chunks are different work: a "pure" task would be computed once for both.
         self._pool = self._client.get_executor(pure=False)
 
@@ -299,7 +299,7 @@ class Crew:
     def _cluster_result(self, future: Future[B]) -> B | None:
         try:
             return future.result()
-        except self._deaths:  # Dask has tried more than once by then
+        except self._killed:  # Dask has tried more than once by then
             say("a Dask worker was lost over some rows; trying them one by one")
             return None
         except (CancelledError, OSError) as error:

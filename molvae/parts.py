@@ -26,7 +26,7 @@ from molvae.errors import FileError
 from molvae.labels import Transform, parse_transform, read_label
 from molvae.parallel import Watchdog
 from molvae.properties import compute
-from molvae.readers import Row
+from molvae.readers import Row, smiles_of
 
 __all__ = ["SPLIT_WORDS", "UNKNOWN", "ColumnNotes", "Part", "Recipe", "make_part", "rejected_part"]
 
@@ -241,7 +241,7 @@ class _Maker:
         """Cheap refusals first, then all that needs the molecule, while it is parsed."""
         if row.fault:
             return self.reject(row, row.fault)
-        text = chem.block_smiles(row.block) if row.block else row.smiles
+        text = smiles_of(row)
         if text is None:
             return self.reject(row, "broken SDF record")
         cleaned = self.recipe.clean(text, self.config.cleaning)
@@ -282,7 +282,7 @@ class _Maker:
     def _split_key(self, row: Row, cleaned: chem.Cleaned) -> int:
         column = self.recipe.split_column
         if column is not None:
-            return SPLIT_WORDS.get(row.labels[column].lower(), 0)
+            return SPLIT_WORDS[row.labels[column].lower()]
         if self.config.split == "random":
             return _hash("split:" + cleaned.smiles)
         core = chem.scaffold(cleaned.mol)

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from molvae.config import DataConfig
+from molvae.config import DataConfig, differences
 from molvae.errors import ConfigError, FileError
 from molvae.files import write_json
 from molvae.parts import Recipe
@@ -116,7 +116,8 @@ class Plan:
 
     def conflict(self, other: Plan) -> str:
         """The first difference that makes parts of the two plans differ, as text; empty if none."""
-        return _difference(self._decisive().to_json(), other._decisive_beside(self).to_json())
+        mine, theirs = self._decisive().to_json(), other._decisive_beside(self).to_json()
+        return min(differences(mine, theirs), default="")
 
     def _decisive(self) -> Plan:
         # What to do about unknown tokens is decided when the parts are put together.
@@ -156,15 +157,3 @@ def work_versions() -> dict[str, str]:
     """Versions of what decides the content of a part."""
     known = versions()
     return {name: known[name] for name in ("molvae", "rdkit", "selfies")}
-
-
-def _difference(old: dict[str, Any], new: dict[str, Any], path: str = "") -> str:
-    """The first value that differs, as text; empty if none does."""
-    for key in sorted(new.keys() | old.keys()):
-        a, b = old.get(key), new.get(key)
-        if a == b:
-            continue
-        if isinstance(a, dict) and isinstance(b, dict):
-            return _difference(a, b, f"{path}{key}.")
-        return f"{path}{key} was {a!r}, is {b!r}"
-    return ""

@@ -112,9 +112,7 @@ def prepare(
     recipe = _recipe(config, vocabulary, constraints, clean)
     with workplace(output, resume=resume, force=force) as work:
         job = Job(work, open_inputs(inputs, work, recipe), recipe)
-        job.fill(Crew(workers, scheduler=scheduler))
-        _assemble(part_files(work), work, recipe, job.plan.sources)
-        _put_in_place(work / NEW, output, force=force)
+        _complete(job, Crew(workers, scheduler=scheduler), output, force=force)
     return Dataset(output)
 
 
@@ -213,6 +211,13 @@ def _require_ours(output: Path, marker: str) -> None:
         raise FileError(f"'{output}': exists and is not a {kind} folder; not overwriting it")
 
 
+def _complete(job: Job, crew: Crew, output: Path, *, force: bool) -> None:
+    """Make the parts that are missing, and the dataset of them all."""
+    job.fill(crew)
+    _assemble(part_files(job.work), job.work, job.recipe, job.plan.sources)
+    _put_in_place(job.work / NEW, output, force=force)
+
+
 def _assemble(
     parts: Mapping[int, Path], work: Path, recipe: Recipe, sources: list[dict[str, Any]]
 ) -> None:
@@ -285,9 +290,7 @@ def cached_dataset(
             shutil.rmtree(folder, ignore_errors=True)  # without a manifest it is damaged
             with workplace(folder, resume=True, force=False, advice=_AGAIN) as work:
                 job = Job(work, given, recipe, strict=False)
-                job.fill(Crew(workers, scheduler=scheduler))
-                _assemble(part_files(work), work, recipe, job.plan.sources)
-                _put_in_place(work / NEW, folder, force=True)
+                _complete(job, Crew(workers, scheduler=scheduler), folder, force=True)
             return Dataset(folder)
 
 

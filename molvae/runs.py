@@ -12,7 +12,7 @@ from typing import Any
 
 from molvae.checkpoint import folder_kind, load_state
 from molvae.conditions import ConditionSet
-from molvae.config import Config, validate
+from molvae.config import Config, differences, validate
 from molvae.dataset import Dataset
 from molvae.errors import ConfigError, FileError, OutputExistsError
 from molvae.files import atomic_text, require_absent
@@ -22,7 +22,6 @@ from molvae.runtime import versions
 __all__ = [
     "check_run_folder",
     "cut_metrics",
-    "differences",
     "effective",
     "model_card",
     "read_record",
@@ -107,18 +106,6 @@ def state_to_resume(run: Path, config: Config, dataset: Dataset) -> dict[str, An
     if trained_on != dataset.content_hash:
         raise ConfigError("resume: the data differ from those of the interrupted run")
     return state
-
-
-def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
-    """What changed between two nested configurations, one phrase per key."""
-    found: list[str] = []
-    for key, value in now.items():
-        old = before.get(key)
-        if isinstance(value, dict) and isinstance(old, dict):
-            found += differences(old, value, f"{prefix}{key}.")
-        elif old != value:
-            found.append(f"{prefix}{key} was {old!r}, is {value!r}")
-    return found
 
 
 def cut_metrics(path: Path, step: int, *, concluded: bool) -> None:

@@ -30,7 +30,7 @@ from molvae.checkpoint import (
     save_state,
 )
 from molvae.conditions import ConditionSet
-from molvae.config import Config, DataConfig, TrainConfig
+from molvae.config import Config, DataConfig, TrainConfig, differences
 from molvae.dataset import Dataset, batch_plan
 from molvae.diagnostics import figures
 from molvae.errors import ConfigError, FileError, RunError
@@ -42,7 +42,6 @@ from molvae.progress import Progress, duration, say
 from molvae.runs import (
     check_run_folder,
     cut_metrics,
-    differences,
     effective,
     model_card,
     start_run_folder,
@@ -137,8 +136,8 @@ def _open_dataset(
     dataset = Dataset(folders[0])
     asked = config.data.model_dump(mode="json", exclude={"conditions"})
     plain = DataConfig().model_dump(mode="json")
-    ignored = differences(plain, asked, "data.")
-    if ignored and differences(dataset.manifest["options"], asked):
+    ignored = differences(plain, asked, "data.", dropped=False)
+    if ignored and differences(dataset.manifest["options"], asked, dropped=False):
         raise ConfigError(
             f"'{dataset.folder}' is prepared already, so these options would be ignored: "
             + "; ".join(ignored)

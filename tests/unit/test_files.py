@@ -1,6 +1,5 @@
 """Every format there and back; what is odd in a file ends in a stated row or a named error."""
 
-import gzip
 import math
 import stat
 
@@ -14,14 +13,6 @@ from molvae.readers import read_rows, smiles_of
 
 MOLECULES = ["CCO", "C[C@H](N)C(=O)O", "F/C=C\\F", "c1ccc(cc1)S(=O)(=O)N"]
 SUFFIXES = [s + z for s in (".smi", ".csv", ".tsv", ".sdf") for z in ("", ".gz")]
-
-
-def put(tmp_path, name, text):
-    """A file of that name; text is packed if the name says so."""
-    path = tmp_path / name
-    data = text if isinstance(text, bytes) else text.encode()
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
-    return path
 
 
 def rows(path, **options):
@@ -89,7 +80,8 @@ def test_an_unknown_suffix_lists_the_known_ones(tmp_path, name, part):
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
 def test_a_failed_writing_leaves_nothing_and_the_old_file_alone(tmp_path, name):
-    path = put(tmp_path, name, "old")
+    path = tmp_path / name
+    path.write_bytes(b"old")
     before = path.read_bytes()
 
     def molecules():
@@ -126,7 +118,8 @@ def test_a_new_file_has_the_usual_permissions(tmp_path):
 
 
 def test_overwriting_needs_force(tmp_path):
-    path = put(tmp_path, "a.csv", "x")
+    path = tmp_path / "a.csv"
+    path.write_text("x")
     with pytest.raises(OutputExistsError, match=r"a\.csv' exists already; .* --force"):
         require_absent(path, force=False)
     require_absent(path, force=True)
@@ -136,7 +129,8 @@ def test_overwriting_needs_force(tmp_path):
 
 
 def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
-    path = put(tmp_path, "a.csv", "x")
+    path = tmp_path / "a.csv"
+    path.write_text("x")
     with pytest.raises(FileError, match=r"a\.csv' is not a folder"):
         require_absent(path / "deep" / "new.csv", force=False)
 

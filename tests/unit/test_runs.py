@@ -7,13 +7,12 @@ import pytest
 import torch
 
 from molvae.checkpoint import save_state
-from molvae.config import Config, load_config
+from molvae.config import Config, differences, load_config
 from molvae.dataset import Dataset
 from molvae.errors import ConfigError, FileError, ModelFolderError, OutputExistsError
 from molvae.runs import (
     check_run_folder,
     cut_metrics,
-    differences,
     model_card,
     read_record,
     start_run_folder,
@@ -81,6 +80,12 @@ def test_differences_name_the_key_and_both_values():
         "model.latent_size was 64, is 8", "train.seed was 0, is 3",
     ]  # fmt: skip
     assert differences(before.model_dump(), Config.model_dump(before)) == []
+
+
+def test_a_dropped_key_is_a_difference():
+    before, now = {"data": {"properties": {"y": "pIC50"}}}, {"data": {"properties": {}}}
+    assert differences(before, now) == ["data.properties.y was 'pIC50', is None"]
+    assert differences(before, now, dropped=False) == []
 
 
 def test_lines_behind_the_checkpoint_are_forgotten(tmp_path):
