@@ -39,7 +39,6 @@ __all__ = [
     "fingerprints",
     "fragment_count",
     "has_radical",
-    "nearest",
     "parse",
     "require_elements",
     "require_profile",
@@ -47,7 +46,6 @@ __all__ = [
     "scaffold",
     "sdf_block",
     "standardize",
-    "tanimoto",
     "to_smiles",
 ]
 
@@ -374,47 +372,6 @@ def fingerprints(mols: list[Mol], *, radius: int = 2, size: int = 1024) -> NDArr
         bits = DataStructs.BitVectToBinaryText(generator.GetFingerprint(mol))
         rows[i] = np.frombuffer(bits, dtype=np.uint8)
     return rows
-
-
-def tanimoto(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Tanimoto similarity of every packed fingerprint in ``a`` to every one in ``b``.
-
-    Shape (len(a), len(b)): for long lists call it on blocks. Two empty fingerprints are alike.
-    """
-    # float32 products of 0/1 rows count shared bits exactly, at the speed of a matrix product.
-    rows = np.unpackbits(a, axis=1).astype(np.float32)
-    columns = np.unpackbits(b, axis=1).astype(np.float32)
-    size_a, size_b = rows.sum(axis=1), columns.sum(axis=1)
-    common: NDArray[np.float32] = rows @ columns.T
-    union = np.add.outer(size_a, size_b)
-    union -= common
-    if not size_a.all() and not size_b.all():
-        empty = union == 0
-        common[empty] = union[empty] = 1
-    common /= union
-    return common
-
-
-def nearest(
-    queries: NDArray[np.uint8], reference: NDArray[np.uint8]
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Tanimoto similarity to, and index of, the most similar reference fingerprint of each query.
-
-    Of several equally similar the first is taken. An empty reference gives -1 and -1.
-    """
-    best = np.full(len(queries), -1, dtype=np.float32)
-    where = np.full(len(queries), -1, dtype=np.int64)
-    for column in range(0, len(reference), 2048):
-        block = reference[column : column + 2048]
-        for row in range(0, len(queries), 512):
-            rows = slice(row, row + 512)
-            similarity = tanimoto(queries[rows], block)
-            at = similarity.argmax(axis=1)
-            found = similarity[np.arange(len(at)), at]
-            better = found > best[rows]
-            best[rows] = np.where(better, found, best[rows])
-            where[rows] = np.where(better, at + column, where[rows])
-    return best, where
 
 
 def draw_svg(mol: Mol, *, width: int = 220, height: int = 170, legend: str = "") -> str:

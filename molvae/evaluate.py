@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from molvae import chem, metrics, report
+from molvae import metrics, report
 from molvae.conditions import Target, parse_target, parse_targets
 from molvae.files import atomic_text
 from molvae.metrics import Control, Metric, MoleculeSet, Wanted
@@ -352,7 +352,7 @@ def _improve(best: list[tuple[float, str]], queries: NDArray[np.uint8], part: Mo
     """Replace the neighbours to which ``part`` holds a nearer molecule."""
     if not len(queries) or not len(part):
         return
-    similarity, where = chem.nearest(queries, part.fingerprints)
+    similarity, where = metrics.nearest(queries, part.fingerprints)
     for i, (value, j) in enumerate(zip(similarity, where, strict=True)):
         if value > best[i][0]:
             best[i] = (float(value), part.smiles[j])

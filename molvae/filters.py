@@ -22,9 +22,8 @@ from rdkit.Chem import FilterCatalog
 from molvae import chem
 from molvae.chem import Mol
 from molvae.errors import FileError, InputError, suggest
-from molvae.metrics import NO_VALID, Metric
 
-__all__ = ["Alerts", "Filter", "Filters", "alerts", "fraction_passing", "load_filters"]
+__all__ = ["Alerts", "Filter", "Filters", "alerts", "load_filters"]
 
 ELEMENTS = frozenset({"Br", "C", "Cl", "F", "H", "N", "O", "S"})
 LARGEST_RING = 7
@@ -294,21 +293,3 @@ class Alerts:
 def alerts(name: str) -> Alerts:
     """RDKit's alerts named ``brenk``, ``chembl``, ``nih``, ``pains`` or ``zinc``; made once."""
     return Alerts(name)
-
-
-# The metric --------------------------------------------------------------------------------------
-
-
-def fraction_passing(smiles: Iterable[str], filters: Filter) -> Metric:
-    """Share of the valid molecules that a filter lets pass, repeats counted as in MOSES.
-
-    Numerators and denominators of chunks add up to those of the whole.
-
-    >>> fraction_passing(["CCO", "O=C1C=CC(=O)C=C1", "C1CC"], alerts("brenk")).value
-    0.5
-    """
-    verdicts = [filters.passes(mol) for mol in map(chem.parse, smiles) if mol is not None]
-    n, passed = len(verdicts), sum(verdicts)
-    if not n:
-        return Metric(None, 0, 0, 0, NO_VALID)
-    return Metric(passed / n, n, passed, n)

@@ -23,15 +23,13 @@ ORDER = (
     "readers",
     "tokens",
     "properties",
+    "filters",
     "conditions",
     "labels",
     # what the rooms share
     "report",
     "objectives",
     "metrics",
-    "filters",
-    "frechet",
-    "guacamol",
     "dataset",
     "model",
     "loss",
@@ -98,8 +96,6 @@ WITHOUT_TORCH = {
     "objectives",
     "metrics",
     "filters",
-    "frechet",
-    "guacamol",
     "cli",
 }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from molvae import chem, evaluate
+from molvae import chem, evaluate, metrics
 from molvae.errors import FileError, PropertyError, TargetError
 from molvae.samples import Inputs
 
@@ -64,9 +64,9 @@ def test_a_small_file_by_hand(hits, tmp_path):
     prints = chem.fingerprints(
         [chem.parse(s) for s in ("CCO", "CCO", "OC(=O)c1ccccc1", "[Na+].[Cl-]")]
     )
-    to_test = chem.tanimoto(prints, prints[2:3])[:, 0]
+    to_test = metrics.tanimoto(prints, prints[2:3])[:, 0]
     assert got["SNN/Test"] == pytest.approx(to_test.mean())
-    assert got["IntDiv"] == pytest.approx(1 - chem.tanimoto(prints, prints).mean())
+    assert got["IntDiv"] == pytest.approx(1 - metrics.tanimoto(prints, prints).mean())
     assert "SNN/TestSF" not in got
     assert found.reference == "test"
     assert found.properties["heavy"].to_json()["mean"] == (3 + 3 + 9 + 2) / 4

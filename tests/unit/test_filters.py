@@ -11,7 +11,8 @@ from rdkit import Chem
 
 from molvae import chem, filters
 from molvae.errors import FileError, InputError
-from molvae.filters import Filters, alerts, fraction_passing, load_filters
+from molvae.filters import Filters, alerts, load_filters
+from molvae.metrics import fraction_passing
 
 # Own small patterns in the style of the two files; explicit hydrogens matter in three of them.
 MCF = """names,smarts

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from molvae import frechet
 from molvae.chem import canonical_smiles
 from molvae.errors import ConfigError, FileError, InputError
-from molvae.frechet import Moments
+from molvae.metrics import frechet
+from molvae.metrics.frechet import Moments
 
 DEMO = Path(__file__).parents[2] / "data" / "demo.csv.gz"
 REASON = "the extra molvae[fcd] with the ChemNet weights is not installed"

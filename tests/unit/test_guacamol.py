@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from molvae import chem, guacamol
+from molvae import chem, metrics
 from molvae.errors import InputError
-from molvae.guacamol import Described
-from molvae.metrics import Metric
+from molvae.metrics import Metric, guacamol
+from molvae.metrics.guacamol import Described
 
 # Ethanol twice, the two hands of alanine, benzene, two that are no molecule, propane.
 TEXTS = ["CCO", "OCC", "C[C@H](N)C(=O)O", "", "C[C@@H](N)C(=O)O", "C1CC", "c1ccccc1", "CCC"]
@@ -224,7 +224,7 @@ def test_similarity_is_to_the_nearest_other():
 
 def test_similarity_over_several_blocks():
     bits = np.random.default_rng(3).integers(0, 256, (1100, 16)).astype(np.uint8)
-    whole = chem.tanimoto(bits, bits)
+    whole = metrics.tanimoto(bits, bits)
     np.fill_diagonal(whole, 0)
     assert (guacamol._nearest_other(bits) == whole.max(axis=1)).all()
 

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from molvae.cache import cache_folder
 from molvae.errors import ConfigError, FileError, InputError
 from molvae.files import atomic_binary
-from molvae.metrics import Metric
+from molvae.metrics.base import Metric
 from molvae.progress import Progress, say
 from molvae.runtime import choose_device
 

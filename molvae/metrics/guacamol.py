@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from molvae import chem
 from molvae.errors import InputError
-from molvae.metrics import NO_VALID, Metric
+from molvae.metrics.base import NO_VALID, Metric
+from molvae.metrics.similarity import tanimoto
 from molvae.properties import compute
 
 __all__ = [
@@ -204,7 +205,7 @@ def _nearest_other(prints: NDArray[np.uint8]) -> _Floats:
         rows = slice(low, low + size)
         for start in range(low, len(prints), size):
             columns = slice(start, start + size)
-            similarity = chem.tanimoto(prints[rows], prints[columns])
+            similarity = tanimoto(prints[rows], prints[columns])
             if start == low:
                 np.fill_diagonal(similarity, 0)
             np.maximum(best[rows], similarity.max(axis=1), out=best[rows])

@@ -1,0 +1,46 @@
+"""Sets of molecules → numbers: a plain library, each metric a function of SMILES or descriptions.
+
+By the definitions of MOSES (Polykovskiy et al. 2020) and, in :mod:`molvae.metrics.guacamol`, of
+GuacaMol (Brown et al. 2019); `docs/metrics.md` has every formula with its source. Molecules are
+described once (:func:`describe`: parsed, canonicalised, fingerprinted, cut into fragments) and
+every metric reads that description. A metric that cannot be computed has the value None and says
+why.
+
+Shapes: ``N`` molecules, ``P`` properties; fingerprints are packed, 8 bits in a byte.
+"""
+
+from molvae.metrics.base import NO_VALID, Metric
+from molvae.metrics.control import Control, control
+from molvae.metrics.distributions import (
+    cosine,
+    fragment_similarity,
+    scaffold_similarity,
+    wasserstein,
+)
+from molvae.metrics.molecules import FINGERPRINT_BYTES, MoleculeSet, Wanted, describe, merge
+from molvae.metrics.ratios import fraction_passing, novelty, unique, valid
+from molvae.metrics.similarity import internal_diversity, nearest, nearest_similarity, tanimoto
+
+__all__ = [
+    "FINGERPRINT_BYTES",
+    "NO_VALID",
+    "Control",
+    "Metric",
+    "MoleculeSet",
+    "Wanted",
+    "control",
+    "cosine",
+    "describe",
+    "fraction_passing",
+    "fragment_similarity",
+    "internal_diversity",
+    "merge",
+    "nearest",
+    "nearest_similarity",
+    "novelty",
+    "scaffold_similarity",
+    "tanimoto",
+    "unique",
+    "valid",
+    "wasserstein",
+]

@@ -1,0 +1,37 @@
+"""A number with what it was computed from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["Metric", "ratio"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number with what it was computed from.
+
+    ``value`` is None where it cannot be computed and ``note`` then says why. Ratios carry
+    ``numerator`` and ``denominator``; ``n`` is how many molecules went in.
+    """
+
+    value: float | None
+    n: int
+    numerator: float | None = None
+    denominator: float | None = None
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; parts that do not apply are left out, ``value`` and ``n`` never."""
+        return {k: v for k, v in asdict(self).items() if k in ("value", "n") or v not in (None, "")}
+
+
+def ratio(numerator: int, denominator: int, nothing: str, note: str = "") -> Metric:
+    """``numerator / denominator``, or, where that is 0, no value and what ``nothing`` says."""
+    if denominator == 0:
+        return Metric(None, 0, numerator, denominator, nothing)
+    return Metric(numerator / denominator, denominator, numerator, denominator, note)
+
+
+NO_VALID = "no valid molecule"
