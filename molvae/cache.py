@@ -6,7 +6,7 @@ datasets/KEY.partial/   one whose preparation was interrupted
 datasets/KEY.lock       held while a process prepares that dataset
 downloads/NAME/         the files of a public data set
 downloads/NAME.lock     held while a process downloads them
-moments/KEY.npz         statistics of a reference set, for the Fréchet ChemNet distance
+references/KEY/         what `molvae evaluate` has computed of a set that it compared with
 ```
 """
 
@@ -29,10 +29,10 @@ from molvae.progress import say
 
 __all__ = ["Entry", "Kind", "cache_folder", "clear", "entries"]
 
-Kind = Literal["dataset", "download", "moments", "unfinished"]
+Kind = Literal["dataset", "download", "reference", "unfinished"]
 
 PLACES = ("datasets", "downloads")
-MOMENTS = "moments"
+REFERENCES = "references"
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,10 @@ def entries() -> list[Entry]:
             if path.is_dir() and not path.is_symlink():
                 with suppress(FileNotFoundError):  # a running process has just renamed it
                     found.append(_entry(place, path))
-    moments = cache_folder() / MOMENTS
-    if moments.is_dir() and not moments.is_symlink():
-        about = f"statistics of {len(list(moments.glob('*.npz')))} reference sets"
-        found.append(Entry("moments", MOMENTS, moments, _size(moments), about))
-    order = ("dataset", "download", "moments", "unfinished")
+    for path in _children(REFERENCES):
+        if path.is_dir() and not path.is_symlink():
+            found.append(Entry("reference", path.name, path, _size(path), _about_reference(path)))
+    order = ("dataset", "download", "reference", "unfinished")
     return sorted(found, key=lambda entry: (order.index(entry.kind), entry.name))
 
 
@@ -82,10 +81,10 @@ def clear() -> int:
             freed += _clear_group(cache_folder() / place / f"{key}.lock", paths)
         with suppress(OSError):  # is not there, is a link, or still holds what is in use
             (cache_folder() / place).rmdir()
-    moments = cache_folder() / MOMENTS
-    if moments.is_dir() and not moments.is_symlink():  # written whole, so nobody minds
-        freed += _size(moments)
-        shutil.rmtree(moments)
+    references = cache_folder() / REFERENCES
+    if references.is_dir() and not references.is_symlink():  # its files are written whole
+        freed += _size(references)
+        shutil.rmtree(references, ignore_errors=True)
     return freed
 
 
@@ -127,6 +126,14 @@ def _about_dataset(manifest: Path) -> str:
         return "its manifest.json cannot be read"
     listing = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return f"{listing}: {count:,} molecules"
+
+
+def _about_reference(folder: Path) -> str:
+    try:
+        content = json.loads((folder / "rows.json").read_text(encoding="utf-8"))
+        return f"{content['role']} set {content['source']}: {int(content['rows']):,} rows"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "its rows.json cannot be read"
 
 
 def _size(path: Path) -> int:

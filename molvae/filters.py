@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import functools
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -91,11 +90,22 @@ def _compile(smarts: str) -> Mol:
 
 # What a molecule must contain to match a pattern at all ------------------------------------------
 
-# A piece is an element; an aromatic element, -1 after it; or two bonded elements and the kind of
-# their bond, or 0 for any. A pattern needs as many of each as it asks for without alternatives,
-# since its atoms match different atoms and its bonds different bonds. To count pieces is many times
-# as fast as to search for substructures.
+# A piece is an element, or two bonded elements and the kind of their bond. A pattern needs as many
+# of each as it asks for without alternatives, since its atoms match different atoms and its bonds
+# different bonds. To count pieces is many times as fast as to search for substructures.
 _Piece = tuple[int, ...]
+
+# Of bonds of a pattern; any other text, such as "-,=", leaves the kind open.
+_KINDS = {
+    mark + ring: int(kind)
+    for mark, kind in {
+        "-": Chem.BondType.SINGLE,
+        "=": Chem.BondType.DOUBLE,
+        "#": Chem.BondType.TRIPLE,
+        ":": Chem.BondType.AROMATIC,
+    }.items()
+    for ring in ("", "&@", "&!@")
+}
 
 
 class _Screen:
@@ -105,90 +115,33 @@ class _Screen:
         needs = [_needs(query) for query in queries]
         pieces = sorted(set().union(*needs))
         self._columns = {piece: i for i, piece in enumerate(pieces)}
-        self._needs = np.zeros((len(queries), len(pieces)), dtype=np.int16)
+        self._needs = np.zeros((len(queries), len(pieces)), dtype=np.int32)
         for row, need in zip(self._needs, needs, strict=True):
             row[:] = [need[piece] for piece in pieces]
 
     def possible(self, mol: Mol) -> list[int]:
         """Numbers of the patterns that may match, in order; ``mol`` has all hydrogens."""
-        has = np.zeros(len(self._columns), dtype=np.int16)
-        for piece, count in _pieces(mol).items():
+        has = np.zeros(len(self._columns), dtype=np.int32)
+        for piece, count in _pieces(mol, lambda bond: int(bond.GetBondType())).items():
             if (column := self._columns.get(piece)) is not None:
-                has[column] = min(count, 32767)
+                has[column] = count
         found: list[int] = np.flatnonzero((self._needs <= has).all(axis=1)).tolist()
         return found
 
 
-def _pieces(mol: Mol) -> Counter[_Piece]:
-    found: list[_Piece] = []
-    elements = []
-    for atom in mol.GetAtoms():
-        element = atom.GetAtomicNum()
-        elements.append(element)
-        found.append((element,))
-        if atom.GetIsAromatic():
-            found.append((element, -1))
+def _pieces(mol: Mol, kind: Callable[[Any], int]) -> Counter[_Piece]:
+    elements = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
+    found: list[_Piece] = [(element,) for element in elements]
     for bond in mol.GetBonds():
         a, b = elements[bond.GetBeginAtomIdx()], elements[bond.GetEndAtomIdx()]
-        pair = (a, b) if a < b else (b, a)
-        found.append((*pair, int(bond.GetBondType())))
-    counts = Counter(found)
-    pairs: Counter[_Piece] = Counter()
-    for piece, count in counts.items():
-        if len(piece) == 3:
-            pairs[(*piece[:2], 0)] += count
-    counts.update(pairs)
-    return counts
+        found.append((a, b, kind(bond)) if a < b else (b, a, kind(bond)))
+    return Counter(found)
 
 
 def _needs(query: Mol) -> Counter[_Piece]:
-    needs: Counter[_Piece] = Counter()
-    elements: list[int | None] = []
-    for atom in query.GetAtoms():
-        facts = _certain(atom.DescribeQuery())
-        kinds = {v for what, v in facts if what == "AtomAtomicNum"}
-        typed = {v for what, v in facts if what == "AtomType"}  # 6 is C, 1006 is c
-        element = next(iter(kinds | {v % 1000 for v in typed}), None)
-        elements.append(element)
-        if element is not None:
-            needs[(element,)] += 1
-            if any(v > 1000 for v in typed) or ("AtomIsAromatic", 1) in facts:
-                needs[(element, -1)] += 1
-    for bond in query.GetBonds():
-        a, b = elements[bond.GetBeginAtomIdx()], elements[bond.GetEndAtomIdx()]
-        if a is None or b is None:
-            continue
-        pair = (a, b) if a < b else (b, a)
-        needs[(*pair, 0)] += 1
-        orders = {v for what, v in _certain(bond.DescribeQuery()) if what == "BondOrder"}
-        if orders:
-            needs[(*pair, orders.pop())] += 1
-    return needs
-
-
-def _certain(description: str) -> set[tuple[str, int]]:
-    """What holds for whatever matches, out of RDKit's indented description of a query.
-
-    Lines that are not understood say nothing, so at worst a pattern is searched for in vain.
-    """
-    lines = [(len(line) - len(line.lstrip()), line.strip()) for line in description.splitlines()]
-
-    def read(at: int) -> tuple[set[tuple[str, int]], int]:
-        indent, text = lines[at]
-        at += 1
-        below = []
-        while at < len(lines) and lines[at][0] > indent:
-            facts, at = read(at)
-            below.append(facts)
-        if below:
-            both = {"AtomAnd": set.union, "BondAnd": set.union}
-            either = {"AtomOr": set.intersection, "BondOr": set.intersection}
-            join = (both | either).get(text)
-            return (join(*below) if join else set()), at
-        plain = re.fullmatch(r"(\w+) (-?\d+) = val", text)
-        return ({(plain[1], int(plain[2]))} if plain else set()), at
-
-    return read(0)[0] if lines else set()
+    # RDKit numbers an atom of a pattern 0 unless one element is certain.
+    pieces = _pieces(query, lambda bond: _KINDS.get(bond.GetSmarts(), 0))
+    return Counter({piece: count for piece, count in pieces.items() if all(piece)})
 
 
 # Pattern files -----------------------------------------------------------------------------------

@@ -1,9 +1,7 @@
-"""Verbs about new molecules: generate, evaluate."""
+"""The verb about new molecules: generate."""
 
 from __future__ import annotations
 
-import sys
-import textwrap
 from pathlib import Path
 
 import click
@@ -12,8 +10,6 @@ from molvae.cli.options import PATH, common, device_option, force_option, show, 
 from molvae.errors import RunError
 
 __all__: list[str] = []  # verbs are reached through their group
-
-DRAWN = 60  # molecules drawn on a report page
 
 
 @click.command()
@@ -82,54 +78,3 @@ def generate(
             f"only {summary.written} of {number} molecules were found; widen a range, raise "
             "--max-tries, or add --allow-misses"
         )
-
-
-@click.command()
-@click.argument("inputs", nargs=-1, required=True, type=PATH)
-@click.option("--train", "training", type=PATH, metavar="FILE", help="Training set, for novelty.")
-@click.option("--test", type=PATH, metavar="FILE", help="Held-out set to compare with.")
-@click.option(
-    "--test-scaffolds", type=PATH, metavar="FILE", help="Held-out set with unseen scaffolds."
-)
-@click.option(
-    "-t", "--target", "targets", multiple=True, metavar="NAME=VALUE",
-    help="What was asked for, as in generate: control error and hit rate (repeatable).",
-)  # fmt: skip
-@click.option("--smiles-column", metavar="NAME", help="Column with the SMILES.")
-@click.option("-o", "--output", type=PATH, metavar="FILE", help="Write the report as JSON.")
-@click.option("--report", type=PATH, metavar="FILE", help="Write one self-contained HTML page.")
-@click.option("--seed", type=int, default=0, show_default=True, metavar="INT", help="Of samples.")
-@workers_option
-@force_option
-@common
-def evaluate(
-    inputs: tuple[Path, ...], training: Path | None, test: Path | None,
-    test_scaffolds: Path | None, targets: tuple[str, ...], smiles_column: str | None,
-    output: Path | None, report: Path | None, seed: int, workers: int | None, force: bool,
-    as_json: bool,
-) -> None:  # fmt: skip
-    """Judge generated molecules: validity, uniqueness, novelty, diversity, control.
-
-    Example: molvae evaluate hits.csv --train my_molecules.csv --report hits.html
-    """
-    from molvae.evaluate import evaluate as run
-    from molvae.evaluate import table_rows, write_html, write_json
-    from molvae.files import require_absent
-
-    for path in (output, report):
-        if path is not None:
-            require_absent(path, force=force)
-    found = run(
-        list(inputs), train=training, test=test, test_scaffolds=test_scaffolds, targets=targets,
-        smiles_column=smiles_column, seed=seed, workers=workers, draw=DRAWN if report else 0,
-    )  # fmt: skip
-    if output is not None:
-        write_json(found, output)
-    if report is not None:
-        write_html(found, report, command=" ".join(["molvae", *sys.argv[1:]]))
-    table = [
-        f"{name:<20}{value:>10}  {textwrap.shorten(note, 48, placeholder='…')}"
-        for name, value, note in table_rows(found)
-    ]
-    written = [f"written: {path}" for path in (output, report) if path is not None]
-    show(as_json, found.to_json(), [*table, *written])

@@ -9,26 +9,44 @@ why.
 Shapes: ``N`` molecules, ``P`` properties; fingerprints are packed, 8 bits in a byte.
 """
 
-from molvae.metrics.base import NO_VALID, Metric
-from molvae.metrics.control import Control, control
+from molvae.metrics.base import NO_VALID, Metric, ratio
+from molvae.metrics.control import Bin, Calibration, Control, calibrate, control, control_by_row
 from molvae.metrics.distributions import (
     cosine,
     fragment_similarity,
+    normal_frechet,
+    property_distance,
     scaffold_similarity,
     wasserstein,
 )
-from molvae.metrics.molecules import FINGERPRINT_BYTES, MoleculeSet, Wanted, describe, merge
+from molvae.metrics.molecules import (
+    FINGERPRINT_BYTES,
+    Molecules,
+    MoleculeSet,
+    Occurrences,
+    Wanted,
+    as_set,
+    describe,
+    merge,
+)
 from molvae.metrics.ratios import fraction_passing, novelty, unique, valid
 from molvae.metrics.similarity import internal_diversity, nearest, nearest_similarity, tanimoto
 
 __all__ = [
     "FINGERPRINT_BYTES",
     "NO_VALID",
+    "Bin",
+    "Calibration",
     "Control",
     "Metric",
     "MoleculeSet",
+    "Molecules",
+    "Occurrences",
     "Wanted",
+    "as_set",
+    "calibrate",
     "control",
+    "control_by_row",
     "cosine",
     "describe",
     "fraction_passing",
@@ -37,7 +55,10 @@ __all__ = [
     "merge",
     "nearest",
     "nearest_similarity",
+    "normal_frechet",
     "novelty",
+    "property_distance",
+    "ratio",
     "scaffold_similarity",
     "tanimoto",
     "unique",

@@ -5,8 +5,8 @@ ChemNet turns a SMILES into 512 numbers. A set is summed up by their mean and co
 distributions (Dowson & Landau 1982). The weights come from the package ``fcd``, an extra; the
 arithmetic is ours, and the activations are those of that package.
 
-Callers canonicalise. As in MOSES every molecule counts as often as it occurs; each distinct string
-goes through the network once.
+The network reads canonical SMILES. As in MOSES every molecule counts as often as it occurs; each
+distinct string goes through the network once.
 
 **Small sets score too high**, so only distances of equally many molecules compare.
 
@@ -16,8 +16,6 @@ Shapes: ``N`` molecules, ``B`` in a batch, ``K`` = 512 activations, ``T`` = 88 s
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import importlib.util
 import itertools
 import zipfile
@@ -32,11 +30,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from molvae.cache import cache_folder
 from molvae.errors import ConfigError, FileError, InputError
 from molvae.files import atomic_binary
 from molvae.metrics.base import Metric
-from molvae.progress import Progress, say
+from molvae.metrics.molecules import TEXTS, Molecules, as_set
+from molvae.progress import Progress
 from molvae.runtime import choose_device
 
 if TYPE_CHECKING:
@@ -48,16 +46,16 @@ __all__ = [
     "activations",
     "available",
     "chemnet_distance",
+    "compare",
     "frechet_distance",
+    "influences",
     "moments",
-    "reference_moments",
 ]
 
 MISSING = "FCD needs the ChemNet weights of the package fcd: pip install 'molvae[fcd]'"
 WEIGHTS = "ChemNet_v0.13_pretrained.pt"
 SIZE = 512  # activations per molecule
 BATCH = 128
-CACHE_SCHEMA = 1
 
 # What ChemNet reads, by number; everything else is X. The end is marked by a full stop.
 SYMBOLS = (
@@ -299,7 +297,7 @@ class Moments:
                 n, mean, covariance = found["n"], found["mean"], found["covariance"]
         except OSError as error:
             raise FileError(f"'{path}': {(error.strerror or str(error)).lower()}") from None
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise FileError(f"'{path}': not a file of moments, or damaged ({error})") from None
         sound = (
             (n.shape, n.dtype) == ((), np.int64)
@@ -315,7 +313,7 @@ class Moments:
 
 
 # All that NumPy's reader was seen to raise over files with flipped or missing bytes, and more.
-_DAMAGE = (
+DAMAGE = (
     *(ValueError, KeyError, EOFError, MemoryError, NotImplementedError, RuntimeError, TypeError),
     *(zipfile.BadZipFile, zlib.error),
 )
@@ -346,6 +344,30 @@ def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     return root
 
 
+def influences(rows: NDArray[np.floating[Any]], a: Moments, b: Moments) -> NDArray[np.float64]:
+    """How much each row (N, K) of ``a`` weighs in its distance to ``b``; they sum to zero.
+
+    The derivative of :func:`frechet_distance` with respect to the share of a row: with the map
+    ``T = C_a^-½ (C_a^½ C_b C_a^½)^½ C_a^-½`` that carries one normal distribution to the other, it
+    is ``2 (m_a - m_b)ᵀ x + xᵀ (1 - T) x`` for ``x`` measured from ``m_a``, less its mean. The mean
+    of the squares over N is the variance of the distance (infinitesimal jackknife, Jaeckel 1972).
+    """
+    values, vectors = np.linalg.eigh(a.covariance)
+    floor = values.max(initial=0.0) * len(values) * np.finfo(np.float64).eps
+    known = values > floor
+    root = np.sqrt(values[known])
+    basis = vectors[:, known]
+    inner = (basis * root).T @ b.covariance @ (basis * root)
+    middle, turned = np.linalg.eigh((inner + inner.T) / 2)
+    half = (turned * np.sqrt(np.clip(middle, 0.0, None))) @ turned.T
+    carry = (basis / root) @ half @ (basis / root).T
+    x = rows.astype(np.float64) - a.mean
+    linear = x @ (2 * (a.mean - b.mean))
+    squared = np.einsum("nk,nk->n", x - x @ carry, x)
+    found = linear + squared
+    return np.asarray(found - found.mean())
+
+
 # The metric
 
 
@@ -360,63 +382,39 @@ def moments(smiles: Sequence[str], *, batch_size: int = BATCH, device: str = "cp
     return total
 
 
-def reference_moments(
-    smiles: Sequence[str], *, batch_size: int = BATCH, device: str = "cpu"
-) -> Moments:
-    """:func:`moments` of a set that is used again: kept in the cache folder, under its content."""
-    path = cache_folder() / "moments" / f"{_key(smiles)}.npz"
-    if path.exists():
-        try:
-            found = Moments.load(path)
-            if found.n == len(smiles) and len(found.mean) == SIZE:
-                return found
-            say(f"'{path}' holds other moments than its name says; computing them again")
-        except FileError as error:
-            say(f"{error}; computing it again")
-    found = moments(smiles, batch_size=batch_size, device=device)
-    try:
-        found.save(path)
-    except OSError as error:
-        say(f"'{path}' cannot be written ({error}); the next run will compute it again")
-    return found
-
-
-def _key(smiles: Sequence[str]) -> str:
-    """A hash of the molecules in any order, and of the versions that the moments depend on."""
-    digest = hashlib.sha256(f"moments {CACHE_SCHEMA}".encode())
-    for package in ("rdkit", "fcd"):
-        digest.update(f" {package} {importlib.metadata.version(package)}".encode())
-    for text in sorted(smiles):
-        digest.update(b"\n" + text.encode())
-    return digest.hexdigest()[:32]
-
-
-def chemnet_distance(
-    generated: Sequence[str],
-    reference: Sequence[str] | Moments,
-    *,
-    batch_size: int = BATCH,
-    device: str = "cpu",
-) -> Metric:
-    """FCD of canonical SMILES to a reference: canonical SMILES too, or their moments.
-
-    As in MOSES it is computed for any two molecules or more; up to 512 it carries a note.
-    """
-    n = len(generated)
-    known = reference.n if isinstance(reference, Moments) else len(reference)
-    if not available():
-        return Metric(None, n, note=MISSING)
+def compare(generated: Moments, reference: Moments) -> Metric:
+    """:func:`frechet_distance` as a metric; up to 512 molecules it carries a note."""
+    n, known = generated.n, reference.n
     if n < 2:
         return Metric(None, n, note="needs at least 2 valid molecules")
     if known < 2:
         return Metric(None, n, note="needs at least 2 valid molecules in the reference")
-    if not isinstance(reference, Moments):
-        reference = reference_moments(reference, batch_size=batch_size, device=device)
-    value = frechet_distance(moments(generated, batch_size=batch_size, device=device), reference)
     few = [
         f"{count:,} {what}"
         for count, what in ((n, "molecules"), (known, "reference molecules"))
         if count <= SIZE
     ]
     note = f"{' and '.join(few)} do not fill a covariance of {SIZE} dimensions" if few else ""
-    return Metric(value, n, note=note)
+    return Metric(frechet_distance(generated, reference), n, note=note)
+
+
+def chemnet_distance(
+    generated: Molecules,
+    reference: Molecules | Moments,
+    *,
+    batch_size: int = BATCH,
+    device: str = "cpu",
+) -> Metric:
+    """FCD between two sets of molecules; of the reference the moments will do.
+
+    As in MOSES it is computed for any two molecules or more.
+    """
+    mine = as_set(generated, TEXTS).smiles
+    if not available():
+        return Metric(None, len(mine), note=MISSING)
+    if len(mine) < 2:
+        return Metric(None, len(mine), note="needs at least 2 valid molecules")
+    if not isinstance(reference, Moments):
+        texts = as_set(reference, TEXTS).smiles
+        reference = moments(texts, batch_size=batch_size, device=device)
+    return compare(moments(mine, batch_size=batch_size, device=device), reference)

@@ -35,6 +35,7 @@ __all__ = [
     "kl_score",
     "novelty",
     "read_sample",
+    "reference_positions",
     "reference_subset",
     "uniqueness",
     "validity",
@@ -292,12 +293,16 @@ def kl_score(divergences: Mapping[str, Metric]) -> Metric:
     return Metric(total / len(known), n, total, len(known))
 
 
+def reference_positions(count: int, n: int = SAMPLES) -> NDArray[np.int64]:
+    """Places of the ``n`` of ``count`` training molecules that GuacaMol compares with."""
+    if count <= n:
+        return np.arange(count)
+    return np.random.RandomState(REFERENCE_SEED).permutation(count)[:n]
+
+
 def reference_subset(train: Sequence[str], n: int = SAMPLES) -> list[str]:
     """The ``n`` training molecules that GuacaMol compares with, or all of fewer."""
-    if len(train) <= n:
-        return list(train)
-    order = np.random.RandomState(REFERENCE_SEED).permutation(len(train))
-    return [train[i] for i in order[:n]]
+    return [train[i] for i in reference_positions(len(train), n)]
 
 
 # Together ----------------------------------------------------------------------------------------

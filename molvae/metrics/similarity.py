@@ -1,4 +1,10 @@
-"""Tanimoto similarity of packed fingerprints, within a set and to another."""
+"""Tanimoto similarity of packed fingerprints, within a set and to another.
+
+The costly part is to count the bits that each of many pairs shares. A matrix product does it at the
+full speed of the processor, so all that is clever here keeps columns out of that product: rare bits
+are counted pair by pair (:func:`tanimoto`), and where only the best of many pairs is wanted, bits
+are folded together into an upper bound (:func:`nearest`). Neither changes any result.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +15,52 @@ from numpy.typing import NDArray
 
 from molvae.metrics.base import NO_VALID, Metric
 
-__all__ = ["internal_diversity", "nearest", "nearest_similarity", "tanimoto"]
+__all__ = ["internal_diversity", "nearest", "nearest_similarity", "similarity_sums", "tanimoto"]
+
+_Floats = NDArray[np.float32]
+_Bytes = NDArray[np.uint8]
+_Ints = NDArray[np.int64]
 
 _ROWS, _COLUMNS = 512, 2048  # pairs compared at a time: 4 MB of float32, about a CPU's cache
 
 
-def tanimoto(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _blocks(n: int, size: int, start: int = 0) -> Iterator[slice]:
+    for low in range(start, n, size):
+        yield slice(low, min(low + size, n))
+
+
+def _bits(fingerprints: _Bytes) -> _Bytes:
+    """Shape (bits, N): the molecules side by side, so that whole bits can be picked and summed."""
+    shifts = np.arange(8, dtype=np.uint8)[:, None]
+    spread = (np.ascontiguousarray(fingerprints.T)[:, None] >> shifts) & np.uint8(1)
+    return spread.reshape(8 * fingerprints.shape[1], len(fingerprints))
+
+
+_BITS_OF_BYTE = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1)
+
+
+def _sizes(fingerprints: _Bytes) -> _Floats:
+    """How many bits of each are set."""
+    if hasattr(np, "bitwise_count"):  # numpy 2
+        packed = np.ascontiguousarray(fingerprints)
+        counts = np.bitwise_count(packed if packed.shape[1] % 8 else packed.view(np.uint64))
+    else:
+        counts = _BITS_OF_BYTE[fingerprints]
+    sizes: _Floats = counts.astype(np.float32) @ np.ones(counts.shape[1], dtype=np.float32)
+    return sizes
+
+
+# Every pair --------------------------------------------------------------------------------------
+
+_RARE = 0.002  # of all pairs: bits shared by fewer are cheaper to count one by one
+
+
+def tanimoto(a: _Bytes, b: _Bytes) -> _Floats:
     """Tanimoto similarity of every packed fingerprint in ``a`` to every one in ``b``.
 
     Shape (len(a), len(b)): for long lists call it on blocks. Two empty fingerprints are alike.
     """
-    # float32 products of 0/1 rows count shared bits exactly, at the speed of a matrix product.
-    rows = np.unpackbits(a, axis=1).astype(np.float32)
-    columns = np.unpackbits(b, axis=1).astype(np.float32)
-    size_a, size_b = rows.sum(axis=1), columns.sum(axis=1)
-    common: NDArray[np.float32] = rows @ columns.T
+    common, size_a, size_b = _common(_bits(a), _bits(b)), _sizes(a), _sizes(b)
     union = np.add.outer(size_a, size_b)
     union -= common
     if not size_a.all() and not size_b.all():
@@ -33,44 +70,38 @@ def tanimoto(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32]:
     return common
 
 
-def nearest(
-    queries: NDArray[np.uint8], reference: NDArray[np.uint8]
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Tanimoto similarity to, and index of, the most similar reference fingerprint of each query.
-
-    Of several equally similar the first is taken. An empty reference gives -1 and -1.
-    """
-    best = np.full(len(queries), -1, dtype=np.float32)
-    where = np.full(len(queries), -1, dtype=np.int64)
-    for column in range(0, len(reference), 2048):
-        block = reference[column : column + 2048]
-        for row in range(0, len(queries), 512):
-            rows = slice(row, row + 512)
-            similarity = tanimoto(queries[rows], block)
-            at = similarity.argmax(axis=1)
-            found = similarity[np.arange(len(at)), at]
-            better = found > best[rows]
-            best[rows] = np.where(better, found, best[rows])
-            where[rows] = np.where(better, at + column, where[rows])
-    return best, where
+def _common(a: _Bytes, b: _Bytes) -> _Floats:
+    """How many bits each molecule of ``a``, (bits, N), shares with each of ``b``, (bits, M)."""
+    shared = a.sum(axis=1, dtype=np.int32) * b.sum(axis=1, dtype=np.int64)
+    often = shared > _RARE * a.shape[1] * b.shape[1]
+    # float32 products of 0/1 rows count shared bits exactly, at the speed of a matrix product.
+    common: _Floats = a[often].astype(np.float32).T @ b[often].astype(np.float32)
+    rare = ~often & (shared > 0)
+    if rare.any():
+        # Each time a molecule of a has the bit meets all times that a molecule of b has it.
+        bit, row = _ones(a[rare])
+        other, column = _ones(b[rare])
+        first = np.searchsorted(other, np.arange(other[-1] + 2))
+        times = np.diff(first)[bit]
+        skipped = first[bit] - (times.cumsum() - times)
+        meets = column[np.arange(times.sum()) + np.repeat(skipped, times)]
+        meets += np.repeat(row * b.shape[1], times)
+        np.add.at(common.reshape(-1), meets, np.float32(1))
+    return common
 
 
-def _blocks(n: int, size: int, start: int = 0) -> Iterator[slice]:
-    for low in range(start, n, size):
-        yield slice(low, min(low + size, n))
+def _ones(bits: NDArray[np.uint8] | NDArray[np.bool_]) -> tuple[_Ints, _Ints]:
+    """Row and column of all that is set, in order; quicker than nonzero() where little is."""
+    row, column = np.divmod(np.flatnonzero(bits.view(np.bool_)), bits.shape[1])
+    return row, column
 
 
-def internal_diversity(
-    fingerprints: NDArray[np.uint8], powers: Sequence[int] = (1, 2)
-) -> tuple[Metric, ...]:
-    """``1 - mean_i (mean_j T_ij^p)^(1/p)`` over all pairs, one metric per power ``p``.
+def similarity_sums(fingerprints: _Bytes, powers: Sequence[int] = (1, 2)) -> NDArray[np.float64]:
+    """``sum_j T_ij^p`` of each molecule ``i`` over all ``j``, itself too; shape (len(powers), N).
 
-    ``fingerprints``: packed bits, shape (N, bytes). Each molecule meets itself too, as in MOSES.
-    Exact, in blocks: no N × N matrix is held.
+    ``fingerprints``: packed bits, shape (N, bytes). Exact, in blocks: no N × N matrix is held.
     """
     n = len(fingerprints)
-    if n < 2:
-        return tuple(Metric(None, n, note="needs at least 2 valid molecules") for _ in powers)
     sums = np.zeros((len(powers), n))
     for rows in _blocks(n, _ROWS):
         for columns in _blocks(n, _COLUMNS, rows.start):
@@ -82,13 +113,159 @@ def internal_diversity(
                 total[rows] += raised.sum(axis=1, dtype=np.float64)
                 inside = raised[:, beyond.start - columns.start :]
                 total[beyond] += inside.sum(axis=0, dtype=np.float64)
+    return sums
+
+
+def internal_diversity(fingerprints: _Bytes, powers: Sequence[int] = (1, 2)) -> tuple[Metric, ...]:
+    """``1 - mean_i (mean_j T_ij^p)^(1/p)`` over all pairs, one metric per power ``p``.
+
+    ``fingerprints``: packed bits, shape (N, bytes). Each molecule meets itself too, as in MOSES.
+    """
+    n = len(fingerprints)
+    if n < 2:
+        return tuple(Metric(None, n, note="needs at least 2 valid molecules") for _ in powers)
     return tuple(
         Metric(float(1 - np.mean((total / n) ** (1 / power))), n)
-        for total, power in zip(sums, powers, strict=True)
+        for total, power in zip(similarity_sums(fingerprints, powers), powers, strict=True)
     )
 
 
-def nearest_similarity(queries: NDArray[np.uint8], reference: NDArray[np.uint8]) -> Metric:
+# The best of many pairs --------------------------------------------------------------------------
+
+_FEW = 512  # with fewer queries or reference molecules, to prepare the bound does not pay
+_SAMPLE = 4096  # reference molecules by which bits are put into groups
+_SLAB = 32_768  # reference molecules whose folded bits are held at a time, about 18 MB
+_MANY = 1 / 16  # of the pairs of a block: if more may be better, to compare all is cheaper
+
+
+def nearest(queries: _Bytes, reference: _Bytes) -> tuple[_Floats, _Ints]:
+    """Tanimoto similarity to, and index of, the most similar reference fingerprint of each query.
+
+    Of several equally similar the first is taken. An empty reference gives -1 and -1.
+    """
+    search = _Search(queries, reference)
+    if min(len(queries), len(reference)) < _FEW:
+        for columns in _blocks(len(reference), _COLUMNS):
+            for rows in _blocks(len(queries), _ROWS):
+                search.compare_all(rows, columns)
+        return search.best, search.where
+    fold = _Fold(reference[:: -(-len(reference) // _SAMPLE)])
+    for rows in _blocks(len(queries), _ROWS):  # something to beat
+        search.compare_all(rows, slice(0, _FEW))
+    for slab in _blocks(len(reference), _SLAB, _FEW):
+        folded = fold.reference(reference[slab])
+        for rows in _blocks(len(queries), _ROWS):
+            query = fold.query(queries[rows])
+            for block in _blocks(len(reference[slab]), _COLUMNS):
+                columns = slice(slab.start + block.start, slab.start + block.stop)
+                may = query.may_beat(search.best[rows], folded[:, block])
+                if np.count_nonzero(may) > _MANY * may.size:
+                    search.compare_all(rows, columns)
+                else:
+                    i, j = _ones(may)
+                    search.compare(i + rows.start, j + columns.start)
+    return search.best, search.where
+
+
+class _Search:
+    """The best pair of each query so far; pairs must come in the order of the reference."""
+
+    def __init__(self, queries: _Bytes, reference: _Bytes) -> None:
+        self._queries, self._reference = queries, reference
+        self._query_sizes, self._reference_sizes = _sizes(queries), _sizes(reference)
+        self.best = np.full(len(queries), -1, dtype=np.float32)
+        self.where = np.full(len(queries), -1, dtype=np.int64)
+
+    def compare_all(self, rows: slice, columns: slice) -> None:
+        similarity = tanimoto(self._queries[rows], self._reference[columns])
+        at = similarity.argmax(axis=1)
+        found = similarity[np.arange(len(at)), at]
+        better = found > self.best[rows]
+        self.best[rows][better] = found[better]
+        self.where[rows][better] = at[better] + columns.start
+
+    def compare(self, i: _Ints, j: _Ints) -> None:
+        """Compare query ``i[k]`` with reference ``j[k]`` only; sorted by both."""
+        common = _sizes(self._queries[i] & self._reference[j])
+        union = self._query_sizes[i] + self._reference_sizes[j] - common
+        empty = union == 0
+        common[empty] = union[empty] = 1
+        similarity = common / union
+        better = similarity > self.best[i]
+        i, j, similarity = i[better], j[better], similarity[better]
+        np.maximum.at(self.best, i, similarity)
+        top = similarity == self.best[i]
+        i, first = np.unique(i[top], return_index=True)
+        self.where[i] = j[top][first]
+
+
+class _Fold:
+    """Few columns whose product is an upper bound of the bits that two molecules share.
+
+    Each bit belongs to a group, and a molecule has the groups of its bits. It loses a bit for each
+    that is not the only one of its group: two molecules share no more bits than they share groups,
+    plus the smaller number of bits lost. That number is the product of further columns, "lost at
+    least k": what a query loses beyond the last of them is added as it is.
+    """
+
+    GROUPS, LEVELS = 144, 6
+
+    def __init__(self, sample: _Bytes) -> None:
+        # The next commonest bit to the least loaded group: common bits stay alone. A bit that is
+        # not in the sample may be elsewhere, so that it counts a little.
+        often = _bits(sample).mean(axis=1) + 1 / len(sample)
+        load = np.zeros(self.GROUPS)
+        self._groups = np.zeros(len(often), dtype=np.int64)
+        for bit in np.argsort(-often, kind="stable"):
+            self._groups[bit] = group = load.argmin()
+            load[group] += often[bit]
+
+    def reference(self, fingerprints: _Bytes) -> _Floats:
+        """Shape (columns, N); the last two are for the threshold of the query."""
+        folded, sizes, _ = self._fold(fingerprints)
+        folded[-2:] = sizes, np.ones_like(sizes)
+        return folded
+
+    def query(self, fingerprints: _Bytes) -> _Query:
+        return _Query(*self._fold(fingerprints), bits=len(self._groups))
+
+    def _fold(self, fingerprints: _Bytes) -> tuple[_Floats, _Floats, _Floats]:
+        bits = _bits(fingerprints)
+        folded = np.zeros((self.GROUPS + self.LEVELS + 2, bits.shape[1]), dtype=np.uint8)
+        for group, bit in zip(self._groups, bits, strict=True):
+            folded[group] |= bit
+        sizes = _sizes(fingerprints)
+        lost = sizes - folded.sum(axis=0, dtype=np.float32)
+        folded[self.GROUPS : -2] = lost > np.arange(self.LEVELS)[:, None]
+        return folded.astype(np.float32), sizes, np.maximum(lost - self.LEVELS, 0)
+
+
+class _Query:
+    """Folded queries, and which pairs may be better than the best that is known.
+
+    ``c`` shared bits mean a similarity above ``s`` if ``c > w (|a| + |b|)``, ``w = s / (1 + s)``.
+    So ``-w`` times the sizes are two more columns, and the sign of the product tells. ``w`` is cut
+    to a multiple of ``step``, which makes all terms and sums exact in float32, and below what
+    rounding could have added: no pair is lost.
+    """
+
+    def __init__(self, folded: _Floats, sizes: _Floats, beyond: _Floats, *, bits: int) -> None:
+        self._folded, self._sizes, self._beyond = folded, sizes, beyond
+        self._step = 2.0 ** (np.ceil(np.log2(bits)) + 1 - 24)
+
+    def may_beat(self, best: _Floats, reference: _Floats) -> NDArray[np.bool_]:
+        """Shape (queries, N)."""
+        w = best / (1 + best.astype(np.float64))
+        w = np.maximum(np.floor(w / self._step) - 1, 0) * self._step
+        # What shares nothing is not better than anything, unless both are empty.
+        least = np.minimum(self._sizes, self._step)
+        self._folded[-2] = -w
+        self._folded[-1] = self._beyond - np.maximum(w * self._sizes, least)
+        product: _Floats = self._folded.T @ reference
+        return product >= 0
+
+
+def nearest_similarity(queries: _Bytes, reference: _Bytes) -> Metric:
     """SNN: mean Tanimoto similarity of each molecule to its nearest reference molecule."""
     if not len(queries):
         return Metric(None, 0, note=NO_VALID)

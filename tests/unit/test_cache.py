@@ -220,14 +220,16 @@ def test_what_cannot_be_removed_is_named(monkeypatch):
         clear()
 
 
-def test_statistics_of_reference_sets_are_told_and_removed():
-    folder = cache_folder() / "moments"
-    folder.mkdir(parents=True)
-    (folder / "a.npz").write_bytes(b"x" * 100)
-    (folder / "b.npz").write_bytes(b"x" * 50)
-    [entry] = entries()
-    assert (entry.kind, entry.size, entry.about) == (
-        "moments", 150, "statistics of 2 reference sets",
-    )  # fmt: skip
-    assert clear() == 150
+def test_reference_sets_are_told_and_removed():
+    folder = cache_folder() / "references"
+    (folder / "ab").mkdir(parents=True)
+    (folder / "cd").mkdir()
+    about = json.dumps({"role": "test", "source": "'mine.smi'", "rows": 1234, "valid": 1200})
+    (folder / "ab" / "rows.json").write_text(about)
+    (folder / "cd" / "keys.bin").write_bytes(b"x" * 50)
+    first, second = entries()
+    assert (first.kind, first.name, first.size) == ("reference", "ab", len(about))
+    assert first.about == "test set 'mine.smi': 1,234 rows"
+    assert second.about == "its rows.json cannot be read"
+    assert clear() == len(about) + 50
     assert not folder.exists()

@@ -2,24 +2,26 @@
 
 import gzip
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from molvae import chem, evaluate, metrics
-from molvae.errors import FileError, PropertyError, TargetError
-from molvae.samples import Inputs
+from molvae import chem, evaluate, metrics, pages, progress
+from molvae.errors import FileError, TargetError
+from molvae.evaluate import judging, references, sample, work
 
 # The data of the published parity case are too large to ship.
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
-def silent(monkeypatch):
-    monkeypatch.setitem(evaluate.Progress.__init__.__globals__["_state"], "quiet", True)
+def silent(monkeypatch, tmp_path):
+    monkeypatch.setitem(progress._state, "quiet", True)
+    monkeypatch.setenv("MOLVAE_CACHE", str(tmp_path / "cache"))
 
 
 def write(path, lines):
@@ -52,7 +54,7 @@ def values(found):
 def test_a_small_file_by_hand(hits, tmp_path):
     train = write(tmp_path / "train.smi", ["OCC x", "CCN y", "broken("])
     test = write(tmp_path / "test.tsv", ["smiles", "OC(=O)c1ccccc1"])
-    found = evaluate.evaluate(hits, train=train, test=test)
+    found = evaluate.evaluate(hits, train=train, test=test, replicates=0)
     assert found.n == 7
     assert found.metrics["valid"].to_json() == {
         "value": 4 / 7, "n": 7, "numerator": 4, "denominator": 7,
@@ -133,15 +135,31 @@ def test_a_column_of_a_smi_file_cannot_be_a_target(tmp_path):
         evaluate.evaluate(path, targets=["pIC50=2"])
 
 
-def test_lists_of_unequal_length_are_refused():
-    inputs = Inputs(["C", "CC"], columns={"pIC50": np.array([1.0])})
-    with pytest.raises(FileError, match=r"'pIC50' has 1 values for 2 molecules"):
-        evaluate.evaluate_smiles(inputs)
-
-
 def test_an_unknown_target_for_lists():
-    with pytest.raises((TargetError, PropertyError), match="did you mean 'logp'"):
-        evaluate.evaluate_smiles(Inputs(["C"]), targets=["lgop=1"])
+    with pytest.raises(TargetError, match="list has no columns: did you mean 'logp'"):
+        evaluate.evaluate_smiles(["C"], targets=["lgop=1"])
+
+
+def test_a_property_asked_for_twice_is_an_error():
+    with pytest.raises(TargetError, match="'logp' is asked for twice: 'logp=1' and 'logp=@w'"):
+        evaluate.evaluate_smiles(["C"], targets=["logp=1", "logp=@w"])
+
+
+def test_a_request_for_each_row(tmp_path):
+    path = write(tmp_path / "a.csv", ["smiles,w", "C,1", "CC,4", "CCC,1", "broken(,9", "CCCC,"])
+    found = evaluate.evaluate(path, targets=["heavy=@w"]).targets["heavy"]
+    # Obtained 1, 2, 3 for the requested 1, 4, 1; butane had no request.
+    assert found.metric == metrics.Metric(
+        4 / 3, 3, note="1 valid molecules have no value", interval=found.metric.interval
+    )
+    assert (found.target, found.bias, found.missing) == ("heavy=@w", 0, 1)
+    assert found.calibration.slope == pytest.approx(0)
+    assert found.calibration.intercept == pytest.approx(2)
+    assert [(b.requested, b.obtained, b.n) for b in found.calibration.bins] == [
+        (1, 2, 2),
+        (4, 2, 1),
+    ]
+    assert found.to_json()["calibration"]["bins"][1]["n"] == 1
 
 
 # -- edges ----------------------------------------------------------------------------------------
@@ -165,12 +183,12 @@ def test_an_empty_reference_is_an_error(hits, tmp_path):
 def test_no_path_and_no_molecule_are_errors():
     with pytest.raises(FileError, match="no file was given"):
         evaluate.evaluate([])
-    with pytest.raises(FileError, match="no molecule to evaluate"):
-        evaluate.evaluate_smiles(Inputs([]))
+    with pytest.raises(FileError, match="the list to evaluate has no molecule"):
+        evaluate.evaluate_smiles([])
 
 
 def test_one_molecule_is_enough():
-    found = evaluate.evaluate_smiles(Inputs(["CCO"], train=["CC"], test=["CCO"]))
+    found = evaluate.evaluate_smiles(["CCO"], train=["CC"], test=["CCO"])
     got = values(found)
     assert (got["valid"], got["unique"], got["novelty"], got["SNN/Test"]) == (1, 1, 1, 1)
     assert got["IntDiv"] is None
@@ -179,24 +197,24 @@ def test_one_molecule_is_enough():
 
 def test_nothing_valid_is_a_result_too(tmp_path):
     found = evaluate.evaluate_smiles(
-        Inputs(["", "C1CC"], train=["C"], test=["C"]), targets=["qed=0.5"], draw=5
+        ["", "C1CC"], train=["C"], test=["C"], targets=["qed=0.5"], draw=5, guacamol=True
     )
     assert found.metrics["valid"].value == 0
     assert found.targets["qed"].metric.value is None
     assert found.cards == []
-    evaluate.write_json(found, tmp_path / "r.json")
-    evaluate.write_html(found, tmp_path / "r.html")
-    assert evaluate.table_rows(found)
+    assert pages.lines(found, None)
+    pages.write_page(tmp_path / "r.html", found, None)
+    assert "no valid molecule" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
 def test_only_duplicates():
-    got = values(evaluate.evaluate_smiles(Inputs(["CCO"] * 10)))
+    got = values(evaluate.evaluate_smiles(["CCO"] * 10))
     assert got["unique"] == 0.1
     assert got["IntDiv"] == pytest.approx(0, abs=1e-7)
 
 
 def test_invalid_references_give_reasons():
-    found = evaluate.evaluate_smiles(Inputs(["CCO"], train=["C1CC"], test=["C1CC"]), draw=1)
+    found = evaluate.evaluate_smiles(["CCO"], train=["C1CC"], test=["C1CC"], draw=1)
     assert found.metrics["SNN/Test"].note == "no valid molecule in the reference"
     assert found.metrics["novelty"].value == 1
     assert found.properties["mw"].w1.value is None
@@ -216,13 +234,13 @@ def test_formats_agree(tmp_path):
         assert values(evaluate.evaluate(path)) == wanted
 
 
-def test_several_files_are_one_set(tmp_path):
+def test_several_files_may_be_one_set(tmp_path):
     a, b = write(tmp_path / "a.smi", ["CCO"]), write(tmp_path / "b.csv", ["smiles", "OCC"])
     found = evaluate.evaluate([a, b])
     assert (found.n, found.metrics["unique"].value) == (2, 0.5)
 
 
-# -- processes and seeds --------------------------------------------------------------------------
+# -- processes, samples and seeds -----------------------------------------------------------------
 
 
 def many(n, start=1):
@@ -230,11 +248,15 @@ def many(n, start=1):
 
 
 def test_worker_processes_change_nothing(monkeypatch):
-    monkeypatch.setattr(evaluate, "INLINE", 10)
-    monkeypatch.setattr(evaluate, "CHUNK", 7)
-    inputs = Inputs([*many(40), "broken("], train=many(60, 3), test=many(30, 2))
-    one = evaluate.evaluate_smiles(inputs, workers=1, draw=5, targets=["logp=1"])
-    two = evaluate.evaluate_smiles(inputs, workers=2, draw=5, targets=["logp=1"])
+    monkeypatch.setattr(work, "INLINE", 10)
+    monkeypatch.setattr(work, "CHUNK", 7)
+    sets = {"train": many(60, 3), "test": many(30, 2)}
+    one, two = (
+        evaluate.evaluate_smiles(
+            [*many(40), "broken("], **sets, workers=w, draw=5, targets=["logp=1"], guacamol=True
+        )
+        for w in (1, 2)
+    )
     assert one.to_json() == two.to_json()
     assert one.cards == two.cards
 
@@ -243,36 +265,189 @@ def test_few_molecules_start_no_process(monkeypatch):
     def refuse(workers):
         raise AssertionError("a process was started")
 
-    monkeypatch.setattr(evaluate, "worker_pool", refuse)
-    evaluate.evaluate_smiles(Inputs(many(20)), workers=2)
+    monkeypatch.setattr("molvae.parallel.worker_pool", refuse)
+    evaluate.evaluate_smiles(many(20), workers=2)
 
 
-def test_samples_follow_the_seed_and_are_reported(monkeypatch):
-    monkeypatch.setattr(evaluate, "PAIRWISE_SAMPLE", 10)
-    monkeypatch.setattr(evaluate, "REFERENCE_SAMPLE", 10)
-    inputs = Inputs(many(40), test=many(30, 2))
-    first, again, other = (evaluate.evaluate_smiles(inputs, seed=s, draw=5) for s in (1, 1, 2))
+def kill_worker(texts):
+    """For worker processes: die over butane, as RDKit does over some molecules."""
+    if "CCCC" in texts:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return work.scan(texts)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
+def test_a_molecule_that_kills_its_worker_is_not_valid(monkeypatch):
+    monkeypatch.setattr(work, "INLINE", 1)
+    monkeypatch.setattr(work, "CHUNK", 2)
+    monkeypatch.setattr(sample, "scan", kill_worker)
+    found = evaluate.evaluate_smiles(["C", "CCC", "CCCC", "CCCCC"], workers=2)
+    assert found.metrics["valid"].numerator == 3
+    assert found.notes == ["1 molecules that RDKit crashes or hangs on count as not valid"]
+
+
+def test_a_sample_follows_the_seed_and_is_reported():
+    texts = [*many(40), "broken(", *many(40)]
+    first, again, other = (
+        evaluate.evaluate_smiles(texts, test=many(30, 2), seed=s, draw=5, sample=10)
+        for s in (1, 1, 2)
+    )
     assert first.to_json() == again.to_json()
     assert first.cards == again.cards
     assert first.metrics["IntDiv"].value != other.metrics["IntDiv"].value
-    assert first.metrics["IntDiv"].n == 10
-    assert any("sample of 10 of 40 valid" in note for note in first.notes)
-    assert any("sample of 10 of 30 test" in note for note in first.notes)
+    assert (first.metrics["IntDiv"].n, first.described) == (10, 10)
+    assert first.notes == [
+        "all but valid, unique and novelty: of a seeded sample of 10 of 80 valid molecules"
+    ]
+    whole = evaluate.evaluate_smiles(texts, sample=0)
+    for name in ("valid", "unique", "unique@1000"):
+        assert whole.metrics[name].value == first.metrics[name].value
+    assert whole.metrics["IntDiv"].n == 80
+
+
+def test_a_sample_does_not_depend_on_how_rows_are_chunked(monkeypatch):
+    texts = many(50)
+    monkeypatch.setattr(work, "CHUNK", 3)
+    a = evaluate.evaluate_smiles(texts, sample=7)
+    monkeypatch.setattr(work, "CHUNK", 50)
+    assert evaluate.evaluate_smiles(texts, sample=7).to_json() == a.to_json()
+
+
+def test_columns_follow_the_sampled_rows(tmp_path):
+    rows = [f"{s},{chem.parse(s).GetNumHeavyAtoms()}" for s in many(60)]
+    rows.insert(3, "broken(,77")
+    path = write(tmp_path / "a.csv", ["smiles,wanted", *rows])
+    found = evaluate.evaluate(path, targets=["heavy=@wanted"], sample=9)
+    assert (found.targets["heavy"].metric.value, found.targets["heavy"].metric.n) == (0, 9)
 
 
 def test_order_of_the_rows_does_not_matter():
     texts = [*many(30), "", "CCO"]
-    a, b = (evaluate.evaluate_smiles(Inputs(t, test=many(9))) for t in (texts, texts[::-1]))
+    a, b = (evaluate.evaluate_smiles(t, test=many(9)) for t in (texts, texts[::-1]))
     assert values(a) == pytest.approx(values(b), abs=1e-6)
+
+
+# -- intervals and curves -------------------------------------------------------------------------
+
+
+def test_intervals_lie_around_their_values_and_narrow_with_n():
+    texts = [*many(100), "broken("]
+    wide, narrow = (
+        evaluate.evaluate_smiles(t, train=many(30), test=many(30, 2), targets=["logp=0"])
+        for t in (texts[::10], texts)
+    )
+    for name, metric in narrow.figures().items():
+        if metric.value is not None and metric.interval is not None:
+            assert metric.interval[0] <= metric.value <= metric.interval[1], name
+    for name in ("novelty", "SNN/Test", "IntDiv", "logp W1", "logp=0 MAD"):
+        low, high = narrow.figures()[name].interval
+        before = wide.figures()[name].interval
+        assert high - low < before[1] - before[0], name
+
+
+def test_no_draws_no_intervals():
+    found = evaluate.evaluate_smiles(many(30), test=many(9), replicates=0)
+    assert all(metric.interval is None for metric in found.figures().values())
+
+
+def test_curves_end_at_the_value(monkeypatch):
+    monkeypatch.setattr(judging, "SIZES", (10, 20, 1000))
+    found = evaluate.evaluate_smiles(many(50), train=many(20), test=many(30, 2))
+    assert list(found.curves.n) == [10, 20, 50]
+    for name, row in found.curves.metrics.items():
+        assert row[-1] == found.metrics[name].value, name
+        assert len(row) == 3
+    assert {"unique", "novelty", "SNN/Test", "Frag/Test", "IntDiv"} <= set(found.curves.metrics)
+
+
+# -- several sets ---------------------------------------------------------------------------------
+
+
+def test_sets_are_compared_with_the_first(tmp_path):
+    a = write(tmp_path / "a.smi", many(40))
+    b = write(tmp_path / "b.smi", [s + "N" for s in many(40)])
+    found = evaluate.compare([a, b, a], test=b, targets=["heavy=5"])
+    names = [r.name for r in found.reports]
+    assert names == [f"{i}: {p}" for i, p in enumerate((a, b, a), 1)]
+    gaps = found.differences()
+    assert set(gaps) == set(names[1:])
+    one, two = (r.figures() for r in found.reports[:2])
+    for name, gap in gaps[names[1]].items():
+        if gap["value"] is not None:
+            assert gap["value"] == two[name].value - one[name].value
+    low, high = gaps[names[1]]["SNN/Test"]["interval"]
+    assert 0 < low < gaps[names[1]]["SNN/Test"]["value"] < high
+    # The same file drawn by other numbers: no difference, an interval around it.
+    same = gaps[names[2]]["SNN/Test"]
+    assert same["value"] == 0
+    assert same["interval"][0] < 0 < same["interval"][1]
+    assert found.to_json()["sets"][0]["n"] == 40
+    assert found.notes() == []
+
+
+def test_sets_of_unequal_size_are_said_to_be(tmp_path):
+    a, b = write(tmp_path / "a.smi", many(40)), write(tmp_path / "b.smi", many(20))
+    assert "a.smi 40, b.smi 20" in evaluate.compare([a, b]).notes()[0]
+    assert "take --sample 20" in evaluate.compare([a, b]).notes()[0]
+
+
+# -- the cache ------------------------------------------------------------------------------------
+
+
+def test_references_are_computed_once(hits, tmp_path, monkeypatch):
+    test = write(tmp_path / "test.smi", many(30))
+    first = evaluate.evaluate(hits, test=test, train=test, draw=5)
+    monkeypatch.setattr(references, "description", None)
+    again = evaluate.evaluate(hits, test=test, train=test, draw=5)
+    assert again.to_json() == first.to_json()
+    assert again.cards == first.cards
+    # A list is not kept.
+    folder = tmp_path / "cache" / "references"
+    count = len(list(folder.iterdir()))
+    monkeypatch.undo()
+    monkeypatch.setenv("MOLVAE_CACHE", str(tmp_path / "cache"))
+    evaluate.evaluate_smiles(["C"], test=many(30))
+    assert len(list(folder.iterdir())) == count
+
+
+@pytest.mark.parametrize(
+    "name", ["rows.json", "fingerprints.bin", "values.bin", "keys.bin", "fragments.json"]
+)
+@pytest.mark.parametrize("damage", ["cut", "empty", "gone", "noise"])
+def test_damaged_caches_are_computed_again(hits, tmp_path, name, damage):
+    test = write(tmp_path / "test.smi", many(30))
+    first = evaluate.evaluate(hits, test=test, train=test)
+    for path in (tmp_path / "cache" / "references").glob(f"*/{name}"):
+        content = path.read_bytes()
+        if damage == "gone":
+            path.unlink()
+        elif damage == "noise" and name.endswith(".json"):
+            path.write_bytes(b"[1, 2")
+        else:
+            path.write_bytes(content[: {"cut": len(content) // 2, "empty": 0}.get(damage, -1)])
+    assert evaluate.evaluate(hits, test=test, train=test).to_json() == first.to_json()
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing_but_time(hits, tmp_path, monkeypatch):
+    first = evaluate.evaluate(hits, test=hits)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MOLVAE_CACHE", str(tmp_path / "file"))
+    assert evaluate.evaluate(hits, test=hits).to_json() == first.to_json()
+
+
+def test_a_changed_reference_is_another(hits, tmp_path):
+    test = write(tmp_path / "test.smi", ["CCO"])
+    assert evaluate.evaluate(hits, test=test).inputs["test"]["rows"] == 1
+    write(test, ["CCO", "CC"])
+    assert evaluate.evaluate(hits, test=test).inputs["test"]["rows"] == 2
 
 
 # -- what is written ------------------------------------------------------------------------------
 
 
-def test_json_has_the_agreed_shape(hits, tmp_path):
+def test_json_has_the_agreed_shape(hits):
     found = evaluate.evaluate(hits, train=hits, targets=["qed=0.3:"], seed=4)
-    evaluate.write_json(found, tmp_path / "r.json")
-    data = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    data = json.loads(json.dumps(pages.to_json(found, None), allow_nan=False))
     assert data == found.to_json()
     assert (data["schema"], data["n"], data["seed"]) == (1, 7, 4)
     assert {"metrics", "properties", "targets", "versions", "inputs"} <= set(data)
@@ -290,7 +465,7 @@ def test_the_page_shows_the_numbers_and_the_neighbours(hits, tmp_path):
     assert (ethanol.similarity, ethanol.neighbour) == (1, "CCO")
     assert list(ethanol.values) == ["pIC50", "mw", "logp", "qed", "sas"]
     assert ethanol.values["pIC50"] == 5
-    evaluate.write_html(found, tmp_path / "r.html", title="<b>Mine</b>", command="molvae evaluate")
+    pages.write_page(tmp_path / "r.html", found, None, command="molvae evaluate <b>Mine")
     html = (tmp_path / "r.html").read_text(encoding="utf-8")
     for text in (
         "0.5714",
@@ -298,16 +473,16 @@ def test_the_page_shows_the_numbers_and_the_neighbours(hits, tmp_path):
         "7 rows, 4 valid",
         "pIC50=6: hit rate",
         "&lt;b&gt;Mine",
-        "3 of 3",
+        "3 distinct valid",
     ):
         assert text in html
 
 
 def test_cards_are_distinct_molecules_and_no_more_than_asked():
-    found = evaluate.evaluate_smiles(Inputs(many(50) * 2), draw=8)
+    found = evaluate.evaluate_smiles(many(50) * 2, draw=8)
     texts = [card.smiles for card in found.cards]
     assert len(texts) == len(set(texts)) == 8
-    assert evaluate.evaluate_smiles(Inputs(["CC"])).cards == []
+    assert evaluate.evaluate_smiles(["CC"]).cards == []
 
 
 def test_no_torch_and_no_pandas():

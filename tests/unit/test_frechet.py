@@ -3,7 +3,6 @@
 import csv
 import gzip
 import itertools
-import os
 from pathlib import Path
 
 import numpy as np
@@ -394,73 +393,36 @@ def test_without_the_package_the_metric_says_what_to_install(monkeypatch):
         frechet.activations(["C"])
 
 
-# -- the cache ------------------------------------------------------------------------------------
+# -- influences -----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def calls(monkeypatch):
-    """The sets that went through the network."""
-    found = []
-    real = frechet.moments
-
-    def note(smiles, **options):
-        found.append(list(smiles))
-        return real(smiles, **options)
-
-    monkeypatch.setattr(frechet, "moments", note)
-    return found
-
-
-def cached():
-    return sorted(Path(os.environ["MOLVAE_CACHE"]).rglob("*"))[1:]
+def test_influences_are_the_derivative_of_the_distance():
+    rng = np.random.default_rng(3)
+    rows, other = rng.normal(size=(400, 5)) * [1, 2, 3, 1, 1], rng.normal(size=(300, 5)) + 0.5
+    a, b = Moments.of(rows), Moments.of(other)
+    found = frechet.influences(rows, a, b)
+    assert found.sum() == pytest.approx(0, abs=1e-8)
+    # Rows counted a little more often, by integer weights of nearly the same.
+    for i in (0, 17, 399):
+        weights = np.full(400, 1000)
+        weights[i] += 400
+        moved = frechet.frechet_distance(Moments.of(rows, weights), b)
+        share = 400 / weights.sum()
+        slope = (moved - frechet.frechet_distance(Moments.of(rows, np.full(400, 1000)), b)) / share
+        assert slope == pytest.approx(found[i], rel=0.05, abs=0.05)
 
 
-@needs_weights
-def test_reference_is_computed_once_in_any_order(calls, monkeypatch):
-    first = frechet.reference_moments(["CC", "CCO", "CC"])
-    (path,) = cached()
-    assert path.parent == Path(os.environ["MOLVAE_CACHE"]) / "moments"
-    assert path.suffix == ".npz"
-
-    def broken(*_, **__):
-        raise AssertionError("the network ran")
-
-    monkeypatch.setattr(frechet, "_batches", broken)
-    second = frechet.reference_moments(["CC", "CC", "CCO"])
-    np.testing.assert_array_equal(first.mean, second.mean)
-    np.testing.assert_array_equal(first.covariance, second.covariance)
-    assert len(calls) == 1
+def test_influences_of_few_rows_are_finite():
+    rng = np.random.default_rng(4)
+    rows, other = rng.normal(size=(3, 8)), rng.normal(size=(50, 8))
+    found = frechet.influences(rows, Moments.of(rows), Moments.of(other))
+    assert np.isfinite(found).all()
 
 
 @needs_weights
-def test_other_molecules_and_other_versions_are_computed(calls, monkeypatch):
-    frechet.reference_moments(["CC", "CCO"])
-    frechet.reference_moments(["CC", "CCO", "CC"])  # a duplicate counts
-    monkeypatch.setattr(frechet.importlib.metadata, "version", lambda name: f"{name} next")
-    frechet.reference_moments(["CC", "CCO"])
-    assert len(calls) == 3
-    assert len(cached()) == 3
-
-
-@needs_weights
-def test_damaged_cache_is_computed_again(calls, capsys):
-    first = frechet.reference_moments(["CC", "CCO"])
-    (path,) = cached()
-    path.write_bytes(path.read_bytes()[:-1000])
-    again = frechet.reference_moments(["CC", "CCO"])
-    same(again, first)
-    assert "computing it again" in capsys.readouterr().err
-    Moments.of(np.zeros((5, 512))).save(path)
-    same(frechet.reference_moments(["CC", "CCO"]), first)
-    assert "computing them again" in capsys.readouterr().err
-    frechet.reference_moments(["CC", "CCO"])
-    assert len(calls) == 3
-
-
-@needs_weights
-def test_cache_that_cannot_be_written_costs_nothing_but_time(calls, monkeypatch, capsys, tmp_path):
-    blocked = tmp_path / "file"
-    blocked.write_text("")
-    monkeypatch.setenv("MOLVAE_CACHE", str(blocked))
-    assert frechet.reference_moments(["CC", "CCO"]).n == 2
-    assert "cannot be written" in capsys.readouterr().err
+def test_a_distance_takes_any_smiles():
+    a, b = ["OCC", "CCC", "c1ccccc1O", "broken("], ["CCN", "CCO", "CC"]
+    found = frechet.chemnet_distance(a, b)
+    canonical = [canonical_smiles(text) for text in a[:3]]
+    assert found == frechet.chemnet_distance(canonical, frechet.moments(b))
+    assert found.n == 3

@@ -1,0 +1,464 @@
+"""One set of molecules, and the sets it is compared with → every metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molvae import metrics, report
+from molvae.conditions import Target
+from molvae.evaluate.intervals import Bootstrap, Replicates, with_interval
+from molvae.evaluate.references import Reference
+from molvae.evaluate.results import Curves, PropertySummary, Report
+from molvae.evaluate.sample import Sample, read
+from molvae.evaluate.sources import Source
+from molvae.evaluate.work import Workers, key_of
+from molvae.filters import Filter
+from molvae.metrics import NO_VALID, Control, Metric, Wanted, frechet, guacamol
+from molvae.metrics.frechet import Moments
+from molvae.metrics.similarity import similarity_sums
+from molvae.progress import Progress
+from molvae.properties import PROPERTIES
+from molvae.runtime import Draws, versions
+
+__all__ = ["Options", "Request", "judge"]
+
+SAMPLE = 30_000  # MOSES' own sample size; pairs grow with its square
+SIZES = (100, 300, 1_000, 3_000, 10_000)  # of the curves
+CARD_VALUES = ("mw", "logp", "qed", "sas")
+NO_FILTERS = "needs MOSES' pattern files (--filters-from)"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A target whose value stands in a column, one per molecule: ``logp=@wanted``."""
+
+    name: str
+    column: str
+
+    @property
+    def text(self) -> str:
+        """As it is typed on the command line."""
+        return f"{self.name}=@{self.column}"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to judge; the defaults are those of the command line."""
+
+    targets: Sequence[Target | Request] = ()
+    filters: Filter | None = None
+    chemnet: bool = True
+    guacamol: bool = False
+    sample: int | None = SAMPLE  # molecules described; None: all
+    replicates: int = 500
+    seed: int = 0
+    device: str = "auto"
+    draw: int = 0  # molecules prepared for drawing
+
+
+def judge(
+    name: str,
+    source: Source,
+    references: dict[str, Reference],
+    options: Options,
+    workers: Workers,
+) -> Report:
+    """Everything about one set; ``references`` by role: train, test, test_scaffolds."""
+    return _Judgement(name, source, references, options, workers).run()
+
+
+class _Judgement:
+    """One set under way."""
+
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        references: dict[str, Reference],
+        options: Options,
+        workers: Workers,
+    ) -> None:
+        self.name, self.source, self.references = name, source, references
+        self.options, self.workers = options, workers
+        self.draws = Draws(options.seed)
+        self.notes: list[str] = []
+        lost = workers.lost
+        self.sample = self._read()
+        if workers.lost > lost:
+            self.notes.append(
+                f"{workers.lost - lost:,} molecules that RDKit crashes or hangs on count as not "
+                "valid"
+            )
+        self.n = len(self.sample.described)
+        self.prints = self.sample.described.fingerprints
+        self.bootstrap = Bootstrap(self.n, self.draws, f"bootstrap {name}", options.replicates)
+        self.terms: dict[str, NDArray[Any]] = {}  # per molecule, for the curves
+        self.activations: NDArray[np.float32] | None = None
+
+    def _read(self) -> Sample:
+        columns = [t.name for t in self.options.targets if t.name not in PROPERTIES]
+        columns += [t.column for t in self.options.targets if isinstance(t, Request)]
+        sample = read(
+            self.source,
+            columns=list(dict.fromkeys(columns)),
+            wanted=Wanted(properties=tuple(PROPERTIES), filters=self.options.filters),
+            size=self.options.sample,
+            draws=self.draws,
+            workers=self.workers,
+        )
+        if not sample.is_whole:
+            self.notes.append(
+                f"all but valid, unique and novelty: of a seeded sample of "
+                f"{len(sample.described):,} of {sample.valid:,} valid molecules"
+            )
+        return sample
+
+    def run(self) -> Report:
+        """Compute everything, in the order of the report."""
+        found = {"valid": self._valid()}
+        for k in (1_000, 10_000, None):
+            found["unique" if k is None else f"unique@{k}"] = self._unique(k)
+        found["novelty"] = self._novelty()
+        found |= self._fcd()
+        found |= self._against("SNN") | self._against("Frag") | self._against("Scaf")
+        found |= self._diversity()
+        found["Filters"] = self._filters()
+        if self.options.guacamol:
+            found |= self._guacamol()
+        reference, properties = self._properties()
+        targets = {target.name: self._control(target) for target in self.options.targets}
+        curves = self._curves(found)
+        replicates = self.bootstrap.run()
+        return self._assemble(found, properties, targets, replicates, reference, curves)
+
+    def _assemble(
+        self,
+        found: dict[str, Metric],
+        properties: dict[str, PropertySummary],
+        targets: dict[str, Control],
+        replicates: dict[str, Replicates],
+        reference: str | None,
+        curves: Curves,
+    ) -> Report:
+        return Report(
+            name=self.name,
+            n=self.sample.total,
+            described=self.n,
+            metrics={k: with_interval(m, replicates.get(k)) for k, m in found.items()},
+            properties={
+                k: replace(p, w1=with_interval(p.w1, replicates.get(f"{k} W1")))
+                for k, p in properties.items()
+            },
+            targets={
+                k: replace(
+                    t, metric=with_interval(t.metric, replicates.get(f"{t.target} {t.kind}"))
+                )
+                for k, t in targets.items()
+            },
+            curves=curves,
+            reference=reference,
+            versions=versions(),
+            seed=self.options.seed,
+            inputs=self._inputs(),
+            notes=self.notes,
+            replicates=replicates,
+            cards=self._cards(),
+        )
+
+    # Ratios over all rows
+
+    def _valid(self) -> Metric:
+        sample = self.sample
+        flags = np.zeros(sample.total)
+        flags[: sample.valid] = 1
+        self.bootstrap.ratio("valid", flags, np.ones(sample.total))
+        note = ""
+        if sample.disconnected:
+            note = f"{sample.disconnected:,} of them have disconnected parts"
+        return metrics.ratio(sample.valid, sample.total, "no molecule was given", note)
+
+    def _unique(self, k: int | None) -> Metric:
+        keys = self.sample.keys[:k]
+        _, places, counts = np.unique(keys, return_inverse=True, return_counts=True)
+        name = "unique" if k is None else f"unique@{k}"
+        self.bootstrap.ratio(name, 1 / counts[places], np.ones(len(keys)))
+        short = k is not None and len(keys) < k
+        note = f"only {len(keys):,} valid molecules, not {k:,}" if short else ""
+        return metrics.ratio(len(counts), len(keys), NO_VALID, note)
+
+    def _novelty(self) -> Metric:
+        train = self.references.get("train")
+        distinct, places, counts = np.unique(
+            self.sample.keys, return_inverse=True, return_counts=True
+        )
+        if train is None:
+            return Metric(None, len(distinct), note="needs a training set (--train)")
+        new = ~_among(distinct, train.keys)
+        share = 1 / counts[places]
+        self.bootstrap.ratio("novelty", new[places] * share, share)
+        described = _among(_keys(self.sample.described.smiles), distinct[new])
+        self.terms["novelty"] = described
+        return metrics.ratio(int(new.sum()), len(distinct), NO_VALID)
+
+    # Comparisons with the test sets
+
+    def _tests(self) -> dict[str, Reference | None]:
+        # MOSES, too, reports the scaffold split only to those who have one.
+        found: dict[str, Reference | None] = {"Test": self.references.get("test")}
+        if "test_scaffolds" in self.references:
+            found["TestSF"] = self.references["test_scaffolds"]
+        return found
+
+    def _against(self, kind: str) -> dict[str, Metric]:
+        return {f"{kind}/{suffix}": self._similar(kind, suffix) for suffix in self._tests()}
+
+    def _similar(self, kind: str, suffix: str) -> Metric:
+        reference, name = self._tests()[suffix], f"{kind}/{suffix}"
+        if reference is None:
+            return Metric(None, self.n, note="needs a test set (--test)")
+        if kind == "SNN":
+            return self._nearest(name, reference)
+        described = self.sample.described
+        if kind == "Frag":
+            self.bootstrap.cosine(name, described.fragments, reference.fragments)
+            return metrics.fragment_similarity(described, reference.fragments)
+        self.bootstrap.cosine(name, described.scaffolds, reference.scaffolds)
+        return metrics.scaffold_similarity(described, reference.scaffolds)
+
+    def _nearest(self, name: str, reference: Reference) -> Metric:
+        if not self.n or not len(reference):
+            missing = "no valid molecule in the reference" if self.n else NO_VALID
+            return Metric(None, self.n, note=missing)
+        nearest, _ = metrics.nearest(self.prints, reference.fingerprints)
+        self.terms[name] = nearest
+        self.bootstrap.mean(name, nearest)
+        return Metric(float(nearest.mean(dtype=np.float64)), self.n)
+
+    def _fcd(self) -> dict[str, Metric]:
+        return {f"FCD/{suffix}": self._distance(suffix) for suffix in self._tests()}
+
+    def _distance(self, suffix: str) -> Metric:
+        reference, name = self._tests()[suffix], f"FCD/{suffix}"
+        if reason := self._no_fcd(reference):
+            return Metric(None, self.n, note=reason)
+        assert reference is not None
+        if self.activations is None:
+            self.activations = frechet.activations(
+                self.sample.described.smiles, device=self.options.device
+            )
+        moments = Moments.of(self.activations)
+        metric = frechet.compare(moments, reference.moments)
+        if self.options.replicates and metric.value is not None:
+            moved = frechet.influences(self.activations, moments, reference.moments)
+            self.bootstrap.mean(name, moved + metric.value)
+        return metric
+
+    def _no_fcd(self, reference: Reference | None) -> str:
+        if not self.options.chemnet:
+            return "not asked for (--no-fcd)"
+        if reference is None:
+            return "needs a test set (--test)"
+        return "" if frechet.available() else frechet.MISSING
+
+    # Within the set
+
+    def _diversity(self) -> dict[str, Metric]:
+        names, n = ("IntDiv", "IntDiv2"), self.n
+        if n < 2:
+            return dict.fromkeys(names, Metric(None, n, note="needs at least 2 valid molecules"))
+        with Progress("pairs", total=n * (n - 1) / 2, unit="pairs") as progress:
+            means, squares = similarity_sums(self.prints, (1, 2)) / n
+            progress.advance(n * (n - 1) // 2)
+        roots = np.sqrt(squares)
+        one, two = float(1 - means.mean()), float(1 - roots.mean())
+        # Each molecule counts in its own row and in all others'; see intervals.
+        self.bootstrap.mean("IntDiv", one - 2 * (means - means.mean()))
+        both = roots + squares / (2 * roots.mean())
+        self.bootstrap.mean("IntDiv2", two - (both - both.mean()))
+        return {"IntDiv": Metric(one, n), "IntDiv2": Metric(two, n)}
+
+    def _filters(self) -> Metric:
+        if self.options.filters is None:
+            return Metric(None, self.n, note=NO_FILTERS)
+        passes = self.sample.described.passes
+        self.terms["Filters"] = passes
+        self.bootstrap.ratio("Filters", passes.astype(float), np.ones(self.n))
+        return metrics.ratio(int(passes.sum()), self.n, NO_VALID)
+
+    def _guacamol(self) -> dict[str, Metric]:
+        train = self.references.get("train")
+        names = ("validity", "uniqueness", "novelty", "KL", "FCD")
+        if train is None:
+            nothing = Metric(None, self.n, note="needs a training set (--train)")
+            return {f"GuacaMol/{name}": nothing for name in names}
+        sample = guacamol.read_sample(self.source)
+        known = _among(_keys(sample.distinct), train.flat_keys)
+        texts = [text for text, old in zip(sample.distinct, known, strict=True) if old]
+        divergences = guacamol.kl_divergences(
+            guacamol.describe(dict.fromkeys(sample.distinct)), train.guacamol
+        )
+        fcd = Metric(None, len(sample.distinct), note=self._no_fcd(train))
+        if not fcd.note:
+            fcd = frechet.chemnet_distance(
+                sample.distinct, train.guacamol_moments, device=self.options.device
+            )
+        found = {
+            "validity": guacamol.validity(sample),
+            "uniqueness": guacamol.uniqueness(sample),
+            "novelty": guacamol.novelty(sample, texts, train_is_flat=True),
+            "KL": guacamol.kl_score(divergences),
+            "FCD": guacamol.fcd_score(fcd),
+            **{f"KL/{name}": metric for name, metric in divergences.items()},
+        }
+        return {f"GuacaMol/{name}": metric for name, metric in found.items()}
+
+    # Properties and targets
+
+    def _properties(self) -> tuple[str | None, dict[str, PropertySummary]]:
+        role, table = None, None
+        if "test" in self.references:
+            role, table = "test", self.references["test"].values
+        elif "train" in self.references:
+            role, table = "train", self.references["train"].sample_values
+            if len(table) < len(self.references["train"]):
+                self.notes.append(
+                    f"property distributions: compared with a sample of {len(table):,} training "
+                    "molecules"
+                )
+        found = {}
+        for i, name in enumerate(PROPERTIES):
+            values = self.sample.described.values[:, i]
+            mine = values[~np.isnan(values)]
+            theirs = None if table is None else table[~np.isnan(table[:, i]), i]
+            metric = _w1(mine, theirs)
+            if theirs is not None:
+                self.bootstrap.wasserstein(f"{name} W1", values, theirs, metric.value)
+            found[name] = PropertySummary(mine, theirs, metric)
+        return role, found
+
+    def _control(self, target: Target | Request) -> Control:
+        values, source = self._values(target.name)
+        if isinstance(target, Request):
+            requested = self.sample.columns[target.column]
+            found = metrics.control_by_row(target.text, requested, values, source=source)
+        else:
+            found = metrics.control(target, values, source=source)
+        self.bootstrap.mean(f"{found.target} {found.kind}", found.scores)
+        return found
+
+    def _values(self, name: str) -> tuple[NDArray[np.float64], str]:
+        if name in PROPERTIES:
+            described = self.sample.described
+            return described.values[:, described.properties.index(name)], "RDKit"
+        source = f"column '{name}' of the file: a prediction of the model, not a measurement"
+        return self.sample.columns[name], source
+
+    # Curves
+
+    def _curves(self, found: dict[str, Metric]) -> Curves:
+        """Metrics of growing numbers of molecules, in the random order of the sample."""
+        sizes = [size for size in SIZES if size < self.n]
+        described, order = self.sample.described, self.sample.order
+        keys = _keys(described.smiles)
+        rows: dict[str, list[float | None]] = {}
+
+        def enter(name: str, value: float | None) -> None:
+            rows.setdefault(name, []).append(value)
+
+        for size in sizes:
+            first = order[:size]
+            distinct, places = np.unique(keys[first], return_index=True)
+            enter("unique", len(distinct) / size)
+            if "novelty" in self.terms:
+                enter("novelty", float(self.terms["novelty"][first[places]].mean()))
+            for name in ("SNN/Test", "SNN/TestSF", "Filters"):
+                if name in self.terms:
+                    enter(name, float(self.terms[name][first].mean(dtype=np.float64)))
+            for suffix, reference in self._tests().items():
+                if reference is None:
+                    continue
+                for kind, mine in (("Frag", "fragments"), ("Scaf", "scaffolds")):
+                    counts = _counts_of(getattr(described, mine), first, self.n)
+                    enter(f"{kind}/{suffix}", metrics.cosine(counts, getattr(reference, mine)))
+                if self.activations is not None:
+                    moments = Moments.of(self.activations[first])
+                    enter(f"FCD/{suffix}", frechet.frechet_distance(moments, reference.moments))
+            enter("IntDiv", metrics.internal_diversity(self.prints[first], (1,))[0].value)
+        if self.n and self.sample.is_whole:
+            sizes.append(self.n)
+            for name, values in rows.items():
+                values.append(found[name].value)
+        return Curves(sizes, rows)
+
+    # The record
+
+    def _inputs(self) -> dict[str, Any]:
+        sample = self.sample
+        record: dict[str, Any] = {"generated": {"rows": sample.total, "valid": sample.valid}}
+        if self.source.files:
+            record["generated"]["files"] = self.source.record
+        for role, reference in self.references.items():
+            record[role] = {"rows": reference.rows, "valid": len(reference)}
+            if reference.source.files:
+                record[role]["files"] = reference.source.record
+        return record
+
+    def _cards(self) -> list[report.Card]:
+        described, wanted = self.sample.described, self.options.draw
+        if not wanted or not self.n:
+            return []
+        _, first = np.unique(_keys(described.smiles), return_index=True)
+        is_first = np.zeros(self.n, dtype=bool)
+        is_first[first] = True
+        chosen = np.sort(self.sample.order[is_first[self.sample.order]][:wanted])
+        asked = [target.name for target in self.options.targets]
+        names = list(dict.fromkeys([*asked, *CARD_VALUES]))
+        table = {name: self._values(name)[0] for name in names}
+        cards = [
+            report.Card(described.smiles[i], {name: float(table[name][i]) for name in names})
+            for i in chosen
+        ]
+        train = self.references.get("train")
+        if train is None or not len(train):
+            return cards
+        train.require("smiles.txt", "fingerprints.bin")
+        similarity, where = metrics.nearest(self.prints[chosen], train.fingerprints)
+        return [
+            replace(card, similarity=float(value), neighbour=train.smiles[at])
+            for card, value, at in zip(cards, similarity, where, strict=True)
+        ]
+
+
+def _w1(mine: NDArray[np.float64], theirs: NDArray[np.float64] | None) -> Metric:
+    note = ""
+    if theirs is None:
+        note = "needs a reference set (--test or --train)"
+    elif not len(theirs) or not len(mine):
+        note = "no valid molecule on one side"
+    value = None if note or theirs is None else metrics.wasserstein(mine, theirs)
+    return Metric(value, len(mine), note=note)
+
+
+def _keys(smiles: Sequence[str]) -> NDArray[np.uint64]:
+    return np.fromiter(map(key_of, smiles), dtype=np.uint64, count=len(smiles))
+
+
+def _among(keys: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Whether each key is among some ascending ones."""
+    if not len(known):
+        return np.zeros(len(keys), dtype=bool)
+    at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    found: NDArray[np.bool_] = known[at] == keys
+    return found
+
+
+def _counts_of(found: metrics.Occurrences, molecules: NDArray[np.int64], n: int) -> dict[str, int]:
+    chosen = np.zeros(n, dtype=bool)
+    chosen[molecules] = True
+    totals = np.bincount(found.ids[chosen[found.molecules]], minlength=len(found.names))
+    return {name: int(count) for name, count in zip(found.names, totals, strict=True) if count}

@@ -1,0 +1,113 @@
+"""Generated molecules, streamed: all of them counted, up to a number of them described."""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molvae import metrics
+from molvae.evaluate.sources import Source
+from molvae.evaluate.work import Workers, description, scan
+from molvae.metrics import MoleculeSet, Wanted
+from molvae.runtime import Draws
+
+__all__ = ["Sample", "read"]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """``keys`` stand for the V valid molecules of all rows; n of those are ``described``."""
+
+    total: int  # rows
+    keys: NDArray[np.uint64]  # (V,) in the order of the rows
+    disconnected: int
+    described: MoleculeSet  # in the order of the rows; its positions are rows of the file
+    columns: dict[str, NDArray[np.float64]]  # (n,) cells of the described molecules
+    order: NDArray[np.int64]  # (n,) the described molecules in a random order, set by the seed
+
+    @property
+    def valid(self) -> int:
+        """Number of valid molecules among all rows."""
+        return len(self.keys)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all valid molecules are described."""
+        return len(self.described) == self.valid
+
+
+def read(
+    source: Source,
+    *,
+    columns: Sequence[str],
+    wanted: Wanted,
+    size: int | None,
+    draws: Draws,
+    workers: Workers,
+) -> Sample:
+    """Read all rows, and describe ``size`` of the valid ones, drawn by the seed, or all."""
+    cells = {name: array.array("d") for name in columns}
+
+    def texts() -> Iterator[str]:
+        for text, numbers in source.rows(columns):
+            for name, number in zip(columns, numbers, strict=True):
+                cells[name].append(number)
+            yield text
+
+    keys: list[NDArray[np.uint64]] = [np.empty(0, np.uint64)]
+    total = disconnected = 0
+    drawn = _Drawn(size, draws)
+    for chunk, found in workers.map("molecules", scan, texts()):
+        drawn.add(found.positions + total, [chunk[i] for i in found.positions])
+        keys.append(found.keys)
+        total, disconnected = total + found.total, disconnected + found.disconnected
+    positions, chosen, order = drawn.result()
+    parts = workers.map("descriptions", description(wanted), chosen, len(chosen))
+    described = metrics.merge([part for _, part in parts] or [metrics.describe([], wanted)])
+    # A molecule that killed its worker this time is left out; the others keep their places.
+    kept = described.positions
+    rank = np.full(len(chosen), -1, dtype=np.int64)
+    rank[kept] = np.arange(len(kept))
+    order = rank[order]
+    rows = positions[kept]
+    return Sample(
+        total=total,
+        keys=np.concatenate(keys),
+        disconnected=disconnected,
+        described=replace(described, positions=rows),
+        columns={name: np.asarray(values)[rows] for name, values in cells.items()},
+        order=order[order >= 0],
+    )
+
+
+class _Drawn:
+    """The ``size`` rows of lowest random number; the number of a row is its own."""
+
+    def __init__(self, size: int | None, draws: Draws) -> None:
+        self._size, self._draws = size, draws
+        self._numbers = np.empty(0)
+        self._positions = np.empty(0, dtype=np.int64)
+        self._texts: list[str] = []
+
+    def add(self, positions: NDArray[np.int64], texts: list[str]) -> None:
+        numbers = self._draws.uniform("sample", positions, 1)[:, 0]
+        self._numbers = np.concatenate([self._numbers, numbers])
+        self._positions = np.concatenate([self._positions, positions])
+        self._texts += texts
+        if self._size is not None and len(self._texts) > 2 * self._size:
+            self._prune()
+
+    def _prune(self) -> None:
+        if self._size is not None and len(self._texts) > self._size:
+            kept = np.sort(np.argsort(self._numbers, kind="stable")[: self._size])
+            self._numbers, self._positions = self._numbers[kept], self._positions[kept]
+            self._texts = [self._texts[i] for i in kept]
+
+    def result(self) -> tuple[NDArray[np.int64], list[str], NDArray[np.int64]]:
+        """(rows, texts, their random order), rows ascending."""
+        self._prune()
+        return self._positions, self._texts, np.argsort(self._numbers, kind="stable")

@@ -1,0 +1,112 @@
+"""Molecules to judge and the sets to judge them by: read as often as needed, never held."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from molvae.conditions import YES_NO
+from molvae.errors import FileError, TargetError, suggest
+from molvae.files import fingerprint
+from molvae.properties import PROPERTIES
+from molvae.readers import read_rows, smiles_of
+
+__all__ = ["Paths", "Source", "from_files", "from_list"]
+
+Paths = str | Path | Sequence[str | Path]
+
+
+@dataclass(frozen=True)
+class Source:
+    """SMILES texts, of files or of a list, with cells of some columns; ``name`` is for people."""
+
+    name: str
+    files: tuple[Path, ...] = ()
+    texts: tuple[str, ...] = ()
+    smiles_column: str | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        return (text for text, _ in self.rows())
+
+    def rows(self, columns: Sequence[str] = ()) -> Iterator[tuple[str, list[float]]]:
+        """Each text with its numbers in some columns, NaN where there is none.
+
+        A broken record is an empty text, which is no valid molecule.
+        """
+        for text in self.texts:
+            yield text, []
+        for path in self.files:
+            with read_rows(path, smiles_column=self.smiles_column, columns=columns) as rows:
+                for row in rows:
+                    yield smiles_of(row) or "", [_number(row.labels.get(c, "")) for c in columns]
+
+    @cached_property
+    def key(self) -> str:
+        """A hash of the content, files by their bytes."""
+        digest = hashlib.sha256()
+        for entry in self.record:
+            digest.update(f"{entry['sha256']} {entry['file'].endswith('.sdf')}\n".encode())
+        digest.update(f"{self.smiles_column}\n".encode())
+        for text in self.texts:
+            digest.update(text.encode(errors="surrogatepass") + b"\n")
+        return digest.hexdigest()
+
+    @cached_property
+    def record(self) -> list[dict[str, str]]:
+        """Name and SHA-256 of each file."""
+        return [{"file": str(path), "sha256": fingerprint(path)["sha256"]} for path in self.files]
+
+    def check_columns(self, names: Sequence[str]) -> None:
+        """Every file has these columns; the error names properties too, as a target may be one."""
+        for path in self.files:
+            read_rows(path, smiles_column=self.smiles_column).close()
+            for name in names:
+                try:
+                    read_rows(path, smiles_column=self.smiles_column, columns=[name]).close()
+                except FileError as error:
+                    raise TargetError(
+                        f"target '{name}' is neither a built-in property nor a column of the file: "
+                        f"{suggest(name, PROPERTIES)} {error}"
+                    ) from None
+        if not self.files and names:
+            raise TargetError(
+                f"target '{names[0]}' is not a built-in property, and a list has no columns: "
+                f"{suggest(names[0], PROPERTIES)}"
+            )
+
+    def check(self, what: str) -> None:
+        """There is at least one row; ``what`` is what the error calls the set."""
+        if next(iter(self), None) is None:
+            raise FileError(f"{self.name}: {what} has no molecule, expected at least one row")
+
+
+def from_files(paths: Paths, *, smiles_column: str | None = None) -> Source:
+    """A source of one or several files; a dataset folder stands for its cleaned molecules."""
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not given:
+        raise FileError("no file was given; name at least one file of molecules")
+    prepared = [Path(path) / "molecules.csv.gz" for path in given]
+    files = [p if p.is_file() else Path(path) for p, path in zip(prepared, given, strict=True)]
+    quoted = ", ".join(f"'{path}'" for path in files)
+    return Source(quoted, files=tuple(files), smiles_column=smiles_column)
+
+
+def from_list(texts: Sequence[str], name: str = "the list") -> Source:
+    """A source of SMILES at hand."""
+    if isinstance(texts, str):
+        raise FileError(f"got one text, '{texts[:40]}', expected a list of SMILES")
+    return Source(name, texts=tuple(texts))
+
+
+def _number(cell: str) -> float:
+    """A cell as a number, yes/no as 1/0; anything else is missing, and counted as such later."""
+    word = cell.strip().lower()
+    try:
+        value = YES_NO[word] if word in YES_NO else float(word)
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan

@@ -1,0 +1,147 @@
+"""Evaluations in their JSON form → lines of text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+__all__ = [
+    "comparison_lines",
+    "detail",
+    "differs",
+    "figures",
+    "lines",
+    "obtained",
+    "short",
+    "span",
+]
+
+WIDTH = 80
+
+_Json = Mapping[str, Any]
+
+
+def short(value: float | None) -> str:
+    """Four places, or four digits where that is more; a dash for nothing.
+
+    >>> short(0.53333333), short(123.456), short(0.00001234), short(None)
+    ('0.5333', '123.5', '1.234e-05', '-')
+    """
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 100 else f"{value:.4g}"
+
+
+def span(interval: Sequence[float] | None) -> str:
+    """An interval; nothing for none.
+
+    >>> span([0.5, 0.625])
+    '[0.5000, 0.6250]'
+    """
+    return "" if interval is None else f"[{short(interval[0])}, {short(interval[1])}]"
+
+
+def detail(entry: _Json) -> str:
+    """What a value is out of."""
+    if "denominator" in entry:
+        return f"{entry['numerator']:,.6g}/{entry['denominator']:,}"
+    return "" if entry["value"] is None else f"n = {entry['n']:,}"
+
+
+def figures(data: _Json) -> Iterator[tuple[str, str, _Json]]:
+    """(name, kind, metric) in order, without the divergences that make up one score of GuacaMol.
+
+    There is a definition for each kind.
+    """
+    for name, entry in data["metrics"].items():
+        if not name.startswith("GuacaMol/KL/"):
+            yield name, name if name.startswith("GuacaMol") else name.split("/")[0], entry
+    for target in data["targets"].values():
+        kind = "MAD" if "MAD" in target else "hit rate"
+        yield f"{target['target']} {kind}", kind, target[kind]
+    for name, found in data["properties"].items():
+        yield f"{name} W1", "W1", found["W1"]
+
+
+def lines(data: _Json) -> list[str]:
+    """One line per metric, target and property."""
+    targets = {t["target"]: t for t in data["targets"].values()}
+    found = []
+    for name, kind, entry in figures(data):
+        texts = [detail(entry), entry.get("note", "")]
+        if kind in ("MAD", "hit rate"):
+            texts = [detail(entry), *obtained(targets[name.removesuffix(f" {kind}")])]
+        if kind == "W1":
+            texts = [_spread(data["properties"][name.removesuffix(" W1")], data["reference"])]
+        text = "; ".join(filter(None, texts))
+        left = f"{name:<23} {short(entry['value']):>9}  {span(entry.get('interval')):<19} "
+        if entry["value"] is None:
+            left = f"{name:<23} {'-':>9}  "
+        found.append(_cut(left + text))
+    return found
+
+
+def _cut(line: str) -> str:
+    line = line.rstrip()
+    return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
+
+
+def obtained(target: _Json) -> Iterator[str]:
+    """What the obtained values of a target are like."""
+    if target["mean"] is not None:
+        yield f"{target['mean']:.4g} ± {target['sd']:.3g}"
+    if target["bias"] is not None:
+        yield f"bias {target['bias']:+.2g}"
+    if (target.get("calibration") or {}).get("slope") is not None:
+        yield f"slope {target['calibration']['slope']:.2f}"
+    if target["missing"]:
+        yield f"{target['missing']:,} without a value"
+
+
+def _spread(found: _Json, reference: str | None) -> str:
+    if found["mean"] is None:
+        return "no values"
+    text = f"{found['mean']:.4g} ± {found['sd']:.3g}"
+    other = found.get("reference")
+    if other is None or other["mean"] is None:
+        return text
+    return f"{text}; {reference} {other['mean']:.4g} ± {other['sd']:.3g}"
+
+
+def comparison_lines(data: _Json) -> list[str]:
+    """Sets side by side: metrics are lines; a star marks a difference whose interval leaves out 0.
+
+    Of two sets the difference and its interval are shown, of more the page and JSON have them.
+    """
+    sets, differences = data["sets"], data["differences"]
+    names = [found["name"] for found in sets]
+    entries = [{name: entry for name, _, entry in figures(found)} for found in sets]
+    two = len(sets) == 2
+    head = f"{'':<23} " + " ".join(f"{_tail(name, 12):>13}" for name in names)
+    found = [_cut(head + ("  difference" if two else ""))]
+    for name in entries[0]:
+        if all(e.get(name, {"value": None})["value"] is None for e in entries):
+            continue
+        line = f"{name:<23} "
+        for i, own in enumerate(entries):
+            star = ""
+            if i:
+                star = "*" if differs(differences[names[i]].get(name, {})) else " "
+            line += f"{short(own.get(name, {'value': None})['value']) + star:>13} "
+        if two:
+            gap = differences[names[1]].get(name, {"value": None})
+            sign = "" if gap["value"] is None else f"{gap['value']:+.4g}"
+            line += f"{sign:>9} {span(gap.get('interval'))}"
+        found.append(_cut(line))
+    found.append(f"* differs from {names[0]}: the 95 % interval of the difference leaves out 0")
+    return found
+
+
+def _tail(name: str, size: int) -> str:
+    return name if len(name) <= size else f"…{name[1 - size :]}"
+
+
+def differs(gap: _Json) -> bool:
+    """Whether the interval of a difference leaves out 0."""
+    low, high = gap.get("interval") or (0, 0)
+    return bool(low > 0 or high < 0)
