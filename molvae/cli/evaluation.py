@@ -80,6 +80,8 @@ def evaluate(
         raise ConfigError("nothing to evaluate; name a file of molecules, or a --model")
     if beside and report is None:
         raise ConfigError("--beside is shown on the page; add --report FILE")
+    if output is not None and output == report:
+        raise ConfigError(f"'{output}' is both -o and --report; expected two files")
     for path in (output, report):
         if path is not None:
             require_absent(path, force=force)

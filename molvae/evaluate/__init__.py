@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from molvae.conditions import Target, parse_target
-from molvae.errors import FileError, TargetError
+from molvae.errors import ConfigError, FileError, TargetError
 from molvae.evaluate.judging import SAMPLE, Options, Request, judge
 from molvae.evaluate.references import Reference
 from molvae.evaluate.results import Comparison, Curves, PropertySummary, Report
@@ -139,7 +139,8 @@ def _judge_all(
             references[role] = reference
         _require(references, options)
         return [
-            judge(name, source, references, options, workers) for name, source in sources.items()
+            judge(number, name, source, references, options, workers)
+            for number, (name, source) in enumerate(sources.items())
         ]
 
 
@@ -156,9 +157,11 @@ def _require(references: Mapping[str, Reference], options: Options) -> None:
 
 
 def _options(sources: Sequence[Source], settings: Settings) -> Options:
-    sample = settings.get("sample", SAMPLE)
+    sample, replicates = settings.get("sample", SAMPLE), settings.get("replicates", 500)
     if sample < 0:
-        raise FileError(f"sample: got {sample}, expected 0 (all molecules) or more")
+        raise ConfigError(f"sample: got {sample}, expected 0 (all molecules) or more")
+    if replicates < 0 or replicates == 1:
+        raise ConfigError(f"bootstrap: got {replicates}, expected 0 (no intervals), or 2 or more")
     targets = _targets(settings.get("targets", ()))
     columns = [target.name for target in targets if target.name not in PROPERTIES]
     columns += [target.column for target in targets if isinstance(target, Request)]
@@ -171,7 +174,7 @@ def _options(sources: Sequence[Source], settings: Settings) -> Options:
         chemnet=settings.get("chemnet", True),
         guacamol=settings.get("guacamol", False),
         sample=sample or None,
-        replicates=settings.get("replicates", 500),
+        replicates=replicates,
         seed=settings.get("seed", 0),
         device=settings.get("device", "auto"),
         draw=settings.get("draw", 0),

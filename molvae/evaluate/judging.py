@@ -15,7 +15,7 @@ from molvae.evaluate.intervals import Bootstrap, Replicates, with_interval
 from molvae.evaluate.references import Reference
 from molvae.evaluate.results import Curves, PropertySummary, Report
 from molvae.evaluate.sample import Sample, read
-from molvae.evaluate.sources import Source
+from molvae.evaluate.sources import LONGEST, Source
 from molvae.evaluate.work import Workers, key_of
 from molvae.filters import Filter
 from molvae.metrics import NO_VALID, Control, Metric, Wanted, frechet, guacamol
@@ -29,6 +29,7 @@ __all__ = ["Options", "Request", "judge"]
 
 SAMPLE = 30_000  # MOSES' own sample size; pairs grow with its square
 SIZES = (100, 300, 1_000, 3_000, 10_000)  # of the curves
+DRAWABLE = 500  # characters; a drawing of more takes seconds and shows nothing
 CARD_VALUES = ("mw", "logp", "qed", "sas")
 NO_FILTERS = "needs MOSES' pattern files (--filters-from)"
 
@@ -62,14 +63,18 @@ class Options:
 
 
 def judge(
+    number: int,
     name: str,
     source: Source,
     references: dict[str, Reference],
     options: Options,
     workers: Workers,
 ) -> Report:
-    """Everything about one set; ``references`` by role: train, test, test_scaffolds."""
-    return _Judgement(name, source, references, options, workers).run()
+    """Everything about one set; ``references`` by role: train, test, test_scaffolds.
+
+    ``number`` tells the sets of a comparison apart, so that each is drawn by other numbers.
+    """
+    return _Judgement(number, name, source, references, options, workers).run()
 
 
 class _Judgement:
@@ -77,6 +82,7 @@ class _Judgement:
 
     def __init__(
         self,
+        number: int,
         name: str,
         source: Source,
         references: dict[str, Reference],
@@ -96,7 +102,7 @@ class _Judgement:
             )
         self.n = len(self.sample.described)
         self.prints = self.sample.described.fingerprints
-        self.bootstrap = Bootstrap(self.n, self.draws, f"bootstrap {name}", options.replicates)
+        self.bootstrap = Bootstrap(self.n, self.draws, f"bootstrap {number}", options.replicates)
         self.terms: dict[str, NDArray[Any]] = {}  # per molecule, for the curves
         self.activations: NDArray[np.float32] | None = None
 
@@ -111,6 +117,11 @@ class _Judgement:
             draws=self.draws,
             workers=self.workers,
         )
+        if sample.too_long:
+            self.notes.append(
+                f"{sample.too_long:,} texts of more than {LONGEST:,} characters were not looked "
+                "at and count as not valid"
+            )
         if not sample.is_whole:
             self.notes.append(
                 f"all but valid, unique and novelty: of a seeded sample of "
@@ -415,7 +426,9 @@ class _Judgement:
         _, first = np.unique(_keys(described.smiles), return_index=True)
         is_first = np.zeros(self.n, dtype=bool)
         is_first[first] = True
-        chosen = np.sort(self.sample.order[is_first[self.sample.order]][:wanted])
+        small = np.asarray([len(text) <= DRAWABLE for text in described.smiles])
+        candidates = (is_first & small)[self.sample.order]
+        chosen = np.sort(self.sample.order[candidates][:wanted])
         asked = [target.name for target in self.options.targets]
         names = list(dict.fromkeys([*asked, *CARD_VALUES]))
         table = {name: self._values(name)[0] for name in names}

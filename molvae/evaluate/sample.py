@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molvae import metrics
-from molvae.evaluate.sources import Source
+from molvae.evaluate.sources import LONGEST, Source, bounded
 from molvae.evaluate.work import Workers, description, scan
 from molvae.metrics import MoleculeSet, Wanted
 from molvae.runtime import Draws
@@ -25,6 +25,7 @@ class Sample:
     total: int  # rows
     keys: NDArray[np.uint64]  # (V,) in the order of the rows
     disconnected: int
+    too_long: int  # rows that were not looked at
     described: MoleculeSet  # in the order of the rows; its positions are rows of the file
     columns: dict[str, NDArray[np.float64]]  # (n,) cells of the described molecules
     order: NDArray[np.int64]  # (n,) the described molecules in a random order, set by the seed
@@ -51,12 +52,14 @@ def read(
 ) -> Sample:
     """Read all rows, and describe ``size`` of the valid ones, drawn by the seed, or all."""
     cells = {name: array.array("d") for name in columns}
+    too_long = array.array("b")
 
     def texts() -> Iterator[str]:
         for text, numbers in source.rows(columns):
             for name, number in zip(columns, numbers, strict=True):
                 cells[name].append(number)
-            yield text
+            too_long.append(len(text) > LONGEST)
+            yield bounded(text)
 
     keys: list[NDArray[np.uint64]] = [np.empty(0, np.uint64)]
     total = disconnected = 0
@@ -78,6 +81,7 @@ def read(
         total=total,
         keys=np.concatenate(keys),
         disconnected=disconnected,
+        too_long=sum(too_long),
         described=replace(described, positions=rows),
         columns={name: np.asarray(values)[rows] for name, values in cells.items()},
         order=order[order >= 0],

@@ -15,9 +15,10 @@ from molvae.files import fingerprint
 from molvae.properties import PROPERTIES
 from molvae.readers import read_rows, smiles_of
 
-__all__ = ["Paths", "Source", "from_files", "from_list"]
+__all__ = ["Paths", "Source", "bounded", "from_files", "from_list"]
 
 Paths = str | Path | Sequence[str | Path]
+LONGEST = 2_000  # characters; RDKit needs minutes for longer texts, or crashes
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Source:
     smiles_column: str | None = None
 
     def __iter__(self) -> Iterator[str]:
-        return (text for text, _ in self.rows())
+        return (bounded(text) for text, _ in self.rows())
 
     def rows(self, columns: Sequence[str] = ()) -> Iterator[tuple[str, list[float]]]:
         """Each text with its numbers in some columns, NaN where there is none.
@@ -82,6 +83,11 @@ class Source:
         """There is at least one row; ``what`` is what the error calls the set."""
         if next(iter(self), None) is None:
             raise FileError(f"{self.name}: {what} has no molecule, expected at least one row")
+
+
+def bounded(text: str) -> str:
+    """The text, or an empty one, which is no molecule, if it is longer than 2,000 characters."""
+    return text if len(text) <= LONGEST else ""
 
 
 def from_files(paths: Paths, *, smiles_column: str | None = None) -> Source:
