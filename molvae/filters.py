@@ -53,8 +53,8 @@ class Filters:
         self._queries = [_compile(smarts) for _, smarts in self.patterns]
         self._screen = _Screen(self._queries)
 
-    def __reduce__(self) -> tuple[type[Filters], tuple[tuple[_Pattern, ...]]]:
-        return type(self), (self.patterns,)
+    def __reduce__(self) -> tuple[Callable[[tuple[_Pattern, ...]], Filters], tuple[Any, ...]]:
+        return _made_once, (self.patterns,)
 
     def passes(self, mol: Mol) -> bool:
         """Whether the molecule meets all conditions."""
@@ -78,6 +78,12 @@ class Filters:
         if chem.parse(chem.to_smiles(mol, isomeric=False)) is None:
             return "SMILES without stereochemistry is not valid"
         return None
+
+
+@functools.lru_cache(maxsize=4)
+def _made_once(patterns: tuple[_Pattern, ...]) -> Filters:
+    """A worker process gets its filters with every task; to compile the patterns takes a while."""
+    return Filters(patterns)
 
 
 def _compile(smarts: str) -> Mol:

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from molvae import metrics, report
 from molvae.conditions import Target
+from molvae.evaluate.cards import cards
+from molvae.evaluate.curves import curves
 from molvae.evaluate.intervals import Bootstrap, Replicates, with_interval
 from molvae.evaluate.references import Reference
 from molvae.evaluate.results import Curves, PropertySummary, Report
 from molvae.evaluate.sample import Sample, read
 from molvae.evaluate.sources import LONGEST, Source
-from molvae.evaluate.work import Workers, key_of
+from molvae.evaluate.work import Workers, among, keys_of
 from molvae.filters import Filter
 from molvae.metrics import NO_VALID, Control, Metric, Wanted, frechet, guacamol
 from molvae.metrics.frechet import Moments
@@ -28,8 +30,6 @@ from molvae.runtime import Draws, versions
 __all__ = ["Options", "Request", "judge"]
 
 SAMPLE = 30_000  # MOSES' own sample size; pairs grow with its square
-SIZES = (100, 300, 1_000, 3_000, 10_000)  # of the curves
-DRAWABLE = 500  # characters; a drawing of more takes seconds and shows nothing
 CARD_VALUES = ("mw", "logp", "qed", "sas")
 NO_FILTERS = "needs MOSES' pattern files (--filters-from)"
 
@@ -143,9 +143,9 @@ class _Judgement:
             found |= self._guacamol()
         reference, properties = self._properties()
         targets = {target.name: self._control(target) for target in self.options.targets}
-        curves = self._curves(found)
+        sizes = curves(self.sample, self.terms, self.activations, self._tests(), found)
         replicates = self.bootstrap.run()
-        return self._assemble(found, properties, targets, replicates, reference, curves)
+        return self._assemble(found, properties, targets, replicates, reference, sizes)
 
     def _assemble(
         self,
@@ -154,7 +154,7 @@ class _Judgement:
         targets: dict[str, Control],
         replicates: dict[str, Replicates],
         reference: str | None,
-        curves: Curves,
+        sizes: Curves,
     ) -> Report:
         return Report(
             name=self.name,
@@ -171,7 +171,7 @@ class _Judgement:
                 )
                 for k, t in targets.items()
             },
-            curves=curves,
+            curves=sizes,
             reference=reference,
             versions=versions(),
             seed=self.options.seed,
@@ -209,10 +209,10 @@ class _Judgement:
         )
         if train is None:
             return Metric(None, len(distinct), note="needs a training set (--train)")
-        new = ~_among(distinct, train.keys)
+        new = ~among(distinct, train.keys)
         share = 1 / counts[places]
         self.bootstrap.ratio("novelty", new[places] * share, share)
-        described = _among(_keys(self.sample.described.smiles), distinct[new])
+        described = among(keys_of(self.sample.described.smiles), distinct[new])
         self.terms["novelty"] = described
         return metrics.ratio(int(new.sum()), len(distinct), NO_VALID)
 
@@ -308,7 +308,7 @@ class _Judgement:
             nothing = Metric(None, self.n, note="needs a training set (--train)")
             return {f"GuacaMol/{name}": nothing for name in names}
         sample = guacamol.read_sample(self.source)
-        known = _among(_keys(sample.distinct), train.flat_keys)
+        known = among(keys_of(sample.distinct), train.flat_keys)
         texts = [text for text, old in zip(sample.distinct, known, strict=True) if old]
         divergences = guacamol.kl_divergences(
             guacamol.describe(dict.fromkeys(sample.distinct)), train.guacamol
@@ -369,43 +369,6 @@ class _Judgement:
         source = f"column '{name}' of the file: a prediction of the model, not a measurement"
         return self.sample.columns[name], source
 
-    # Curves
-
-    def _curves(self, found: dict[str, Metric]) -> Curves:
-        """Metrics of growing numbers of molecules, in the random order of the sample."""
-        sizes = [size for size in SIZES if size < self.n]
-        described, order = self.sample.described, self.sample.order
-        keys = _keys(described.smiles)
-        rows: dict[str, list[float | None]] = {}
-
-        def enter(name: str, value: float | None) -> None:
-            rows.setdefault(name, []).append(value)
-
-        for size in sizes:
-            first = order[:size]
-            distinct, places = np.unique(keys[first], return_index=True)
-            enter("unique", len(distinct) / size)
-            if "novelty" in self.terms:
-                enter("novelty", float(self.terms["novelty"][first[places]].mean()))
-            for name in ("SNN/Test", "SNN/TestSF", "Filters"):
-                if name in self.terms:
-                    enter(name, float(self.terms[name][first].mean(dtype=np.float64)))
-            for suffix, reference in self._tests().items():
-                if reference is None:
-                    continue
-                for kind, mine in (("Frag", "fragments"), ("Scaf", "scaffolds")):
-                    counts = _counts_of(getattr(described, mine), first, self.n)
-                    enter(f"{kind}/{suffix}", metrics.cosine(counts, getattr(reference, mine)))
-                if self.activations is not None:
-                    moments = Moments.of(self.activations[first])
-                    enter(f"FCD/{suffix}", frechet.frechet_distance(moments, reference.moments))
-            enter("IntDiv", metrics.internal_diversity(self.prints[first], (1,))[0].value)
-        if self.n and self.sample.is_whole:
-            sizes.append(self.n)
-            for name, values in rows.items():
-                values.append(found[name].value)
-        return Curves(sizes, rows)
-
     # The record
 
     def _inputs(self) -> dict[str, Any]:
@@ -420,31 +383,9 @@ class _Judgement:
         return record
 
     def _cards(self) -> list[report.Card]:
-        described, wanted = self.sample.described, self.options.draw
-        if not wanted or not self.n:
-            return []
-        _, first = np.unique(_keys(described.smiles), return_index=True)
-        is_first = np.zeros(self.n, dtype=bool)
-        is_first[first] = True
-        small = np.asarray([len(text) <= DRAWABLE for text in described.smiles])
-        candidates = (is_first & small)[self.sample.order]
-        chosen = np.sort(self.sample.order[candidates][:wanted])
         asked = [target.name for target in self.options.targets]
-        names = list(dict.fromkeys([*asked, *CARD_VALUES]))
-        table = {name: self._values(name)[0] for name in names}
-        cards = [
-            report.Card(described.smiles[i], {name: float(table[name][i]) for name in names})
-            for i in chosen
-        ]
-        train = self.references.get("train")
-        if train is None or not len(train):
-            return cards
-        train.require("smiles.txt", "fingerprints.bin")
-        similarity, where = metrics.nearest(self.prints[chosen], train.fingerprints)
-        return [
-            replace(card, similarity=float(value), neighbour=train.smiles[at])
-            for card, value, at in zip(cards, similarity, where, strict=True)
-        ]
+        values = {name: self._values(name)[0] for name in dict.fromkeys([*asked, *CARD_VALUES])}
+        return cards(self.sample, values, self.references.get("train"), self.options.draw)
 
 
 def _w1(mine: NDArray[np.float64], theirs: NDArray[np.float64] | None) -> Metric:
@@ -455,23 +396,3 @@ def _w1(mine: NDArray[np.float64], theirs: NDArray[np.float64] | None) -> Metric
         note = "no valid molecule on one side"
     value = None if note or theirs is None else metrics.wasserstein(mine, theirs)
     return Metric(value, len(mine), note=note)
-
-
-def _keys(smiles: Sequence[str]) -> NDArray[np.uint64]:
-    return np.fromiter(map(key_of, smiles), dtype=np.uint64, count=len(smiles))
-
-
-def _among(keys: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Whether each key is among some ascending ones."""
-    if not len(known):
-        return np.zeros(len(keys), dtype=bool)
-    at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-    found: NDArray[np.bool_] = known[at] == keys
-    return found
-
-
-def _counts_of(found: metrics.Occurrences, molecules: NDArray[np.int64], n: int) -> dict[str, int]:
-    chosen = np.zeros(n, dtype=bool)
-    chosen[molecules] = True
-    totals = np.bincount(found.ids[chosen[found.molecules]], minlength=len(found.names))
-    return {name: int(count) for name, count in zip(found.names, totals, strict=True) if count}

@@ -18,7 +18,7 @@ from molvae.metrics import MoleculeSet, Wanted, describe
 from molvae.parallel import Crew, Watchdog, worker_count
 from molvae.progress import Progress, say
 
-__all__ = ["Scan", "Workers", "description", "key_of", "scan"]
+__all__ = ["Scan", "Workers", "among", "description", "key_of", "keys_of", "scan"]
 
 CHUNK = 500  # texts per task of a worker process
 INLINE = 2_000  # below this the start of processes costs more than it saves
@@ -43,6 +43,20 @@ def key_of(smiles: str) -> int:
     Two of ten million molecules share a key with a probability of 3 in a million.
     """
     return int.from_bytes(hashlib.blake2b(smiles.encode(), digest_size=8).digest(), "little")
+
+
+def keys_of(smiles: Sequence[str]) -> NDArray[np.uint64]:
+    """The keys of canonical SMILES, in their order."""
+    return np.fromiter(map(key_of, smiles), dtype=np.uint64, count=len(smiles))
+
+
+def among(keys: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Whether each key is among some ascending ones."""
+    if not len(known):
+        return np.zeros(len(keys), dtype=bool)
+    at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    found: NDArray[np.bool_] = known[at] == keys
+    return found
 
 
 def scan(texts: Sequence[str]) -> Scan:

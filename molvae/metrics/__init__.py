@@ -30,7 +30,13 @@ from molvae.metrics.molecules import (
     merge,
 )
 from molvae.metrics.ratios import fraction_passing, novelty, unique, valid
-from molvae.metrics.similarity import internal_diversity, nearest, nearest_similarity, tanimoto
+from molvae.metrics.similarity import (
+    internal_diversity,
+    nearest,
+    nearest_similarity,
+    similarity_sums,
+    tanimoto,
+)
 
 __all__ = [
     "FINGERPRINT_BYTES",
@@ -60,6 +66,7 @@ __all__ = [
     "property_distance",
     "ratio",
     "scaffold_similarity",
+    "similarity_sums",
     "tanimoto",
     "unique",
     "valid",

@@ -236,8 +236,10 @@ def activations(
 ) -> NDArray[np.float32]:
     """What ChemNet makes of canonical SMILES, shape (N, 512), in their order."""
     rows: dict[str, NDArray[np.float32]] = {}
-    for batch, found in _batches(smiles, batch_size, device):
-        rows.update(zip(batch, found, strict=True))
+    with Progress("ChemNet", len(set(smiles))) as progress:
+        for batch, found in _batches(smiles, batch_size, device):
+            rows.update(zip(batch, found, strict=True))
+            progress.advance(len(batch))
     result = np.empty((len(smiles), SIZE), dtype=np.float32)
     for place, text in zip(result, smiles, strict=True):
         place[:] = rows[text]

@@ -91,12 +91,17 @@ class MoleculeSet:
     fragments: Occurrences  # BRICS fragments
     values: NDArray[np.float64]  # (N, P), NaN where RDKit failed
     passes: NDArray[np.bool_]  # (N,) whether the filters let it pass
-    properties: tuple[str, ...] = ()
+    wanted: Wanted = Wanted()
     disconnected: int = 0  # valid molecules of more than one part
     failures: Counter[str] = field(default_factory=Counter)
 
     def __len__(self) -> int:
         return len(self.smiles)
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        """What the columns of ``values`` are."""
+        return self.wanted.properties
 
     def column(self, name: str) -> NDArray[np.float64]:
         """The known values of one property, without the missing."""
@@ -108,8 +113,16 @@ Molecules = Iterable[str] | MoleculeSet
 
 
 def as_set(molecules: Molecules, wanted: Wanted) -> MoleculeSet:
-    """The description of some SMILES; one that is given is taken as it is."""
+    """The description of some SMILES; one that is given is taken if it has what is wanted."""
     if isinstance(molecules, MoleculeSet):
+        missing = [
+            name
+            for name in ("fingerprints", "scaffolds", "fragments", "filters")
+            if getattr(wanted, name) and not getattr(molecules.wanted, name)
+        ]
+        missing += [name for name in wanted.properties if name not in molecules.properties]
+        if missing:
+            raise InputError(f"these molecules were described without {', '.join(missing)}")
         return molecules
     if isinstance(molecules, str):
         raise InputError(f"got one text, '{molecules[:40]}', expected a list of SMILES")
@@ -144,7 +157,7 @@ def describe(texts: Sequence[str], wanted: Wanted = Wanted()) -> MoleculeSet:
         fragments=lists("fragments", chem.brics_fragments) if wanted.fragments else nothing,
         values=values,
         passes=np.asarray([wanted.filters.passes(mol) for mol in judged if wanted.filters], bool),
-        properties=wanted.properties,
+        wanted=wanted,
         disconnected=sum(chem.fragment_count(mol) > 1 for mol in mols),
         failures=failures,
     )
@@ -186,7 +199,7 @@ def merge(parts: Iterable[MoleculeSet]) -> MoleculeSet:
         fragments=_join([part.fragments for part in parts], sizes),
         values=np.concatenate([part.values for part in parts]),
         passes=np.concatenate([part.passes for part in parts]),
-        properties=parts[0].properties,
+        wanted=parts[0].wanted,
         disconnected=sum(part.disconnected for part in parts),
         failures=failures,
     )

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molvae.metrics.base import NO_VALID, Metric
+from molvae.metrics.molecules import Molecules, Wanted, as_set
 
 __all__ = ["internal_diversity", "nearest", "nearest_similarity", "similarity_sums", "tanimoto"]
 
@@ -116,11 +117,14 @@ def similarity_sums(fingerprints: _Bytes, powers: Sequence[int] = (1, 2)) -> NDA
     return sums
 
 
-def internal_diversity(fingerprints: _Bytes, powers: Sequence[int] = (1, 2)) -> tuple[Metric, ...]:
+def internal_diversity(
+    molecules: Molecules | _Bytes, powers: Sequence[int] = (1, 2)
+) -> tuple[Metric, ...]:
     """``1 - mean_i (mean_j T_ij^p)^(1/p)`` over all pairs, one metric per power ``p``.
 
-    ``fingerprints``: packed bits, shape (N, bytes). Each molecule meets itself too, as in MOSES.
+    Of SMILES or packed fingerprints (N, bytes). Each molecule meets itself too, as in MOSES.
     """
+    fingerprints = _prints(molecules)
     n = len(fingerprints)
     if n < 2:
         return tuple(Metric(None, n, note="needs at least 2 valid molecules") for _ in powers)
@@ -265,11 +269,21 @@ class _Query:
         return product >= 0
 
 
-def nearest_similarity(queries: _Bytes, reference: _Bytes) -> Metric:
-    """SNN: mean Tanimoto similarity of each molecule to its nearest reference molecule."""
+def nearest_similarity(molecules: Molecules | _Bytes, reference: Molecules | _Bytes) -> Metric:
+    """SNN: mean Tanimoto similarity of each molecule to its nearest reference molecule.
+
+    Of SMILES or packed fingerprints (N, bytes).
+    """
+    queries, known = _prints(molecules), _prints(reference)
     if not len(queries):
         return Metric(None, 0, note=NO_VALID)
-    if not len(reference):
+    if not len(known):
         return Metric(None, len(queries), note="no valid molecule in the reference")
-    similarity, _ = nearest(queries, reference)
+    similarity, _ = nearest(queries, known)
     return Metric(float(similarity.mean(dtype=np.float64)), len(queries))
+
+
+def _prints(given: Molecules | _Bytes) -> _Bytes:
+    if isinstance(given, np.ndarray):
+        return given
+    return as_set(given, Wanted(True, False, False)).fingerprints

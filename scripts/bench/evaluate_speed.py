@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from prepare_memory import MIB, Watch, machine
+from prepare_memory import MIB, Watch, machine  # type: ignore[import-not-found]
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 FILES = {

@@ -12,7 +12,7 @@ import pytest
 
 from molvae import chem, evaluate, metrics, pages, progress
 from molvae.errors import FileError, TargetError
-from molvae.evaluate import judging, references, sample, work
+from molvae.evaluate import curves, references, sample, work
 
 # The data of the published parity case are too large to ship.
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -351,7 +351,7 @@ def test_no_draws_no_intervals():
 
 
 def test_curves_end_at_the_value(monkeypatch):
-    monkeypatch.setattr(judging, "SIZES", (10, 20, 1000))
+    monkeypatch.setattr(curves, "SIZES", (10, 20, 1000))
     found = evaluate.evaluate_smiles(many(50), train=many(20), test=many(30, 2))
     assert list(found.curves.n) == [10, 20, 50]
     for name, row in found.curves.metrics.items():

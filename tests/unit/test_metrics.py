@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 from molvae import chem, metrics
 from molvae.conditions import parse_target
 from molvae.errors import InputError
+from molvae.filters import alerts
 from molvae.metrics import Metric, Wanted
 
 # Ethanol three ways, benzene, two texts that are no molecule, a salt.
@@ -305,3 +306,88 @@ def test_json_of_a_metric_leaves_out_what_does_not_apply():
     assert Metric(None, 0, 0, 0, "why").to_json() == {
         "value": None, "n": 0, "numerator": 0, "denominator": 0, "note": "why",
     }  # fmt: skip
+
+
+# -- lists of SMILES ------------------------------------------------------------------------------
+
+BIPHENYLS = ["c1ccc(-c2ccccc2)cc1", "Cc1ccc(-c2ccccc2)cc1", "CCOc1ccccc1", "broken("]
+
+
+def test_every_metric_takes_smiles_or_their_description():
+    mine = metrics.describe(BIPHENYLS, Wanted(properties=("logp",)))
+    other = metrics.describe(TEXTS, Wanted(properties=("logp",)))
+    for name, more in (
+        ("valid", ()), ("unique", ()), ("novelty", (TEXTS,)), ("internal_diversity", ()),
+        ("nearest_similarity", (TEXTS,)), ("fragment_similarity", (TEXTS,)),
+        ("scaffold_similarity", (BIPHENYLS,)), ("property_distance", (TEXTS, "logp")),
+    ):  # fmt: skip
+        function = getattr(metrics, name)
+        described = [mine if m is BIPHENYLS else other if m is TEXTS else m for m in more]
+        assert function(BIPHENYLS, *more) == function(mine, *described), name
+        assert function(iter(BIPHENYLS), *more) == function(mine, *described), name
+
+
+def test_a_description_that_lacks_something_is_refused():
+    bare = metrics.describe(BIPHENYLS, Wanted(False, False, False))
+    assert metrics.unique(bare).value == 1
+    for function, what in (
+        (metrics.internal_diversity, "fingerprints"),
+        (lambda m: metrics.fragment_similarity(m, BIPHENYLS), "fragments"),
+        (lambda m: metrics.scaffold_similarity(m, BIPHENYLS), "scaffolds"),
+        (lambda m: metrics.property_distance(m, BIPHENYLS, "logp"), "logp"),
+        (lambda m: metrics.fraction_passing(m, alerts("brenk")), "filters"),
+    ):
+        with pytest.raises(InputError, match=f"described without {what}"):
+            function(bare)
+
+
+def test_one_text_is_not_a_list():
+    with pytest.raises(InputError, match="got one text, 'CCO', expected a list of SMILES"):
+        metrics.valid("CCO")
+
+
+def test_normal_fits_by_hand():
+    a, b = np.array([0.0, 2.0]), np.array([4.0, 8.0])
+    assert metrics.normal_frechet(a, b) == (1 - 6) ** 2 + (1 - 2) ** 2
+    assert metrics.normal_frechet(a, a) == 0
+    assert metrics.normal_frechet(a, np.array([])) is None
+
+
+def test_property_distance_by_hand():
+    found = metrics.property_distance(["C", "CC"], ["CCC", "broken(", "CCCC"], "heavy")
+    assert (found.value, found.n) == (2, 2)
+    assert metrics.property_distance(["C"], [], "heavy").note == "no valid molecule on one side"
+
+
+# -- requests of their own ------------------------------------------------------------------------
+
+
+def test_calibration_by_hand():
+    requested = np.array([1.0, 1.0, 3.0, 3.0, np.nan])
+    obtained = np.array([2.0, 2.0, 3.0, 5.0, 1.0])
+    found = metrics.control_by_row("x=@y", requested, obtained)
+    assert found.metric == Metric(1.0, 4, note="1 valid molecules have no value")
+    assert found.bias == 1.0
+    line = found.calibration
+    assert (line.slope, line.intercept) == (1.0, 1.0)
+    assert line.r2 == pytest.approx(1 - 2 / 6)
+    assert [(b.requested, b.obtained, b.sd, b.n) for b in line.bins] == [(1, 2, 0, 2), (3, 4, 1, 2)]
+    assert found.to_json()["calibration"]["slope"] == 1
+
+
+def test_one_requested_value_has_no_line():
+    found = metrics.calibrate(np.ones(3), np.array([1.0, 2.0, 3.0]))
+    assert (found.slope, found.intercept, found.r2) == (None, None, None)
+    assert found.bins[0].obtained == 2
+
+
+def test_many_requested_values_share_bins():
+    x = np.arange(100.0)
+    found = metrics.calibrate(x, 2 * x + 1)
+    assert (found.slope, found.intercept, found.r2) == pytest.approx((2, 1, 1))
+    assert [b.n for b in found.bins] == [10] * 10
+
+
+def test_requests_and_values_must_be_as_many():
+    with pytest.raises(InputError, match="3 requests for 2 values"):
+        metrics.control_by_row("x=@y", np.ones(3), np.ones(2))

@@ -1,0 +1,48 @@
+"""Molecules for the drawings of a page, with their nearest training molecules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molvae import metrics
+from molvae.evaluate.references import Reference
+from molvae.evaluate.sample import Sample
+from molvae.evaluate.work import keys_of
+from molvae.report import Card
+
+__all__ = ["cards"]
+
+DRAWABLE = 500  # characters; a drawing of more takes seconds and shows nothing
+
+
+def cards(
+    sample: Sample,
+    values: Mapping[str, NDArray[np.float64]],
+    train: Reference | None,
+    wanted: int,
+) -> list[Card]:
+    """``wanted`` distinct molecules, drawn by the seed, in their order; ``values`` (n,) by name."""
+    described = sample.described
+    if not wanted or not len(described):
+        return []
+    _, first = np.unique(keys_of(described.smiles), return_index=True)
+    is_first = np.zeros(len(described), dtype=bool)
+    is_first[first] = True
+    small = np.asarray([len(text) <= DRAWABLE for text in described.smiles])
+    chosen = np.sort(sample.order[(is_first & small)[sample.order]][:wanted])
+    found = [
+        Card(described.smiles[i], {name: float(column[i]) for name, column in values.items()})
+        for i in chosen
+    ]
+    if train is None or not len(train):
+        return found
+    train.require("smiles.txt", "fingerprints.bin")
+    similarity, where = metrics.nearest(described.fingerprints[chosen], train.fingerprints)
+    return [
+        replace(card, similarity=float(value), neighbour=train.smiles[at])
+        for card, value, at in zip(found, similarity, where, strict=True)
+    ]

@@ -1,0 +1,76 @@
+"""Metrics against the number of molecules, in the random order of the sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molvae import metrics
+from molvae.evaluate.references import Reference
+from molvae.evaluate.results import Curves
+from molvae.evaluate.sample import Sample
+from molvae.evaluate.work import keys_of
+from molvae.metrics import Metric, Occurrences, frechet
+from molvae.metrics.frechet import Moments
+
+__all__ = ["curves"]
+
+SIZES = (100, 300, 1_000, 3_000, 10_000)
+
+Terms = Mapping[str, NDArray[np.floating] | NDArray[np.bool_]]
+
+
+def curves(
+    sample: Sample,
+    terms: Terms,
+    activations: NDArray[np.float32] | None,
+    tests: Mapping[str, Reference | None],
+    found: Mapping[str, Metric],
+) -> Curves:
+    """Of growing numbers of the n described molecules.
+
+    ``terms`` are what some metrics are the mean of, (n,) each; ``activations`` (n, 512) those of
+    ChemNet; ``tests`` the references by the suffix of their metrics; ``found`` the metrics of all.
+    """
+    described, n = sample.described, len(sample.described)
+    keys = keys_of(described.smiles)
+    references = {suffix: test for suffix, test in tests.items() if test is not None}
+    sizes = [*(size for size in SIZES if size < n), *([n] if n else [])]
+    rows: dict[str, list[float | None]] = {}
+
+    def enter(name: str, value: float | None) -> None:
+        rows.setdefault(name, []).append(value)
+
+    for size in sizes:
+        first = sample.order[:size]
+        distinct, places = np.unique(keys[first], return_index=True)
+        enter("unique", len(distinct) / size)
+        if "novelty" in terms:
+            enter("novelty", float(terms["novelty"][first[places]].mean()))
+        if size == n:
+            break
+        for name in set(terms) - {"novelty"}:
+            enter(name, float(terms[name][first].mean(dtype=np.float64)))
+        for suffix, reference in references.items():
+            fragments = _counts(described.fragments, first, n)
+            enter(f"Frag/{suffix}", metrics.cosine(fragments, reference.fragments))
+            scaffolds = _counts(described.scaffolds, first, n)
+            enter(f"Scaf/{suffix}", metrics.cosine(scaffolds, reference.scaffolds))
+            if activations is not None:
+                moments = Moments.of(activations[first])
+                enter(f"FCD/{suffix}", frechet.frechet_distance(moments, reference.moments))
+        prints = described.fingerprints[first]
+        enter("IntDiv", metrics.internal_diversity(prints, (1,))[0].value)
+    for name, values in rows.items():  # all other metrics are known of all of them
+        if len(values) < len(sizes):
+            values.append(found[name].value)
+    return Curves(sizes, rows)
+
+
+def _counts(found: Occurrences, molecules: NDArray[np.int64], n: int) -> dict[str, int]:
+    chosen = np.zeros(n, dtype=bool)
+    chosen[molecules] = True
+    totals = np.bincount(found.ids[chosen[found.molecules]], minlength=len(found.names))
+    return {name: int(count) for name, count in zip(found.names, totals, strict=True) if count}
