@@ -7,6 +7,7 @@ datasets/KEY.lock       held while a process prepares that dataset
 downloads/NAME/         the files of a public data set
 downloads/NAME.lock     held while a process downloads them
 references/KEY/         what `molvae evaluate` has computed of a set that it compared with
+references/KEY.lock     held while a process computes more of it
 ```
 """
 
@@ -31,8 +32,8 @@ __all__ = ["Entry", "Kind", "cache_folder", "clear", "entries"]
 
 Kind = Literal["dataset", "download", "reference", "unfinished"]
 
-PLACES = ("datasets", "downloads")
 REFERENCES = "references"
+PLACES = ("datasets", "downloads", REFERENCES)
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,6 @@ def entries() -> list[Entry]:
             if path.is_dir() and not path.is_symlink():
                 with suppress(FileNotFoundError):  # a running process has just renamed it
                     found.append(_entry(place, path))
-    for path in _children(REFERENCES):
-        if path.is_dir() and not path.is_symlink():
-            found.append(Entry("reference", path.name, path, _size(path), _about_reference(path)))
     order = ("dataset", "download", "reference", "unfinished")
     return sorted(found, key=lambda entry: (order.index(entry.kind), entry.name))
 
@@ -81,10 +79,6 @@ def clear() -> int:
             freed += _clear_group(cache_folder() / place / f"{key}.lock", paths)
         with suppress(OSError):  # is not there, is a link, or still holds what is in use
             (cache_folder() / place).rmdir()
-    references = cache_folder() / REFERENCES
-    if references.is_dir() and not references.is_symlink():  # its files are written whole
-        freed += _size(references)
-        shutil.rmtree(references, ignore_errors=True)
     return freed
 
 
@@ -105,6 +99,8 @@ def _key(path: Path) -> str:
 
 
 def _entry(place: str, path: Path) -> Entry:
+    if place == REFERENCES:
+        return Entry("reference", path.name, path, _size(path), _about_reference(path))
     kind: Kind = "dataset" if place == "datasets" else "download"
     if path.name.endswith(".partial") or path.name.startswith("."):
         return Entry("unfinished", path.name, path, _size(path), "interrupted")

@@ -152,9 +152,10 @@ def find_model(name: str | Path | None) -> Path:
             f"'{name}': this run has no model yet; its training has not reached a validation"
         )
     present = sorted(p.name for p in path.iterdir()) if path.is_dir() else []
+    more = f" and {len(present) - 5} more" if len(present) > 5 else ""
     raise ModelFolderError(
         f"'{name}': not a model or run folder; expected config.json, {', '.join(PARTS)}, "
-        f"found {', '.join(present) or 'nothing'}"
+        f"found {', '.join(present[:5]) or 'nothing'}{more}"
     )
 
 

@@ -76,8 +76,11 @@ def parse(smiles: str) -> Mol | None:
     """
     if len(smiles.strip().splitlines()) > 1 or "\0" in smiles:
         return None
-    with rdBase.BlockLogs():
-        mol = Chem.MolFromSmiles(smiles)
+    try:
+        with rdBase.BlockLogs():
+            mol = Chem.MolFromSmiles(smiles)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return None
     if mol is None or mol.GetNumAtoms() == 0:
         return None
     return mol

@@ -10,15 +10,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError, model_validator
 
 from molvae import report
 from molvae.errors import FileError
 from molvae.evaluate import Comparison, Report
+from molvae.evaluate.results import SCHEMA
 from molvae.evaluate.tables import (
     comparison_lines,
     detail,
     differs,
-    figures,
+    entries,
     obtained,
     short,
     span,
@@ -31,9 +33,8 @@ from molvae.properties import PROPERTIES
 from molvae.report import Calibration, Card, Cell, Curve, Histogram, LatentMap, Page, Row, Series
 from molvae.report import Table as TableOf
 
-__all__ = ["DEFINITIONS", "lines", "page", "read_evaluation", "to_json", "write_page"]
+__all__ = ["DEFINITIONS", "lines", "page", "read_evaluations", "to_json", "write_page"]
 
-SCHEMA = 1
 MAPS = 4  # latent maps on a page: of the properties asked for, and of some that say most
 MAPPED = ("mw", "logp", "qed", "sas")
 
@@ -99,22 +100,89 @@ def _notes(found: _Found) -> list[str]:
     return [] if found is None else found.notes
 
 
-def read_evaluation(path: str | Path) -> dict[str, Any]:
-    """The JSON of an earlier evaluation of one set, or anything with ``metrics`` of that form."""
+class _Entry(BaseModel, strict=True):
+    """A metric as it stands in a file: nothing but the value is needed."""
+
+    value: FiniteFloat | None
+    n: int | None = None
+    numerator: FiniteFloat | None = None
+    denominator: int | None = None
+    note: str = ""
+    interval: tuple[FiniteFloat, FiniteFloat] | None = Field(default=None, strict=False)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"value": self.value, **self.model_dump(exclude_none=True)}
+
+
+class _Property(BaseModel):
+    W1: _Entry
+
+
+class _Target(BaseModel):
+    target: str
+    MAD: _Entry | None = None
+    hit_rate: _Entry | None = Field(default=None, alias="hit rate")
+
+    @model_validator(mode="after")
+    def _one(self) -> _Target:
+        if (self.MAD is None) == (self.hit_rate is None):
+            raise ValueError("expected MAD or hit rate")
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        kind = ("MAD", self.MAD) if self.MAD is not None else ("hit rate", self.hit_rate)
+        return {"target": self.target, kind[0]: kind[1].to_json() if kind[1] else {}}
+
+
+class _Evaluation(BaseModel):
+    """What is shown of an earlier evaluation."""
+
+    name: str = ""
+    metrics: dict[str, _Entry]
+    properties: dict[str, _Property] = {}
+    targets: dict[str, _Target] = {}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data in the form of an evaluation's."""
+        return {
+            "name": self.name,
+            "metrics": {name: entry.to_json() for name, entry in self.metrics.items()},
+            "properties": {name: {"W1": p.W1.to_json()} for name, p in self.properties.items()},
+            "targets": {name: target.to_json() for name, target in self.targets.items()},
+        }
+
+
+class _Several(BaseModel):
+    sets: list[_Evaluation]
+
+
+def read_evaluations(path: str | Path) -> list[dict[str, Any]]:
+    """The sets in the JSON of an earlier evaluation; ``metrics`` of that form are enough."""
     path = Path(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        for entry in data["metrics"].values():
-            float(0 if entry["value"] is None else entry["value"])
-        empty: dict[str, Any] = {"properties": {}, "targets": {}}
-        return {"name": path.stem, **empty, **data}
+        text = path.read_text(encoding="utf-8")
+        several = '"sets"' in text and "sets" in json.loads(text)
+        found = (
+            _Several.model_validate_json(text).sets
+            if several
+            else [_Evaluation.model_validate_json(text)]
+        )
     except OSError as error:
         raise FileError(f"'{path}': {(error.strerror or str(error)).lower()}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, TypeError, RecursionError) as error:
+        where = ""
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            where = f" ({place}: {first['msg'].lower()})" if place else f" ({first['msg'].lower()})"
         raise FileError(
-            f"'{path}': expected the JSON of `molvae evaluate FILE -o …`, or "
-            '{"name": …, "metrics": {"FCD/Test": {"value": …}, …}}'
+            f"'{path}': expected the JSON of `molvae evaluate … -o FILE`, or "
+            f'{{"name": …, "metrics": {{"FCD/Test": {{"value": …}}, …}}}}{where}'
         ) from None
+    plain = [one.to_json() for one in found]
+    for one in plain:
+        one["name"] = one["name"] or path.stem
+    return plain
 
 
 # The page
@@ -147,7 +215,7 @@ def page(
     return Page(
         title="Evaluation of generated molecules" if reports else "Examination of a model",
         summary=_summary(data, examined),
-        table=_table([(n, k, e) for n, k, e in figures(data[0]) if k != "W1"]) if single else None,
+        table=_table([(n, k, e) for n, k, e in entries(data[0]) if k != "W1"]) if single else None,
         comparison=None if single or not data else _comparison(found, data, beside),
         targets=_targets(data[0]) if len(data) == 1 else None,
         calibrations=[*_calibrations(reports), *_model_calibrations(examined)],
@@ -177,7 +245,7 @@ def _summary(data: Sequence[_Json], examined: ModelReport | None) -> str:
 
 
 def _definitions(data: Sequence[_Json]) -> dict[str, str]:
-    kinds = dict.fromkeys(kind for found in data for _, kind, _ in figures(found))
+    kinds = dict.fromkeys(kind for found in data for _, kind, _ in entries(found))
     return {kind: DEFINITIONS[kind] for kind in kinds if kind in DEFINITIONS}
 
 
@@ -214,14 +282,14 @@ def _targets(data: _Json) -> TableOf | None:
 def _comparison(found: _Found, data: Sequence[_Json], beside: Sequence[_Json]) -> TableOf:
     sets = [*data, *beside]
     columns = [str(one["name"]) for one in sets]
-    entries = [{name: (kind, entry) for name, kind, entry in figures(one)} for one in sets]
+    known = [{name: (kind, entry) for name, kind, entry in entries(one)} for one in sets]
     gaps = found.differences() if isinstance(found, Comparison) else {}
-    names = list(dict.fromkeys(name for own in entries[: len(data)] for name in own))
+    names = list(dict.fromkeys(name for own in known[: len(data)] for name in own))
     rows = []
     for name in names:
-        kind = next(own[name][0] for own in entries if name in own)
+        kind = next(own[name][0] for own in known if name in own)
         nothing: tuple[str, _Json] = (kind, {"value": None, "note": "not given"})
-        cells = [_cell(own.get(name, nothing)[1]) for own in entries]
+        cells = [_cell(own.get(name, nothing)[1]) for own in known]
         cells += [_gap(kind, gap.get(name, {"value": None})) for gap in gaps.values()]
         rows.append(_row(name, kind, cells))
     heads = [f"{other} - {columns[0]}" for other in gaps]

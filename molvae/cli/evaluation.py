@@ -74,27 +74,23 @@ def evaluate(
     Example: molvae evaluate hits.csv --train my_molecules.csv --report hits.html
     """
     from molvae import pages
-    from molvae.files import require_absent, write_json
+    from molvae.files import write_json
 
     if not inputs and model is None:
         raise ConfigError("nothing to evaluate; name a file of molecules, or a --model")
-    if beside and report is None:
-        raise ConfigError("--beside is shown on the page; add --report FILE")
-    if output is not None and output == report:
-        raise ConfigError(f"'{output}' is both -o and --report; expected two files")
-    for path in (output, report):
-        if path is not None:
-            require_absent(path, force=force)
-    others = [pages.read_evaluation(path) for path in beside]
-    found = _judge(inputs, options, drawn=DRAWN if report else 0) if inputs else None
+    if beside and (report is None or not inputs):
+        raise ConfigError("--beside is shown on the page of molecules; name a file and --report")
+    _check_outputs(output, report, [*inputs, *beside], force=force)
+    others = [one for path in beside for one in pages.read_evaluations(path)]
     examined = None
-    if model is not None:
+    if model is not None:  # first, as it may find that there is nothing to examine it on
         from molvae.examine import examine
 
         examined = examine(
             model, test=options["test"], seed=options["seed"], device=options["device"],
             workers=options["workers"],
         )  # fmt: skip
+    found = _judge(inputs, options, drawn=DRAWN if report else 0) if inputs else None
     data = pages.to_json(found, examined)
     if output is not None:
         write_json(output, data)
@@ -103,6 +99,24 @@ def evaluate(
         pages.write_page(report, found, examined, beside=others, command=command)
     written = [f"written: {path}" for path in (output, report) if path is not None]
     show(as_json, data, [*pages.lines(found, examined), *written])
+
+
+def _check_outputs(
+    output: Path | None, report: Path | None, inputs: list[Path], *, force: bool
+) -> None:
+    """Everything that could go wrong with a path is said before the work."""
+    from molvae.files import require_absent
+
+    taken = {path.resolve(): f"'{path}' is an input" for path in inputs}
+    for option, path in (("-o", output), ("--report", report)):
+        if path is None:
+            continue
+        if (reason := taken.get(path.resolve())) is not None:
+            raise ConfigError(f"{option} '{path}': {reason}; name another file")
+        taken[path.resolve()] = f"is written by {option} too"
+        if path.is_dir():
+            raise ConfigError(f"{option} '{path}': is a folder, expected a file")
+        require_absent(path, force=force)
 
 
 def _judge(inputs: tuple[Path, ...], options: dict[str, Any], *, drawn: int) -> Report | Comparison:
@@ -119,7 +133,7 @@ def _judge(inputs: tuple[Path, ...], options: dict[str, Any], *, drawn: int) -> 
         seed=options["seed"],
         device=options["device"],
         workers=options["workers"],
-        draw=drawn // max(len(inputs), 1),
+        draw=-(-drawn // max(len(inputs), 1)),
     )
     references = {role: options[role] for role in ("train", "test", "test_scaffolds")}
     column = options["smiles_column"]

@@ -47,6 +47,8 @@ def common(function: F) -> F:
                 raise
             click.echo(f"error: {error}", err=True)
             click.get_current_context().exit(error.exit_code)
+        except BrokenPipeError:  # `| head` has seen enough; click ends quietly
+            raise
         except OSError as error:  # a full disk, a folder that vanished
             if traceback or error.strerror is None:
                 raise
@@ -214,7 +216,7 @@ def configuration(options: dict[str, Any], **more: Any) -> Config:
 def show(as_json: bool, data: dict[str, Any], lines: list[str]) -> None:
     """The result on standard output: JSON for machines, lines for people."""
     if as_json:
-        click.echo(json.dumps(data, indent=1, ensure_ascii=False, default=str))
+        click.echo(json.dumps(data, indent=1, ensure_ascii=False, default=str, allow_nan=False))
         return
     for line in lines:
         click.echo(line)

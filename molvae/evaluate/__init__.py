@@ -35,6 +35,9 @@ __all__ = [
 ]
 
 
+FEWEST = 100  # draws; the ends of an interval from fewer are mostly chance
+
+
 class Settings(TypedDict, total=False):
     """How to judge.
 
@@ -69,11 +72,11 @@ def evaluate(
 ) -> Report:
     """Evaluate the molecules of a file, or of several that are one set.
 
-    ``smiles_column`` is that of the generated files.
+    ``smiles_column`` is that of the generated files, and of the others if they have it.
     """
     source = from_files(paths, smiles_column=smiles_column)
     others = {"train": train, "test": test, "test_scaffolds": test_scaffolds}
-    given = {role: from_files(p) for role, p in others.items() if p is not None}
+    given = _references(others, smiles_column)
     [found] = _judge_all({source.files[0].name: source}, given, settings)
     return found
 
@@ -94,7 +97,7 @@ def evaluate_smiles(
 
 
 def compare(
-    files: Sequence[str | Path],
+    files: Paths,
     *,
     train: Paths | None = None,
     test: Paths | None = None,
@@ -103,11 +106,20 @@ def compare(
     **settings: Unpack[Settings],
 ) -> Comparison:
     """Evaluate several files alike, and how they differ from the first."""
+    files = [files] if isinstance(files, str | Path) else list(files)
     others = {"train": train, "test": test, "test_scaffolds": test_scaffolds}
-    given = {role: from_files(p) for role, p in others.items() if p is not None}
+    given = _references(others, smiles_column)
     names = _distinct_names([Path(path) for path in files])
     sources = [from_files(path, smiles_column=smiles_column) for path in files]
     return Comparison(_judge_all(dict(zip(names, sources, strict=True)), given, settings))
+
+
+def _references(given: Mapping[str, Paths | None], smiles_column: str | None) -> dict[str, Source]:
+    return {
+        role: from_files(paths, smiles_column=smiles_column, perhaps=True)
+        for role, paths in given.items()
+        if paths is not None
+    }
 
 
 def _distinct_names(files: Sequence[Path]) -> list[str]:
@@ -125,6 +137,10 @@ def _judge_all(
 ) -> list[Report]:
     if not sources:
         raise FileError("no file was given; name at least one file of molecules")
+    if unknown := set(settings) - set(Settings.__annotations__):
+        raise TypeError(
+            f"unknown settings {sorted(unknown)}; there are {[*Settings.__annotations__]}"
+        )
     options = _options(list(sources.values()), settings)
     for source in sources.values():
         source.check("the file to evaluate" if source.files else "the list to evaluate")
@@ -149,7 +165,8 @@ def _require(references: Mapping[str, Reference], options: Options) -> None:
     for role, reference in references.items():
         if role == "train":
             drawn = ("smiles.txt", "fingerprints.bin") if options.draw else ()
-            reference.require("keys.bin", *drawn)
+            few = "test" not in references and reference.is_short()
+            reference.require("keys.bin", *drawn, *(("values.bin",) if few else ()))
         else:
             values = ("values.bin",) if role == "test" else ()
             needed = ("fingerprints.bin", "fragments.json", "scaffolds.json", "smiles.txt")
@@ -160,13 +177,15 @@ def _options(sources: Sequence[Source], settings: Settings) -> Options:
     sample, replicates = settings.get("sample", SAMPLE), settings.get("replicates", 500)
     if sample < 0:
         raise ConfigError(f"sample: got {sample}, expected 0 (all molecules) or more")
-    if replicates < 0 or replicates == 1:
-        raise ConfigError(f"bootstrap: got {replicates}, expected 0 (no intervals), or 2 or more")
+    if replicates and replicates < FEWEST:
+        raise ConfigError(
+            f"bootstrap: got {replicates} draws, expected 0 (no intervals) or {FEWEST} and more"
+        )
     targets = _targets(settings.get("targets", ()))
     columns = [target.name for target in targets if target.name not in PROPERTIES]
-    columns += [target.column for target in targets if isinstance(target, Request)]
+    requests = [target.column for target in targets if isinstance(target, Request)]
     for source in sources:
-        source.check_columns(list(dict.fromkeys(columns)))
+        source.check_columns(columns, requests)
     folder = settings.get("filters_from")
     return Options(
         targets=targets,

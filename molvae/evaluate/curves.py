@@ -19,12 +19,12 @@ __all__ = ["curves"]
 
 SIZES = (100, 300, 1_000, 3_000, 10_000)
 
-Terms = Mapping[str, NDArray[np.floating] | NDArray[np.bool_]]
+_Terms = Mapping[str, NDArray[np.floating] | NDArray[np.bool_]]
 
 
 def curves(
     sample: Sample,
-    terms: Terms,
+    terms: _Terms,
     activations: NDArray[np.float32] | None,
     tests: Mapping[str, Reference | None],
     found: Mapping[str, Metric],
@@ -51,14 +51,14 @@ def curves(
             enter("novelty", float(terms["novelty"][first[places]].mean()))
         if size == n:
             break
-        for name in set(terms) - {"novelty"}:
+        for name in [name for name in terms if name != "novelty"]:
             enter(name, float(terms[name][first].mean(dtype=np.float64)))
         for suffix, reference in references.items():
             fragments = _counts(described.fragments, first, n)
             enter(f"Frag/{suffix}", metrics.cosine(fragments, reference.fragments))
             scaffolds = _counts(described.scaffolds, first, n)
             enter(f"Scaf/{suffix}", metrics.cosine(scaffolds, reference.scaffolds))
-            if activations is not None:
+            if activations is not None and found[f"FCD/{suffix}"].value is not None:
                 moments = Moments.of(activations[first])
                 enter(f"FCD/{suffix}", frechet.frechet_distance(moments, reference.moments))
         prints = described.fingerprints[first]

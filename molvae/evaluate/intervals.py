@@ -42,12 +42,12 @@ def interval(replicates: Replicates, value: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def with_interval(metric: Metric, replicates: Replicates | None) -> Metric:
-    """The metric with its interval; unchanged where there are no values."""
+def with_interval(metric: Metric, replicates: Replicates | None, *, most: float = np.inf) -> Metric:
+    """The metric, from 0 to ``most``, with its interval; unchanged where there are no values."""
     if metric.value is None or replicates is None:
         return metric
     low, high = interval(replicates, metric.value)
-    return replace(metric, interval=(max(low, 0.0), high))  # no metric is negative
+    return replace(metric, interval=(max(low, 0.0), min(high, most)))
 
 
 def difference(

@@ -23,13 +23,13 @@ from molvae.filters import Filter
 from molvae.metrics import NO_VALID, Control, Metric, Wanted, frechet, guacamol
 from molvae.metrics.frechet import Moments
 from molvae.metrics.similarity import similarity_sums
-from molvae.progress import Progress
 from molvae.properties import PROPERTIES
 from molvae.runtime import Draws, versions
 
 __all__ = ["Options", "Request", "judge"]
 
 SAMPLE = 30_000  # MOSES' own sample size; pairs grow with its square
+PARTNERS, BLOCK = 3_000, 512  # molecules with which the influence on IntDiv2 is estimated
 CARD_VALUES = ("mw", "logp", "qed", "sas")
 NO_FILTERS = "needs MOSES' pattern files (--filters-from)"
 
@@ -160,7 +160,10 @@ class _Judgement:
             name=self.name,
             n=self.sample.total,
             described=self.n,
-            metrics={k: with_interval(m, replicates.get(k)) for k, m in found.items()},
+            metrics={
+                k: with_interval(m, replicates.get(k), most=np.inf if k.startswith("FCD") else 1.0)
+                for k, m in found.items()
+            },
             properties={
                 k: replace(p, w1=with_interval(p.w1, replicates.get(f"{k} W1")))
                 for k, p in properties.items()
@@ -198,9 +201,7 @@ class _Judgement:
         _, places, counts = np.unique(keys, return_inverse=True, return_counts=True)
         name = "unique" if k is None else f"unique@{k}"
         self.bootstrap.ratio(name, 1 / counts[places], np.ones(len(keys)))
-        short = k is not None and len(keys) < k
-        note = f"only {len(keys):,} valid molecules, not {k:,}" if short else ""
-        return metrics.ratio(len(counts), len(keys), NO_VALID, note)
+        return metrics.unique(self.sample.keys, k)
 
     def _novelty(self) -> Metric:
         train = self.references.get("train")
@@ -212,9 +213,8 @@ class _Judgement:
         new = ~among(distinct, train.keys)
         share = 1 / counts[places]
         self.bootstrap.ratio("novelty", new[places] * share, share)
-        described = among(keys_of(self.sample.described.smiles), distinct[new])
-        self.terms["novelty"] = described
-        return metrics.ratio(int(new.sum()), len(distinct), NO_VALID)
+        self.terms["novelty"] = among(keys_of(self.sample.described.smiles), distinct[new])
+        return metrics.novelty(distinct, train.keys)
 
     # Comparisons with the test sets
 
@@ -282,16 +282,25 @@ class _Judgement:
         names, n = ("IntDiv", "IntDiv2"), self.n
         if n < 2:
             return dict.fromkeys(names, Metric(None, n, note="needs at least 2 valid molecules"))
-        with Progress("pairs", total=n * (n - 1) / 2, unit="pairs") as progress:
-            means, squares = similarity_sums(self.prints, (1, 2)) / n
-            progress.advance(n * (n - 1) // 2)
+        means, squares = similarity_sums(self.prints, (1, 2)) / n
         roots = np.sqrt(squares)
         one, two = float(1 - means.mean()), float(1 - roots.mean())
-        # Each molecule counts in its own row and in all others'; see intervals.
-        self.bootstrap.mean("IntDiv", one - 2 * (means - means.mean()))
-        both = roots + squares / (2 * roots.mean())
-        self.bootstrap.mean("IntDiv2", two - (both - both.mean()))
+        if self.options.replicates:
+            # Each molecule counts in its own row and in those of all others; see intervals.
+            self.bootstrap.mean("IntDiv", one - 2 * (means - means.mean()))
+            both = roots + self._partners(roots) / 2
+            self.bootstrap.mean("IntDiv2", two - (both - both.mean()))
         return {"IntDiv": Metric(one, n), "IntDiv2": Metric(two, n)}
+
+    def _partners(self, roots: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean of ``T_ij² / r_j`` over up to 3,000 partners j of each molecule i."""
+        partners = np.sort(self.sample.order[:PARTNERS])
+        total = np.zeros(self.n)
+        for start in range(0, self.n, BLOCK):
+            rows = slice(start, start + BLOCK)
+            similarity = metrics.tanimoto(self.prints[rows], self.prints[partners])
+            total[rows] = (similarity.astype(np.float64) ** 2) @ (1 / roots[partners])
+        return total / len(partners)
 
     def _filters(self) -> Metric:
         if self.options.filters is None:
@@ -299,7 +308,7 @@ class _Judgement:
         passes = self.sample.described.passes
         self.terms["Filters"] = passes
         self.bootstrap.ratio("Filters", passes.astype(float), np.ones(self.n))
-        return metrics.ratio(int(passes.sum()), self.n, NO_VALID)
+        return metrics.fraction_passing(self.sample.described, self.options.filters)
 
     def _guacamol(self) -> dict[str, Metric]:
         train = self.references.get("train")
@@ -313,16 +322,15 @@ class _Judgement:
         divergences = guacamol.kl_divergences(
             guacamol.describe(dict.fromkeys(sample.distinct)), train.guacamol
         )
-        fcd = Metric(None, len(sample.distinct), note=self._no_fcd(train))
+        fcd = Metric(None, len(sample.isomeric), note=self._no_fcd(train))
         if not fcd.note:
-            fcd = frechet.chemnet_distance(
-                sample.distinct, train.guacamol_moments, device=self.options.device
-            )
+            mine = frechet.moments(sample.isomeric, device=self.options.device)
+            fcd = frechet.compare(mine, train.guacamol_moments)
         found = {
             "validity": guacamol.validity(sample),
             "uniqueness": guacamol.uniqueness(sample),
             "novelty": guacamol.novelty(sample, texts, train_is_flat=True),
-            "KL": guacamol.kl_score(divergences),
+            "KL": guacamol.noted_score(divergences, sample, train.rows),
             "FCD": guacamol.fcd_score(fcd),
             **{f"KL/{name}": metric for name, metric in divergences.items()},
         }
@@ -358,7 +366,8 @@ class _Judgement:
             requested = self.sample.columns[target.column]
             found = metrics.control_by_row(target.text, requested, values, source=source)
         else:
-            found = metrics.control(target, values, source=source)
+            yes_no = target.name not in PROPERTIES and metrics.is_yes_no(target, values)
+            found = metrics.control(target, values, source=source, yes_no=yes_no)
         self.bootstrap.mean(f"{found.target} {found.kind}", found.scores)
         return found
 

@@ -5,10 +5,9 @@ references/KEY/          named by the hash of the files' content and of the vers
   rows.json              how many rows, how many valid
   smiles.txt keys.bin fingerprints.bin values.bin     one entry per valid molecule
   fragments.json scaffolds.json                       counts
-  moments.npz guacamol.npz guacamol-moments.npz       of ChemNet; of GuacaMol's reference molecules
+  *.npz                  of ChemNet; of GuacaMol's reference molecules; properties of a sample
+  *.crc                  size and checksum of each of them
 ```
-
-Every file is written whole or not at all; what is missing or damaged is computed again.
 """
 
 from __future__ import annotations
@@ -16,41 +15,35 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import io
+import itertools
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from molvae.cache import REFERENCES, cache_folder
-from molvae.errors import FileError
+from molvae import chem
+from molvae.evaluate.kept import Kept
 from molvae.evaluate.sources import Source
-from molvae.evaluate.work import Workers, description, key_of
-from molvae.files import atomic_binary, write_json
-from molvae.metrics import FINGERPRINT_BYTES, Wanted, frechet, guacamol
+from molvae.evaluate.work import Workers, description, keys_of
+from molvae.metrics import FINGERPRINT_BYTES, MoleculeSet, Wanted, frechet, guacamol
 from molvae.metrics.frechet import Moments
 from molvae.metrics.guacamol import Described
-from molvae.progress import say
 from molvae.properties import PROPERTIES
 from molvae.runtime import Draws
 
 __all__ = ["Reference"]
 
-SCHEMA = 1
-STREAMED = ("smiles.txt", "keys.bin", "fingerprints.bin", "values.bin")
-COUNTED = ("fragments.json", "scaffolds.json")
+SCHEMA = 2  # of the cache; another one whenever the same file would give other contents
 SAMPLE = (
     30_000  # molecules of a training set whose properties are computed, if there is no test set
 )
 SAMPLE_SEED = 42  # not the user's: the same set gives the same sample, which is cached
 
-T = TypeVar("T")
+_Arrays = dict[str, NDArray[Any]]
 
 
 class Reference:
@@ -60,25 +53,12 @@ class Reference:
         """``role`` is train, test or test_scaffolds, and what errors and progress call it."""
         self.role, self.source = role, source
         self._workers, self._device = workers, device
-        self._stack = ExitStack()
-        self.folder = self._kept_folder() or Path(
-            self._stack.enter_context(TemporaryDirectory(prefix="molvae-"))
-        )
-
-    def _kept_folder(self) -> Path | None:
-        if not self.source.files:
-            return None  # a list may never come again
-        folder = cache_folder() / REFERENCES / self._key()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            say(f"'{folder}' cannot be written ({error}); the next run will compute all again")
-            return None
-        return folder if os.access(folder, os.W_OK) else None
+        # A list may never come again.
+        self._kept = Kept(self._key() if source.files else None)
 
     def close(self) -> None:
         """Remove what is not kept."""
-        self._stack.close()
+        self._kept.close()
 
     def _key(self) -> str:
         parts = (SCHEMA, importlib.metadata.version("rdkit"), *PROPERTIES, self.source.key)
@@ -86,26 +66,29 @@ class Reference:
 
     # Parts
 
-    @functools.cached_property
+    @property
     def rows(self) -> int:
         """Number of texts, valid or not."""
-        return int(self._counted()["rows"])
+        return self._counted["rows"]
 
     def __len__(self) -> int:
         """Number of valid molecules."""
-        return int(self._counted()["valid"])
+        return self._counted["valid"]
+
+    @functools.cached_property
+    def _counted(self) -> dict[str, int]:
+        found = self._json("rows.json")
+        return {"rows": int(found["rows"]), "valid": int(found["valid"])}
 
     @functools.cached_property
     def smiles(self) -> list[str]:
         """Canonical SMILES of the valid molecules, in order."""
-        self.require("smiles.txt")
-        return self._path("smiles.txt").read_text(encoding="utf-8").split("\n")[:-1]
+        return self._bytes("smiles.txt").decode().split("\n")[:-1]
 
     @functools.cached_property
     def keys(self) -> NDArray[np.uint64]:
         """The keys of the distinct molecules, in ascending order."""
-        self.require("keys.bin")
-        return np.unique(np.fromfile(self._path("keys.bin"), dtype=np.uint64))
+        return np.unique(np.frombuffer(self._bytes("keys.bin"), dtype=np.uint64))
 
     @functools.cached_property
     def fingerprints(self) -> NDArray[np.uint8]:
@@ -113,24 +96,24 @@ class Reference:
         self.require("fingerprints.bin")
         if not len(self):
             return np.empty((0, FINGERPRINT_BYTES), dtype=np.uint8)
-        shape = (len(self), FINGERPRINT_BYTES)
-        return np.memmap(self._path("fingerprints.bin"), dtype=np.uint8, mode="r", shape=shape)
+        path = self._kept.find("fingerprints.bin")
+        assert path is not None
+        return np.memmap(path, dtype=np.uint8, mode="r").reshape(-1, FINGERPRINT_BYTES)
 
     @functools.cached_property
     def fragments(self) -> Counter[str]:
         """Counts of BRICS fragments."""
-        return self._counter("fragments.json")
+        return Counter(self._json("fragments.json"))
 
     @functools.cached_property
     def scaffolds(self) -> Counter[str]:
         """Counts of ring scaffolds."""
-        return self._counter("scaffolds.json")
+        return Counter(self._json("scaffolds.json"))
 
     @functools.cached_property
     def values(self) -> NDArray[np.float64]:
         """Properties (N, 13) of all molecules; NaN where RDKit failed."""
-        self.require("values.bin")
-        return np.fromfile(self._path("values.bin")).reshape(-1, len(PROPERTIES))
+        return np.frombuffer(self._bytes("values.bin")).reshape(-1, len(PROPERTIES))
 
     @functools.cached_property
     def sample_values(self) -> NDArray[np.float64]:
@@ -138,161 +121,157 @@ class Reference:
         if self.rows <= SAMPLE:
             return self.values
 
-        def compute() -> dict[str, NDArray[Any]]:
+        def compute() -> _Arrays:
             order = Draws(SAMPLE_SEED).permutation("reference", self.rows)
-            chosen = np.zeros(self.rows, dtype=bool)
-            chosen[order[:SAMPLE]] = True
-            texts = (text for text, keep in zip(self.source, chosen, strict=True) if keep)
             wanted = Wanted(False, False, False, properties=tuple(PROPERTIES))
-            role = f"{self.role} properties"
-            parts = self._workers.map(role, description(wanted), texts, SAMPLE)
+            parts = self._workers.map(
+                f"{self.role} properties",
+                description(wanted),
+                self._rows_at(order[:SAMPLE]),
+                SAMPLE,
+            )
             return {"values": np.concatenate([part.values for _, part in parts])}
 
-        return self._kept("sample.npz", compute)["values"]
+        return self._arrays("sample.npz", compute)["values"]
 
     @functools.cached_property
     def moments(self) -> Moments:
         """Of the ChemNet activations of all molecules."""
-        return self._moments("moments.npz", lambda: self.smiles)
+        return self._moments("moments", lambda: self.smiles)
 
     @functools.cached_property
     def flat_keys(self) -> NDArray[np.uint64]:
         """Keys of the SMILES without stereochemistry, ascending, for GuacaMol's novelty."""
 
-        def compute() -> dict[str, NDArray[Any]]:
+        def compute() -> _Arrays:
             role = f"{self.role} without stereo"
             parts = self._workers.map(role, _flat_keys, self.source, self.rows)
-            found = [part for _, part in parts]
-            return {"keys": np.unique(np.concatenate(found))}
+            return {"keys": np.unique(np.concatenate([part for _, part in parts]))}
 
-        return self._kept("flat-keys.npz", compute)["keys"]
+        return self._arrays("flat-keys.npz", compute)["keys"]
 
     @functools.cached_property
     def guacamol(self) -> Described:
         """What GuacaMol compares: descriptors of its reference molecules."""
 
-        def compute() -> dict[str, NDArray[Any]]:
-            found = guacamol.describe(self._guacamol_smiles)
+        def compute() -> _Arrays:
+            found = guacamol.describe(guacamol.flat_smiles(self._guacamol_texts()))
             return {"values": found.values, "similarity": found.similarity}
 
-        parts = self._kept("guacamol.npz", compute)
+        parts = self._arrays("guacamol.npz", compute)
         return Described(parts["values"], parts["similarity"])
 
     @functools.cached_property
     def guacamol_moments(self) -> Moments:
-        """ChemNet moments of GuacaMol's reference molecules."""
-        return self._moments("guacamol-moments.npz", lambda: self._guacamol_smiles)
+        """ChemNet moments of GuacaMol's reference molecules, repeats and stereochemistry kept."""
+        return self._moments("guacamol-moments", lambda: _canonical(self._guacamol_texts()))
 
-    @functools.cached_property
-    def _guacamol_smiles(self) -> list[str]:
+    def _guacamol_texts(self) -> list[str]:
+        return list(self._rows_at(guacamol.reference_positions(self.rows)))
+
+    def _rows_at(self, positions: NDArray[np.int64]) -> Iterator[str]:
         chosen = np.zeros(self.rows, dtype=bool)
-        chosen[guacamol.reference_positions(self.rows)] = True
-        pairs = zip(self.source, chosen, strict=True)
-        return guacamol.flat_smiles(text for text, keep in pairs if keep)
+        chosen[positions] = True
+        return (text for text, keep in zip(self.source, chosen, strict=True) if keep)
 
     # Computing and keeping
 
     def require(self, *names: str) -> None:
         """Compute what is missing of these files, in one pass over RDKit."""
-        missing = [name for name in ("rows.json", *names) if not self._is_whole(name)]
-        if not missing:
-            return
+        if self._missing(names):
+            with self._kept.lock():
+                if missing := self._missing(names):
+                    self._compute(missing)
+
+    def is_short(self) -> bool:
+        """Whether the properties of all rows are wanted, not of a sample; RDKit is not needed."""
+        if self._kept.find("rows.json"):
+            return self.rows <= SAMPLE
+        return sum(1 for _ in itertools.islice(iter(self.source), SAMPLE + 1)) <= SAMPLE
+
+    def _missing(self, names: Sequence[str]) -> list[str]:
+        return [name for name in ("rows.json", *names) if self._kept.find(name) is None]
+
+    def _compute(self, missing: Sequence[str]) -> None:
         wanted = Wanted(
             "fingerprints.bin" in missing,
             "scaffolds.json" in missing,
             "fragments.json" in missing,
             properties=tuple(PROPERTIES) if "values.bin" in missing else (),
         )
-        counters: dict[str, Counter[str]] = {name: Counter() for name in COUNTED}
+        fragments: Counter[str] = Counter()
+        scaffolds: Counter[str] = Counter()
         rows = valid = 0
-        with ExitStack() as stack:
-            files: dict[str, Any] = {
-                name: stack.enter_context(atomic_binary(self._path(name)))
-                for name in STREAMED
-                if name in missing
-            }
+        with self._kept.writing(*dict.fromkeys(("rows.json", *missing))) as files:
             for _, part in self._workers.map(self.role, description(wanted), self.source):
                 rows, valid = rows + part.total, valid + len(part)
-                counters["fragments.json"].update(part.fragments.counts)
-                counters["scaffolds.json"].update(part.scaffolds.counts)
+                fragments.update(part.fragments.counts)
+                scaffolds.update(part.scaffolds.counts)
                 for name, file in files.items():
-                    file.write(_bytes(name, part))
-        for name in COUNTED:
-            if name in missing:
-                write_json(self._path(name), dict(counters[name]))
-        about = {"rows": rows, "valid": valid, "role": self.role, "source": self.source.name}
-        write_json(self._path("rows.json"), about)
+                    file.write(_entries(name, part))
+            about = {"rows": rows, "valid": valid, "role": self.role, "source": self.source.name}
+            whole = {
+                "rows.json": about, "fragments.json": fragments, "scaffolds.json": scaffolds,
+            }  # fmt: skip
+            for name, content in whole.items():
+                if name in files:
+                    files[name].write(json.dumps(content).encode())
 
-    def _path(self, name: str) -> Path:
-        return self.folder / name
-
-    def _is_whole(self, name: str) -> bool:
-        path = self._path(name)
-        if not path.is_file():
-            return False
-        width = {"keys.bin": 8, "fingerprints.bin": FINGERPRINT_BYTES,
-                 "values.bin": 8 * len(PROPERTIES)}.get(name)  # fmt: skip
-        if width is None:
-            return True
-        return self._is_whole("rows.json") and path.stat().st_size == width * len(self)
-
-    def _counted(self) -> dict[str, Any]:
-        self.require()
-        try:
-            found = json.loads(self._path("rows.json").read_text(encoding="utf-8"))
-            return {"rows": int(found["rows"]), "valid": int(found["valid"])}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            return self._again("rows.json", error, self._counted)
-
-    def _counter(self, name: str) -> Counter[str]:
+    def _bytes(self, name: str) -> bytes:
         self.require(name)
-        try:
-            found = json.loads(self._path(name).read_text(encoding="utf-8"))
-            return Counter({str(key): int(count) for key, count in found.items()})
-        except (OSError, ValueError, AttributeError, TypeError) as error:
-            return self._again(name, error, lambda: self._counter(name))
+        path = self._kept.find(name)
+        assert path is not None
+        return path.read_bytes()
 
-    def _again(self, name: str, error: Exception, then: Callable[[], T]) -> T:
-        say(f"'{self._path(name)}' is damaged ({error}); computing it again")
-        self._path(name).unlink(missing_ok=True)
-        return then()
-
-    def _kept(
-        self, name: str, compute: Callable[[], dict[str, NDArray[Any]]]
-    ) -> dict[str, NDArray[Any]]:
-        path = self._path(name)
-        if path.is_file():
-            try:
-                with np.load(path, allow_pickle=False) as found:
-                    return {key: found[key] for key in found.files}
-            except frechet.DAMAGE as error:
-                say(f"'{path}' is damaged ({error}); computing it again")
-        arrays = compute()
-        with atomic_binary(path) as handle:
-            np.savez(handle, **arrays)  # type: ignore[arg-type]
-        return arrays
-
-    def _moments(self, name: str, smiles: Callable[[], Sequence[str]]) -> Moments:
-        path = self._path(f"{importlib.metadata.version('fcd')}-{name}")
-        if path.is_file():
-            try:
-                return Moments.load(path)
-            except FileError as error:
-                say(f"{error}; computing it again")
-        found = frechet.moments(smiles(), device=self._device)
-        found.save(path)
+    def _json(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._bytes(name))
         return found
 
+    def _arrays(self, name: str, compute: Callable[[], _Arrays]) -> _Arrays:
+        path = self._kept.find(name)
+        if path is None:
+            self.require()  # the number of rows; the lock cannot be taken twice
+            with self._kept.lock():
+                path = self._kept.find(name)
+                if path is None:
+                    buffer = io.BytesIO()
+                    np.savez(buffer, **compute())  # type: ignore[arg-type]
+                    with self._kept.writing(name) as files:
+                        files[name].write(buffer.getvalue())
+                    path = self._kept.find(name)
+        assert path is not None
+        with np.load(path, allow_pickle=False) as found:
+            return {key: found[key] for key in found.files}
 
-def _bytes(name: str, part: Any) -> bytes:
+    def _moments(self, name: str, smiles: Callable[[], Sequence[str]]) -> Moments:
+        file = f"fcd-{importlib.metadata.version('fcd')}-{name}.npz"
+        # Before the lock is taken, which this may need too.
+        texts = [] if self._kept.find(file) else smiles()
+
+        def compute() -> _Arrays:
+            found = frechet.moments(texts, device=self._device)
+            n = np.asarray(found.n)
+            return {"n": n, "mean": found.mean, "covariance": found.covariance}
+
+        parts = self._arrays(file, compute)
+        return Moments(int(parts["n"]), parts["mean"], parts["covariance"])
+
+
+def _entries(name: str, part: MoleculeSet) -> bytes:
+    """What a chunk of molecules adds to a file; nothing to those that are written at the end."""
     if name == "smiles.txt":
         return "".join(f"{text}\n" for text in part.smiles).encode()
-    if name == "keys.bin":
-        return np.asarray([key_of(text) for text in part.smiles], dtype=np.uint64).tobytes()
-    array = part.fingerprints if name == "fingerprints.bin" else part.values
-    return bytes(np.ascontiguousarray(array).tobytes())
+    arrays: dict[str, Callable[[], NDArray[Any]]] = {
+        "keys.bin": lambda: keys_of(part.smiles),
+        "fingerprints.bin": lambda: part.fingerprints,
+        "values.bin": lambda: part.values,
+    }
+    return arrays[name]().tobytes() if name in arrays else b""
 
 
 def _flat_keys(texts: Sequence[str]) -> NDArray[np.uint64]:
-    keys: Iterator[int] = map(key_of, guacamol.flat_smiles(texts))
-    return np.unique(np.fromiter(keys, dtype=np.uint64))
+    return np.unique(keys_of(guacamol.flat_smiles(texts)))
+
+
+def _canonical(texts: Sequence[str]) -> list[str]:
+    return [text for text in map(chem.canonical_smiles, texts) if text is not None]

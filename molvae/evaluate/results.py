@@ -115,10 +115,13 @@ class Comparison:
         counts = {found.name: found.described for found in self.reports}
         if len(set(counts.values())) == 1:
             return []
+        least = min((count for count in counts.values() if count > 1), default=0)
+        if least == max(counts.values()):
+            return []  # all others have next to nothing
         listing = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         return [
             f"described molecules: {listing}. FCD, Scaf, unique and others depend on the number; "
-            f"to compare equal numbers, take --sample {min(counts.values())}"
+            f"to compare equal numbers, take --sample {least}"
         ]
 
     def differences(self) -> dict[str, dict[str, dict[str, Any]]]:

@@ -10,14 +10,15 @@ from functools import cached_property
 from pathlib import Path
 
 from molvae.conditions import YES_NO
-from molvae.errors import FileError, TargetError, suggest
-from molvae.files import fingerprint
+from molvae.errors import FileError, InputError, TargetError, suggest
+from molvae.files import file_format, fingerprint
 from molvae.properties import PROPERTIES
 from molvae.readers import read_rows, smiles_of
 
 __all__ = ["Paths", "Source", "bounded", "from_files", "from_list"]
 
 Paths = str | Path | Sequence[str | Path]
+HUGE = 1e150  # squares of larger numbers overflow; no property is one
 LONGEST = 2_000  # characters; RDKit needs minutes for longer texts, or crashes
 
 
@@ -50,7 +51,8 @@ class Source:
         """A hash of the content, files by their bytes."""
         digest = hashlib.sha256()
         for entry in self.record:
-            digest.update(f"{entry['sha256']} {entry['file'].endswith('.sdf')}\n".encode())
+            kind = file_format(Path(entry["file"]))
+            digest.update(f"{kind} {entry['sha256']}\n".encode())
         digest.update(f"{self.smiles_column}\n".encode())
         for text in self.texts:
             digest.update(text.encode(errors="surrogatepass") + b"\n")
@@ -61,10 +63,13 @@ class Source:
         """Name and SHA-256 of each file."""
         return [{"file": str(path), "sha256": fingerprint(path)["sha256"]} for path in self.files]
 
-    def check_columns(self, names: Sequence[str]) -> None:
-        """Every file has these columns; the error names properties too, as a target may be one."""
+    def check_columns(self, names: Sequence[str], requests: Sequence[str] = ()) -> None:
+        """Every file has the columns of these targets, and those that hold requests.
+
+        The error for a target names properties too, as it may be one.
+        """
         for path in self.files:
-            read_rows(path, smiles_column=self.smiles_column).close()
+            read_rows(path, smiles_column=self.smiles_column, columns=requests).close()
             for name in names:
                 try:
                     read_rows(path, smiles_column=self.smiles_column, columns=[name]).close()
@@ -73,6 +78,8 @@ class Source:
                         f"target '{name}' is neither a built-in property nor a column of the file: "
                         f"{suggest(name, PROPERTIES)} {error}"
                     ) from None
+        if not self.files and requests:
+            raise TargetError(f"'@{requests[0]}': a list has no columns")
         if not self.files and names:
             raise TargetError(
                 f"target '{names[0]}' is not a built-in property, and a list has no columns: "
@@ -90,21 +97,38 @@ def bounded(text: str) -> str:
     return text if len(text) <= LONGEST else ""
 
 
-def from_files(paths: Paths, *, smiles_column: str | None = None) -> Source:
-    """A source of one or several files; a dataset folder stands for its cleaned molecules."""
+def from_files(paths: Paths, *, smiles_column: str | None = None, perhaps: bool = False) -> Source:
+    """A source of one or several files; a dataset folder stands for its cleaned molecules.
+
+    ``perhaps``: the column is used only if all files have it.
+    """
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     if not given:
         raise FileError("no file was given; name at least one file of molecules")
     prepared = [Path(path) / "molecules.csv.gz" for path in given]
     files = [p if p.is_file() else Path(path) for p, path in zip(prepared, given, strict=True)]
     quoted = ", ".join(f"'{path}'" for path in files)
+    if perhaps and smiles_column is not None and not _all_have(files, smiles_column):
+        smiles_column = None
     return Source(quoted, files=tuple(files), smiles_column=smiles_column)
+
+
+def _all_have(files: Sequence[Path], column: str) -> bool:
+    try:
+        for path in files:
+            read_rows(path, smiles_column=column).close()
+    except FileError:
+        return False
+    return True
 
 
 def from_list(texts: Sequence[str], name: str = "the list") -> Source:
     """A source of SMILES at hand."""
     if isinstance(texts, str):
-        raise FileError(f"got one text, '{texts[:40]}', expected a list of SMILES")
+        raise InputError(f"got one text, '{texts[:40]}', expected a list of SMILES")
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(f"{name}: item {i} is {text!r:.40}, expected a SMILES text")
     return Source(name, texts=tuple(texts))
 
 
@@ -115,4 +139,4 @@ def _number(cell: str) -> float:
         value = YES_NO[word] if word in YES_NO else float(word)
     except ValueError:
         return math.nan
-    return value if math.isfinite(value) else math.nan
+    return value if abs(value) < HUGE else math.nan  # false for NaN, too

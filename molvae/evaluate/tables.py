@@ -9,7 +9,7 @@ __all__ = [
     "comparison_lines",
     "detail",
     "differs",
-    "figures",
+    "entries",
     "lines",
     "obtained",
     "short",
@@ -17,8 +17,10 @@ __all__ = [
 ]
 
 WIDTH = 80
+BESIDE = 3  # sets in one line beside the first
 
 _Json = Mapping[str, Any]
+_NOTHING: _Json = {"value": None}
 
 
 def short(value: float | None) -> str:
@@ -48,7 +50,7 @@ def detail(entry: _Json) -> str:
     return "" if entry["value"] is None else f"n = {entry['n']:,}"
 
 
-def figures(data: _Json) -> Iterator[tuple[str, str, _Json]]:
+def entries(data: _Json) -> Iterator[tuple[str, str, _Json]]:
     """(name, kind, metric) in order, without the divergences that make up one score of GuacaMol.
 
     There is a definition for each kind.
@@ -67,7 +69,7 @@ def lines(data: _Json) -> list[str]:
     """One line per metric, target and property."""
     targets = {t["target"]: t for t in data["targets"].values()}
     found = []
-    for name, kind, entry in figures(data):
+    for name, kind, entry in entries(data):
         texts = [detail(entry), entry.get("note", "")]
         if kind in ("MAD", "hit rate"):
             texts = [detail(entry), *obtained(targets[name.removesuffix(f" {kind}")])]
@@ -111,30 +113,40 @@ def _spread(found: _Json, reference: str | None) -> str:
 def comparison_lines(data: _Json) -> list[str]:
     """Sets side by side: metrics are lines; a star marks a difference whose interval leaves out 0.
 
-    Of two sets the difference and its interval are shown, of more the page and JSON have them.
+    Of two sets the difference and its interval are shown, of more the page and JSON have them. More
+    than four come in several blocks, each with the first set.
     """
-    sets, differences = data["sets"], data["differences"]
-    names = [found["name"] for found in sets]
-    entries = [{name: entry for name, _, entry in figures(found)} for found in sets]
-    two = len(sets) == 2
-    head = f"{'':<23} " + " ".join(f"{_tail(name, 12):>13}" for name in names)
-    found = [_cut(head + ("  difference" if two else ""))]
-    for name in entries[0]:
-        if all(e.get(name, {"value": None})["value"] is None for e in entries):
+    first, *others = data["sets"]
+    found = []
+    for start in range(0, len(others), BESIDE):
+        found += [""] if start else []
+        found += _block(first, others[start : start + BESIDE], data["differences"])
+    found.append(
+        f"* differs from {first['name']}: the 95 % interval of the difference leaves out 0"
+    )
+    return [_cut(line) for line in found]
+
+
+def _block(first: _Json, others: Sequence[_Json], differences: _Json) -> Iterator[str]:
+    sets = [first, *others]
+    names = [str(one["name"]) for one in sets]
+    known = [{name: entry for name, _, entry in entries(one)} for one in sets]
+    two = len(differences) == 1
+    head = f"{'':<23} " + " ".join(f"{_tail(name, 12):>12}" for name in names)
+    yield head + ("   difference" if two else "")
+    for name in known[0]:
+        own = [values.get(name, _NOTHING) for values in known]
+        if all(entry["value"] is None for entry in own):
             continue
-        line = f"{name:<23} "
-        for i, own in enumerate(entries):
-            star = ""
-            if i:
-                star = "*" if differs(differences[names[i]].get(name, {})) else " "
-            line += f"{short(own.get(name, {'value': None})['value']) + star:>13} "
+        line = f"{name:<23} {short(own[0]['value']):>12}"
+        for other, entry in zip(names[1:], own[1:], strict=True):
+            star = "*" if differs(differences[other].get(name, {})) else " "
+            line += f"{short(entry['value']):>12}{star}"
         if two:
-            gap = differences[names[1]].get(name, {"value": None})
-            sign = "" if gap["value"] is None else f"{gap['value']:+.4g}"
-            line += f"{sign:>9} {span(gap.get('interval'))}"
-        found.append(_cut(line))
-    found.append(f"* differs from {names[0]}: the 95 % interval of the difference leaves out 0")
-    return found
+            gap = differences[names[1]].get(name, _NOTHING)
+            sign = "+" if gap["value"] is not None and gap["value"] > 0 else ""
+            line += f"{sign + short(gap['value']):>11} {span(gap.get('interval'))}"
+        yield line
 
 
 def _tail(name: str, size: int) -> str:

@@ -212,7 +212,8 @@ def _data_config(model: SavedModel, paths: list[Path], notes: list[str]) -> Data
     }
     absent = [name for name in own if name not in there]
     if absent:
-        notes.append(f"no column for {', '.join(absent)}: held-out values of it are not known")
+        listing = ", ".join(f"'{name}'" for name in absent)
+        notes.append(f"no column for {listing}: held-out values of it are not known")
     names = [c.name for c in model.conditions.conditions if c.builtin] + list(there)
     if set(names) != _names(config) or there != config.properties:
         update["properties"], update["conditions"] = there, tuple(names)
@@ -325,9 +326,10 @@ def _values(
     values = np.full((len(items), len(conditions)), np.nan, dtype=np.float32)
     for k, condition in enumerate(conditions.conditions):
         if condition.name not in dataset.names:
-            note = f"no column for {condition.name}"
-            if not any(condition.name in text for text in origin.notes):
-                origin.notes.append(f"{note}: held-out values of it are not known")
+            if not any(f"'{condition.name}'" in text for text in origin.notes):
+                origin.notes.append(
+                    f"no column for '{condition.name}': held-out values of it are not known"
+                )
             continue
         if condition.kind == "yesno" and dataset.kinds[condition.name] != "yesno":
             raise ConfigError(

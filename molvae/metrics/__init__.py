@@ -10,7 +10,15 @@ Shapes: ``N`` molecules, ``P`` properties; fingerprints are packed, 8 bits in a 
 """
 
 from molvae.metrics.base import NO_VALID, Metric, ratio
-from molvae.metrics.control import Bin, Calibration, Control, calibrate, control, control_by_row
+from molvae.metrics.control import (
+    Bin,
+    Calibration,
+    Control,
+    calibrate,
+    control,
+    control_by_row,
+    is_yes_no,
+)
 from molvae.metrics.distributions import (
     cosine,
     fragment_similarity,
@@ -58,6 +66,7 @@ __all__ = [
     "fraction_passing",
     "fragment_similarity",
     "internal_diversity",
+    "is_yes_no",
     "merge",
     "nearest",
     "nearest_similarity",

@@ -13,7 +13,15 @@ from molvae.conditions import Target, hit
 from molvae.errors import InputError
 from molvae.metrics.base import Metric, ratio
 
-__all__ = ["Bin", "Calibration", "Control", "calibrate", "control", "control_by_row"]
+__all__ = [
+    "Bin",
+    "Calibration",
+    "Control",
+    "calibrate",
+    "control",
+    "control_by_row",
+    "is_yes_no",
+]
 
 BINS = 10
 NOTHING = "no valid molecule has a value"
@@ -77,12 +85,19 @@ class Control:
         return asdict(self.calibration) if self.calibration is not None else {}
 
 
-def control(target: Target, values: _Floats, *, source: str = "RDKit") -> Control:
-    """Compare obtained values, NaN where unknown, with a target."""
+def is_yes_no(target: Target, values: _Floats) -> bool:
+    """Whether one of yes (1) and no (0) was asked for, and nothing else obtained."""
+    return target.is_point and bool(np.isin([*values[~np.isnan(values)], target.low], (0, 1)).all())
+
+
+def control(
+    target: Target, values: _Floats, *, source: str = "RDKit", yes_no: bool = False
+) -> Control:
+    """Compare obtained values, NaN where unknown, with a target; ``yes_no`` ones are hit or not."""
     obtained = np.asarray(values, dtype=np.float64)
     known = ~np.isnan(obtained)
     scores = np.full(len(obtained), np.nan)
-    if target.is_point:
+    if target.is_point and not yes_no:
         scores[known] = np.abs(obtained[known] - target.low)
         kind, metric = "MAD", _mean(scores)
     else:

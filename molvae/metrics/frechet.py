@@ -56,6 +56,7 @@ MISSING = "FCD needs the ChemNet weights of the package fcd: pip install 'molvae
 WEIGHTS = "ChemNet_v0.13_pretrained.pt"
 SIZE = 512  # activations per molecule
 BATCH = 128
+ROUNDING = 1e-11  # what rounding leaves of the distance of a set to itself, per variance
 
 # What ChemNet reads, by number; everything else is X. The end is marked by a full stop.
 SYMBOLS = (
@@ -334,8 +335,9 @@ def frechet_distance(a: Moments, b: Moments) -> float:
         raise InputError(f"moments of {a.n:,} and {b.n:,} rows: a covariance needs at least 2")
     overlap = np.linalg.svd(_root(a.covariance).T @ _root(b.covariance), compute_uv=False).sum()
     gap = a.mean - b.mean
-    distance = gap @ gap + np.trace(a.covariance) + np.trace(b.covariance) - 2 * overlap
-    return max(0.0, float(distance))
+    spread = np.trace(a.covariance) + np.trace(b.covariance)
+    distance = float(gap @ gap + spread - 2 * overlap)
+    return distance if distance > ROUNDING * spread else 0.0
 
 
 def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -33,6 +33,7 @@ __all__ = [
     "flat_smiles",
     "kl_divergences",
     "kl_score",
+    "noted_score",
     "novelty",
     "read_sample",
     "reference_positions",
@@ -77,6 +78,7 @@ class Sample:
     parsed: int  # valid ones among the first n texts
     valid: tuple[str, ...]  # flat SMILES of the first n valid ones, with repeats
     distinct: tuple[str, ...]  # flat SMILES of the first n that differ, stereochemistry counting
+    isomeric: tuple[str, ...]  # canonical SMILES with stereochemistry of the first n valid ones
 
 
 def read_sample(smiles: Iterable[str], n: int = SAMPLES) -> Sample:
@@ -85,18 +87,22 @@ def read_sample(smiles: Iterable[str], n: int = SAMPLES) -> Sample:
         raise InputError(f"GuacaMol's number of samples: got {n}, expected 1 or more")
     looked = parsed = 0
     valid: list[str] = []
+    isomeric: list[str] = []
     distinct: dict[str, None] = {}
     for text in smiles:
         looked += 1
         mol = chem.parse(text)
         if mol is not None:
+            canonical = chem.to_smiles(mol)
             parsed += looked <= n
             if len(valid) < n:
                 valid.append(chem.to_smiles(mol, isomeric=False))
-            distinct[chem.to_smiles(mol)] = None
+                isomeric.append(canonical)
+            distinct[canonical] = None
         if looked >= n and len(distinct) >= n:
             break
-    return Sample(min(n, looked), n, parsed, tuple(valid), tuple(_flat(list(distinct)[:n])))
+    flat = tuple(_flat(list(distinct)[:n]))
+    return Sample(min(n, looked), n, parsed, tuple(valid), flat, tuple(isomeric))
 
 
 def _flat(smiles: Iterable[str]) -> Iterator[str]:
@@ -288,9 +294,22 @@ def kl_score(divergences: Mapping[str, Metric]) -> Metric:
     known = [metric.value for metric in divergences.values() if metric.value is not None]
     if len(known) < len(divergences) or not known:
         lacking = [name for name, metric in divergences.items() if metric.value is None]
-        return Metric(None, n, note=f"no divergence for {', '.join(lacking) or 'any descriptor'}")
+        reasons = {metric.note for metric in divergences.values() if metric.value is None}
+        why = f": {reason}" if len(reasons) == 1 and (reason := reasons.pop()) else ""
+        listing = ", ".join(lacking) if len(lacking) < len(divergences) else "any descriptor"
+        return Metric(None, n, note=f"no divergence for {listing}{why}")
     total = math.fsum(math.exp(-value) for value in known)
     return Metric(total / len(known), n, total, len(known))
+
+
+def noted_score(divergences: Mapping[str, Metric], sample: Sample, train: int) -> Metric:
+    """:func:`kl_score`, with a note where there are too few molecules on either side."""
+    score = kl_score(divergences)
+    fewer = min(train, sample.asked)
+    if score.value is None or min(fewer, len(sample.distinct)) >= sample.asked:
+        return score
+    compared = f"only {len(sample.distinct):,} distinct molecules against {fewer:,}"
+    return replace(score, note=f"{compared}, not {sample.asked:,}")
 
 
 def reference_positions(count: int, n: int = SAMPLES) -> NDArray[np.int64]:
@@ -329,15 +348,11 @@ def assess(
     subset = reference_subset(train, sample.asked)
     reference = describe(flat_smiles(subset))
     divergences = kl_divergences(describe(dict.fromkeys(sample.distinct)), reference)
-    score = kl_score(divergences)
-    if score.value is not None and min(len(subset), len(sample.distinct)) < sample.asked:
-        compared = f"only {len(sample.distinct):,} distinct molecules against {len(subset):,}"
-        score = replace(score, note=f"{compared}, not {sample.asked:,}")
     return {
         "validity": validity(sample),
         "uniqueness": uniqueness(sample),
         "novelty": novelty(sample, train, train_is_flat=train_is_flat),
-        "KL": score,
+        "KL": noted_score(divergences, sample, len(train)),
         "FCD": fcd_score(fcd),
         **{f"KL/{name}": metric for name, metric in divergences.items()},
     }

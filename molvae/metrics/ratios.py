@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 from molvae.errors import InputError
 from molvae.filters import Filter
 from molvae.metrics.base import NO_VALID, Metric, ratio
 from molvae.metrics.molecules import TEXTS, Molecules, Wanted, as_set
 
 __all__ = ["fraction_passing", "novelty", "unique", "valid"]
+
+_Keys = NDArray[np.uint64]
 
 
 def valid(molecules: Molecules) -> Metric:
@@ -21,28 +28,35 @@ def valid(molecules: Molecules) -> Metric:
     return ratio(len(found), found.total, "no molecule was given", note)
 
 
-def unique(molecules: Molecules, k: int | None = None) -> Metric:
+def unique(molecules: Molecules | _Keys, k: int | None = None) -> Metric:
     """Share of distinct canonical SMILES among the first ``k`` valid molecules, or among all.
 
-    As in MOSES, a shorter list is used as it is, and the note says so.
+    As in MOSES, a shorter list is used as it is, and the note says so. Keys (V,), a number for each
+    valid molecule, equal for equal ones, may stand for the molecules.
     """
     if k is not None and k < 1:
         raise InputError(f"unique@k: got k = {k}, expected 1 or more")
-    first = as_set(molecules, TEXTS).smiles[:k]
+    first = _keys(molecules)[:k]
     short = k is not None and len(first) < k
     note = f"only {len(first):,} valid molecules, not {k:,}" if short else ""
-    return ratio(len(set(first)), len(first), NO_VALID, note)
+    return ratio(len(np.unique(first)), len(first), NO_VALID, note)
 
 
-def novelty(molecules: Molecules, train: Molecules) -> Metric:
-    """Share of the distinct valid molecules absent from the training set.
+def novelty(molecules: Molecules | _Keys, train: Molecules | _Keys) -> Metric:
+    """Share of the distinct valid molecules absent from the training set; or of their keys.
 
     >>> novelty(["CCO", "CCC"], ["OCC"]).value
     0.5
     """
-    mine = set(as_set(molecules, TEXTS).smiles)
-    known = mine.intersection(as_set(train, TEXTS).smiles)
-    return ratio(len(mine) - len(known), len(mine), NO_VALID)
+    mine = np.unique(_keys(molecules))
+    new = int(np.isin(mine, _keys(train), invert=True).sum())
+    return ratio(new, len(mine), NO_VALID)
+
+
+def _keys(given: Molecules | _Keys) -> NDArray[Any]:
+    if isinstance(given, np.ndarray):
+        return given
+    return np.asarray(as_set(given, TEXTS).smiles, dtype=np.str_)
 
 
 def fraction_passing(molecules: Molecules, filters: Filter) -> Metric:

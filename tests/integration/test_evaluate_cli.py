@@ -49,7 +49,7 @@ def good(line):
 def test_one_file_with_everything(here):
     line = (
         "evaluate a.csv --train rest.csv --test b.csv --test-scaffolds rest.csv --guacamol "
-        "--filters-from patterns -t logp=2 -t qed=0.5: -t assay=@assay --sample 80 --bootstrap 50 "
+        "--filters-from patterns -t logp=2 -t qed=0.5: -t assay=@assay --sample 80 --bootstrap 100 "
         "--no-fcd -o out.json --report out.html --seed 5 --workers 1"
     )
     result = good(line)
@@ -67,7 +67,7 @@ def test_one_file_with_everything(here):
     assert low < metrics["SNN/Test"]["value"] < high
     assert data["targets"]["assay"]["MAD"]["value"] == 0
     assert data["targets"]["assay"]["calibration"]["slope"] == pytest.approx(1)
-    assert data["curves"]["n"] == []  # fewer than 100 described
+    assert data["curves"]["n"] == [80]
     html = Path("out.html").read_text(encoding="utf-8")
     assert "<svg" in html
     assert "http" not in html.replace("http://www.w3.org", "")
@@ -107,10 +107,16 @@ def test_a_model_alone_and_with_molecules(here, tiny_run):
 
 FAULTS = {
     "evaluate": "nothing to evaluate; name a file of molecules, or a --model",
-    "evaluate a.csv --beside b.csv": "--beside is shown on the page; add --report FILE",
+    "evaluate a.csv --beside b.csv": "--beside is shown on the page of molecules",
+    "evaluate -m run --beside b.csv --report p.html": "--beside is shown on the page of molecules",
+    "evaluate a.csv -o a.csv --force": "-o 'a.csv': 'a.csv' is an input",
+    "evaluate a.csv --report patterns --force": "--report 'patterns': is a folder",
+    "evaluate a.csv -o z.json --report patterns/../z.json": "is written by -o too",
+    "evaluate a.csv --bootstrap 2": "bootstrap: got 2 draws, expected 0 (no intervals) or 100",
+    "evaluate a.csv --model none": "none",
     "evaluate a.csv --beside a.csv --report p.html": "'a.csv': expected the JSON of",
     "evaluate a.csv --sample -1": "sample: got -1",
-    "evaluate a.csv --bootstrap -1": "bootstrap: got -1",
+    "evaluate a.csv --bootstrap -1": "bootstrap: got -1 draws",
     "evaluate a.csv --filters-from none": "'none' is not a folder",
     "evaluate a.csv --filters-from .": "has no 'mcf.csv'",
     "evaluate a.csv -t logp=@wanted": "no column 'wanted'",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from molvae import chem, evaluate, metrics, pages, progress
-from molvae.errors import FileError, TargetError
+from molvae.errors import ConfigError, FileError, InputError, TargetError
 from molvae.evaluate import curves, references, sample, work
 
 # The data of the published parity case are too large to ship.
@@ -112,7 +112,8 @@ def test_targets_on_properties_and_on_columns(hits):
     assert (potency.metric.numerator, potency.metric.denominator) == (2, 3)
     assert potency.missing == 1
     assert "prediction of the model" in potency.source
-    assert found.targets["active"].metric.value == pytest.approx(1 / 4)
+    active = found.targets["active"]  # yes, no, yes, yes
+    assert (active.kind, active.metric.value) == ("hit rate", 3 / 4)
     data = found.to_json()["targets"]
     assert data["pIC50"]["target"] == "pIC50=6:"
     assert data["pIC50"]["hit rate"]["value"] == pytest.approx(2 / 3)
@@ -178,6 +179,21 @@ def test_an_empty_reference_is_an_error(hits, tmp_path):
     empty.write_text("")
     with pytest.raises(FileError, match=r"none\.smi.*the train set has no molecule"):
         evaluate.evaluate(hits, train=empty)
+
+
+def test_what_is_no_list_of_smiles_is_an_error():
+    for given, message in (("CCO", "got one text"), (["C", None], "item 1 is None")):
+        with pytest.raises(InputError, match=message):
+            evaluate.evaluate_smiles(given)
+    assert values(evaluate.evaluate_smiles(["CC\ud800", "C"]))["valid"] == 0.5
+
+
+def test_settings_are_checked():
+    with pytest.raises(TypeError, match=r"unknown settings \['bootstrap'\]"):
+        evaluate.evaluate_smiles(["C"], bootstrap=0)
+    for wrong in ({"sample": -1}, {"replicates": 2}, {"replicates": -5}):
+        with pytest.raises(ConfigError, match=r"got -?\d"):
+            evaluate.evaluate_smiles(["C"], **wrong)
 
 
 def test_no_path_and_no_molecule_are_errors():
@@ -385,10 +401,34 @@ def test_sets_are_compared_with_the_first(tmp_path):
     assert found.notes() == []
 
 
+def test_one_reference_molecule_is_enough(hits, monkeypatch):
+    monkeypatch.setattr(curves, "SIZES", (2,))
+    for few in (["CCO"], ["broken("]):
+        found = evaluate.evaluate_smiles(many(9), test=few, test_scaffolds=few, train=few)
+        assert found.metrics["FCD/Test"].value is None
+        assert "FCD/Test" not in found.curves.metrics
+
+
+def test_the_order_of_curves_is_theirs(hits):
+    names = list(evaluate.evaluate_smiles(many(200), train=many(20), test=many(30, 2),
+                                          chemnet=False).curves.metrics)  # fmt: skip
+    assert names == ["unique", "novelty", "SNN/Test", "Frag/Test", "Scaf/Test", "IntDiv"]
+
+
+def test_the_column_of_the_judged_file_serves_the_others_too(tmp_path):
+    mine = write(tmp_path / "m.csv", ["Structure,x", "CCO,1", "CCN,2"])
+    plain = write(tmp_path / "p.csv", ["smiles,x", "CCO,1"])
+    for train in (mine, plain):
+        found = evaluate.evaluate(mine, train=train, smiles_column="Structure")
+        assert found.metrics["novelty"].value == (0 if train is mine else 0.5)
+
+
 def test_sets_of_unequal_size_are_said_to_be(tmp_path):
     a, b = write(tmp_path / "a.smi", many(40)), write(tmp_path / "b.smi", many(20))
     assert "a.smi 40, b.smi 20" in evaluate.compare([a, b]).notes()[0]
     assert "take --sample 20" in evaluate.compare([a, b]).notes()[0]
+    nothing = write(tmp_path / "n.smi", ["broken("])
+    assert evaluate.compare([a, nothing]).notes() == []
 
 
 # -- the cache ------------------------------------------------------------------------------------
@@ -410,22 +450,46 @@ def test_references_are_computed_once(hits, tmp_path, monkeypatch):
     assert len(list(folder.iterdir())) == count
 
 
-@pytest.mark.parametrize(
-    "name", ["rows.json", "fingerprints.bin", "values.bin", "keys.bin", "fragments.json"]
-)
-@pytest.mark.parametrize("damage", ["cut", "empty", "gone", "noise"])
-def test_damaged_caches_are_computed_again(hits, tmp_path, name, damage):
+@pytest.mark.parametrize("damage", ["cut", "empty", "gone", "changed"])
+def test_damaged_caches_are_computed_again(hits, tmp_path, damage):
     test = write(tmp_path / "test.smi", many(30))
-    first = evaluate.evaluate(hits, test=test, train=test)
-    for path in (tmp_path / "cache" / "references").glob(f"*/{name}"):
-        content = path.read_bytes()
+    options = {"test": test, "train": test, "draw": 3, "guacamol": True}
+    first = evaluate.evaluate(hits, **options)
+    paths = [p for p in (tmp_path / "cache" / "references").glob("*/*") if p.suffix != ".crc"]
+    names = {path.name for path in paths}
+    assert names >= {
+        "rows.json", "smiles.txt", "keys.bin", "fingerprints.bin", "values.bin", "fragments.json",
+        "scaffolds.json", "guacamol.npz", "flat-keys.npz",
+    }  # fmt: skip
+    for path in paths:
+        before = path.read_bytes()
         if damage == "gone":
             path.unlink()
-        elif damage == "noise" and name.endswith(".json"):
-            path.write_bytes(b"[1, 2")
+        elif damage == "changed":
+            path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
         else:
-            path.write_bytes(content[: {"cut": len(content) // 2, "empty": 0}.get(damage, -1)])
-    assert evaluate.evaluate(hits, test=test, train=test).to_json() == first.to_json()
+            path.write_bytes(before[: {"cut": len(before) // 2, "empty": 0}[damage]])
+        again = evaluate.evaluate(hits, **options)
+        assert again.to_json() == first.to_json(), path.name
+        assert again.cards == first.cards
+        assert path.read_bytes() == before, path.name
+
+
+def test_the_format_of_a_file_is_part_of_its_key(hits, tmp_path):
+    table = write(tmp_path / "n.csv", ["name,smiles", "m1,CCO", "m2,CCC"])
+    evaluate.evaluate(hits, test=table)
+    copy = tmp_path / "n.smi"
+    copy.write_bytes(table.read_bytes())
+    assert evaluate.evaluate(hits, test=copy).inputs["test"] != {"rows": 2, "valid": 2}
+    assert evaluate.evaluate(hits, test=copy).inputs["test"]["valid"] == 0
+
+
+def test_a_cache_that_can_only_be_read_is_read(hits, tmp_path, monkeypatch):
+    test = write(tmp_path / "test.smi", many(30))
+    first = evaluate.evaluate(hits, test=test)
+    monkeypatch.setattr(references, "description", None)
+    monkeypatch.setattr("molvae.evaluate.kept.os.access", lambda *_: False)
+    assert evaluate.evaluate(hits, test=test).to_json() == first.to_json()
 
 
 def test_a_cache_that_cannot_be_written_costs_nothing_but_time(hits, tmp_path, monkeypatch):

@@ -261,7 +261,7 @@ def test_columns_may_have_gaps_or_be_absent(lone_model, tmp_path):
     for text in (written(tmp_path, ["CCO", "CCCCN"]), written(tmp_path, ["CCO", "CCN"], "a.smi")):
         found, origin = sample(lone_model, test=text)
         assert np.isnan(found.values[:, assay]).all()
-        assert sum("no column for assay" in note for note in origin.notes) == 1
+        assert sum("no column for 'assay'" in note for note in origin.notes) == 1
     empty = written(tmp_path, ["CCO,", "CCCCN,"], "e.csv", header="smiles,assay")
     found, origin = sample(lone_model, test=empty)
     assert origin.n == 2

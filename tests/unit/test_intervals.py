@@ -102,6 +102,37 @@ def test_internal_diversity_moves_by_influences():
     same_spread(boot.run()["IntDiv"], naive(120, plain), 0.15)
 
 
+@pytest.mark.parametrize("n", [120, 4000])
+def test_the_influence_on_the_second_diversity_is_its_derivative(n, monkeypatch):
+    from molvae.evaluate import judging
+
+    monkeypatch.setattr(judging, "PARTNERS", 100_000 if n < 1000 else 3_000)
+    tails = ("C", "OC", "C", "NC")
+    rings = [f"{'C' * (1 + i % 7)}c1ccc({tails[i % 4]})cc1" for i in range(n // 2)]
+    texts = [*rings, *["CCO"] * (n // 2)]
+    made = {}
+    monkeypatch.setattr(
+        judging.Bootstrap, "mean", lambda self, name, values: made.update({name: values})
+    )
+    from molvae.evaluate import evaluate_smiles
+
+    evaluate_smiles(texts, chemnet=False, workers=0)
+    prints = metrics.describe(texts).fingerprints
+    squares = tanimoto(prints, prints).astype(float) ** 2
+
+    def diversity(weights):
+        weights = weights / weights.sum()
+        return 1 - weights @ np.sqrt(squares @ weights)
+
+    for i in (0, n - 1):
+        weights = np.full(n, 1 / n)
+        moved = weights * (1 - 1e-5)
+        moved[i] += 1e-5
+        slope = (diversity(moved) - diversity(weights)) / 1e-5
+        expected = made["IntDiv2"][i] - made["IntDiv2"].mean()
+        assert slope == pytest.approx(expected, rel=0.05)
+
+
 def test_chemnet_distances_move_by_influences():
     rows, other = RNG.normal(size=(500, 4)) * [1, 1, 2, 3], RNG.normal(size=(500, 4)) + 1
     a, b = frechet.Moments.of(rows), frechet.Moments.of(other)
@@ -116,6 +147,7 @@ def test_intervals_are_centred_and_not_negative():
     assert interval(draws, 3.0) == pytest.approx((2.525, 3.475))
     found = with_interval(Metric(0.1, 5), draws)
     assert found.interval == pytest.approx((0, 0.575))
+    assert with_interval(Metric(0.9, 5), draws, most=1.0).interval == pytest.approx((0.425, 1))
     assert with_interval(Metric(None, 0), draws).interval is None
     assert with_interval(Metric(0.1, 5), None).interval is None
 

@@ -124,7 +124,7 @@ def test_the_page_of_two_sets(compared):
 def test_other_evaluations_stand_beside(found, tmp_path):
     path = tmp_path / "published.json"
     path.write_text(json.dumps({"name": "theirs", "metrics": {"valid": {"value": 0.9767}}}))
-    beside = [pages.read_evaluation(path)]
+    beside = pages.read_evaluations(path)
     page = pages.page(found, None, beside=beside)
     assert list(page.comparison.columns) == ["a.csv", "theirs"]
     rows = {row.name: row for row in page.comparison.rows}
@@ -133,17 +133,58 @@ def test_other_evaluations_stand_beside(found, tmp_path):
     report.render(page)
     own = tmp_path / "own.json"
     own.write_text(json.dumps(pages.to_json(found, None)))
-    assert pages.read_evaluation(own)["name"] == "a.csv"
+    [again] = pages.read_evaluations(own)
+    assert again["name"] == "a.csv"
+    assert again["metrics"]["valid"] == pages.to_json(found, None)["metrics"]["valid"]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"metrics": {"valid": 3}}', '{"metrics": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"metrics": {"valid": 3}}',
+        '{"metrics": 1}',
+        "[" * 99_999,
+        '{"metrics": {"valid": {"value": "0.5"}}}',
+        '{"metrics": {"valid": {"value": NaN}}}',
+        '{"metrics": {"valid": {"value": true}}}',
+        '{"metrics": {}, "properties": null}',
+        '{"metrics": {"valid": {"value": 1.0, "interval": [1]}}}',
+        '{"sets": 3}',
+        '{"metrics": {}, "targets": {"a": {"target": "a=1"}}}',
+    ],
+)
 def test_what_is_no_evaluation_is_refused(tmp_path, text):
     path = tmp_path / "x.json"
     path.write_text(text)
     with pytest.raises(FileError, match=r"x\.json': expected the JSON of `molvae evaluate"):
-        pages.read_evaluation(path)
+        pages.read_evaluations(path)
     with pytest.raises(FileError, match="no such file"):
-        pages.read_evaluation(tmp_path / "none.json")
+        pages.read_evaluations(tmp_path / "none.json")
+
+
+def test_the_sets_of_a_comparison_stand_beside(found, compared, tmp_path):
+    path = tmp_path / "both.json"
+    path.write_text(json.dumps(pages.to_json(compared, None)))
+    beside = pages.read_evaluations(path)
+    assert [one["name"] for one in beside] == ["a.smi", "b.smi"]
+    assert beside[1]["targets"]["heavy"]["MAD"]["value"] == pytest.approx(
+        compared.reports[1].targets["heavy"].metric.value
+    )
+    report.render(pages.page(found, None, beside=beside))
+
+
+def test_many_sets_come_in_blocks(tmp_path):
+    paths = [write(tmp_path / f"{name}.smi", TEXTS) for name in "abcdefgh"]
+    text = comparison_lines(evaluate.compare(paths).to_json())
+    heads = [line.split() for line in text if line.startswith("   ")]
+    assert heads == [
+        ["a.smi", "b.smi", "c.smi", "d.smi"], ["a.smi", "e.smi", "f.smi", "g.smi"],
+        ["a.smi", "h.smi"],
+    ]  # fmt: skip
+    assert all(len(line) <= 80 for line in text)
 
 
 def test_json_has_no_nan(found, compared):
@@ -152,10 +193,10 @@ def test_json_has_no_nan(found, compared):
 
 
 def test_every_metric_is_explained(found, compared):
-    from molvae.evaluate.tables import figures
+    from molvae.evaluate.tables import entries
 
     for one in (found, *compared.reports):
-        for name, kind, _ in figures(one.to_json()):
+        for name, kind, _ in entries(one.to_json()):
             assert kind in pages.DEFINITIONS, name
     assert set(pages.DEFINITIONS) >= pages.HIGHER | pages.LOWER
 
