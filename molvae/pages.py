@@ -111,7 +111,8 @@ class _Entry(BaseModel, strict=True):
     interval: tuple[FiniteFloat, FiniteFloat] | None = Field(default=None, strict=False)
 
     def to_json(self) -> dict[str, Any]:
-        return {"value": self.value, **self.model_dump(exclude_none=True)}
+        kept = {k: v for k, v in self.model_dump(mode="json").items() if v not in (None, "")}
+        return {"value": self.value, **kept}
 
 
 class _Property(BaseModel):

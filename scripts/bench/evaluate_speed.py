@@ -1,15 +1,21 @@
 """All of MOSES' metrics of 30,000 molecules: ``molvae evaluate`` against the published evaluator.
 
 The baseline, ``moses_baseline.py`` beside this file, runs in an environment of its own that its
-head says how to make. Both get the same files. Four cases: with and without ChemNet, cold (nothing
-is known of the two test sets) and warm (their statistics were computed before: by the baseline in
-a run of their own, by molvae in the cold case). Time is that of the whole process; of the baseline
-without loading its kept statistics. Memory is the most resident bytes of the process tree, summed.
+head says how to make. Both get the same files, in steps that build on one another, each a process:
+
+    molvae    cold (empty cache), warm, with ChemNet for the first time, with ChemNet warm
+    baseline  statistics of the two test sets, warm, ChemNet statistics, with ChemNet warm
+
+From them come four cases. Cold, the baseline takes what its statistics and its warm call take; with
+ChemNet, molvae takes what it takes cold and what the first ChemNet takes beyond warm. Time is that
+of whole processes, but for the baseline without loading its kept statistics. Memory is the most
+resident bytes of the process tree, summed.
 
     python scripts/bench/evaluate_speed.py --baseline molsets_env/bin/python -o speed.json
 
-molvae also computes its other properties, curves and intervals meanwhile, and canonicalises the
-training set in the cold case, which the baseline takes as written.
+Steps found in the JSON file are not run again. molvae also computes its other properties, curves
+and intervals meanwhile, and canonicalises the training set when cold; the baseline takes that set
+as written.
 """
 
 from __future__ import annotations
@@ -86,71 +92,112 @@ def ours(files: dict[str, Path], cache: Path, folder: Path, *, chemnet: bool) ->
 
 
 def theirs(
-    python: str, files: dict[str, Path], stats: Path, folder: Path, *, chemnet: bool, warm: bool
+    python: str, files: dict[str, Path], stats: Path, folder: Path, *, chemnet: bool, prepare: bool
 ) -> dict[str, Any]:
-    """One run of the baseline; warm ones have their statistics made first, in another process."""
+    """One step of the baseline: the statistics that are missing, or the metrics."""
     result = folder / "theirs.json"
     command = [python, str(Path(__file__).with_name("moses_baseline.py")), "--jobs", "2"]
     for role, path in files.items():
-        command += [f"--{role.replace('_', '-')}", str(path)]
-    command += ["-o", str(result), *([] if chemnet else ["--without-chemnet"])]
-    if warm:
-        command += ["--warm", "--stats", str(stats)]
-        run([*command, "--prepare"], folder)
+        if not prepare or role in ("test", "test_scaffolds"):
+            command += [f"--{role.replace('_', '-')}", str(path)]
+    command += ["-o", str(result), "--warm", "--stats", str(stats)]
+    command += [*([] if chemnet else ["--without-chemnet"]), *(["--prepare"] if prepare else [])]
     found: dict[str, Any] = run(command, folder)
     data = json.loads(result.read_text(encoding="utf-8"))
-    if warm:
-        found["seconds"] -= data["stats_seconds"]
-    found["call_seconds"] = data["seconds"]
+    if prepare:
+        return {**found, "seconds": data["stats_seconds"]}
+    found["seconds"] -= data["stats_seconds"]
     values = {NAMES.get(name, name): value for name, value in data["metrics"].items()}
-    return {**found, "values": values}
+    return {**found, "call_seconds": data["seconds"], "values": values}
 
 
 def compare(mine: dict[str, Any], other: dict[str, Any]) -> dict[str, float]:
-    """Greatest differences, by metric, of the values that both have."""
-    shared = [name for name, value in other["values"].items()
-              if value is not None and mine["values"].get(name) is not None]  # fmt: skip
-    return {name: mine["values"][name] - other["values"][name] for name in shared}
+    """Differences, by metric, of the values that both have."""
+    return {
+        name: mine["values"][name] - value
+        for name, value in other["values"].items()
+        if value is not None and mine["values"].get(name) is not None
+    }
+
+
+STEPS = (
+    "molvae cold", "molvae warm", "molvae ChemNet", "molvae ChemNet warm",
+    "baseline statistics", "baseline warm", "baseline ChemNet statistics", "baseline ChemNet warm",
+)  # fmt: skip
+
+
+def table(steps: dict[str, Any]) -> list[str]:
+    """The four cases; of steps that were run."""
+
+    def total(*names: str) -> tuple[float, float] | None:
+        known = [steps.get(name.lstrip("-")) for name in names]
+        if None in known:
+            return None
+        signs = [-1 if name.startswith("-") else 1 for name in names]
+        seconds = sum(s * k["seconds"] for s, k in zip(signs, known, strict=True) if k)
+        return seconds, max(k["peak_mib"] for k in known if k)
+
+    cases = {
+        "cold, without ChemNet": (
+            total("molvae cold"), total("baseline statistics", "baseline warm"),
+        ),
+        "warm, without ChemNet": (total("molvae warm"), total("baseline warm")),
+        "cold, with ChemNet": (
+            total("molvae cold", "molvae ChemNet", "-molvae warm"),
+            total("baseline statistics", "baseline ChemNet statistics", "baseline ChemNet warm"),
+        ),
+        "warm, with ChemNet": (total("molvae ChemNet warm"), total("baseline ChemNet warm")),
+    }  # fmt: skip
+    found = ["| case | molvae s | MiB | baseline s | MiB | ratio |", "|---|---|---|---|---|---|"]
+    for name, (mine, other) in cases.items():
+        if mine is not None:
+            row = f"| {name} | {mine[0]:.0f} | {mine[1]:.0f} |"
+            if other is not None:
+                row += f" {other[0]:.0f} | {other[1]:.0f} | {other[0] / mine[0]:.2f} |"
+            found.append(row)
+    return found
 
 
 def main() -> None:
-    """Parse the command line, run the cases in turn, print a row of the table after each."""
+    """Parse the command line, run the steps in turn, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--baseline", metavar="PYTHON", help="of the baseline's environment")
     parser.add_argument("--data", type=Path, default=SHARED, help="folder of the four files")
-    parser.add_argument("--stats", type=Path, help="where the baseline's statistics are kept")
-    parser.add_argument("--cache", type=Path, help="kept cache of molvae (default: a new one)")
-    parser.add_argument(
-        "--cases", default="cold,warm,cold-chemnet,warm-chemnet", help="which, in this order"
-    )
+    parser.add_argument("--work", type=Path, help="where cache and statistics are kept")
     parser.add_argument("-o", "--output", type=Path, required=True, help="JSON to write")
     options = parser.parse_args()
     files = {role: options.data / name for role, name in FILES.items()}
     missing = [str(path) for path in files.values() if not path.is_file()]
     if missing:
         raise SystemExit(f"skipped: not there: {', '.join(missing)}; name the folder by --data")
-    found: dict[str, Any] = {"machine": machine(), "cases": {}}
-    print("| case | molvae s | MiB | baseline s | MiB | ratio | greatest difference |")
-    print("|---|---|---|---|---|---|---|", flush=True)
+    found: dict[str, Any] = {"machine": machine(), "steps": {}}
+    if options.output.is_file():
+        found = json.loads(options.output.read_text(encoding="utf-8"))
+    steps = found["steps"]
     with tempfile.TemporaryDirectory(prefix="evaluate-speed-") as name:
-        folder = Path(name)
-        stats = options.stats or folder / "stats"
-        for case in options.cases.split(","):
-            chemnet, warm = case.endswith("-chemnet"), case.startswith("warm")
-            cache = options.cache or folder / f"cache-{chemnet}"
-            mine = ours(files, cache, folder, chemnet=chemnet)
-            entry: dict[str, Any] = {"ours": mine}
-            row = f"| {case} | {mine['seconds']:.1f} | {mine['peak_mib']:.0f} |"
-            if options.baseline:
-                other = theirs(options.baseline, files, stats, folder, chemnet=chemnet, warm=warm)
-                gaps = compare(mine, other)
-                worst = max(gaps, key=lambda key: abs(gaps[key]))
-                entry |= {"theirs": other, "differences": gaps}
-                row += f" {other['seconds']:.1f} | {other['peak_mib']:.0f} |"
-                row += f" {other['seconds'] / mine['seconds']:.2f} | {worst} {gaps[worst]:+.2g} |"
-            print(row, flush=True)
-            found["cases"][case] = entry
+        scratch = Path(name)
+        work = options.work or scratch
+        for step in STEPS:
+            chemnet = "ChemNet" in step
+            if step in steps or (step.startswith("baseline") and not options.baseline):
+                continue
+            if step.startswith("molvae"):
+                steps[step] = ours(files, work / "cache", scratch, chemnet=chemnet)
+            else:
+                steps[step] = theirs(
+                    options.baseline, files, work / "stats", scratch,
+                    chemnet=chemnet, prepare="statistics" in step,
+                )  # fmt: skip
+            print(f"{step}: {steps[step]['seconds']:.1f} s", flush=True)
             options.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print("\n".join(table(steps)))
+    for pair in (
+        ("molvae warm", "baseline warm"),
+        ("molvae ChemNet warm", "baseline ChemNet warm"),
+    ):
+        if all(step in steps for step in pair):
+            gaps = compare(*(steps[step] for step in pair))
+            print("differences:", ", ".join(f"{key} {gap:+.2g}" for key, gap in gaps.items()))
 
 
 if __name__ == "__main__":
