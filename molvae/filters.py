@@ -72,7 +72,7 @@ class Filters:
             if atom.GetSymbol() not in ELEMENTS:
                 return f"element {atom.GetSymbol()}"
         full = Chem.AddHs(mol)
-        for i in self._screen.possible(full):
+        for i in self._screen.possible(mol):
             if full.HasSubstructMatch(self._queries[i]):
                 return f"pattern {self.patterns[i][0]}"
         if chem.parse(chem.to_smiles(mol, isomeric=False)) is None:
@@ -114,6 +114,9 @@ _KINDS = {
 }
 
 
+_SINGLE = int(Chem.BondType.SINGLE)
+
+
 class _Screen:
     """Leaves out the patterns that a molecule has not the atoms and bonds for."""
 
@@ -126,9 +129,14 @@ class _Screen:
             row[:] = [need[piece] for piece in pieces]
 
     def possible(self, mol: Mol) -> list[int]:
-        """Numbers of the patterns that may match, in order; ``mol`` has all hydrogens."""
+        """Numbers of the patterns that may match a molecule with its hydrogens, in order."""
         has = np.zeros(len(self._columns), dtype=np.int32)
-        for piece, count in _pieces(mol, lambda bond: int(bond.GetBondType())).items():
+        pieces = _pieces(mol, lambda bond: int(bond.GetBondType()))
+        for atom in mol.GetAtoms():  # quicker than to write the hydrogens out first
+            if hydrogens := atom.GetTotalNumHs():
+                pieces[(1,)] += hydrogens
+                pieces[(1, atom.GetAtomicNum(), _SINGLE)] += hydrogens
+        for piece, count in pieces.items():
             if (column := self._columns.get(piece)) is not None:
                 has[column] = count
         found: list[int] = np.flatnonzero((self._needs <= has).all(axis=1)).tolist()

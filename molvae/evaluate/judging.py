@@ -170,7 +170,12 @@ class _Judgement:
             },
             targets={
                 k: replace(
-                    t, metric=with_interval(t.metric, replicates.get(f"{t.target} {t.kind}"))
+                    t,
+                    metric=with_interval(
+                        t.metric,
+                        replicates.get(f"{t.target} {t.kind}"),
+                        most=np.inf if t.kind == "MAD" else 1.0,
+                    ),
                 )
                 for k, t in targets.items()
             },
@@ -214,7 +219,7 @@ class _Judgement:
         share = 1 / counts[places]
         self.bootstrap.ratio("novelty", new[places] * share, share)
         self.terms["novelty"] = among(keys_of(self.sample.described.smiles), distinct[new])
-        return metrics.novelty(distinct, train.keys)
+        return metrics.novelty(distinct, distinct[~new])
 
     # Comparisons with the test sets
 

@@ -3,7 +3,8 @@
 ```
 references/KEY/          named by the hash of the files' content and of the versions it depends on
   rows.json              how many rows, how many valid
-  smiles.txt keys.bin fingerprints.bin values.bin     one entry per valid molecule
+  smiles.txt fingerprints.bin values.bin     one entry per valid molecule
+  keys.bin               of the distinct molecules, ascending
   fragments.json scaffolds.json                       counts
   *.npz                  of ChemNet; of GuacaMol's reference molecules; properties of a sample
   *.crc                  size and checksum of each of them
@@ -37,7 +38,7 @@ from molvae.runtime import Draws
 
 __all__ = ["Reference"]
 
-SCHEMA = 2  # of the cache; another one whenever the same file would give other contents
+SCHEMA = 3  # of the cache; another one whenever the same file would give other contents
 SAMPLE = (
     30_000  # molecules of a training set whose properties are computed, if there is no test set
 )
@@ -88,7 +89,7 @@ class Reference:
     @functools.cached_property
     def keys(self) -> NDArray[np.uint64]:
         """The keys of the distinct molecules, in ascending order."""
-        return np.unique(np.frombuffer(self._bytes("keys.bin"), dtype=np.uint64))
+        return np.frombuffer(self._bytes("keys.bin"), dtype=np.uint64)
 
     @functools.cached_property
     def fingerprints(self) -> NDArray[np.uint8]:
@@ -201,14 +202,19 @@ class Reference:
         )
         fragments: Counter[str] = Counter()
         scaffolds: Counter[str] = Counter()
+        keys = [np.empty(0, np.uint64)]
         rows = valid = 0
         with self._kept.writing(*dict.fromkeys(("rows.json", *missing))) as files:
             for _, part in self._workers.map(self.role, description(wanted), self.source):
                 rows, valid = rows + part.total, valid + len(part)
                 fragments.update(part.fragments.counts)
                 scaffolds.update(part.scaffolds.counts)
+                if "keys.bin" in files:
+                    keys.append(keys_of(part.smiles))
                 for name, file in files.items():
                     file.write(_entries(name, part))
+            if "keys.bin" in files:
+                files["keys.bin"].write(np.unique(np.concatenate(keys)).tobytes())
             about = {"rows": rows, "valid": valid, "role": self.role, "source": self.source.name}
             whole = {
                 "rows.json": about, "fragments.json": fragments, "scaffolds.json": scaffolds,
@@ -262,7 +268,6 @@ def _entries(name: str, part: MoleculeSet) -> bytes:
     if name == "smiles.txt":
         return "".join(f"{text}\n" for text in part.smiles).encode()
     arrays: dict[str, Callable[[], NDArray[Any]]] = {
-        "keys.bin": lambda: keys_of(part.smiles),
         "fingerprints.bin": lambda: part.fingerprints,
         "values.bin": lambda: part.values,
     }

@@ -56,6 +56,7 @@ MISSING = "FCD needs the ChemNet weights of the package fcd: pip install 'molvae
 WEIGHTS = "ChemNet_v0.13_pretrained.pt"
 SIZE = 512  # activations per molecule
 BATCH = 128
+HELD = 8_192  # rows of activations, 16 MB, that are added up at a time
 ROUNDING = 1e-11  # what rounding leaves of the distance of a set to itself, per variance
 
 # What ChemNet reads, by number; everything else is X. The end is marked by a full stop.
@@ -379,11 +380,22 @@ def moments(smiles: Sequence[str], *, batch_size: int = BATCH, device: str = "cp
     """Moments of the activations of canonical SMILES; no array of all of them is held."""
     counts = Counter(smiles)
     total = Moments.of(np.empty((0, SIZE)))
+    rows: list[NDArray[np.float32]] = []
+    times: list[int] = []
+
+    def add() -> Moments:
+        return total.add(Moments.of(np.concatenate(rows), times)) if rows else total
+
     with Progress("ChemNet", len(counts)) as progress:
         for batch, found in _batches(smiles, batch_size, device):
-            total = total.add(Moments.of(found, [counts[text] for text in batch]))
+            rows.append(found)
+            times += [counts[text] for text in batch]
+            # Seldom: the threads of NumPy and those of torch get into each other's way.
+            if len(times) >= HELD:
+                total = add()
+                rows, times = [], []
             progress.advance(len(batch))
-    return total
+    return add()
 
 
 def compare(generated: Moments, reference: Moments) -> Metric:

@@ -147,6 +147,7 @@ def nearest(queries: _Bytes, reference: _Bytes) -> tuple[_Floats, _Ints]:
 
     Of several equally similar the first is taken. An empty reference gives -1 and -1.
     """
+    reference = np.asarray(reference)  # slices of a mapped file take longer
     search = _Search(queries, reference)
     if min(len(queries), len(reference)) < _FEW:
         for columns in _blocks(len(reference), _COLUMNS):
