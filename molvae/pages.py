@@ -290,11 +290,19 @@ def _comparison(found: _Found, data: Sequence[_Json], beside: Sequence[_Json]) -
     for name in names:
         kind = next(own[name][0] for own in known if name in own)
         nothing: tuple[str, _Json] = (kind, {"value": None, "note": "not given"})
-        cells = [_cell(own.get(name, nothing)[1]) for own in known]
+        cells = [_narrow(own.get(name, nothing)[1]) for own in known]
         cells += [_gap(kind, gap.get(name, {"value": None})) for gap in gaps.values()]
         rows.append(_row(name, kind, cells))
     heads = [f"{other} - {columns[0]}" for other in gaps]
     return TableOf([*columns, *heads], rows, caption="Intervals hold 95 % of the bootstrap.")
+
+
+def _narrow(entry: _Json) -> Cell:
+    """For a column among several: interval and what the value is out of stand below it."""
+    if entry["value"] is None:
+        return Cell("–", "", entry.get("note", "not known"))
+    count = detail(entry) if "n" in entry else ""
+    return Cell(short(entry["value"]), span(entry.get("interval")), count)
 
 
 def _gap(kind: str, gap: _Json) -> Cell:

@@ -76,9 +76,9 @@ def lines(data: _Json) -> list[str]:
         if kind == "W1":
             texts = [_spread(data["properties"][name.removesuffix(" W1")], data["reference"])]
         text = "; ".join(filter(None, texts))
-        left = f"{name:<23} {short(entry['value']):>9}  {span(entry.get('interval')):<19} "
+        left = f"{name:<20} {short(entry['value']):>9}  {span(entry.get('interval')):<18} "
         if entry["value"] is None:
-            left = f"{name:<23} {'-':>9}  "
+            left = f"{name:<20} {'-':>9}  "
         found.append(_cut(left + text))
     return found
 
@@ -103,11 +103,11 @@ def obtained(target: _Json) -> Iterator[str]:
 def _spread(found: _Json, reference: str | None) -> str:
     if found["mean"] is None:
         return "no values"
-    text = f"{found['mean']:.4g} ± {found['sd']:.3g}"
+    text = f"{found['mean']:.3g} ± {found['sd']:.2g}"
     other = found.get("reference")
     if other is None or other["mean"] is None:
         return text
-    return f"{text}; {reference} {other['mean']:.4g} ± {other['sd']:.3g}"
+    return f"{text}; {reference} {other['mean']:.3g} ± {other['sd']:.2g}"
 
 
 def comparison_lines(data: _Json) -> list[str]:

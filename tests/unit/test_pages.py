@@ -47,7 +47,7 @@ def test_lines_fit_a_terminal(found, compared):
 
 def test_lines_say_what_a_number_is_out_of(found):
     text = lines(found.to_json())
-    assert text[0].startswith("valid                      0.8000  [")
+    assert text[0].startswith("valid                   0.8000  [")
     assert text[0].endswith("4/5")
     [line] = [line for line in text if line.startswith("SNN/Test")]
     assert line.split(maxsplit=2)[1:] == ["-", "needs a test set (--test)"]
