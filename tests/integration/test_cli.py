@@ -150,7 +150,9 @@ def test_force_replaces_outputs(here):
     assert run("generate -m run -n 3 -o a.csv --force").exit_code == 0
     assert (here / "a.csv").read_text().startswith("smiles")
     assert run("prepare in.csv -o ds --conditions logp --force --workers 1").exit_code == 0
-    assert run("evaluate a.csv -o a.csv --force --workers 1").exit_code == 0
+    (here / "r.json").write_text("old")
+    assert run("evaluate a.csv -o r.json --force --workers 1 --no-fcd").exit_code == 0
+    assert (here / "r.json").read_text().startswith("{")
     result = run("train ds -o run --preset tiny --epochs 1 --set train.validations=1 --force")
     assert result.exit_code == 0, result.stderr
 

@@ -194,6 +194,7 @@ def test_parquet(here):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory from /proc")
 def test_many_rows_are_streamed(here):
     """200,000 rows: sampled where it matters, counted in full, in flat memory."""
     rows = Path("rest.csv").read_text(encoding="utf-8").splitlines()[1:]
@@ -201,15 +202,16 @@ def test_many_rows_are_streamed(here):
         for i in range(200_000):
             handle.write(rows[i % len(rows)].split(",")[0] + f" {i}\n")
     code = (
-        "import resource, sys; from molvae.cli import main\n"
+        "from molvae.cli import main\n"
         "if __name__ == '__main__':\n"
         "    main('evaluate many.smi --sample 500 --no-fcd -o m.json'.split(), "
         "standalone_mode=False)\n"
-        "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+        "    lines = open('/proc/self/status').read().splitlines()\n"
+        "    print(next(line for line in lines if line.startswith('VmHWM')))"
     )
     Path("go.py").write_text(code)
     done = subprocess.run([sys.executable, "go.py"], capture_output=True, text=True, check=True)
     data = json.loads(Path("m.json").read_text(encoding="utf-8"))
     assert (data["n"], data["described"]) == (200_000, 500)
     assert data["metrics"]["unique"]["numerator"] <= len(rows)
-    assert int(done.stdout.split()[-1]) < 600
+    assert int(done.stdout.split()[-2]) < 600 * 1024  # kB; ru_maxrss would be the parent's too
