@@ -104,7 +104,8 @@ class _Judgement:
         self.prints = self.sample.described.fingerprints
         self.bootstrap = Bootstrap(self.n, self.draws, f"bootstrap {number}", options.replicates)
         self.terms: dict[str, NDArray[Any]] = {}  # per molecule, for the curves
-        self.activations: NDArray[np.float32] | None = None
+        self.activations: NDArray[np.float32] | None = None  # of ChemNet, with their moments
+        self.moments: Moments | None = None
 
     def _read(self) -> Sample:
         columns = [t.name for t in self.options.targets if t.name not in PROPERTIES]
@@ -263,14 +264,14 @@ class _Judgement:
         if reason := self._no_fcd(reference):
             return Metric(None, self.n, note=reason)
         assert reference is not None
-        if self.activations is None:
+        if self.activations is None or self.moments is None:
             self.activations = frechet.activations(
                 self.sample.described.smiles, device=self.options.device
             )
-        moments = Moments.of(self.activations)
-        metric = frechet.compare(moments, reference.moments)
+            self.moments = Moments.of(self.activations)
+        metric = frechet.compare(self.moments, reference.moments)
         if self.options.replicates and metric.value is not None:
-            moved = frechet.influences(self.activations, moments, reference.moments)
+            moved = frechet.influences(self.activations, self.moments, reference.moments)
             self.bootstrap.mean(name, moved + metric.value)
         return metric
 

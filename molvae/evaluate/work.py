@@ -65,7 +65,7 @@ def scan(texts: Sequence[str]) -> Scan:
     return Scan(
         total=len(texts),
         positions=np.asarray([i for i, _ in found], dtype=np.int64),
-        keys=np.asarray([key_of(chem.to_smiles(mol)) for _, mol in found], dtype=np.uint64),
+        keys=keys_of([chem.to_smiles(mol) for _, mol in found]),
         disconnected=sum(chem.fragment_count(mol) > 1 for _, mol in found),
     )
 

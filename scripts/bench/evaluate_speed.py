@@ -55,17 +55,7 @@ def run(command: list[str], folder: Path, **environment: str) -> dict[str, float
         ) as child,
     ):  # fmt: skip
         watch = Watch(child.pid, folder, folder)
-        try:
-            while child.poll() is None:
-                watch.look()
-                try:
-                    child.wait(timeout=0.2)
-                except subprocess.TimeoutExpired:
-                    continue
-        except BaseException:
-            child.terminate()
-            child.wait()
-            raise
+        watch.follow(child)
         if child.returncode:
             output.seek(0)
             raise SystemExit(f"{' '.join(command)} failed:\n{output.read()[-3000:]}")

@@ -155,6 +155,20 @@ class Watch:
             self.note("disk", folder_size(self.folder))
             self._next_disk = _later(begun)
 
+    def follow(self, child: subprocess.Popen[Any]) -> None:
+        """Look until the child has ended; whoever interrupts this ends it too."""
+        try:
+            while child.poll() is None:
+                self.look()
+                try:
+                    child.wait(timeout=0.2)
+                except subprocess.TimeoutExpired:
+                    continue
+        except BaseException:
+            child.terminate()
+            child.wait()
+            raise
+
     def note(self, name: str, value: int) -> None:
         """Keep the value if it is the greatest of its kind."""
         if value > self.peaks[name]:
@@ -211,17 +225,7 @@ def measure(name: str, source: Path, options: list[str], scratch: Path) -> dict[
         ) as child,
     ):  # fmt: skip
         watch = Watch(child.pid, folder, folder / "data.ds.partial")
-        try:
-            while child.poll() is None:
-                watch.look()
-                try:
-                    child.wait(timeout=0.2)
-                except subprocess.TimeoutExpired:
-                    continue
-        except BaseException:
-            child.terminate()
-            child.wait()
-            raise
+        watch.follow(child)
         seconds = time.perf_counter() - started
         watch.note("disk", folder_size(folder))
         errors.seek(0)
