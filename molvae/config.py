@@ -135,9 +135,9 @@ class ModelConfig(_Section):
 class TrainConfig(_Section):
     """The training run."""
 
-    # The budget: passes over the data, or seconds of training, whichever is reached first; if
-    # neither is given, 30 passes, and for small data at least 6,000 steps.
-    epochs: int | None = Field(None, ge=1)
+    # The budget: passes over the data (0.5 is half of it), or seconds of training, whichever is
+    # reached first; if neither is given, 30 passes, and for small data at least 6,000 steps.
+    epochs: float | None = Field(None, gt=0)
     max_time: float | None = Field(None, gt=0)
     # Molecules per step; if not given 64 for up to 50,000 training molecules, else 256.
     batch_size: int | None = Field(None, ge=1)

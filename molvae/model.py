@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from molvae.config import ModelConfig
+from molvae.recurrent import GRU
 
 __all__ = ["CVAE", "Output", "Posterior", "noisy_latent"]
 
@@ -63,17 +64,15 @@ class CVAE(nn.Module):
         z, e, h = config.latent_size, config.embedding_size, config.decoder_size
         k, layers = config.context_size, config.decoder_layers
         self.embedding = nn.Embedding(vocabulary_size, e)
-        self.encoder_forward = nn.GRU(e, config.encoder_size, batch_first=True)
-        self.encoder_backward = nn.GRU(e, config.encoder_size, batch_first=True)
+        self.encoder_forward = GRU(e, config.encoder_size)
+        self.encoder_backward = GRU(e, config.encoder_size)
         self.posterior = nn.Linear(2 * config.encoder_size, 2 * z)
         self.context = nn.Sequential(
             nn.Linear(z + 3 + 2 * condition_count, k), nn.SiLU(), nn.Linear(k, k), nn.SiLU()
         )
         self.initial = nn.Linear(k, layers * h)
         self.shift = nn.ModuleList(nn.Linear(k, e if i == 0 else h) for i in range(layers))
-        self.decoder = nn.ModuleList(
-            nn.GRU(e if i == 0 else h, h, batch_first=True) for i in range(layers)
-        )
+        self.decoder = nn.ModuleList(GRU(e if i == 0 else h, h) for i in range(layers))
         self.output = nn.Linear(h, vocabulary_size)
         with warnings.catch_warnings():
             # Without conditions the head is empty; that is meant.
@@ -93,8 +92,10 @@ class CVAE(nn.Module):
         position = torch.arange(targets.shape[1], device=targets.device)
         last = lengths - 1
         backwards = targets.gather(1, (last.unsqueeze(1) - position).clamp(min=0))
-        ahead, _ = self.encoder_forward(self.embedding(targets))  # (B, T, H)
-        behind, _ = self.encoder_backward(self.embedding(backwards))
+        table = self.embedding.weight
+        start = table.new_zeros(len(targets), self.config.encoder_size)
+        ahead = self.encoder_forward.over_tokens(targets, table, start)  # (B, T, H)
+        behind = self.encoder_backward.over_tokens(backwards, table, start)
         summary = torch.cat([ahead[rows, last], behind[rows, last]], dim=-1).float()
         mean, log_var = self.posterior(summary).float().chunk(2, dim=-1)
         # Bounds far outside anything useful keep exp() finite when a run goes wrong.
@@ -117,10 +118,11 @@ class CVAE(nn.Module):
 
         ``dropout`` (B, H) multiplies the decoder's output: one mask for all steps of a molecule.
         """
-        hidden = self.initial_state(context)
-        x = self.embedding(inputs)
-        for layer, (gru, shift) in enumerate(zip(self.decoder, self.shift, strict=True)):
-            x, _ = gru(x + shift(context).unsqueeze(1), hidden[layer : layer + 1])
+        layers = cast("list[GRU]", list(self.decoder))
+        states, shifts = self.initial_state(context), self.shifts(context)
+        x = layers[0].over_tokens(inputs, self.embedding.weight, states[0], shifts[0])
+        for gru, state, shift in zip(layers[1:], states[1:], shifts[1:], strict=True):
+            x = gru.over_states(x, state, shift)
         if dropout is not None:
             x = x * dropout.unsqueeze(1)
         logits: Tensor = self.output(x)

@@ -167,7 +167,7 @@ def _budget(options: TrainConfig, molecules: int, batch_size: int) -> int | None
     """Steps of the whole run; None if time alone is the budget."""
     per_epoch = math.ceil(molecules / batch_size)
     if options.epochs is not None:
-        return per_epoch * options.epochs
+        return max(math.ceil(per_epoch * options.epochs), 1)
     if options.max_time is not None:
         return None
     return max(per_epoch * DEFAULT_EPOCHS, MIN_STEPS)

@@ -31,7 +31,7 @@ __all__: list[str] = []  # verbs are reached through their group
     type=click.Choice(["tiny", "mini", "small", "base"]),
     help="Sizes (default: small; mini for some thousand molecules).",
 )
-@click.option("--epochs", type=int, metavar="N", help="Passes over the data.")
+@click.option("--epochs", type=float, metavar="N", help="Passes over the data.")
 @click.option("--max-time", metavar="TIME", help="Training time, e.g. 40s, 30m, 2h.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted run of the same command.")
 @click.option("--seed", type=int, metavar="INT", help="Seed of everything random (default: 0).")
@@ -45,7 +45,7 @@ __all__: list[str] = []  # verbs are reached through their group
 @force_option
 @common
 def train(
-    inputs: tuple[Path, ...], output: Path, preset: str | None, epochs: int | None,
+    inputs: tuple[Path, ...], output: Path, preset: str | None, epochs: float | None,
     max_time: str | None, resume: bool, seed: int | None, precision: str | None, device: str,
     scheduler: str | None, workers: int | None, force: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip

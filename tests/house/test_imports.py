@@ -31,6 +31,7 @@ ORDER = (
     "objectives",
     "metrics",
     "dataset",
+    "recurrent",
     "model",
     "loss",
     "checkpoint",

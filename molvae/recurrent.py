@@ -1,0 +1,228 @@
+"""GRU layers (Cho et al. 2014, in the form of cuDNN and ``torch.nn.GRU``), fast on a CPU.
+
+``torch.nn.GRU`` differentiates every time step by itself: on a CPU much of its time goes into small
+operations and fresh memory, and in bf16 it adds up the gradient of its weights step by step in 16
+bits. Here the whole recurrence is one differentiable function: the gradient of the weights is one
+product over all steps, the input's products are looked up per token, what a step needs stays in
+the cache and memory is used again. Elsewhere ``torch.nn.GRU`` runs itself, on a GPU by cuDNN.
+
+Shapes: T tokens, B molecules, I inputs, H hidden units, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+__all__ = ["GRU", "compute_dtype", "recurrence"]
+
+
+class GRU(nn.GRU):
+    """One layer of ``torch.nn.GRU``, its weights under the same names, with faster ways in."""
+
+    weight_ih_l0: Tensor
+    weight_hh_l0: Tensor
+    bias_ih_l0: Tensor
+    bias_hh_l0: Tensor
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size, batch_first=True)
+
+    def over_tokens(
+        self, tokens: Tensor, embedding: Tensor, state: Tensor, shift: Tensor | None = None
+    ) -> Tensor:
+        """States (B, T, H) over token ids (B, T), embedded by (V, I), from state (B, H).
+
+        ``shift`` (B, I), the same at every step, is added to the embedded tokens.
+        """
+        if tokens.device.type != "cpu":
+            return self._library(functional.embedding(tokens, embedding), state, shift)
+        # There are few tokens: their products with the weights are computed once each.
+        table = functional.linear(embedding, self.weight_ih_l0, self.bias_ih_l0)
+        table = table.to(compute_dtype(table))
+        return self._ours(table, tokens.t().contiguous(), state, shift)
+
+    def over_states(self, x: Tensor, state: Tensor, shift: Tensor | None = None) -> Tensor:
+        """States (B, T, H) over inputs (B, T, I), such as the states of the layer below."""
+        if x.device.type != "cpu":
+            return self._library(x, state, shift)
+        inputs = functional.linear(x.transpose(0, 1), self.weight_ih_l0, self.bias_ih_l0)
+        return self._ours(inputs, None, state, shift)
+
+    def _library(self, x: Tensor, state: Tensor, shift: Tensor | None) -> Tensor:
+        if shift is not None:
+            x = x + shift.unsqueeze(1)
+        states: Tensor = self(x, state.unsqueeze(0).contiguous())[0]
+        return states
+
+    def _ours(
+        self, inputs: Tensor, tokens: Tensor | None, state: Tensor, shift: Tensor | None
+    ) -> Tensor:
+        dtype = inputs.dtype
+        if shift is None:
+            offset = inputs.new_zeros(len(state), inputs.shape[-1])
+        else:
+            offset = functional.linear(shift, self.weight_ih_l0).to(dtype)
+        weight, bias = self.weight_hh_l0.to(dtype), self.bias_hh_l0.to(dtype)
+        states = recurrence(inputs, tokens, offset, state.to(dtype), weight, bias)
+        return states.transpose(0, 1)
+
+
+def compute_dtype(like: Tensor) -> torch.dtype:
+    """The type in which autocast multiplies matrices on the device of a tensor, or its own type."""
+    kind = like.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else like.dtype
+
+
+def recurrence(
+    inputs: Tensor,
+    tokens: Tensor | None,
+    offset: Tensor,
+    state: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+) -> Tensor:
+    """States (T, B, H) of a GRU that starts from ``state`` (B, H); all in one dtype.
+
+    ``inputs`` (T, B, 3H) are the products of the inputs with their weights, bias included, for the
+    reset gate, the update gate and the candidate. With ``tokens`` (T, B) they are those of every
+    token of the vocabulary, (V, 3H). ``offset`` (B, 3H) is added to them at every step; ``weight``
+    (3H, H) and ``bias`` (3H,) are those of the state.
+    """
+    # Inside the function there is no telling whether a gradient will be asked for.
+    keep = torch.is_grad_enabled()
+    states: Tensor = _Recurrence.apply(  # type: ignore[no-untyped-call]
+        inputs, tokens, offset, state, weight, bias, keep
+    )
+    return states
+
+
+class _Memory:
+    """Memory that is used again: fresh memory is handed out, and taken back, page by page."""
+
+    def __init__(self, blocks: int) -> None:
+        self.blocks = blocks  # kept at most, the largest ones
+        self.free: list[Tensor] = []
+        self.lock = threading.Lock()
+
+    def take(self, like: Tensor, *shape: int) -> Tensor:
+        """An uninitialised tensor of that shape, of the type of ``like``."""
+        size = math.prod(shape) * like.element_size()
+        with self.lock:
+            index = next((i for i, each in enumerate(self.free) if len(each) >= size), None)
+            block = None if index is None else self.free.pop(index)
+        if block is None:
+            block = torch.empty(size, dtype=torch.uint8)
+        return block[:size].view(like.dtype).view(shape)
+
+    def give(self, *tensors: Tensor) -> None:
+        """Take the memory of tensors back that nobody looks at any more."""
+        blocks = [torch.empty(0, dtype=torch.uint8).set_(t.untyped_storage()) for t in tensors]
+        with self.lock:
+            self.free = sorted(self.free + blocks, key=len)[-self.blocks :]
+
+
+# What one step of training with eight layers takes at once.
+_memory = _Memory(blocks=60)
+
+
+class _Recurrence(torch.autograd.Function):
+    """h' = n + z·(h − n), n = tanh(x + o + r·(Wh + b)), r and z = σ(x + o + Wh + b)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        inputs: Tensor,
+        tokens: Tensor | None,
+        offset: Tensor,
+        state: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        keep: bool,
+    ) -> Tensor:
+        given = inputs if tokens is None else tokens
+        steps, (batch, size) = len(given), state.shape
+        gates = 2 * size
+        states = inputs.new_empty(steps + 1, batch, size)  # kept by the caller, so not taken
+        states[0] = state
+        opened = _memory.take(inputs, steps, batch, gates)  # r and z
+        recalled = _memory.take(inputs, steps, batch, size)  # Wh + b of the candidate
+        candidate = _memory.take(inputs, steps, batch, size)  # n
+        x, product = inputs.new_empty(batch, 3 * size), inputs.new_empty(batch, 3 * size)
+        gate_offset = offset[:, :gates] + bias[:gates]
+        candidate_offset, candidate_bias = offset[:, gates:].contiguous(), bias[gates:]
+        transposed, h = weight.t(), states[0]
+        arrays = (given, opened, recalled, candidate, states[1:])
+        for now, rz, wh, n, after in zip(*(each.unbind() for each in arrays), strict=True):
+            if tokens is None:
+                x = now
+            else:
+                torch.index_select(inputs, 0, now, out=x)
+            torch.mm(h, transposed, out=product)
+            torch.add(product[:, gates:], candidate_bias, out=wh)
+            torch.add(x[:, :gates], product[:, :gates], out=rz)
+            rz.add_(gate_offset).sigmoid_()
+            torch.addcmul(x[:, gates:], rz[:, :size], wh, out=n)
+            n.add_(candidate_offset).tanh_()
+            torch.lerp(n, h, rz[:, size:], out=after)
+            h = after
+        if keep and any(ctx.needs_input_grad):
+            ctx.vocabulary, ctx.spent = len(inputs), False
+            ctx.save_for_backward(states, opened, recalled, candidate, weight, tokens)
+        else:
+            _memory.give(opened, recalled, candidate)
+        return states[1:]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.spent:
+            raise RuntimeError("a recurrence can be differentiated once; run it again")
+        ctx.spent = True
+        states, opened, recalled, candidate, weight, tokens = ctx.saved_tensors
+        steps, batch, size = candidate.shape
+        gates = 2 * size
+        d_inputs = _memory.take(candidate, steps, batch, 3 * size)
+        d_recalled = _memory.take(candidate, steps, batch, size)
+        dh = torch.zeros_like(candidate[0])
+        kept, a, b = (torch.empty_like(dh) for _ in range(3))
+        tanh_backward = torch.ops.aten.tanh_backward.grad_input
+        arrays = (gradient, states[:-1], opened, recalled, candidate, d_inputs, d_recalled)
+        backwards = zip(*(each.unbind()[::-1] for each in arrays), strict=True)
+        for d_out, h, rz, wh, n, d_x, d_wh in backwards:
+            r, z = rz[:, :size], rz[:, size:]
+            d_r, d_z, d_n = d_x[:, :size], d_x[:, size:gates], d_x[:, gates:]
+            dh.add_(d_out)
+            torch.mul(dh, z, out=kept)
+            # dz = dh·(h − n)·z·(1 − z)
+            torch.sub(h, n, out=a).mul_(kept)
+            torch.mul(a, z, out=b)
+            torch.sub(a, b, out=d_z)
+            tanh_backward(dh.sub_(kept), n, grad_input=d_n)
+            torch.mul(d_n, r, out=d_wh)
+            # dr = dn·(Wh + b)·r·(1 − r)
+            torch.mul(d_wh, wh, out=a)
+            torch.mul(a, r, out=b)
+            torch.sub(a, b, out=d_r)
+            torch.addmm(kept, d_x[:, :gates], weight[:gates], out=dh)
+            dh.addmm_(d_wh, weight[gates:])
+        before, flat = states[:-1].reshape(-1, size), d_inputs.view(-1, 3 * size)
+        d_weight = torch.empty_like(weight)
+        torch.mm(flat[:, :gates].t(), before, out=d_weight[:gates])
+        torch.mm(d_recalled.view(-1, size).t(), before, out=d_weight[gates:])
+        d_offset = d_inputs.sum(0)
+        d_bias = torch.cat([d_offset[:, :gates].sum(0), d_recalled.sum((0, 1))])
+        if tokens is not None:
+            # The gradient of a look-up as a matrix product: those add up in 32 bits.
+            chosen = flat.new_zeros(len(flat), ctx.vocabulary)
+            chosen.scatter_(1, tokens.view(-1, 1), 1.0)
+            d_inputs = chosen.t() @ flat
+            _memory.give(flat)
+        _memory.give(opened, recalled, candidate, d_recalled)
+        return d_inputs, None, d_offset, dh, d_weight, d_bias, None
