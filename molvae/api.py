@@ -52,13 +52,18 @@ class MolVAE:
         """Train on molecule files into a run folder and load the result.
 
         ``options`` are dotted configuration keys with ``__`` for the dot (``train__epochs=5``), and
-        ``preset``, ``device``, ``workers``, ``resume``, ``force`` as on the command line.
+        ``preset``, ``device``, ``workers``, ``resume``, ``force`` as on the command line; ``start``
+        is a model to train on (there: ``--from``).
         """
-        door = {k: options.pop(k) for k in ("device", "workers", "resume", "force") if k in options}
+        names = ("device", "workers", "resume", "force", "start")
+        door = {k: options.pop(k) for k in names if k in options}
         preset = options.pop("preset", None)
         overrides = {key.replace("__", "."): value for key, value in options.items()}
         paths = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-        train(paths, run, load_config(preset=preset, overrides=overrides), **door)
+        config = load_config(
+            preset=preset, overrides=overrides, fine_tuning=door.get("start") is not None
+        )
+        train(paths, run, config, **door)
         return cls.load(run)
 
     @property

@@ -147,9 +147,16 @@ class TrainConfig(_Section):
     weight_decay: float = Field(0.01, ge=0)
     # Greatest norm of the gradient.
     clip: float = Field(30.0, gt=0)
-    # Final weight of the KL term (1 = the ELBO), reached linearly over kl_warm_up of the budget.
+    # Final weight of the KL term (1 = the ELBO), reached linearly over kl_warm_up of the budget,
+    # or of each of kl_cycles equal parts of it.
     kl_weight: float = Field(0.05, ge=0)
     kl_warm_up: float = Field(0.3, ge=0, le=1)
+    kl_cycles: int = Field(1, ge=1)
+    # Nats that each latent unit may carry for nothing (free bits).
+    kl_free: float = Field(0.0, ge=0)
+    # If given, the weight is controlled: raised while D(0), in nats, is below this, lowered while
+    # it is above (kl_weight is where it starts; the schedule is not used).
+    distortion_target: float | None = Field(None, gt=0)
     # Weight of the property head's negative log-likelihood.
     head_weight: float = Field(0.1, ge=0)
     # Share of molecules decoded from pure noise (t = 1) and from the exact latent (t = 0);
@@ -183,6 +190,12 @@ class TrainConfig(_Section):
                 "prior_share {prior} and exact_share {exact} sum to more than 1",
                 {"prior": self.prior_share, "exact": self.exact_share},
             )
+        if self.distortion_target is not None and self.exact_share == 0:
+            raise PydanticCustomError(
+                _TOGETHER,
+                "distortion_target {target} needs molecules at t = 0; give exact_share above 0",
+                {"target": self.distortion_target},
+            )
         return self
 
 
@@ -190,6 +203,8 @@ class Config(_Section):
     """The effective configuration of a run."""
 
     preset: str = "small"
+    # sha256 of the config.json of the model whose training goes on (--from), which tells it whole.
+    start: str | None = None
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
@@ -221,6 +236,10 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }  # fmt: skip
 
+# What a model that is trained on (--from) wants otherwise: the KL weight is at its height already,
+# and high rates would undo what was learnt.
+FINE_TUNING: dict[str, dict[str, Any]] = {"train": {"kl_warm_up": 0.0, "learning_rate": 5e-4}}
+
 
 def parse_duration(text: str) -> float:
     """Seconds of a duration such as ``40s``, ``30m``, ``2h`` or ``1h30m``.
@@ -244,8 +263,9 @@ def load_config(
     file: Path | None = None,
     settings: Iterable[str] = (),
     overrides: Mapping[str, Any] | None = None,
+    fine_tuning: bool = False,
 ) -> Config:
-    """The effective configuration.
+    """The effective configuration; with ``fine_tuning`` its defaults are those of ``--from``.
 
     ``settings`` are texts ``section.key=value`` with TOML values; ``overrides`` maps dotted keys
     to values and wins over everything. A key that does not exist is an error naming the nearest.
@@ -257,7 +277,12 @@ def load_config(
     preset = str(chosen[-1]) if chosen else preset or str(written.get("preset", "small"))
     if preset not in PRESETS:
         raise ConfigError(f"unknown preset '{preset}': {suggest(preset, PRESETS)}")
-    for source in (PRESETS[preset], written, {"preset": preset}):
+    for source in (
+        PRESETS[preset],
+        FINE_TUNING if fine_tuning else {},
+        written,
+        {"preset": preset},
+    ):
         _merge(tree, source)
     for key, value in named:
         if key != "preset":

@@ -104,6 +104,7 @@ class Dataset:
             )
         except (OSError, ValueError) as error:
             raise FileError(f"'{self.folder}': damaged dataset ({error})") from None
+        self._ids: NDArray[np.int64] | None = None  # of another vocabulary, see translate
         sizes = {len(self.offsets) - 1, len(self.values), len(self.split)}
         if self.values.ndim != 2 or self.values.shape[1] != len(self.names):
             raise FileError(f"'{self.folder}': damaged dataset (columns and names disagree)")
@@ -128,7 +129,16 @@ class Dataset:
 
     def ids(self, item: int) -> NDArray[np.int64]:
         """Token ids of one molecule, without <bos> and <eos>."""
-        return self.tokens[self.offsets[item] : self.offsets[item + 1]].astype(np.int64)
+        stored = self.tokens[self.offsets[item] : self.offsets[item + 1]]
+        return stored.astype(np.int64) if self._ids is None else self._ids[stored]
+
+    def translate(self, vocabulary: Vocabulary) -> None:
+        """From now on give the ids of another vocabulary, which has all tokens of this one."""
+        if vocabulary.tokens == self.vocabulary.tokens:
+            return
+        place = {token: i for i, token in enumerate(vocabulary.tokens)}
+        self._ids = np.asarray([place[token] for token in self.vocabulary.tokens], dtype=np.int64)
+        self.vocabulary = vocabulary
 
     def batch(self, items: NDArray[np.int64]) -> Batch:
         """The given molecules, padded together."""
@@ -143,19 +153,17 @@ def batch_plan(
     draws: Draws,
     *,
     epoch: int,
-    rank: int = 0,
-    world_size: int = 1,
+    smallest: int = 1,
 ) -> list[NDArray[np.int64]]:
     """The batches of one epoch: shuffled, each of molecules of similar length.
 
     A pure function of its arguments, so a run resumes in the middle of an epoch by index alone.
-    Every molecule appears once; only a last batch may be smaller. Of ``world_size`` processes that
-    train together, the one of that ``rank`` gets its share of every batch: all have equally many
-    batches, none of them empty.
+    Every molecule appears once; only a last batch may be smaller, but not below ``smallest``, the
+    number of processes that share every batch.
     """
-    if min(len(items), batch_size) < world_size:
+    if min(len(items), batch_size) < smallest:
         raise ConfigError(
-            f"{world_size} processes share {len(items)} molecules in batches of {batch_size}; "
+            f"{smallest} processes share {len(items)} molecules in batches of {batch_size}; "
             "use fewer processes or larger batches"
         )
     order = draws.permutation("order", len(items), epoch=epoch)
@@ -165,7 +173,7 @@ def batch_plan(
         block = order[start : start + window]
         block = block[np.argsort(lengths[block], kind="stable")]
         batches += [items[block[i : i + batch_size]] for i in range(0, len(block), batch_size)]
-    if len(batches[-1]) < world_size:  # a share of it would be empty
+    if len(batches[-1]) < smallest:
         batches[-2:] = [np.concatenate(batches[-2:])]
     shuffled = draws.permutation("batches", len(batches), epoch=epoch)
-    return [batches[i][rank::world_size] for i in shuffled]
+    return [batches[i] for i in shuffled]

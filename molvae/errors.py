@@ -9,6 +9,7 @@ MolvaeError                 one line a user can act on; the command line prints 
 │   ├── OutputExistsError   an output is in the way and ``--force`` was not given
 │   └── ModelFolderError    a model folder is incomplete, damaged or not one of ours
 └── RunError                the work itself failed: exit code 1
+    └── ElsewhereError      another process of several failed, and says why itself
 
 Messages say what was got, what was expected and what to do about it.
 """
@@ -20,6 +21,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "ConfigError",
+    "ElsewhereError",
     "FileError",
     "InputError",
     "ModelFolderError",
@@ -70,6 +72,10 @@ class ModelFolderError(InputError):
 
 class RunError(MolvaeError):
     """The work itself failed although the input was acceptable."""
+
+
+class ElsewhereError(RunError):
+    """Another of several processes failed; that one says why."""
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

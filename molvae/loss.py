@@ -16,8 +16,10 @@ from torch.nn import functional
 from molvae.config import TrainConfig
 from molvae.errors import ConfigError
 from molvae.model import Output, Posterior
+from molvae.recurrent import full_precision
 
 __all__ = [
+    "Counts",
     "LossTerms",
     "elbo",
     "head_nll",
@@ -28,28 +30,44 @@ __all__ = [
 ]
 
 
+class Counts(NamedTuple):
+    """Molecules of a whole step, of which a process may have a share only."""
+
+    molecules: int
+    encoded: int  # those with t < 1
+
+
 class LossTerms(NamedTuple):
-    """Means over molecules; ``total`` is what is minimised."""
+    """Sums over a share of a step's molecules, divided by the counts of the whole step.
+
+    So the terms of all shares add up to means over the step. ``total`` is what is minimised.
+    """
 
     total: Tensor  # ()
     reconstruction: Tensor  # () −log p(x | z_t, t, c), all molecules
     kl: Tensor  # () KL(q ‖ N(0, I)), molecules with t < 1
     head: Tensor  # () −log p(properties | z) of the known ones, molecules with t < 1
+    nats: Tensor  # (B,) −log p(x | z_t, t, c) of each molecule
 
 
 def reconstruction(logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
     """−log p of each molecule's tokens, shape (B,): logits (B, T, V), targets (B, T)."""
     nats = functional.cross_entropy(
-        logits.float().flatten(0, 1), targets.flatten(), reduction="none"
+        full_precision(logits).flatten(0, 1), targets.flatten(), reduction="none"
     ).view_as(targets)
     inside = torch.arange(targets.shape[1], device=targets.device) < lengths.unsqueeze(1)
     return (nats * inside).sum(dim=1)
 
 
-def kl_divergence(posterior: Posterior) -> Tensor:
-    """KL(N(mean, diag exp(log_var)) ‖ N(0, I)) of each molecule, shape (B,)."""
+def kl_divergence(posterior: Posterior, free: float = 0.0) -> Tensor:
+    """KL(N(mean, diag exp(log_var)) ‖ N(0, I)) of each molecule, shape (B,).
+
+    A latent unit that costs less than ``free`` nats costs ``free`` ("free bits" of Kingma et al.
+    2016, without their averaging over a batch).
+    """
     mean, log_var = posterior
-    return 0.5 * (mean.square() + log_var.exp() - 1.0 - log_var).sum(dim=-1)
+    nats = 0.5 * (mean.square() + log_var.exp() - 1.0 - log_var)
+    return (nats.clamp(min=free) if free > 0 else nats).sum(dim=-1)
 
 
 def head_nll(
@@ -82,21 +100,23 @@ def elbo(
     *,
     kl_weight: float,
     head_weight: float,
+    kl_free: float = 0.0,
+    counts: Counts | None = None,
 ) -> LossTerms:
-    """The weighted loss of one batch. ``known`` (B, C) marks every value there is, shown or not."""
-    nats = reconstruction(output.logits, targets, lengths).mean()
-    zero = nats.new_zeros(())
-    kl, head = zero, zero
-    if len(output.encoded):
-        kl = kl_divergence(output.posterior).mean()
-        head = head_nll(
-            output.head_mean,
-            output.head_log_scale,
-            conditions[output.encoded],
-            known[output.encoded],
-            yesno,
-        ).mean()
-    return LossTerms(nats + kl_weight * kl + head_weight * head, nats, kl, head)
+    """The weighted loss of one batch. ``known`` (B, C) marks every value there is, shown or not.
+
+    ``counts`` of the whole step, if the batch is a share of it. A share without encoded molecules
+    still depends on every parameter, with gradients of zero: processes that average gradients
+    would wait for the missing ones.
+    """
+    counts = counts or Counts(len(targets), len(output.encoded))
+    nats = reconstruction(output.logits, targets, lengths)
+    mean = nats.sum() / counts.molecules
+    encoded, divisor = output.encoded, max(counts.encoded, 1)
+    kl = kl_divergence(output.posterior, kl_free).sum() / divisor
+    answers = output.head_mean, output.head_log_scale, conditions[encoded], known[encoded], yesno
+    head = head_nll(*answers).sum() / divisor
+    return LossTerms(mean + kl_weight * kl + head_weight * head, mean, kl, head, nats.detach())
 
 
 def _checked(progress: float) -> float:
@@ -106,11 +126,15 @@ def _checked(progress: float) -> float:
 
 
 def kl_weight(progress: float, config: TrainConfig) -> float:
-    """β at a share of the budget: linear from 0 to ``kl_weight`` over ``kl_warm_up``."""
+    """β at a share of the budget: linear from 0 to ``kl_weight`` over ``kl_warm_up``, then flat.
+
+    With ``kl_cycles`` this is repeated, each time in an equal part of the budget (Fu et al. 2019).
+    """
     progress = _checked(progress)
     if config.kl_warm_up == 0:
         return config.kl_weight
-    return config.kl_weight * min(progress / config.kl_warm_up, 1.0)
+    within = progress * config.kl_cycles % 1.0 if progress < 1.0 else 1.0
+    return config.kl_weight * min(within / config.kl_warm_up, 1.0)
 
 
 def learning_rate(progress: float, config: TrainConfig) -> float:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from molvae.config import ModelConfig
-from molvae.recurrent import GRU
+from molvae.recurrent import GRU, full_precision
 
 __all__ = ["CVAE", "Output", "Posterior", "noisy_latent"]
 
@@ -96,8 +96,8 @@ class CVAE(nn.Module):
         start = table.new_zeros(len(targets), self.config.encoder_size)
         ahead = self.encoder_forward.over_tokens(targets, table, start)  # (B, T, H)
         behind = self.encoder_backward.over_tokens(backwards, table, start)
-        summary = torch.cat([ahead[rows, last], behind[rows, last]], dim=-1).float()
-        mean, log_var = self.posterior(summary).float().chunk(2, dim=-1)
+        summary = full_precision(torch.cat([ahead[rows, last], behind[rows, last]], dim=-1))
+        mean, log_var = full_precision(self.posterior(summary)).chunk(2, dim=-1)
         # Bounds far outside anything useful keep exp() finite when a run goes wrong.
         return Posterior(mean, log_var.clamp(-12.0, 6.0))
 
@@ -150,7 +150,7 @@ class CVAE(nn.Module):
 
     def predict(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """The property head: mean and log scale of every standardised condition, each (B, C)."""
-        mean, log_scale = self.head(z).float().chunk(2, dim=-1)
+        mean, log_scale = full_precision(self.head(z)).chunk(2, dim=-1)
         return mean, log_scale.clamp(-5.0, 3.0)
 
     def forward(
@@ -169,7 +169,7 @@ class CVAE(nn.Module):
         encoded = torch.nonzero(t < 1).squeeze(-1)
         posterior = self.encode(targets[encoded], lengths[encoded])
         sample = posterior.sample(posterior_noise[encoded])
-        z = torch.zeros_like(channel_noise).index_copy(0, encoded, sample)
+        z = sample.new_zeros(channel_noise.shape).index_copy(0, encoded, sample)
         context = self.make_context(noisy_latent(z, t, channel_noise), t, conditions, mask)
         head_mean, head_log_scale = self.predict(sample)
         logits = self.decode(inputs, context, dropout)

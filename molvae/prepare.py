@@ -272,6 +272,8 @@ def cached_dataset(
     *,
     workers: int | None = None,
     scheduler: str | None = None,
+    vocabulary: tokens.Vocabulary | None = None,
+    constraints: Mapping[str, int] | None = None,
 ) -> Dataset:
     """The dataset of these files and options, prepared once and kept by content.
 
@@ -279,7 +281,7 @@ def cached_dataset(
     """
     place = cache_folder() / "datasets"
     place.mkdir(parents=True, exist_ok=True)
-    recipe = _recipe(config, None, None, chem.clean)
+    recipe = _recipe(config, vocabulary, constraints, chem.clean)
     with _copies(place) as copies:
         given = open_inputs(inputs, copies, recipe)
         folder = place / _key(given, recipe)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-__all__ = ["GRU", "compute_dtype", "recurrence"]
+__all__ = ["GRU", "compute_dtype", "full_precision", "recurrence"]
 
 
 class GRU(nn.GRU):
@@ -78,6 +78,11 @@ def compute_dtype(like: Tensor) -> torch.dtype:
     """The type in which autocast multiplies matrices on the device of a tensor, or its own type."""
     kind = like.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else like.dtype
+
+
+def full_precision(x: Tensor) -> Tensor:
+    """In 32 bits if it has fewer, as it is if it has more."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def recurrence(

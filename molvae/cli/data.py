@@ -54,7 +54,7 @@ def prepare(
 
     if unknown_tokens is not None and vocabulary is None:
         raise ConfigError("--unknown-tokens: needs --vocabulary MODEL, which says what is known")
-    config = configuration(options, **{"data.unknown_tokens": unknown_tokens}).data
+    config = configuration(options, {"data.unknown_tokens": unknown_tokens}).data
     share = None if shard is None else Shard.parse(shard)
     more: dict[str, Any] = {
         "workers": workers, "scheduler": scheduler, "resume": resume, "force": force,

@@ -39,6 +39,14 @@ __all__: list[str] = []  # verbs are reached through their group
     "--precision", type=click.Choice(["auto", "fp32", "bf16"]),
     help="Arithmetic of matrix products (default: bf16 where the hardware has it).",
 )  # fmt: skip
+@click.option(
+    "--from", "start", metavar="MODEL",
+    help="Train this model on: its sizes and tokens, the conditions of the data.",
+)  # fmt: skip
+@click.option(
+    "--unknown-tokens", type=click.Choice(["error", "reject"]),
+    help="With --from: what to do with molecules whose tokens the model lacks (default: error).",
+)  # fmt: skip
 @data_options
 @device_option
 @workers_option
@@ -47,7 +55,8 @@ __all__: list[str] = []  # verbs are reached through their group
 def train(
     inputs: tuple[Path, ...], output: Path, preset: str | None, epochs: float | None,
     max_time: str | None, resume: bool, seed: int | None, precision: str | None, device: str,
-    scheduler: str | None, workers: int | None, force: bool, as_json: bool, **options: Any,
+    start: str | None, unknown_tokens: str | None, scheduler: str | None, workers: int | None,
+    force: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Train a model on molecule files or a dataset folder.
 
@@ -55,21 +64,28 @@ def train(
     """
     from molvae.config import parse_duration
 
+    if unknown_tokens is not None and start is None:
+        raise ConfigError("--unknown-tokens: needs --from MODEL, which says what is known")
     config = configuration(
         {**options, "preset": preset},
-        **{
+        {
+            "data.unknown_tokens": unknown_tokens,
             "train.epochs": epochs,
             "train.max_time": parse_duration(max_time) if max_time else None,
             "train.seed": seed,
             "train.precision": precision,
         },
+        fine_tuning=start is not None,
     )
+    from molvae.processes import is_first
     from molvae.train import train as run
 
     summary = run(
         inputs, output, config, device=device, workers=workers, scheduler=scheduler,
-        resume=resume, force=force,
+        resume=resume, force=force, start=start,
     )  # fmt: skip
+    if not is_first():  # one of several processes speaks
+        return
     show(
         as_json,
         summary.to_json(),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from molvae.errors import ConfigError, MolvaeError
+from molvae.errors import ConfigError, ElsewhereError, MolvaeError
 
 if TYPE_CHECKING:
     from molvae.config import Config
@@ -45,7 +45,8 @@ def common(function: F) -> F:
         except MolvaeError as error:
             if traceback:
                 raise
-            click.echo(f"error: {error}", err=True)
+            if not isinstance(error, ElsewhereError):
+                click.echo(f"error: {error}", err=True)
             click.get_current_context().exit(error.exit_code)
         except BrokenPipeError:  # `| head` has seen enough; click ends quietly
             raise
@@ -182,8 +183,10 @@ def _transforms(texts: tuple[str, ...], columns: dict[str, str] | None) -> dict[
     return transforms or None
 
 
-def configuration(options: dict[str, Any], **more: Any) -> Config:
-    """The effective configuration of the options of :func:`data_options` and some others."""
+def configuration(
+    options: dict[str, Any], more: Mapping[str, Any], *, fine_tuning: bool = False
+) -> Config:
+    """The effective configuration of :func:`data_options`, and of ``more`` by dotted keys."""
     from molvae.config import load_config
 
     columns = _columns(options["columns"])
@@ -210,6 +213,7 @@ def configuration(options: dict[str, Any], **more: Any) -> Config:
             "data.cleaning.charged": False if options["no_charged"] else None,
             **more,
         },
+        fine_tuning=fine_tuning,
     )
 
 

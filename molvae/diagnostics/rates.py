@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from molvae.conditions import ConditionSet
 from molvae.diagnostics.base import LEVELS, Advance, Molecules, batches, nothing
 from molvae.diagnostics.head import head_errors
+from molvae.diagnostics.latent import mutual_information
 from molvae.diagnostics.reconstruction import exact_reconstruction
 from molvae.loss import kl_divergence, reconstruction
 from molvae.model import CVAE, Posterior, noisy_latent
@@ -38,14 +39,16 @@ def figures(
     ``R``: KL of z_t's posterior from N(0, I) per noise level; ``D``: −log p(x | z_t, t); both are
     nats per molecule (rate and distortion of Alemi et al. 2018). ``gap`` is R(0) + D(0) − D(1),
     which is 0 for a perfect model. ``active_units``: latents whose posterior mean varies by more
-    than .01 (Burda et al. 2016). ``exact``: share of molecules whose SMILES comes back from
+    than .01 (Burda et al. 2016). ``information``: I(x; z) in nats, which cannot exceed its ``cap``,
+    log n. ``exact``: share of molecules whose SMILES comes back from
     (z = mean, t = 0, likeliest tokens).
     """
     network.eval()
     device = next(network.parameters()).device
     rates = dict.fromkeys(LEVELS, 0.0)
     distortions = dict.fromkeys(LEVELS, 0.0)
-    means, heads, known_values, count_tokens = [], [], [], 0
+    parts: dict[str, list[NDArray[np.float64]]] = {"mean": [], "log_var": [], "sample": []}
+    heads, known_values, count_tokens = [], [], 0
     for _, batch in batches(dataset, items):
         inputs, targets, lengths = (
             torch.from_numpy(a).to(device) for a in (batch.inputs, batch.targets, batch.lengths)
@@ -67,18 +70,20 @@ def figures(
                 rates[level] += kl_divergence(noisy_posterior(posterior, level)).sum().item()
                 advance(len(z))
             mean, _ = network.predict(posterior.mean)
-        means.append(posterior.mean.cpu().double().numpy())
+        for name, found in {**posterior._asdict(), "sample": z}.items():
+            parts[name].append(found.cpu().double().numpy())
         heads.append(mean.cpu().double().numpy())
         known_values.append(batch.values[:, columns])
         count_tokens += int(batch.lengths.sum())
-    n, latent = len(items), np.concatenate(means)
+    n, latents = len(items), {name: np.concatenate(part) for name, part in parts.items()}
     result: dict[str, Any] = {
         "n": n,
         "R": {f"{t:g}": rates[t] / n for t in LEVELS},
         "D": {f"{t:g}": distortions[t] / n for t in LEVELS},
         "nats_per_token": distortions[1.0] / count_tokens,
-        "active_units": int((latent.var(axis=0) > 0.01).sum()),  # Burda et al. 2016
+        "active_units": int((latents["mean"].var(axis=0) > 0.01).sum()),  # Burda et al. 2016
     }
+    result["information"] = mutual_information(**latents).to_json()
     result["gap"] = result["R"]["0"] + result["D"]["0"] - result["D"]["1"]
     errors = head_errors(conditions, np.concatenate(heads), np.concatenate(known_values))
     result["head"] = {

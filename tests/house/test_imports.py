@@ -34,6 +34,7 @@ ORDER = (
     "recurrent",
     "model",
     "loss",
+    "processes",
     "checkpoint",
     "sampler",
     "diagnostics",

@@ -9,7 +9,7 @@ import pytest
 from molvae.dataset import Dataset, batch_plan, pad_tokens, read_vocabulary
 from molvae.errors import ConfigError, FileError
 from molvae.runtime import Draws
-from molvae.tokens import BOS, EOS, PAD
+from molvae.tokens import BOS, EOS, PAD, Vocabulary
 
 
 def plan(n=1000, batch_size=8, seed=0, epoch=0):
@@ -125,36 +125,37 @@ def test_a_vocabulary_file_keeps_order_and_limits(tiny_dataset):
     assert limits == stored["constraints"]
 
 
-@pytest.mark.parametrize("world_size", [2, 3])
-def test_processes_that_train_together_share_every_batch(world_size):
-    items, lengths, whole = plan()
-    shares = [
-        batch_plan(items, lengths, 8, Draws(0), epoch=0, rank=rank, world_size=world_size)
-        for rank in range(world_size)
-    ]
-    assert {len(share) for share in shares} == {len(whole)}
-    for together, *parts in zip(whole, *shares, strict=True):
-        assert all(len(part) for part in parts)
-        assert max(map(len, parts)) - min(map(len, parts)) <= 1
-        assert sorted(np.concatenate(parts)) == sorted(together)
-
-
-def test_no_share_of_a_last_small_batch_is_empty():
+@pytest.mark.parametrize("smallest", [2, 3, 4])
+def test_no_batch_is_too_small_for_the_processes_that_share_it(smallest):
     items, lengths = np.arange(17), np.full(17, 9)
-    shares = [
-        batch_plan(items, lengths, 8, Draws(0), epoch=0, rank=rank, world_size=4)
-        for rank in range(4)
-    ]
-    assert all(len(batch) for share in shares for batch in share)
-    assert sorted(np.concatenate([b for share in shares for b in share])) == items.tolist()
+    batches = batch_plan(items, lengths, 8, Draws(0), epoch=0, smallest=smallest)
+    assert min(map(len, batches)) >= smallest
+    assert sorted(np.concatenate(batches)) == items.tolist()
+
+
+def test_the_number_of_processes_changes_nothing_else():
+    items, lengths, whole = plan()
+    assert same(whole, batch_plan(items, lengths, 8, Draws(0), epoch=0, smallest=4))
 
 
 @pytest.mark.parametrize(("molecules", "batch_size"), [(3, 8), (100, 3)])
 def test_more_processes_than_molecules_of_a_batch_are_refused(molecules, batch_size):
     with pytest.raises(ConfigError, match="use fewer processes or larger batches"):
         batch_plan(
-            np.arange(molecules), np.full(molecules, 9), batch_size, Draws(0), epoch=0, world_size=4
+            np.arange(molecules), np.full(molecules, 9), batch_size, Draws(0), epoch=0, smallest=4
         )
+
+
+def test_ids_of_another_vocabulary(tiny_dataset):
+    dataset, translated = Dataset(tiny_dataset), Dataset(tiny_dataset)
+    other = Vocabulary([*dataset.vocabulary.tokens[:3], "[Po]", *dataset.vocabulary.tokens[:2:-1]])
+    translated.translate(other)
+    items = np.arange(20)
+    for row, again in zip(
+        dataset.batch(items).targets, translated.batch(items).targets, strict=True
+    ):
+        assert dataset.vocabulary.selfies(row.tolist()) == other.selfies(again.tolist())
+    assert translated.vocabulary is other
 
 
 def test_an_epoch_is_taken_up_in_the_middle_by_index():

@@ -11,12 +11,14 @@ import time
 import pytest
 from filelock import FileLock
 
-from molvae import train as module
 from molvae.checkpoint import load_model, load_state
 from molvae.config import load_config
 from molvae.dataset import Dataset
 from molvae.errors import ConfigError, FileError, OutputExistsError, RunError
+from molvae.train import engine as module
 from molvae.train import train
+from molvae.train.engine import Trainer
+from molvae.train.weights import KLWeight
 
 RUN_FILES = {".lock", "config.json", "metrics.jsonl", "model", "rejects.csv", "state.pt"}
 
@@ -50,7 +52,7 @@ class Killed(BaseException):
 
 def at_step(monkeypatch, step, action):
     """Do something after the given number of training steps."""
-    real = module._Trainer._train_step
+    real = Trainer._train_step
 
     def train_step(self, items):
         terms = real(self, items)
@@ -58,7 +60,7 @@ def at_step(monkeypatch, step, action):
             action()
         return terms
 
-    monkeypatch.setattr(module._Trainer, "_train_step", train_step)
+    monkeypatch.setattr(Trainer, "_train_step", train_step)
 
 
 def kill():
@@ -146,7 +148,7 @@ def test_a_run_killed_before_its_final_figures_gets_them(
 ):
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(module._Trainer, "_finish", lambda self: kill())
+        patch.setattr(Trainer, "_finish", lambda self: kill())
         with pytest.raises(Killed):
             go(tiny_dataset, run)
     summary = go(tiny_dataset, run, resume=True)
@@ -174,7 +176,9 @@ def test_nothing_to_resume_starts_afresh(tiny_dataset, whole, tmp_path, capsys):
 
 def test_changed_options_are_refused_on_resume(tiny_dataset, whole, tmp_path):
     shutil.copytree(whole, tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"train\.epochs was 4, is 5; train\.seed was 0, is 1"):
+    with pytest.raises(
+        ConfigError, match=r"train\.epochs was 4\.0, is 5\.0; train\.seed was 0, is 1"
+    ):
         go(tiny_dataset, tmp_path / "run", resume=True, epochs=5, seed=1)
 
 
@@ -224,7 +228,7 @@ def test_patience_ends_a_run_that_does_not_improve(tiny_dataset, tmp_path, monke
 
 def test_a_loss_that_is_not_finite_ends_the_run(tiny_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MAX_BAD_STEPS", 3)
-    monkeypatch.setattr(module, "kl_weight", lambda *_: float("nan"))
+    monkeypatch.setattr(KLWeight, "at", lambda *_: float("nan"))
     with pytest.raises(RunError, match="not finite in 3 steps"):
         go(tiny_dataset, tmp_path / "run")
 

@@ -1,9 +1,4 @@
-"""The one training loop: schedule, validation, early stop, checkpoints, exact resume.
-
-Run folder: ``config.json`` (effective configuration and provenance), ``metrics.jsonl``, ``model/``
-(the best weights so far, ready for ``molvae generate``), ``state.pt`` (all a resumed run needs),
-``rejects.csv``.
-"""
+"""The one training loop: schedule, validation, early stop, checkpoints, exact resume."""
 
 from __future__ import annotations
 
@@ -11,46 +6,33 @@ import copy
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from molvae import tokens
-from molvae.checkpoint import (
-    SavedModel,
-    load_model,
-    restore_model,
-    save_model,
-    save_state,
-)
+from molvae.checkpoint import SavedModel, load_model, save_model, save_state
 from molvae.conditions import ConditionSet
-from molvae.config import Config, DataConfig, TrainConfig, differences
+from molvae.config import Config, TrainConfig
 from molvae.dataset import Dataset, batch_plan
 from molvae.diagnostics import figures
-from molvae.errors import ConfigError, FileError, RunError
-from molvae.loss import LossTerms, elbo, kl_weight, learning_rate
+from molvae.errors import ConfigError, RunError
+from molvae.loss import Counts, LossTerms, elbo, learning_rate
 from molvae.model import CVAE
-from molvae.noise import drawn_batch
-from molvae.prepare import cached_dataset, summary_lines
+from molvae.noise import drawn_batch, noise_levels
+from molvae.processes import World
 from molvae.progress import Progress, duration, say
-from molvae.runs import (
-    check_run_folder,
-    cut_metrics,
-    effective,
-    model_card,
-    start_run_folder,
-    state_to_resume,
-    stop_requests,
-)
-from molvae.runtime import Draws, autocast, choose_device, choose_precision, versions
+from molvae.runs import cut_metrics, effective, model_card, stop_requests
+from molvae.runtime import Draws, autocast, choose_precision, versions
+from molvae.train.log import Averages, RunLog
+from molvae.train.start import adapted_conditions, first_network
+from molvae.train.weights import KLWeight
 
-__all__ = ["TrainSummary", "batch_size_for", "train"]
+__all__ = ["TrainSummary", "Trainer", "batch_size_for"]
 
 FINAL_MOLECULES = 2000
 MAX_BAD_STEPS = 20
@@ -58,6 +40,7 @@ DEFAULT_EPOCHS = 30
 MIN_STEPS = 6_000
 SMALL_DATA = 50_000
 STATISTICS_SAMPLE = 1_000_000
+RECORDS = 10  # of the training loss, per validation
 
 
 @dataclass
@@ -75,85 +58,6 @@ class TrainSummary:
     def to_json(self) -> dict[str, Any]:
         """Plain data for ``--json``."""
         return asdict(self)
-
-
-def train(
-    inputs: Sequence[str | Path],
-    run: str | Path,
-    config: Config,
-    *,
-    device: str = "auto",
-    workers: int | None = None,
-    scheduler: str | None = None,
-    resume: bool = False,
-    force: bool = False,
-) -> TrainSummary:
-    """Train a model on molecule files or on one dataset folder; see the module for what it writes.
-
-    With ``resume`` an interrupted run of the same command continues; on a finished run nothing is
-    done, and with nothing to resume it starts afresh. Changed options are an error.
-    """
-    run, where = Path(run), choose_device(device)
-    check_run_folder(run, resume=resume, force=force)
-    dataset = _open_dataset(inputs, config, workers, scheduler)
-    for line in summary_lines(dataset):
-        say(line)
-    run.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run / ".lock")
-    try:
-        with lock.acquire(timeout=0):
-            return _train_locked(dataset, run, config, where, resume)
-    except Timeout:
-        raise FileError(f"'{run}': another training is writing into this folder") from None
-
-
-def _train_locked(
-    dataset: Dataset, run: Path, config: Config, device: torch.device, resume: bool
-) -> TrainSummary:
-    state = state_to_resume(run, config, dataset) if resume else None
-    with tokens.use_constraints(dataset.constraints):
-        # Before an older run is replaced: whatever is wrong with the request is said here.
-        trainer = _Trainer(dataset, run, config, device)
-        if state is None:
-            start_run_folder(run, config, dataset)
-            return trainer.run_to_end()
-        restore_model(run / "model")
-        trainer.load(state)
-        if trainer.finished:
-            return trainer.conclude()
-        say(f"resuming at step {trainer.step:,}")
-        return trainer.run_to_end()
-
-
-def _open_dataset(
-    inputs: Sequence[str | Path], config: Config, workers: int | None, scheduler: str | None
-) -> Dataset:
-    folders = [path for path in inputs if Path(path).is_dir()]
-    if not folders:
-        return cached_dataset(inputs, config.data, workers=workers, scheduler=scheduler)
-    if len(inputs) != 1:
-        raise FileError("train: give molecule files, or one dataset folder, not both")
-    dataset = Dataset(folders[0])
-    asked = config.data.model_dump(mode="json", exclude={"conditions"})
-    plain = DataConfig().model_dump(mode="json")
-    ignored = differences(plain, asked, "data.", dropped=False)
-    if ignored and differences(dataset.manifest["options"], asked, dropped=False):
-        raise ConfigError(
-            f"'{dataset.folder}' is prepared already, so these options would be ignored: "
-            + "; ".join(ignored)
-            + "; give them to molvae prepare"
-        )
-    return dataset
-
-
-def _known_columns(dataset: Dataset, config: Config) -> list[int]:
-    wanted = dataset.names if config.data.conditions is None else list(config.data.conditions)
-    missing = [name for name in wanted if name not in dataset.names]
-    if missing:
-        raise ConfigError(
-            f"condition '{missing[0]}' is not in the dataset, which has {', '.join(dataset.names)}"
-        )
-    return [dataset.names.index(name) for name in wanted]
 
 
 def batch_size_for(options: TrainConfig, molecules: int) -> int:
@@ -183,33 +87,32 @@ def _score(distortion: dict[str, float], rate: float, options: TrainConfig) -> f
     return sum(chosen) / len(chosen) + (options.kl_weight * rate if encoded else 0.0)
 
 
-class _Trainer:
+class Trainer:
     """Holds a run's state: weights, moving average, optimiser, position, best score so far."""
 
-    def __init__(self, dataset: Dataset, run: Path, config: Config, device: torch.device) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        run: Path,
+        config: Config,
+        device: torch.device,
+        world: World | None = None,
+        start: SavedModel | None = None,
+    ) -> None:
         self.dataset, self.run, self.config, self.device = dataset, run, config, device
+        self.world = world or World()
         self.options = config.train
         self.precision = choose_precision(self.options.precision, device)
         self.draws = Draws(self.options.seed)
         self.columns = _known_columns(dataset, config)
         self.items, self.held_out = dataset.part("train"), dataset.part("valid")
         self.lengths = dataset.lengths(self.items)
-        names = [dataset.names[c] for c in self.columns]
-        # A million values tell a distribution well enough, and all of ten million fill the memory.
-        sample = self.items
-        if len(sample) > STATISTICS_SAMPLE:
-            sample = sample[np.sort(self.draws.permutation("fit", len(sample))[:STATISTICS_SAMPLE])]
-        columns = np.asarray(self.columns, dtype=np.int64)
-        self.conditions = ConditionSet.fit(
-            names, dataset.values[np.ix_(sample, columns)], dataset.kinds
-        )
+        self.conditions = self._conditions(start)
         self.yesno = torch.from_numpy(self.conditions.yesno).to(device)
-        # Initial weights come from the seed alone; the global generator is left as it was.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.options.seed)
-            self.network = CVAE(config.model, len(dataset.vocabulary), len(names))
-        self.network.to(device)
+        vocabulary = len(dataset.vocabulary)
+        self.network = first_network(config, vocabulary, self.conditions, start).to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.shared = self.world.share(self.network, device)
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         plain = [p for p in self.network.parameters() if p.ndim <= 1]
         groups: list[dict[str, Any]] = [
@@ -225,41 +128,58 @@ class _Trainer:
         )
         self.batch_size = batch_size_for(self.options, len(self.items))
         self.total_steps = _budget(self.options, len(self.items), self.batch_size)
+        self.kl_weight = KLWeight(self.options)
+        self.log, self.averages = RunLog(run), Averages()
         self.step = self.epoch = self.position = self.molecules = 0
-        self.validations = self.stale = self.bad_steps = 0
+        self.validations = self.stale = self.bad_steps = self.records = 0
         self.elapsed, self.best = 0.0, math.inf
         self.finished, self.reason = False, ""
         self.final: dict[str, Any] = {}
+
+    def _conditions(self, start: SavedModel | None) -> ConditionSet:
+        names = [self.dataset.names[c] for c in self.columns]
+        # A million values tell a distribution well enough, and all of ten million fill the memory.
+        sample = self.items
+        if len(sample) > STATISTICS_SAMPLE:
+            sample = sample[np.sort(self.draws.permutation("fit", len(sample))[:STATISTICS_SAMPLE])]
+        values = self.dataset.values[np.ix_(sample, np.asarray(self.columns, dtype=np.int64))]
+        fitted = ConditionSet.fit(names, values, self.dataset.kinds)
+        return fitted if start is None else adapted_conditions(fitted, start)
 
     # -- the loop ---------------------------------------------------------------------------
 
     def run_to_end(self) -> TrainSummary:
         """Train until the budget, early stop, or a request to stop; always leaves a checkpoint."""
         parameters = sum(p.numel() for p in self.network.parameters())
+        together = f", {self.world.size} processes" if self.world.size > 1 else ""
         say(
-            f"{parameters / 1e6:.1f} M parameters on {self.device}, {self.precision}; "
+            f"{parameters / 1e6:.1f} M parameters on {self.device}, {self.precision}{together}; "
             f"{len(self.conditions)} conditions, {self.batch_size} molecules per step"
         )
         started = time.monotonic() - self.elapsed
         saved = time.monotonic()
+        stopped = False
         with (
             stop_requests() as stop,
             Progress("train", total=1.0, done=self._progress()) as progress,
         ):
-            while not self.finished and not stop:
-                for batch in self._epoch():
-                    terms = self._train_step(batch)
-                    self.elapsed = time.monotonic() - started
+            while not self.finished and not stopped:
+                for items in self._epoch():
+                    terms = self._train_step(items)
+                    # Processes must agree on the time spent, and stop together.
+                    now = time.monotonic() - started
+                    asked, self.elapsed = self.world.largest([float(bool(stop)), now])
+                    stopped = asked > 0
                     progress.advance(
-                        len(batch), done=self._progress(), note=f"loss {terms.total.item():.1f}"
+                        len(items), done=self._progress(), note=f"loss {terms['loss']:.1f}"
                     )
+                    self._record_when_due()
                     self._validate_when_due()
-                    if stop or self.finished:
+                    if stopped or self.finished:
                         break
                     if time.monotonic() - saved > self.options.checkpoint_every:
                         self.save()
                         saved = time.monotonic()
-        self.elapsed = time.monotonic() - started
         if not self.finished:
             self.save()
             raise RunError(f"stopped at step {self.step:,}; continue with --resume")
@@ -276,36 +196,61 @@ class _Trainer:
         return min(max(shares), 1.0)
 
     def _epoch(self) -> Iterator[NDArray[np.int64]]:
-        """The batches of this epoch that are still to come."""
-        plan = batch_plan(self.items, self.lengths, self.batch_size, self.draws, epoch=self.epoch)
+        """The batches of this epoch that are still to come, of all processes together."""
+        plan = batch_plan(
+            self.items, self.lengths, self.batch_size, self.draws, epoch=self.epoch,
+            smallest=self.world.size,
+        )  # fmt: skip
         while self.position < len(plan):
             self.position += 1
             yield plan[self.position - 1]
         self.epoch, self.position = self.epoch + 1, 0
 
-    def _train_step(self, items: NDArray[np.int64]) -> LossTerms:
+    def _train_step(self, items: NDArray[np.int64]) -> dict[str, float]:
+        """One step on these molecules, of which each process takes its share."""
+        share = self._progress()
+        rate = learning_rate(share, self.options)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        terms, levels = self.loss(items, self.kl_weight.at(share))
+        self.optimizer.zero_grad(set_to_none=True)
+        # Gradients are averaged over processes, whose terms add up to the mean.
+        (terms.total * self.world.size).backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
+        self._apply(bool(torch.isfinite(norm)))
+        self.molecules += len(items)
+        self._hold_distortion(share, terms, levels)
+        names = ("loss", "reconstruction", "KL", "head")
+        seen = {k: v.item() * self.world.size for k, v in zip(names, terms, strict=False)}
+        self.averages.add({**seen, "gradient_norm": norm.item()})
+        return seen
+
+    def loss(self, items: NDArray[np.int64], weight: float) -> tuple[LossTerms, torch.Tensor]:
+        """Terms of this process's share of a step's molecules, and their noise levels."""
+        mine = items[self.world.rank :: self.world.size]
         batch = drawn_batch(
-            self.dataset.batch(items), self.columns, self.conditions, self.config, self.draws,
+            self.dataset.batch(mine), self.columns, self.conditions, self.config, self.draws,
             epoch=self.epoch, device=self.device,
         )  # fmt: skip
-        share = self._progress()
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(share, self.options)
+        levels = noise_levels(items, self.options, self.draws, epoch=self.epoch)
         with autocast(self.device, self.precision):
-            output = self.network(
+            output = self.shared(
                 batch.inputs, batch.targets, batch.lengths, batch.t, batch.conditions, batch.mask,
                 batch.posterior_noise, batch.channel_noise, batch.dropout,
             )  # fmt: skip
         terms = elbo(
             output, batch.targets, batch.lengths, batch.conditions, batch.known, self.yesno,
-            kl_weight=kl_weight(share, self.options), head_weight=self.options.head_weight,
+            kl_weight=weight, head_weight=self.options.head_weight, kl_free=self.options.kl_free,
+            counts=Counts(len(items), int((levels < 1).sum())),
         )  # fmt: skip
-        self.optimizer.zero_grad(set_to_none=True)
-        terms.total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
-        self._apply(bool(torch.isfinite(norm)))
-        self.molecules += len(items)
-        return terms
+        return terms, batch.t
+
+    def _hold_distortion(self, share: float, terms: LossTerms, levels: torch.Tensor) -> None:
+        if self.options.distortion_target is None:
+            return
+        exact = levels == 0
+        nats, count = self.world.total([terms.nats[exact].sum().item(), float(exact.sum())])
+        self.kl_weight.observe(share, nats, count)
 
     def _apply(self, finite: bool) -> None:
         """Step unless the gradient is not finite; too many such steps in a row end the run."""
@@ -330,22 +275,23 @@ class _Trainer:
 
     # -- validation ---------------------------------------------------------------------------
 
+    def _record_when_due(self) -> None:
+        """Means of the training loss, ten times as often as validations."""
+        due = math.floor(self._progress() * self.options.validations * RECORDS + 1e-9)
+        if due > self.records:
+            self.records = due
+            self._record("train", self.averages.take())
+
     def _validate_when_due(self) -> None:
         due = math.floor(self._progress() * self.options.validations + 1e-9)
         ended = self._progress() >= 1.0
         if due <= self.validations and not ended:
             return
         self.validations = max(due, self.validations)
-        chosen = self.held_out[
-            self.draws.permutation("valid", len(self.held_out))[: self.options.valid_molecules]
-        ]
-        found = figures(
-            self.average, self.dataset, self.conditions, self.columns, chosen,
-            reconstructions=self.options.reconstructions, draws=self.draws,
-            precision=self.precision,
-        )  # fmt: skip
-        d, r = found["D"], found["R"]
-        score = _score(d, r["0"], self.options)
+        order = self.draws.permutation("valid", len(self.held_out))
+        chosen = self.held_out[order[: self.options.valid_molecules]]
+        found = self._figures(self.average, chosen, self.options.reconstructions)
+        score = _score(found["D"], found["R"]["0"], self.options)
         better = score < self.best
         if not math.isfinite(score):
             raise RunError(f"validation gave {score} at step {self.step}; the run has diverged")
@@ -353,9 +299,7 @@ class _Trainer:
         self._record("validation", {"score": score, "best": better, **found})
         say(
             f"validation {self.validations}/{self.options.validations} after "
-            f"{duration(self.elapsed)}: D(0) {d['0']:.2f}  D(1) {d['1']:.2f}  R(0) {r['0']:.1f} "
-            f"nats, gap {found['gap']:.1f}, exact {found['exact']['value']:.1%}, "
-            f"active {found['active_units']}/{self.config.model.latent_size}"
+            f"{duration(self.elapsed)}: {_summary(found, self.config.model.latent_size)}"
             f"{' *' if better else ''}"
         )
         if ended:
@@ -363,26 +307,35 @@ class _Trainer:
         elif self.stale >= self.options.patience:
             self.finished = True
             self.reason = f"no improvement in {self.stale} validations"
-        if better:
+        if better and self.world.is_first:
             save_model(self.run / "model", self._saved_model(found))
         self.save()
 
+    def _figures(
+        self, network: CVAE, items: NDArray[np.int64], reconstructions: int
+    ) -> dict[str, Any]:
+        """Figures on these molecules, computed by the first process and known to all."""
+        return self.world.once(
+            lambda: figures(
+                network, self.dataset, self.conditions, self.columns, items,
+                reconstructions=reconstructions, draws=self.draws, precision=self.precision,
+            )
+        )  # fmt: skip
+
     def _finish(self) -> None:
         """Figures of the best weights on held-out molecules, into the log and the model folder."""
-        best = load_model(self.run / "model")
         part = "test" if len(self.dataset.part("test")) else "valid"
         items = self.dataset.part(part)
         order = self.draws.permutation("final", len(items))[:FINAL_MOLECULES]
-        self.final = figures(
-            best.network.to(self.device), self.dataset, self.conditions, self.columns,
-            items[order], reconstructions=FINAL_MOLECULES, draws=self.draws,
-            precision=self.precision,
-        )  # fmt: skip
+        # The others compute nothing here, so their weights do not matter.
+        best = load_model(self.run / "model").network if self.world.is_first else self.average
+        self.final = self._figures(best.to(self.device), items[order], FINAL_MOLECULES)
         self.final["split"] = part
         self._record("final", {"reason": self.reason, **self.final})
-        best.network.to("cpu")
-        save_model(self.run / "model", self._saved_model(self.final, best.network))
+        if self.world.is_first:
+            save_model(self.run / "model", self._saved_model(self.final, best.to("cpu")))
         self.save()
+        self.log.close()
         exact = self.final["exact"]
         say(
             f"finished: {self.reason}; exact reconstruction {exact['numerator']}/"
@@ -392,15 +345,18 @@ class _Trainer:
     # -- files --------------------------------------------------------------------------------
 
     def _record(self, kind: str, values: dict[str, Any]) -> None:
-        line = {
-            "kind": kind, "step": self.step, "epoch": self.epoch, "molecules": self.molecules,
+        if not self.world.is_first:
+            return
+        share = self._progress()
+        position = {
+            "epoch": self.epoch,
+            "molecules": self.molecules,
             "seconds": round(self.elapsed, 3),
             "molecules_per_second": round(self.molecules / max(self.elapsed, 1e-9), 1),
-            "kl_weight": kl_weight(self._progress(), self.options),
-            "learning_rate": learning_rate(self._progress(), self.options), **values,
-        }  # fmt: skip
-        with open(self.run / "metrics.jsonl", "a", encoding="utf-8") as handle:
-            handle.write(json.dumps(line) + "\n")
+            "kl_weight": self.kl_weight.at(share),
+            "learning_rate": learning_rate(share, self.options),
+        }
+        self.log.record(kind, self.step, {**position, **values})
 
     def _saved_model(self, found: dict[str, Any], network: CVAE | None = None) -> SavedModel:
         training = {
@@ -426,6 +382,8 @@ class _Trainer:
 
     def save(self) -> None:
         """Write everything a resumed run needs, in one file."""
+        if not self.world.is_first:
+            return
         save_state(
             self.run / "state.pt",
             {
@@ -434,6 +392,8 @@ class _Trainer:
                 "network": self.network.state_dict(),
                 "average": self.average.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
+                "kl": self.kl_weight.state(),
+                "averages": self.averages.state(),
                 **{name: getattr(self, name) for name in _POSITION},
             },
         )
@@ -443,9 +403,12 @@ class _Trainer:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.kl_weight.restore(state["kl"])
+        self.averages.restore(state["averages"])
         for name in _POSITION:
             setattr(self, name, state[name])
-        cut_metrics(self.run / "metrics.jsonl", self.step, concluded=bool(self.final))
+        if self.world.is_first:
+            cut_metrics(self.run / "metrics.jsonl", self.step, concluded=bool(self.final))
 
     def conclude(self) -> TrainSummary:
         """A run that was finished before: nothing to do but what a kill may have cut off."""
@@ -463,6 +426,27 @@ class _Trainer:
 
 
 _POSITION = (
-    "step", "epoch", "position", "molecules", "validations", "stale", "bad_steps", "elapsed",
-    "best", "finished", "reason", "final",
+    "step", "epoch", "position", "molecules", "validations", "stale", "bad_steps", "records",
+    "elapsed", "best", "finished", "reason", "final",
 )  # fmt: skip
+
+
+def _known_columns(dataset: Dataset, config: Config) -> list[int]:
+    wanted = dataset.names if config.data.conditions is None else list(config.data.conditions)
+    missing = [name for name in wanted if name not in dataset.names]
+    if missing:
+        raise ConfigError(
+            f"condition '{missing[0]}' is not in the dataset, which has {', '.join(dataset.names)}"
+        )
+    return [dataset.names.index(name) for name in wanted]
+
+
+def _summary(found: dict[str, Any], latent_size: int) -> str:
+    """The figures of a validation on one line."""
+    d, information = found["D"], found["information"]
+    return (
+        f"D(0) {d['0']:.2f}  D(1) {d['1']:.2f}  R(0) {found['R']['0']:.1f} nats, "
+        f"gap {found['gap']:.1f}, exact {found['exact']['value']:.1%}, "
+        f"active {found['active_units']}/{latent_size}, "
+        f"I {information['value']:.1f} of at most {information['cap']:.1f}"
+    )

@@ -1,0 +1,130 @@
+"""Training in several processes: started by ``torchrun``, joined by ``torch.distributed``.
+
+Each process has a rank. All of them compute; only the first one reads what must be read once,
+writes files and speaks. Without ``torchrun`` there is one process and nothing here does anything.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from molvae.errors import ConfigError, ElsewhereError, InputError, RunError
+from molvae.progress import set_quiet
+from molvae.runtime import choose_device
+
+__all__ = ["World", "is_first", "joined"]
+
+# Preparing millions of molecules takes hours, and the others wait for the first process.
+PATIENCE = timedelta(hours=24)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes that train together."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process reads, writes and speaks for all."""
+        return self.rank == 0
+
+    def once(self, action: Callable[[], Result]) -> Result:
+        """What ``action`` returns in the first process, in every process; so with its errors."""
+        if self.size == 1:
+            return action()
+        answer: list[object] = [None, None]
+        failure: BaseException | None = None
+        if self.is_first:
+            try:
+                answer[0] = action()
+            except BaseException as error:
+                failure, answer[1] = error, f"{type(error).__name__}: {error}"
+        distributed.broadcast_object_list(answer, src=0)
+        if failure is not None:
+            raise failure
+        if answer[1] is not None:
+            raise ElsewhereError(f"the first process gave up: {answer[1]}")
+        return answer[0]  # type: ignore[return-value]
+
+    def largest(self, values: Sequence[float]) -> list[float]:
+        """The greatest of each value over all processes."""
+        return self._joint(values, distributed.ReduceOp.MAX) if self.size > 1 else list(values)
+
+    def total(self, values: Sequence[float]) -> list[float]:
+        """The sum of each value over all processes."""
+        return self._joint(values, distributed.ReduceOp.SUM) if self.size > 1 else list(values)
+
+    def _joint(self, values: Sequence[float], how: object) -> list[float]:
+        device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+        joint = torch.tensor(values, dtype=torch.float64, device=device)
+        distributed.all_reduce(joint, op=how)
+        found: list[float] = joint.tolist()
+        return found
+
+    def share(self, network: nn.Module, device: torch.device) -> nn.Module:
+        """The network with gradients averaged over all processes, from equal weights."""
+        if self.size == 1:
+            return network
+        # Positions are given, not found out, on a GPU only.
+        places = [device] if device.type == "cuda" else None
+        return DistributedDataParallel(network, device_ids=places, gradient_as_bucket_view=True)
+
+
+def is_first() -> bool:
+    """Whether this process is the only one, or the first of those that ``torchrun`` started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def joined(device: str) -> Iterator[tuple[World, torch.device]]:
+    """The world of this process, joined while the block runs, and the device it computes on."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1 or "RANK" not in os.environ:
+        yield World(), choose_device(device)
+        return
+    place = choose_device(device)
+    if place.type == "mps":
+        raise ConfigError("several processes: --device mps cannot be shared; use --device cpu")
+    if place.type == "cuda":
+        place = torch.device("cuda", _local_gpu())
+        torch.cuda.set_device(place)
+    world = World(int(os.environ["RANK"]), size)
+    backend = "nccl" if place.type == "cuda" else "gloo"
+    try:
+        distributed.init_process_group(backend, timeout=PATIENCE)
+    except (RuntimeError, ValueError) as error:
+        raise RunError(f"several processes: process {world.rank} of {size}: {error}") from None
+    if not world.is_first:
+        set_quiet(True)
+    try:
+        yield world, place
+    except InputError as error:
+        if world.is_first:
+            raise
+        # What is wrong with the input is wrong for all, and one says so.
+        raise ElsewhereError(str(error)) from None
+    finally:
+        distributed.destroy_process_group()
+
+
+def _local_gpu() -> int:
+    """The GPU of this process: one for each of a machine."""
+    index, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if index >= there:
+        raise ConfigError(
+            f"several processes: {index + 1} or more on this machine, which has {there} GPUs; "
+            f"use torchrun --nproc-per-node {there}, or --device cpu"
+        )
+    return index

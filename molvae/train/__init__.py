@@ -1,0 +1,129 @@
+"""The room of ``molvae train``: one training, from files or a dataset to a run folder.
+
+Run folder: ``config.json`` (effective configuration and provenance), ``metrics.jsonl``, ``model/``
+(the best weights so far, ready for ``molvae generate``), ``state.pt`` (all a resumed run needs),
+``rejects.csv``, and ``tensorboard/`` where TensorBoard is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from molvae import tokens
+from molvae.checkpoint import SavedModel, find_model, load_model, restore_model
+from molvae.config import Config, DataConfig, differences
+from molvae.dataset import Dataset
+from molvae.errors import ConfigError, FileError
+from molvae.files import fingerprint
+from molvae.prepare import cached_dataset, summary_lines
+from molvae.processes import joined
+from molvae.progress import say
+from molvae.runs import check_run_folder, start_run_folder, state_to_resume
+from molvae.train.engine import Trainer, TrainSummary
+from molvae.train.start import adapted_config, adapted_dataset
+
+__all__ = ["TrainSummary", "train"]
+
+
+def train(
+    inputs: Sequence[str | Path],
+    run: str | Path,
+    config: Config,
+    *,
+    device: str = "auto",
+    workers: int | None = None,
+    scheduler: str | None = None,
+    resume: bool = False,
+    force: bool = False,
+    start: str | Path | None = None,
+) -> TrainSummary:
+    """Train a model on molecule files or on one dataset folder; see the module for what it writes.
+
+    With ``resume`` an interrupted run of the same command continues; on a finished run nothing is
+    done, and with nothing to resume it starts afresh. Changed options are an error. ``start`` is a
+    model, run folder or shipped name whose weights are trained on: with its sizes and tokens, on
+    the conditions of the data, which may be others. Under ``torchrun`` all processes train one
+    model together; the first one prepares, validates and writes.
+
+    Raises:
+        ConfigError: options, dataset and model do not fit each other.
+        FileError: an input cannot be read, or the run folder is in use.
+        OutputExistsError: the run folder is in the way.
+        RunError: training was stopped, or its loss stayed infinite.
+    """
+    run = Path(run)
+    with joined(device) as (world, where), ExitStack() as stack:
+        model = None
+        if start is not None:
+            model = load_model(start)
+            identity = fingerprint(find_model(start) / "config.json")["sha256"]
+            config = adapted_config(config, model, str(identity))
+
+        def prepared() -> str:
+            check_run_folder(run, resume=resume, force=force)
+            found = _open_dataset(inputs, config, workers, scheduler, model)
+            for line in summary_lines(found):
+                say(line)
+            return str(found.folder.resolve())
+
+        dataset = Dataset(world.once(prepared))
+        if model is not None:
+            adapted_dataset(dataset, model)
+        world.once(lambda: _hold(run, stack))
+        stack.enter_context(tokens.use_constraints(dataset.constraints))
+        # Before an older run is replaced: whatever is wrong with the request is said here.
+        state = world.once(lambda: state_to_resume(run, config, dataset) if resume else None)
+        trainer = Trainer(dataset, run, config, where, world, model)
+        if state is None:
+            world.once(lambda: start_run_folder(run, config, dataset))
+            return trainer.run_to_end()
+        world.once(lambda: restore_model(run / "model"))
+        trainer.load(state)
+        if trainer.finished:
+            return trainer.conclude()
+        say(f"resuming at step {trainer.step:,}")
+        return trainer.run_to_end()
+
+
+def _hold(run: Path, stack: ExitStack) -> None:
+    """Make the run folder and let nobody else train into it until the stack is left."""
+    run.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise FileError(f"'{run}': another training is writing into this folder") from None
+    stack.callback(lock.release)
+
+
+def _open_dataset(
+    inputs: Sequence[str | Path],
+    config: Config,
+    workers: int | None,
+    scheduler: str | None,
+    model: SavedModel | None,
+) -> Dataset:
+    folders = [path for path in inputs if Path(path).is_dir()]
+    if not folders:
+        return cached_dataset(
+            inputs, config.data, workers=workers, scheduler=scheduler,
+            vocabulary=None if model is None else model.vocabulary,
+            constraints=None if model is None else model.constraints,
+        )  # fmt: skip
+    if len(inputs) != 1:
+        raise FileError("train: give molecule files, or one dataset folder, not both")
+    dataset = Dataset(folders[0])
+    asked = config.data.model_dump(mode="json", exclude={"conditions"})
+    plain = DataConfig().model_dump(mode="json")
+    ignored = differences(plain, asked, "data.", dropped=False)
+    if ignored and differences(dataset.manifest["options"], asked, dropped=False):
+        raise ConfigError(
+            f"'{dataset.folder}' is prepared already, so these options would be ignored: "
+            + "; ".join(ignored)
+            + "; give them to molvae prepare"
+        )
+    return dataset

@@ -1,0 +1,91 @@
+"""What a run writes while it goes on: ``metrics.jsonl``, and TensorBoard's files if it is there."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+__all__ = ["Averages", "RunLog", "scalars"]
+
+
+class RunLog:
+    """Appends records to ``metrics.jsonl`` and shows their numbers to TensorBoard."""
+
+    def __init__(self, run: Path) -> None:
+        self.path = run / "metrics.jsonl"
+        self.folder = run / "tensorboard"
+        self._board: SummaryWriter | None = None
+        self._looked = False
+
+    def record(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
+        """One line, flushed; numbers inside nested mappings become curves like ``D/0.5``."""
+        line = {"kind": kind, "step": step, **values}
+        with open(self.path, "a", encoding="utf-8") as handle:
+            handle.write(json.dumps(line) + "\n")
+        board = self._tensorboard(step)
+        if board is not None:
+            for name, value in scalars(values):
+                board.add_scalar(f"{kind}/{name}", value, step)
+            board.flush()
+
+    def _tensorboard(self, step: int) -> SummaryWriter | None:
+        """Opened late, when the folder of an older run is gone; None if it is not installed."""
+        if not self._looked:
+            self._looked = True
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                return None
+            # What a killed run wrote after its checkpoint is written again.
+            self._board = SummaryWriter(str(self.folder), purge_step=step)
+        return self._board
+
+    def close(self) -> None:
+        """Finish TensorBoard's file."""
+        if self._board is not None:
+            self._board.close()
+
+
+def scalars(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """The finite numbers in nested mappings, by their path."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from scalars(value, f"{prefix}{key}/")
+        elif isinstance(value, (int, float)) and math.isfinite(value):
+            yield f"{prefix}{key}", float(value)
+
+
+class Averages:
+    """Means of several figures since they were last asked for."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sums: dict[str, float] = {}
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """One more step; a step with a figure that is not finite does not count."""
+        if not all(map(math.isfinite, values.values())):
+            return
+        self.count += 1
+        for key, value in values.items():
+            self.sums[key] = self.sums.get(key, 0.0) + value
+
+    def take(self) -> dict[str, float]:
+        """The means, and start again."""
+        found = {key: value / max(self.count, 1) for key, value in self.sums.items()}
+        self.count, self.sums = 0, {}
+        return found
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs."""
+        return {"count": self.count, "sums": dict(self.sums)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`state`."""
+        self.count, self.sums = int(state["count"]), dict(state["sums"])

@@ -1,0 +1,317 @@
+"""Questions about the model, each answered by runs that differ in one thing.
+
+Every run sees the same molecules in the same order on the same number of steps, in a process of
+its own with one thread; ``--jobs`` of them side by side. What is finished is not run again. A
+Markdown table of held-out figures goes to standard output.
+
+    molvae prepare moses_train.csv.gz -o moses.ds \
+        --set data.valid_fraction=0.01 --set data.test_fraction=0.01
+    python scripts/bench/architecture.py moses.ds -o runs/architecture --jobs 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from molvae import checkpoint
+from molvae.config import Config, ModelConfig, load_config
+from molvae.model import CVAE, Posterior
+from molvae.recurrent import GRU, compute_dtype, recurrence
+from molvae.train import engine, train
+
+COMMON = ("train.validations=4", "train.patience=4", "train.valid_molecules=2048")
+
+# name: (variant of the network, settings beside COMMON)
+RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "baseline": ("plain", ()),
+    "baseline seed 1": ("plain", ("train.seed=1",)),
+    "baseline seed 2": ("plain", ("train.seed=2",)),
+    # which noise levels
+    "t: .2 prior, .6 exact": ("plain", ("train.prior_share=0.2", "train.exact_share=0.6")),
+    "t: .4 prior, .6 exact": ("plain", ("train.prior_share=0.4", "train.exact_share=0.6")),
+    "t: .4 prior, 0 exact": ("plain", ("train.prior_share=0.4", "train.exact_share=0")),
+    "t: .6 prior, .3 exact": ("plain", ("train.prior_share=0.6", "train.exact_share=0.3")),
+    # rate
+    "KL weight .02": ("plain", ("train.kl_weight=0.02",)),
+    "KL weight .1": ("plain", ("train.kl_weight=0.1",)),
+    "KL weight .2": ("plain", ("train.kl_weight=0.2",)),
+    "KL warm-up .8": ("plain", ("train.kl_warm_up=0.8",)),
+    # how the context enters
+    "context at the gates": ("gates", ()),
+    "context scales the states": ("film", ()),
+    "context also at the output": ("skip", ()),
+    "context in the first state only": ("first", ()),
+    # sizes, near equal in parameters
+    "decoder 2 x 384": ("plain", ("model.decoder_size=384", "model.decoder_layers=2")),
+    "decoder 3 x 320": ("plain", ("model.decoder_size=320", "model.decoder_layers=3")),
+    "decoder 1 x 768": ("plain", ("model.decoder_size=768",)),
+    "encoder 384": ("plain", ("model.encoder_size=384",)),
+    "latent 128": ("plain", ("model.latent_size=128",)),
+    "encoder reads all states": ("pool", ()),
+    "tied embedding": ("tied", ()),
+    # regularisation and head
+    "word dropout .1": ("plain", ("train.word_dropout=0.1",)),
+    "dropout .1": ("plain", ("model.dropout=0.1",)),
+    "head weight 0": ("plain", ("train.head_weight=0",)),
+    "head weight 1": ("plain", ("train.head_weight=1",)),
+    # optimisation
+    "batch 128": ("plain", ("train.batch_size=128",)),
+    "batch 512": ("plain", ("train.batch_size=512",)),
+    "batch 512, rate 2.1e-3": ("plain", ("train.batch_size=512", "train.learning_rate=2.1e-3")),
+    "rate 3e-3": ("plain", ("train.learning_rate=3e-3",)),
+    "clip 10": ("plain", ("train.clip=10",)),
+}
+
+
+# -- variants -----------------------------------------------------------------------------------
+
+
+class Gates(CVAE):
+    """The context has weights of its own at every gate.
+
+    The same function as the context concatenated to the input of every step, without its cost.
+    """
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int, condition_count: int) -> None:
+        super().__init__(config, vocabulary_size, condition_count)
+        self.shift = nn.ModuleList(
+            nn.Linear(config.context_size, 3 * config.decoder_size)
+            for _ in range(config.decoder_layers)
+        )
+
+    def decode(self, inputs: Tensor, context: Tensor, dropout: Tensor | None = None) -> Tensor:
+        """As the parent's."""
+        states, offsets = self.initial_state(context), self.shifts(context)
+        tokens: Tensor | None = inputs.t().contiguous()
+        x = self.embedding.weight
+        for layer, gru in enumerate(cast("list[GRU]", list(self.decoder))):
+            given = functional.linear(x, gru.weight_ih_l0, gru.bias_ih_l0)
+            dtype = compute_dtype(given)
+            x = recurrence(
+                given.to(dtype), tokens, offsets[layer].to(dtype), states[layer].to(dtype),
+                gru.weight_hh_l0.to(dtype), gru.bias_hh_l0.to(dtype),
+            )  # fmt: skip
+            tokens = None
+        logits: Tensor = self.output(x.transpose(0, 1))
+        return logits
+
+    def step(self, tokens: Tensor, state: Tensor, shifts: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """As the parent's."""
+        x, states = self.embedding(tokens), []
+        for layer, gru in enumerate(cast("list[GRU]", list(self.decoder))):
+            given = functional.linear(x, gru.weight_ih_l0, gru.bias_ih_l0).unsqueeze(0)
+            dtype = given.dtype
+            x = recurrence(
+                given, None, shifts[layer].to(dtype), state[layer].to(dtype),
+                gru.weight_hh_l0.to(dtype), gru.bias_hh_l0.to(dtype),
+            )[0]  # fmt: skip
+            states.append(x)
+        return self.output(x), torch.stack(states)
+
+
+class Film(CVAE):
+    """The context scales and shifts the last layer's states too (FiLM, Perez et al. 2018)."""
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int, condition_count: int) -> None:
+        super().__init__(config, vocabulary_size, condition_count)
+        self.film = nn.Linear(config.context_size, 2 * config.decoder_size)
+
+    def _logits(self, x: Tensor, film: Tensor) -> Tensor:
+        scale, shift = film.chunk(2, dim=-1)
+        logits: Tensor = self.output(x * (1 + scale) + shift)
+        return logits
+
+    def shifts(self, context: Tensor) -> list[Tensor]:
+        """As the parent's, and the scale and shift of the states."""
+        return [*super().shifts(context), self.film(context)]
+
+    def decode(self, inputs: Tensor, context: Tensor, dropout: Tensor | None = None) -> Tensor:
+        """As the parent's."""
+        film = self.film(context).unsqueeze(1)
+        return self._logits(states_of(self, inputs, context), film)
+
+    def step(self, tokens: Tensor, state: Tensor, shifts: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """As the parent's."""
+        _, after = super().step(tokens, state, shifts)
+        return self._logits(after[-1], shifts[-1]), after
+
+
+class Skip(CVAE):
+    """The context has a say in every token directly."""
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int, condition_count: int) -> None:
+        super().__init__(config, vocabulary_size, condition_count)
+        self.say = nn.Linear(config.context_size, vocabulary_size)
+
+    def shifts(self, context: Tensor) -> list[Tensor]:
+        """As the parent's, and the term at the output."""
+        return [*super().shifts(context), self.say(context)]
+
+    def decode(self, inputs: Tensor, context: Tensor, dropout: Tensor | None = None) -> Tensor:
+        """As the parent's."""
+        return super().decode(inputs, context, dropout) + self.say(context).unsqueeze(1)
+
+    def step(self, tokens: Tensor, state: Tensor, shifts: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """As the parent's."""
+        logits, after = super().step(tokens, state, shifts)
+        return logits + shifts[-1], after
+
+
+class First(CVAE):
+    """The context sets the first states and nothing else."""
+
+    def shifts(self, context: Tensor) -> list[Tensor]:
+        """Nothing at any step."""
+        return [0.0 * shift for shift in super().shifts(context)]
+
+
+class Pool(CVAE):
+    """The encoder's summary is its last states and the mean of all its states."""
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int, condition_count: int) -> None:
+        super().__init__(config, vocabulary_size, condition_count)
+        self.posterior = nn.Linear(4 * config.encoder_size, 2 * config.latent_size)
+
+    def encode(self, targets: Tensor, lengths: Tensor) -> Posterior:
+        """As the parent's."""
+        rows = torch.arange(len(targets))
+        position = torch.arange(targets.shape[1])
+        last = lengths - 1
+        backwards = targets.gather(1, (last.unsqueeze(1) - position).clamp(min=0))
+        table = self.embedding.weight
+        start = table.new_zeros(len(targets), self.config.encoder_size)
+        ahead = self.encoder_forward.over_tokens(targets, table, start).float()
+        behind = self.encoder_backward.over_tokens(backwards, table, start).float()
+        inside = (position < lengths.unsqueeze(1)).unsqueeze(-1) / lengths.view(-1, 1, 1)
+        parts = [ahead[rows, last], behind[rows, last]]
+        parts += [(each * inside).sum(dim=1) for each in (ahead, behind)]
+        mean, log_var = self.posterior(torch.cat(parts, dim=-1)).float().chunk(2, dim=-1)
+        return Posterior(mean, log_var.clamp(-12.0, 6.0))
+
+
+class Tied(CVAE):
+    """The output's weights are the embedding (Press & Wolf 2017) of projected states."""
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int, condition_count: int) -> None:
+        super().__init__(config, vocabulary_size, condition_count)
+        last = nn.Linear(config.embedding_size, vocabulary_size)
+        last.weight = self.embedding.weight
+        self.output: nn.Module = nn.Sequential(  # type: ignore[assignment]
+            nn.Linear(config.decoder_size, config.embedding_size), last
+        )
+
+
+VARIANTS: dict[str, type[CVAE]] = {
+    "plain": CVAE, "gates": Gates, "film": Film, "skip": Skip, "first": First, "pool": Pool,
+    "tied": Tied,
+}  # fmt: skip
+
+
+def states_of(network: CVAE, inputs: Tensor, context: Tensor) -> Tensor:
+    """States of a decoder's last layer, (B, T, H)."""
+    kept = network.output
+    network.output = cast("nn.Linear", nn.Identity())
+    try:
+        return CVAE.decode(network, inputs, context)
+    finally:
+        network.output = kept
+
+
+# -- runs ---------------------------------------------------------------------------------------
+
+
+def folder_of(root: Path, name: str) -> Path:
+    """Where a run lies."""
+    return root / "".join(c if c.isalnum() or c == "." else "_" for c in name)
+
+
+def run_one(dataset: Path, root: Path, name: str, epochs: float) -> None:
+    """Train one run to its end, here."""
+    variant, settings = RUNS[name]
+    # Networks are made by these names; weights of variants are of no use elsewhere.
+    engine.CVAE = checkpoint.CVAE = VARIANTS[variant]  # type: ignore[misc]
+    config: Config = load_config(settings=(*COMMON, *settings), overrides={"train.epochs": epochs})
+    train([dataset], folder_of(root, name), config, resume=True)
+
+
+def start(dataset: Path, root: Path, name: str, epochs: float) -> None:
+    """Train one run in a process of its own; its output goes into a file."""
+    with open(folder_of(root, name).with_suffix(".log"), "a", encoding="utf-8") as log:
+        subprocess.run(
+            [sys.executable, __file__, str(dataset), "-o", str(root), "--epochs", str(epochs),
+             "--one", name],
+            env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=log, stderr=log, check=False,
+        )  # fmt: skip
+
+
+def last_record(folder: Path) -> dict[str, Any] | None:
+    """The last validation of a finished run."""
+    path = folder / "metrics.jsonl"
+    if not path.is_file():
+        return None
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    if not any(record["kind"] == "final" for record in records):
+        return None
+    return dict([r for r in records if r["kind"] in ("validation", "final")][-1])
+
+
+def table(root: Path, names: list[str]) -> list[str]:
+    """The finished runs as Markdown."""
+    lines = [
+        "| run | molecules | D(0) | D(½) | D(1) | R(0) | gap | exact | active | molecules/s |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name in names:
+        record = last_record(folder_of(root, name))
+        if record is None:
+            continue
+        d = record["D"]
+        lines.append(
+            f"| {name} | {record['molecules']:,} | {d['0']:.2f} | {d['0.5']:.2f} | {d['1']:.2f} "
+            f"| {record['R']['0']:.1f} | {record['gap']:.1f} | {record['exact']['value']:.3f} "
+            f"| {record['active_units']} | {record['molecules_per_second']:.0f} |"
+        )
+    return lines
+
+
+def main() -> None:
+    """Run what is missing, print what there is."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--epochs", type=float, default=0.4, help="of the dataset, per run")
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side, one thread each")
+    parser.add_argument("--only", action="append", choices=list(RUNS), metavar="NAME")
+    parser.add_argument("--one", choices=list(RUNS), help=argparse.SUPPRESS)
+    parser.add_argument("--minutes", type=float, help="begin no run after this time")
+    given = parser.parse_args()
+    given.output.mkdir(parents=True, exist_ok=True)
+    if given.one:
+        run_one(given.dataset, given.output, given.one, given.epochs)
+        return
+    names = given.only or list(RUNS)
+    end = time.monotonic() + 60 * given.minutes if given.minutes else float("inf")
+
+    def work(name: str) -> None:
+        if time.monotonic() < end and last_record(folder_of(given.output, name)) is None:
+            start(given.dataset, given.output, name, given.epochs)
+
+    with ThreadPoolExecutor(given.jobs) as pool:
+        list(pool.map(work, names))
+    sys.stdout.write("\n".join(table(given.output, names)) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,477 @@
+"""How good a model is: along its training (``curve``), and along its noise dial (``dial``).
+
+``curve`` trains, keeps a copy of each best model so far, and then judges the copies on molecules
+they have not seen. ``dial`` judges one model at many noise levels. What is judged is kept as it
+comes, so that the same command goes on where it was interrupted.
+
+The FCD is that of molecules drawn as ``molvae generate`` draws them without targets, except that
+repeats stay in, to a random sample of a reference file. So radicals are refused, among neighbours
+of held-out molecules too. Its interval is for the generated ones alone.
+All else is measured on the test part of the dataset, with no condition shown.
+
+    python scripts/bench/quality.py curve moses.ds -o runs/curve --test moses_test.csv.gz \
+        --max-time 150m
+    python scripts/bench/quality.py dial runs/curve/run moses.ds --test moses_test.csv.gz \
+        -o runs/curve/dial.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from molvae import chem, tokens
+from molvae.checkpoint import SavedModel, find_model, load_model
+from molvae.dataset import Batch, Dataset
+from molvae.diagnostics import figures
+from molvae.diagnostics.base import batches
+from molvae.diagnostics.rates import noisy_posterior
+from molvae.errors import ModelFolderError
+from molvae.evaluate.sources import from_files
+from molvae.files import fingerprint, write_json
+from molvae.generate import generate
+from molvae.loss import kl_divergence, reconstruction
+from molvae.metrics.frechet import (
+    MISSING,
+    Moments,
+    activations,
+    available,
+    compare,
+    influences,
+    moments,
+)
+from molvae.metrics.molecules import TEXTS, describe
+from molvae.metrics.similarity import tanimoto
+from molvae.model import noisy_latent
+from molvae.progress import Progress, say
+from molvae.properties import Measured, measure_selfies
+from molvae.runs import read_record, stop_requests
+from molvae.runtime import Draws, choose_device
+from molvae.sampler import Request, decode_tokens
+
+POLL = 2.0  # seconds between looks at the run
+WEIGHTS = "model.safetensors"
+NEAR = 0.5  # mean Tanimoto similarity from which a decoded molecule counts as near its source
+
+
+class Kept:
+    """Results by name in a JSON file, all of them made with the same settings."""
+
+    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+        self.path = path
+        self.data: dict[str, Any] = {"settings": settings, "results": {}}
+        if path.is_file():
+            self.data = json.loads(path.read_text(encoding="utf-8"))
+            if self.data["settings"] != settings:
+                raise SystemExit(
+                    f"'{path}' was made with {self.data['settings']}, now asked for {settings}; "
+                    "give the old options or another output"
+                )
+
+    def get(self, name: str, compute: Callable[..., dict[str, Any]], *given: Any) -> dict[str, Any]:
+        """The result of that name, computed if it is not there yet."""
+        results: dict[str, dict[str, Any]] = self.data["results"]
+        if name not in results:
+            results[name] = compute(*given)
+            write_json(self.path, self.data)
+        return results[name]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What models are judged by."""
+
+    dataset: Dataset
+    items: NDArray[np.int64]  # held-out molecules in a random order
+    reference: Moments
+    molecules: int  # held-out ones to encode
+    samples: int  # to draw for an FCD
+    draws: Draws
+    device: str
+
+    @classmethod
+    def open(cls, given: argparse.Namespace) -> Bench:
+        """From the command line; the moments of the reference are kept beside the output."""
+        if not available():
+            raise SystemExit(MISSING)
+        dataset, draws = Dataset(given.dataset), Draws(given.seed)
+        part = dataset.part("test")
+        folder = given.output if given.command == "curve" else given.output.parent
+        name = f"reference-{fingerprint(given.test)['sha256'][:8]}-{given.reference}-{given.seed}"
+        path = folder / f"{name}.npz"
+        if not path.is_file():
+            texts = list(from_files(given.test))
+            chosen = draws.permutation("reference", len(texts))[: given.reference]
+            smiles = describe([texts[i] for i in chosen], TEXTS).smiles
+            moments(smiles, device=given.device).save(path)
+        return cls(
+            dataset,
+            part[draws.permutation("final", len(part))],  # the order of a run's final figures
+            Moments.load(path),
+            given.molecules,
+            given.samples,
+            draws,
+            given.device,
+        )
+
+    def load(self, folder: Path) -> SavedModel:
+        """A model that can read the dataset, on the device."""
+        model = load_model(folder)
+        if model.vocabulary != self.dataset.vocabulary:
+            raise SystemExit(f"'{folder}' has another vocabulary than the dataset")
+        if model.training["data"]["content_sha256"] != self.dataset.content_hash:
+            say("note: trained on another dataset, which may hold the molecules called held-out")
+        model.network.to(choose_device(self.device))
+        return model
+
+    def free_fcd(self, model: SavedModel, t: float) -> dict[str, Any]:
+        """FCD of molecules decoded from N(0, I) at a noise level."""
+        drawn = generate(
+            self.samples, model=model, request=Request(noise=t, unique=False),
+            seed=self.draws.seed, device=self.device, workers=0,
+        )  # fmt: skip
+        return self.fcd([molecule.smiles for molecule in drawn])
+
+    def fcd(self, smiles: list[str]) -> dict[str, Any]:
+        """FCD of canonical SMILES to the reference, with a 95 % interval.
+
+        The interval is from the variance of the influences (infinitesimal jackknife).
+        """
+        rows = activations(smiles, device=self.device)
+        mine = Moments.of(rows)
+        found = compare(mine, self.reference)
+        if found.value is not None:
+            pulls = influences(rows, mine, self.reference)
+            half = 1.96 * float(np.sqrt(np.mean(pulls**2) / len(rows)))
+            found = replace(found, interval=(found.value - half, found.value + half))
+        return found.to_json()
+
+    def floor(self) -> dict[str, Any]:
+        """FCD of as many held-out molecules: what a perfect model of the dataset would have."""
+        ids = (self.dataset.ids(int(item)) for item in self.items[: self.samples])
+        texts = [self.dataset.vocabulary.decode(row.tolist()) for row in ids]
+        return self.fcd(describe(texts, TEXTS).smiles)
+
+
+# -- along the training ----------------------------------------------------------------------------
+
+
+def follow(given: argparse.Namespace) -> None:
+    """Train, and copy each new model of the run; ends with the training."""
+    command = [sys.executable, "-m", "molvae", "train", str(given.dataset)]
+    command += ["-o", str(given.output / "run"), "--max-time", given.max_time, "--resume"]
+    command += ["--preset", given.preset, "--device", given.device]
+    command += [word for setting in given.settings for word in ("--set", setting)]
+    environment = dict(os.environ)
+    if given.threads:
+        environment["OMP_NUM_THREADS"] = str(given.threads)
+    told = False
+    # In a session of its own: Ctrl-C must reach it once, a second one would lose work.
+    with (
+        stop_requests() as stop,
+        subprocess.Popen(
+            command, env=environment, stdout=sys.stderr, start_new_session=True
+        ) as child,
+    ):
+        try:
+            while child.poll() is None:
+                if stop and not told:
+                    child.terminate()
+                    told = True
+                try:
+                    child.wait(POLL)
+                except subprocess.TimeoutExpired:
+                    take_snapshot(given.output)
+        finally:
+            child.kill()  # after a second Ctrl-C; nothing happens to one that has ended
+    take_snapshot(given.output)
+    if child.returncode:
+        raise SystemExit(f"training ended with {child.returncode}; the same command goes on")
+
+
+def take_snapshot(folder: Path) -> None:
+    """Copy the run's model into the next snapshot, if its weights are new."""
+    place = folder / "snapshots"
+    known = [json.loads(path.read_text())["weights"] for path in place.glob("*/snapshot.json")]
+    scratch = place / "unfinished"
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        config = json.loads((folder / "run" / "model" / "config.json").read_text())
+        if config["files"][WEIGHTS]["sha256"] in known:
+            return
+        shutil.copytree(folder / "run" / "model", scratch)
+        step = load_model(scratch).training["step"]
+        lines = (folder / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError, ModelFolderError):
+        return  # not there yet, or replaced in the meantime: the next look will find it whole
+    # Written before the model; the model is written once more at the end, with another step.
+    records = [r for line in lines if (r := read_record(line)) and r.get("best") is True]
+    record = [r for r in records if r["step"] <= step][-1]
+    about = {name: record[name] for name in ("step", "molecules", "seconds", "score")}
+    weights = fingerprint(scratch / WEIGHTS)["sha256"]
+    write_json(scratch / "snapshot.json", {"weights": weights, **about})
+    scratch.rename(place / f"{len(known) + 1:03d}")
+
+
+def judge_snapshot(bench: Bench, folder: Path) -> dict[str, Any]:
+    """The held-out figures and the FCD of a snapshot."""
+    say(f"judging {folder.name}")
+    model, dataset = bench.load(folder), bench.dataset
+    conditions, items = model.conditions, bench.items[: bench.molecules]
+    with tokens.use_constraints(model.constraints):
+        found = figures(
+            model.network, dataset, conditions,
+            [dataset.names.index(name) for name in conditions.names], items,
+            reconstructions=len(items), draws=bench.draws,
+        )  # fmt: skip
+    about = json.loads((folder / "snapshot.json").read_text())
+    return {**about, "figures": found, "fcd": bench.free_fcd(model, 1.0)}
+
+
+def curve(given: argparse.Namespace) -> list[str]:
+    """Train if asked to, judge all snapshots; Markdown."""
+    bench = Bench.open(given)
+    kept = Kept(given.output / "curve.json", settings_of(given, bench.dataset))
+    if not given.judge_only:
+        follow(given)
+    floor = kept.get("floor", bench.floor)
+    lines = [
+        "| molecules seen | minutes | exact | D(0) | D(½) | D(1) | R(0) | gap | FCD |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for folder in sorted((given.output / "snapshots").glob("[0-9]*")):
+        found = kept.get(folder.name, judge_snapshot, bench, folder)
+        f, d = found["figures"], found["figures"]["D"]
+        lines.append(
+            f"| {found['molecules']:,} | {found['seconds'] / 60:.1f} | {f['exact']['value']:.3f} "
+            f"| {d['0']:.2f} | {d['0.5']:.2f} | {d['1']:.2f} | {f['R']['0']:.1f} | {f['gap']:.1f} "
+            f"| {shown(found['fcd'])} |"
+        )
+    return [*lines, "", f"FCD of {floor['n']:,} held-out molecules: {shown(floor)}"]
+
+
+# -- along the dial --------------------------------------------------------------------------------
+
+
+@dataclass
+class Decoded:
+    """What held-out molecules became at a noise level, one entry each."""
+
+    molecules: list[Measured]
+    exact: list[bool]
+    similarity: list[float]  # to the source
+
+    def means(self, n: int) -> dict[str, float]:
+        """The figures of the first n."""
+        radical = [m.radical for m in self.molecules]
+        columns = {"exact": self.exact, "tanimoto": self.similarity, "radical": radical}
+        return {name: float(np.mean(values[:n])) for name, values in columns.items()}
+
+    def usable(self) -> list[str]:
+        """Canonical SMILES of those that ``molvae generate`` would write too."""
+        return [m.smiles for m in self.molecules if m.smiles and not m.radical]
+
+
+class Level:
+    """Held-out molecules through the channel at one noise level, on the noise of ``figures``."""
+
+    def __init__(self, bench: Bench, model: SavedModel, t: float) -> None:
+        self.bench, self.model, self.t = bench, model, t
+        self.device = choose_device(bench.device)
+        self.found: dict[tuple[str, str], Decoded] = {}
+        self.distortion = self.rate = 0.0  # summed over the molecules
+
+    @torch.no_grad()
+    def add(self, items: NDArray[np.int64], *, whole: bool) -> None:
+        """Decode molecules; not ``whole``: only sampled, from the posterior sample."""
+        network, draws = self.model.network.eval(), self.bench.draws
+        size = network.config.latent_size
+        with Progress(f"t = {self.t:g}", len(items)) as progress:
+            for _, batch in batches(self.bench.dataset, items):
+                targets, lengths = self._tensor(batch.targets), self._tensor(batch.lengths)
+                posterior = network.encode(targets, lengths)
+                z = posterior.sample(self._tensor(draws.normal("v-latent", batch.items, size)))
+                uniform = draws.uniform("dial", batch.items, self.model.max_tokens)
+                truth = [m.smiles for m in self._measured(batch.targets)]
+                sources = {"sample": self._context(z, batch)}
+                if whole:
+                    logits = network.decode(self._tensor(batch.inputs), sources["sample"])
+                    self.distortion += reconstruction(logits, targets, lengths).sum().item()
+                    self.rate += kl_divergence(noisy_posterior(posterior, self.t)).sum().item()
+                    sources["mean"] = self._context(posterior.mean, batch)
+                for source, context in sources.items():
+                    self._decode((source, "sampled"), context, truth, self._tensor(uniform))
+                    if whole:
+                        self._decode((source, "greedy"), context, truth, None)
+                progress.advance(len(batch.items))
+
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+    def _context(self, z: Tensor, batch: Batch) -> Tensor:
+        network = self.model.network
+        noise = self.bench.draws.normal("v-channel", batch.items, z.shape[1])
+        t = torch.full((len(z),), self.t, device=self.device)
+        empty = torch.zeros(len(z), network.condition_count, device=self.device)
+        return network.make_context(noisy_latent(z, t, self._tensor(noise)), t, empty, empty)
+
+    def _decode(
+        self, way: tuple[str, str], context: Tensor, truth: list[str], uniform: Tensor | None
+    ) -> None:
+        limit = self.model.max_tokens
+        rows = decode_tokens(self.model.network, context, limit, temperature=1.0, uniform=uniform)
+        found = self.found.setdefault(way, Decoded([], [], []))
+        measured = self._measured(rows.cpu().numpy())
+        mine = [m.smiles for m in measured]
+        found.molecules += measured
+        found.exact += [a == b for a, b in zip(mine, truth, strict=True)]
+        found.similarity += tanimoto(prints(mine), prints(truth)).diagonal().tolist()
+
+    def _measured(self, rows: NDArray[np.int64]) -> list[Measured]:
+        texts = [self.model.vocabulary.selfies(row.tolist()) for row in rows]
+        return measure_selfies(texts, (), self.model.constraints)
+
+
+def prints(smiles: list[str]) -> NDArray[np.uint8]:
+    """Morgan fingerprints, radius 2, 2048 bits; without a bit where there is no molecule."""
+    found = np.zeros((len(smiles), 256), dtype=np.uint8)
+    for row, mol in zip(found, map(chem.parse, smiles), strict=True):
+        if mol is not None:
+            row[:] = chem.fingerprints([mol], radius=2, size=2048)[0]
+    return found
+
+
+def judge_level(bench: Bench, model: SavedModel, t: float) -> dict[str, Any]:
+    """All figures of one noise level."""
+    level = Level(bench, model, t)
+    items = bench.items[: bench.molecules]
+    level.add(items, whole=True)
+    done, neighbours = len(items), level.found["sample", "sampled"]
+    # As many as are compared from N(0, I), whatever is refused.
+    while (missing := bench.samples - len(neighbours.usable())) and done < len(bench.items):
+        more = bench.items[done : done + missing]
+        level.add(more, whole=False)
+        done += len(more)
+    return {
+        "n": len(items),
+        "R": level.rate / len(items),
+        "D": level.distortion / len(items),
+        "decoded": {", ".join(way): found.means(len(items)) for way, found in level.found.items()},
+        "fcd": bench.free_fcd(model, t),
+        "fcd_neighbours": bench.fcd(neighbours.usable()),
+    }
+
+
+def dial(given: argparse.Namespace) -> list[str]:
+    """Judge a model at every level; Markdown."""
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    bench = Bench.open(given)
+    model = bench.load(given.model)
+    weights = fingerprint(find_model(given.model) / WEIGHTS)["sha256"]
+    kept = Kept(given.output, {**settings_of(given, bench.dataset), "weights": weights})
+    floor = kept.get("floor", bench.floor)
+    levels = {t: kept.get(f"{t:g}", judge_level, bench, model, t) for t in sorted(given.levels)}
+    lines = [
+        "From a posterior sample, and in brackets from the mean:",
+        "",
+        "| t | R(t) | D(t) | exact, greedy | exact, sampled | Tanimoto, greedy "
+        "| Tanimoto, sampled | FCD from N(0, I) | FCD of neighbours |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for t, found in levels.items():
+        cells = [
+            f"{found['decoded'][f'sample, {how}'][figure]:.3f} "
+            f"({found['decoded'][f'mean, {how}'][figure]:.3f})"
+            for figure in ("exact", "tanimoto")
+            for how in ("greedy", "sampled")
+        ]
+        cells += [shown(found["fcd"]), shown(found["fcd_neighbours"])]
+        lines.append(f"| {t:g} | {found['R']:.2f} | {found['D']:.2f} | {' | '.join(cells)} |")
+    lines += ["", f"FCD of {floor['n']:,} held-out molecules: {shown(floor)}"]
+    return [*lines, *(summary(levels, how) for how in ("sampled", "greedy"))]
+
+
+def summary(levels: dict[float, dict[str, Any]], how: str) -> str:
+    """The lowest FCD from N(0, I) at a level where decoded molecules are near their sources."""
+    near = [
+        (found["fcd"]["value"], t)
+        for t, found in levels.items()
+        if found["decoded"][f"sample, {how}"]["tanimoto"] >= NEAR
+    ]
+    what = f"Lowest FCD from N(0, I) where the {how} neighbour has a mean Tanimoto of {NEAR:g}"
+    if not near:
+        return f"{what} or more: there is no such level"
+    value, t = min(near)
+    found = levels[t]["decoded"][f"sample, {how}"]
+    return f"{what} or more: {value:.2f}, at t = {t:g} (Tanimoto {found['tanimoto']:.3f})"
+
+
+# -- the command line ------------------------------------------------------------------------------
+
+
+def settings_of(given: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
+    """What kept results depend on, besides the models."""
+    return {
+        "dataset": dataset.content_hash,
+        "test": fingerprint(given.test)["sha256"],
+        **{name: getattr(given, name) for name in ("molecules", "samples", "reference", "seed")},
+    }
+
+
+def shown(fcd: dict[str, Any]) -> str:
+    """An FCD with half its interval."""
+    if fcd["value"] is None:
+        return "none"
+    return f"{fcd['value']:.2f} ± {(fcd['interval'][1] - fcd['interval'][0]) / 2:.2f}"
+
+
+def main() -> None:
+    """Parse the command line, run, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    commands = parser.add_subparsers(dest="command", required=True)
+    along, through = commands.add_parser("curve"), commands.add_parser("dial")
+    through.add_argument("model", type=Path, help="model or run folder")
+    for command in (along, through):
+        command.add_argument("dataset", type=Path, help="dataset folder that it is trained on")
+        command.add_argument("--test", type=Path, required=True, help="reference of the FCD")
+        command.add_argument("--molecules", type=int, default=2000, help="held-out, to encode")
+        command.add_argument("--samples", type=int, default=5000, help="per FCD")
+        command.add_argument("--reference", type=int, default=10_000, help="molecules of --test")
+        command.add_argument("--seed", type=int, default=0)
+        command.add_argument("--threads", type=int, help="of training and of judging")
+        command.add_argument("--device", default="cpu")
+    along.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
+    along.add_argument("--max-time", default="150m", help="of training")
+    along.add_argument("--preset", default="small")
+    along.add_argument(
+        "--set", dest="settings", action="extend", nargs="+", default=[], metavar="KEY=VALUE"
+    )
+    along.add_argument("--judge-only", action="store_true", help="do not train")
+    through.add_argument("-o", "--output", type=Path, required=True, metavar="JSON")
+    through.add_argument(
+        "--levels", type=float, nargs="+", default=[i / 10 for i in range(11)], metavar="T"
+    )
+    given = parser.parse_args()
+    if given.command == "dial" and given.samples < given.molecules:
+        parser.error("--samples: fewer than --molecules")
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    lines = curve(given) if given.command == "curve" else dial(given)
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

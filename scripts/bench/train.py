@@ -1,0 +1,354 @@
+"""One training step of molvae on a CPU, against the published MOSES VAE and ``torch.nn.GRU``.
+
+Contestants, each in a process of its own with warm-up steps, take turns in every round:
+
+    MOSES    the published code, by ``moses_vae.py`` beside this file, fp32: one-directional encoder
+             GRU 256, decoder GRU 512 x 3, Z 128, one-hot embedding of some 30 characters
+    molvae   at the sizes of MOSES: encoder GRU 256 in each direction, decoder GRU 512 x 3, Z 128,
+             embedding 128, batch 512; and as the preset small, batch 256; in fp32 and bf16
+    nn.GRU   the same two networks with ``torch.nn.GRU`` in place of our recurrence
+
+A step is all that training does for a batch: read it, draw its noise, forward, loss, backward,
+clipping, AdamW, the moving average. Ours are batches of like length, so those measured are spread
+evenly over the lengths; MOSES draws at random. MOSES reads SMILES characters, we SELFIES tokens:
+the table has the mean number of steps per molecule of both.
+
+FLOPs are those of the textbook, whatever an implementation really does: 2 for every weight of the
+GRUs and of the output layer and every token that is no padding, and twice as many backward. Of our
+encoder they count for the molecules that are encoded (t < 1) only. The peak is that of the best of
+some products of two matrices.
+
+    molvae prepare moses_train.csv.gz -o moses.ds
+    OMP_NUM_THREADS=2 python scripts/bench/train.py moses.ds -o train.json \
+        --baseline molsets_env/bin/python --smiles moses_train.csv.gz
+
+Ratios are of the median steps of one round; the table shows their median and range.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from prepare_memory import machine  # type: ignore[import-not-found]
+from torch import Tensor
+from torch.nn import functional
+
+from molvae.conditions import ConditionSet
+from molvae.config import Config, load_config
+from molvae.dataset import Dataset, batch_plan
+from molvae.loss import elbo, kl_weight, learning_rate
+from molvae.model import CVAE
+from molvae.noise import DrawnBatch, drawn_batch
+from molvae.recurrent import GRU
+from molvae.runtime import Draws, autocast, versions
+
+CPU = torch.device("cpu")
+PROGRESS = 0.5  # share of the budget at which the schedules are taken
+NETWORKS: dict[str, tuple[str, ...]] = {
+    "MOSES": ("model.latent_size=128", "model.decoder_layers=3", "train.batch_size=512"),
+    "small": ("train.batch_size=256",),  # what training takes for large data
+}
+SHAPES = ((512, 512, 1536), (16384, 512, 1536), (2048, 2048, 2048), (4096, 1024, 4096))
+
+
+class Contestant(NamedTuple):
+    """What is timed: the code, at the sizes of a network, in a precision."""
+
+    network: str
+    code: str
+    precision: str
+
+
+BASELINE = Contestant("MOSES", "MOSES", "fp32")
+CONTESTANTS = [
+    BASELINE,
+    *(
+        Contestant(network, code, precision)
+        for network in NETWORKS
+        for precision in ("fp32", "bf16")
+        for code in ("molvae", "nn.GRU")
+    ),
+]
+
+
+# -- one contestant, in a process of its own ------------------------------------------------------
+
+
+def use_library() -> None:
+    """Replace our recurrence by ``torch.nn.GRU``."""
+
+    def over_tokens(
+        self: GRU, tokens: Tensor, embedding: Tensor, state: Tensor, shift: Tensor | None = None
+    ) -> Tensor:
+        return self._library(functional.embedding(tokens, embedding), state, shift)
+
+    def over_states(self: GRU, x: Tensor, state: Tensor, shift: Tensor | None = None) -> Tensor:
+        return self._library(x, state, shift)
+
+    GRU.over_tokens = over_tokens  # type: ignore[method-assign]
+    GRU.over_states = over_states  # type: ignore[method-assign]
+
+
+class Training:
+    """The state of a training run, and its step: as ``molvae train``, without its bookkeeping."""
+
+    def __init__(self, dataset: Dataset, molecules: int, config: Config, precision: str) -> None:
+        self.dataset, self.config, self.precision = dataset, config, precision
+        self.draws = Draws(config.train.seed)
+        self.items = dataset.part("train")[:molecules]
+        self.columns = list(range(len(dataset.names)))
+        self.conditions = ConditionSet.fit(dataset.names, dataset.values[self.items], dataset.kinds)
+        self.yesno = torch.from_numpy(self.conditions.yesno)
+        torch.manual_seed(config.train.seed)
+        self.network = CVAE(config.model, len(dataset.vocabulary), len(self.columns))
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        parameters = list(self.network.parameters())
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in parameters if p.ndim > 1]},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        options = config.train
+        self.optimizer = torch.optim.AdamW(
+            groups, lr=options.learning_rate, betas=(0.9, 0.98),
+            weight_decay=options.weight_decay, foreach=True,
+        )  # fmt: skip
+
+    def batches(self, count: int) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
+        """Whole batches of an epoch, evenly spread over their lengths."""
+        size = self.config.train.batch_size
+        assert size is not None
+        lengths = self.dataset.lengths(self.items)
+        plan = batch_plan(self.items, lengths, size, self.draws, epoch=0)
+        plan = [batch for batch in plan if len(batch) == size]
+        if len(plan) < count:
+            raise SystemExit(f"{len(self.items)} molecules are too few for {count} steps")
+        plan.sort(key=lambda batch: int(self.dataset.lengths(batch).sum()))
+        return [plan[int((i + 0.5) * len(plan) / count)] for i in range(count)]
+
+    def step(self, items: np.ndarray[Any, np.dtype[np.int64]]) -> DrawnBatch:
+        """Learn from a batch."""
+        options = self.config.train
+        batch = drawn_batch(
+            self.dataset.batch(items), self.columns, self.conditions, self.config, self.draws,
+            epoch=0, device=CPU,
+        )  # fmt: skip
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(PROGRESS, options)
+        with autocast(CPU, self.precision):
+            output = self.network(
+                batch.inputs, batch.targets, batch.lengths, batch.t, batch.conditions, batch.mask,
+                batch.posterior_noise, batch.channel_noise, batch.dropout,
+            )  # fmt: skip
+        terms = elbo(
+            output, batch.targets, batch.lengths, batch.conditions, batch.known, self.yesno,
+            kl_weight=kl_weight(PROGRESS, options), head_weight=options.head_weight,
+        )  # fmt: skip
+        self.optimizer.zero_grad(set_to_none=True)
+        terms.total.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), options.clip)
+        if not torch.isfinite(norm) or not math.isfinite(terms.total.item()):
+            raise SystemExit("the gradient is not finite")
+        self.optimizer.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.average.parameters()), list(self.network.parameters()),
+                1 - options.ema_decay,
+            )  # fmt: skip
+        return batch
+
+    def multiply_adds(self, batch: DrawnBatch) -> int:
+        """Of a batch forward, by the textbook: every weight once per token."""
+        network = self.network
+        tokens = int(batch.lengths.sum())
+        encoded = int(batch.lengths[batch.t < 1].sum())
+        encoder = (network.encoder_forward, network.encoder_backward)
+        decoder = (network.decoder, network.output)
+        return encoded * _weights(*encoder) + tokens * _weights(*decoder)
+
+
+def _weights(*layers: torch.nn.Module) -> int:
+    return sum(p.numel() for layer in layers for p in layer.parameters() if p.ndim == 2)
+
+
+def measure(dataset: Path, who: Contestant, options: argparse.Namespace) -> dict[str, Any]:
+    """Time of the steps of one contestant of ours."""
+    if who.code == "nn.GRU":
+        use_library()
+    config = load_config(settings=NETWORKS[who.network])
+    training = Training(Dataset(dataset), options.molecules, config, who.precision)
+    plan = training.batches(options.steps)
+    for number in range(options.warm_up):
+        training.step(plan[-1 - number % len(plan)])  # the longest first, for its memory
+    seconds, tokens, multiply_adds = [], 0, 0
+    for items in plan:
+        started = time.perf_counter()
+        batch = training.step(items)
+        seconds.append(time.perf_counter() - started)
+        tokens += int(batch.lengths.sum())
+        multiply_adds += training.multiply_adds(batch)
+    molecules, median = sum(map(len, plan)), statistics.median(seconds)
+    return {
+        "molecules_per_s": molecules / sum(seconds),
+        "median_molecules_per_s": len(plan[0]) / median,
+        "median_step_s": median,
+        "steps_s": seconds,
+        "batch": len(plan[0]),
+        "tokens": tokens / molecules,
+        "gflop_per_step": 6e-9 * multiply_adds / len(plan),
+        "parameters": _parameters(training.network),
+        "threads": torch.get_num_threads(),
+        "versions": versions(),
+    }
+
+
+def _parameters(network: torch.nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+def peak(seconds: float = 0.4) -> dict[str, float]:
+    """GFLOP/s of matrix products: the best time of the best shape, in each precision."""
+    found = {}
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        best = 0.0
+        for rows, inner, columns in SHAPES:
+            a, b = torch.randn(rows, inner).to(dtype), torch.randn(inner, columns).to(dtype)
+            out = torch.mm(a, b)
+            ends = time.perf_counter() + seconds
+            while (started := time.perf_counter()) < ends:
+                torch.mm(a, b, out=out)
+                took = time.perf_counter() - started
+                best = max(best, 2e-9 * rows * inner * columns / took)
+        found[name] = best
+    return found
+
+
+# -- all of them, in turn -----------------------------------------------------------------------
+
+
+def child(command: list[str]) -> dict[str, Any]:
+    """What a process printed as JSON; it must succeed."""
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def take_turn(who: Contestant | None, options: argparse.Namespace) -> dict[str, Any]:
+    """One contestant, or the peak, in a process of its own."""
+    common = ["--molecules", str(options.molecules)]
+    common += ["--warm-up", str(options.warm_up), "--steps", str(options.steps)]
+    if who == BASELINE:
+        script = str(Path(__file__).with_name("moses_vae.py"))
+        return child([options.baseline, script, str(options.smiles), *common])
+    name = "peak" if who is None else "/".join(who)
+    return child([sys.executable, __file__, str(options.dataset), *common, "--one", name])
+
+
+def spread(values: list[float]) -> str:
+    """Median and range."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def table(found: dict[str, Any]) -> list[str]:
+    """Rows of Markdown; ratios are of the median steps of the same round."""
+    rounds: dict[str, list[dict[str, Any]]] = found["contestants"]
+    rows = [
+        "| sizes | code | precision | molecules/s | step s | tokens | share of peak "
+        "| × MOSES fp32 | × nn.GRU |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, turns in rounds.items():
+        who = Contestant(*name.split("/"))
+        speeds = [turn["median_molecules_per_s"] for turn in turns]
+        rates = [turn["gflop_per_step"] * turn["molecules_per_s"] / turn["batch"] for turn in turns]
+        share = statistics.median(rates) / found["peak_gflop_per_s"][who.precision]
+        ratios = []
+        for other in (BASELINE, who._replace(code="nn.GRU")):
+            others = rounds.get("/".join(other), []) if other.network == who.network else []
+            pairs = [] if other == who else zip(speeds, others, strict=False)
+            ratio = [speed / turn["median_molecules_per_s"] for speed, turn in pairs]
+            ratios.append(spread(ratio) if ratio else "")
+        # The library's network is no rival of itself, and MOSES' own code has none of that kind.
+        if who == BASELINE:
+            ratios[1] = ""
+        step = statistics.median(turn["median_step_s"] for turn in turns)
+        rows.append(
+            f"| {who.network} | {who.code} | {who.precision} | {statistics.median(speeds):.0f} "
+            f"| {step:.2f} | {turns[0]['tokens']:.1f} | {share:.0%} | {ratios[0]} | {ratios[1]} |"
+        )
+    return rows
+
+
+def arguments() -> argparse.Namespace:
+    """The command line, checked."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("dataset", type=Path, help="folder made by molvae prepare")
+    parser.add_argument("--baseline", metavar="PYTHON", help="of the environment of MOSES")
+    parser.add_argument("--smiles", type=Path, metavar="FILE", help="the same data, for MOSES")
+    parser.add_argument("--molecules", type=int, default=65_536, help="first ones of the data")
+    parser.add_argument("--warm-up", type=int, default=1, metavar="STEPS")
+    parser.add_argument("--steps", type=int, default=3, help="measured per turn (default 3)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", metavar="TEXT", help="contestants with it in a name")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="JSON to write")
+    parser.add_argument("--one", help=argparse.SUPPRESS)  # the contestant of this process
+    given = parser.parse_args()
+    if (given.baseline is None) != (given.smiles is None):
+        parser.error("--baseline and --smiles go together")
+    return given
+
+
+def main() -> None:
+    """Parse the command line; run the rounds, or the one turn that this process is for."""
+    options = arguments()
+    if options.one is not None:
+        turn = (
+            peak()
+            if options.one == "peak"
+            else measure(options.dataset, Contestant(*options.one.split("/")), options)
+        )
+        json.dump(turn, sys.stdout)
+        return
+    chosen = [who for who in CONTESTANTS if options.only in "/".join(who)]
+    if options.baseline is None:
+        chosen = [who for who in chosen if who != BASELINE]
+    peaks: list[dict[str, float]] = []
+    rounds: dict[str, list[dict[str, Any]]] = {"/".join(who): [] for who in chosen}
+    for number in range(options.rounds):
+        peaks.append(take_turn(None, options))
+        for who in chosen:
+            turn = take_turn(who, options)
+            rounds["/".join(who)].append(turn)
+            sys.stderr.write(
+                f"round {number + 1}, {' '.join(who)}: {turn['median_molecules_per_s']:.0f}/s\n"
+            )
+    found = {
+        "machine": machine(),
+        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
+        "threads": torch.get_num_threads(),
+        "peak_gflop_per_s": {name: max(each[name] for each in peaks) for name in peaks[0]},
+        "peaks": peaks,
+        "contestants": rounds,
+    }
+    if options.output is not None:
+        options.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    best = ", ".join(f"{name} {rate:.0f}" for name, rate in found["peak_gflop_per_s"].items())
+    lines = [*table(found), "", f"Peak in GFLOP/s: {best}; {found['threads']} threads."]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
