@@ -29,7 +29,8 @@ from molvae import checkpoint
 from molvae.config import Config, ModelConfig, load_config
 from molvae.model import CVAE, Posterior
 from molvae.recurrent import GRU, compute_dtype, recurrence
-from molvae.train import engine, train
+from molvae.train import start as start_room
+from molvae.train import train
 
 COMMON = ("train.validations=4", "train.patience=4", "train.valid_molecules=2048")
 
@@ -161,7 +162,8 @@ class Skip(CVAE):
 
     def decode(self, inputs: Tensor, context: Tensor, dropout: Tensor | None = None) -> Tensor:
         """As the parent's."""
-        return super().decode(inputs, context, dropout) + self.say(context).unsqueeze(1)
+        said: Tensor = self.say(context)
+        return super().decode(inputs, context, dropout) + said.unsqueeze(1)
 
     def step(self, tokens: Tensor, state: Tensor, shifts: list[Tensor]) -> tuple[Tensor, Tensor]:
         """As the parent's."""
@@ -241,7 +243,8 @@ def run_one(dataset: Path, root: Path, name: str, epochs: float) -> None:
     """Train one run to its end, here."""
     variant, settings = RUNS[name]
     # Networks are made by these names; weights of variants are of no use elsewhere.
-    engine.CVAE = checkpoint.CVAE = VARIANTS[variant]  # type: ignore[misc]
+    for module in (start_room, checkpoint):
+        vars(module)["CVAE"] = VARIANTS[variant]
     config: Config = load_config(settings=(*COMMON, *settings), overrides={"train.epochs": epochs})
     train([dataset], folder_of(root, name), config, resume=True)
 

@@ -104,7 +104,7 @@ def main() -> None:
     """Parse the command line, measure, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("smiles", type=Path, help="SMILES file")
-    parser.add_argument("--molecules", type=int, default=65_536, help="first ones of the file")
+    parser.add_argument("--molecules", type=int, default=32_768, help="first ones of the file")
     parser.add_argument("--warm-up", type=int, default=1, metavar="STEPS")
     parser.add_argument("--steps", type=int, default=3, help="measured (default 3)")
     options = parser.parse_args()

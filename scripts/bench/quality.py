@@ -23,7 +23,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -205,9 +205,9 @@ def follow(given: argparse.Namespace) -> None:
 def take_snapshot(folder: Path) -> None:
     """Copy the run's model into the next snapshot, if its weights are new."""
     place = folder / "snapshots"
-    known = [json.loads(path.read_text())["weights"] for path in place.glob("*/snapshot.json")]
     scratch = place / "unfinished"
     shutil.rmtree(scratch, ignore_errors=True)
+    known = [json.loads(path.read_text())["weights"] for path in place.glob("*/snapshot.json")]
     try:
         config = json.loads((folder / "run" / "model" / "config.json").read_text())
         if config["files"][WEIGHTS]["sha256"] in known:
@@ -215,11 +215,11 @@ def take_snapshot(folder: Path) -> None:
         shutil.copytree(folder / "run" / "model", scratch)
         step = load_model(scratch).training["step"]
         lines = (folder / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError, ModelFolderError):
+        # Written before the model; the model is written once more at the end, with another step.
+        records = [r for line in lines if (r := read_record(line)) and r.get("best") is True]
+        record = [r for r in records if r["step"] <= step][-1]
+    except (OSError, ValueError, IndexError, ModelFolderError):
         return  # not there yet, or replaced in the meantime: the next look will find it whole
-    # Written before the model; the model is written once more at the end, with another step.
-    records = [r for line in lines if (r := read_record(line)) and r.get("best") is True]
-    record = [r for r in records if r["step"] <= step][-1]
     about = {name: record[name] for name in ("step", "molecules", "seconds", "score")}
     weights = fingerprint(scratch / WEIGHTS)["sha256"]
     write_json(scratch / "snapshot.json", {"weights": weights, **about})
@@ -277,7 +277,11 @@ class Decoded:
     def means(self, n: int) -> dict[str, float]:
         """The figures of the first n."""
         radical = [m.radical for m in self.molecules]
-        columns = {"exact": self.exact, "tanimoto": self.similarity, "radical": radical}
+        columns: dict[str, Sequence[float]] = {
+            "exact": self.exact,
+            "tanimoto": self.similarity,
+            "radical": radical,
+        }
         return {name: float(np.mean(values[:n])) for name, values in columns.items()}
 
     def usable(self) -> list[str]:

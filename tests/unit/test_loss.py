@@ -9,7 +9,15 @@ from torch.distributions import kl_divergence as reference_kl
 
 from molvae.config import TrainConfig
 from molvae.errors import ConfigError
-from molvae.loss import elbo, head_nll, kl_divergence, kl_weight, learning_rate, reconstruction
+from molvae.loss import (
+    Counts,
+    elbo,
+    head_nll,
+    kl_divergence,
+    kl_weight,
+    learning_rate,
+    reconstruction,
+)
 from molvae.model import Output, Posterior
 
 NUMBERS = torch.zeros(4, dtype=torch.bool)
@@ -105,6 +113,51 @@ def test_terms_are_means_over_their_own_molecules():
     torch.testing.assert_close(
         terms.total, terms.reconstruction + 0.3 * terms.kl + 0.2 * terms.head
     )
+
+
+def test_shares_of_a_step_add_up_to_it():
+    """The terms and gradients of two processes, whatever each of them got."""
+    logits = torch.randn(4, 6, 5, requires_grad=True)
+    mean, log_var = torch.randn(2, 3, 6, requires_grad=True)
+    head, scale, values = torch.randn(3, 4), torch.randn(3, 4), torch.randn(4, 4)
+    targets, lengths = torch.randint(5, (4, 6)), torch.tensor([6, 2, 5, 3])
+    encoded, known = torch.tensor([0, 1, 3]), torch.ones(4, 4)
+    kinds = torch.tensor([True, False, False, False])
+
+    def terms(rows, **options):
+        inside = torch.isin(encoded, torch.tensor(rows))
+        places = torch.tensor([rows.index(i) for i in encoded[inside].tolist()], dtype=torch.long)
+        output = Output(
+            logits[rows], Posterior(mean[inside], log_var[inside]), head[inside], scale[inside],
+            places,
+        )  # fmt: skip
+        return elbo(
+            output, targets[rows], lengths[rows], values[rows], known[rows], kinds,
+            kl_weight=0.3, head_weight=0.2, **options,
+        )  # fmt: skip
+
+    whole = terms([0, 1, 2, 3])
+    parts = [terms(rows, counts=Counts(4, 3)) for rows in ([0, 3, 1], [2])]
+    for name in ("total", "reconstruction", "kl", "head"):
+        torch.testing.assert_close(sum(getattr(p, name) for p in parts), getattr(whole, name))
+    torch.testing.assert_close(torch.cat([p.nats for p in parts]), whole.nats[[0, 3, 1, 2]])
+    leaves = (logits, mean, log_var)
+    expected = torch.autograd.grad(whole.total, leaves)
+    found = torch.autograd.grad(parts[0].total + parts[1].total, leaves)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_free_nats_are_charged_to_every_unit_that_carries_less():
+    posterior = Posterior(torch.tensor([[2.0, 0.0, 0.1]]), torch.zeros(1, 3))
+    assert kl_divergence(posterior).item() == pytest.approx(2.0 + 0.0 + 0.005)
+    assert kl_divergence(posterior, 0.5).item() == pytest.approx(2.0 + 0.5 + 0.5)
+
+
+def test_free_nats_leave_a_unit_alone_until_it_carries_more():
+    mean = torch.tensor([[2.0, 0.3]], requires_grad=True)
+    kl_divergence(Posterior(mean, torch.zeros(1, 2)), 0.5).sum().backward()
+    assert mean.grad.tolist() == [[2.0, 0.0]]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """The training loop: its log, its stops, and a resume that changes nothing."""
 
+import importlib.util
 import json
+import math
 import os
 import shutil
 import signal
@@ -21,6 +23,8 @@ from molvae.train.engine import Trainer
 from molvae.train.weights import KLWeight
 
 RUN_FILES = {".lock", "config.json", "metrics.jsonl", "model", "rejects.csv", "state.pt"}
+if importlib.util.find_spec("tensorboard"):
+    RUN_FILES.add("tensorboard")
 
 
 def config(**options):
@@ -97,6 +101,55 @@ def test_the_log_tells_rate_distortion_and_reconstruction(whole):
         )
         assert record["exact"]["denominator"] > 0
     assert log(whole)[-1]["kind"] == "final"
+
+
+def test_the_log_tells_the_training_loss_in_between(whole):
+    records = log(whole, "train")
+    assert [r["step"] for r in records] == list(range(1, 21))
+    assert records[-1]["loss"] < 0.9 * records[0]["loss"]
+    for record in records:
+        weight = record["kl_weight"]
+        assert record["loss"] >= record["reconstruction"] - 1e-6
+        assert weight >= 0
+        assert record["gradient_norm"] > 0
+
+
+def test_the_information_is_told_with_its_cap(whole):
+    for record in log(whole, "validation"):
+        assert record["information"]["cap"] == pytest.approx(math.log(record["n"]))
+        assert record["information"]["value"] <= record["information"]["cap"] + 1e-9
+
+
+def test_the_distortion_is_held_at_its_target(tiny_dataset, tmp_path):
+    """An untrained model is far above it, so the weight falls all the time."""
+    go(tiny_dataset, tmp_path / "run", distortion_target=1.0, kl_weight=0.1)
+    weights = [r["kl_weight"] for r in log(tmp_path / "run", "train")]
+    assert weights == sorted(weights, reverse=True)
+    assert weights[-1] == pytest.approx(0.1 * 0.02)
+
+
+def test_a_controlled_run_resumes_to_the_same_weights(tiny_dataset, tmp_path, monkeypatch):
+    options = {"distortion_target": 30.0, "kl_weight": 0.1, "kl_free": 0.1, "epochs": 2}
+    go(tiny_dataset, tmp_path / "whole", **options)
+    with monkeypatch.context() as patch:
+        at_step(patch, 5, terminate)
+        with pytest.raises(RunError):
+            go(tiny_dataset, tmp_path / "run", **options)
+    go(tiny_dataset, tmp_path / "run", resume=True, **options)
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+    assert timeless(log(tmp_path / "run")) == timeless(log(tmp_path / "whole"))
+
+
+def timeless(records):
+    """Records without what a clock says."""
+    return [
+        {k: v for k, v in r.items() if k not in ("seconds", "molecules_per_second")}
+        for r in records
+    ]
+
+
+def test_a_fraction_of_an_epoch(tiny_dataset, tmp_path):
+    assert go(tiny_dataset, tmp_path / "run", epochs=0.4, validations=1).steps == 2
 
 
 def test_the_loss_falls(whole):

@@ -1,0 +1,199 @@
+"""Training on from a model: its tokens, its scales, its function where nothing is new."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from molvae.checkpoint import load_model, save_model
+from molvae.conditions import ConditionSet
+from molvae.config import DataConfig, load_config
+from molvae.dataset import Dataset
+from molvae.errors import ConfigError, RunError
+from molvae.prepare import prepare
+from molvae.train import train
+from molvae.train.engine import Trainer
+from molvae.train.start import adapted_conditions, first_network
+
+# Benzene rings and amides: tokens that any demo model knows.
+SMILES = [f"{'C' * k}NC(=O)c1ccccc1{'CO' * j}" for k in range(1, 9) for j in range(8)] + [
+    f"CC({'C' * k})OC(=O){'C' * j}N" for k in range(1, 9) for j in range(1, 8)
+]
+
+
+@pytest.fixture(scope="module")
+def new_dataset(tiny_run, tmp_path_factory):
+    """120 molecules with another column, in the tokens of the tiny model."""
+    folder = tmp_path_factory.mktemp("new")
+    lines = ["smiles,affinity"] + [
+        f"{smiles},{5 + i % 7 / 3 if i % 3 else ''}" for i, smiles in enumerate(SMILES)
+    ]
+    (folder / "new.csv").write_text("\n".join(lines) + "\n")
+    model = load_model(tiny_run)
+    config = DataConfig(
+        properties={"affinity": "affinity"}, conditions=("mw", "qed", "affinity"),
+        unknown_tokens="reject",
+    )  # fmt: skip
+    prepare(
+        [folder / "new.csv"], folder / "new.ds", config, workers=0, vocabulary=model.vocabulary,
+        constraints=model.constraints,
+    )  # fmt: skip
+    return folder / "new.ds"
+
+
+def config(**options):
+    settings = {"epochs": 2, "validations": 1, "reconstructions": 4, **options}
+    overrides = {f"train.{key}": value for key, value in settings.items()}
+    return load_config(overrides=overrides, fine_tuning=True)
+
+
+def test_a_model_learns_a_new_column(tiny_run, new_dataset, tmp_path):
+    train([new_dataset], tmp_path / "run", config(), device="cpu", start=tiny_run)
+    old, new = load_model(tiny_run), load_model(tmp_path / "run")
+    assert new.conditions.names == ("mw", "qed", "affinity")
+    assert new.vocabulary.tokens == old.vocabulary.tokens
+    assert new.network.config == old.network.config
+    for name in ("mw", "qed"):
+        assert (new.conditions[name].mean, new.conditions[name].std) == (
+            old.conditions[name].mean, old.conditions[name].std,
+        )  # fmt: skip
+        assert new.conditions[name].seen != old.conditions[name].seen
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert len(record["config"]["start"]) == 64
+    assert record["config"]["train"]["learning_rate"] == 5e-4
+    assert record["config"]["train"]["kl_warm_up"] == 0
+
+
+def test_before_the_first_step_it_is_the_old_model(tiny_run, new_dataset):
+    """With the new column hidden or shown, for the old conditions shown or not."""
+    model, dataset = load_model(tiny_run), Dataset(new_dataset)
+    fitted = ConditionSet.fit(["mw", "qed", "affinity"], dataset.values, dataset.kinds)
+    conditions = adapted_conditions(fitted, model)
+    settings = config().model_copy(update={"model": model.network.config})
+    network = first_network(settings, len(model.vocabulary), conditions, model)
+    n = 20
+    z, t = torch.randn(n, 16), torch.rand(n)
+    mw, qed, affinity = torch.randn(3, n)
+    shown = torch.randint(2, (3, n)).float()
+    zero = torch.zeros(n)
+    names = {"mw": (mw, shown[0]), "qed": (qed, shown[1])}
+    before = [names.get(name, (zero, zero)) for name in model.conditions.names]
+    old = model.network.make_context(
+        z, t, *(torch.stack(each, dim=1) for each in zip(*before, strict=True))
+    )
+    new = network.make_context(
+        z, t, torch.stack([mw, qed, affinity], dim=1), shown.t().contiguous()
+    )
+    torch.testing.assert_close(new, old)
+    inputs = torch.randint(3, len(model.vocabulary), (n, 12))
+    torch.testing.assert_close(network.decode(inputs, new), model.network.decode(inputs, old))
+    places = [model.conditions.names.index(name) for name in ("mw", "qed")]
+    for ours, theirs in zip(network.predict(z), model.network.predict(z), strict=True):
+        torch.testing.assert_close(ours[:, :2], theirs[:, places])
+
+
+def test_it_starts_better_than_from_nothing(tiny_run, tiny_dataset, tmp_path):
+    for name, start in (("on", tiny_run), ("anew", None)):
+        settings = load_config(
+            preset="small" if start else "tiny",
+            overrides={"train.epochs": 0.2, "train.validations": 1, "train.reconstructions": 4},
+            fine_tuning=start is not None,
+        )
+        train([tiny_dataset], tmp_path / name, settings, device="cpu", start=start)
+    on, anew = (
+        json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[-1])
+        for name in ("on", "anew")
+    )
+    assert on["D"]["1"] < 0.8 * anew["D"]["1"]
+
+
+def test_files_are_read_in_the_tokens_of_the_model(tiny_run, tmp_path, monkeypatch):
+    monkeypatch.setenv("MOLVAE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "new.smi").write_text("\n".join([*SMILES, "C[Si](C)(C)CC[Se]C"]) + "\n")
+    settings = load_config(
+        overrides={"train.epochs": 1, "train.validations": 1, "data.unknown_tokens": "reject"},
+        fine_tuning=True,
+    )
+    train([tmp_path / "new.smi"], tmp_path / "run", settings, device="cpu", workers=0,
+          start=tiny_run)  # fmt: skip
+    assert load_model(tmp_path / "run").vocabulary.tokens == load_model(tiny_run).vocabulary.tokens
+    assert "unknown token [Se]" in (tmp_path / "run" / "rejects.csv").read_text()
+
+
+def test_a_dataset_in_other_ids_is_translated(tiny_run, tiny_dataset, tmp_path):
+    """A vocabulary that lists the same tokens in another order."""
+    model = load_model(tiny_run)
+    shutil.copytree(tiny_dataset, tmp_path / "other.ds")
+    stored = json.loads((tmp_path / "other.ds" / "vocab.json").read_text())
+    rows = np.fromfile(tmp_path / "other.ds" / "tokens.bin", dtype=np.uint8)
+    order = [*range(3), *range(len(stored["tokens"]) - 1, 2, -1)]
+    stored["tokens"] = [stored["tokens"][i] for i in order]
+    (tmp_path / "other.ds" / "vocab.json").write_text(json.dumps(stored))
+    np.argsort(order)[rows].astype(np.uint8).tofile(tmp_path / "other.ds" / "tokens.bin")
+    settings = load_config(
+        overrides={"train.epochs": 1, "train.validations": 1, "train.reconstructions": 4},
+        fine_tuning=True,
+    )
+    for name, data in (("same", tiny_dataset), ("other", tmp_path / "other.ds")):
+        train([data], tmp_path / name, settings, device="cpu", start=model_folder(tiny_run))
+    same, other = (
+        (tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("same", "other")
+    )
+    assert same == other
+    assert load_model(tmp_path / "other").vocabulary.tokens == model.vocabulary.tokens
+
+
+def model_folder(run):
+    return run / "model"
+
+
+def test_unknown_tokens_are_named(tiny_run, tmp_path):
+    (tmp_path / "new.smi").write_text("\n".join([*SMILES, "C[Si](C)(C)CC[Se]C"]) + "\n")
+    prepare([tmp_path / "new.smi"], tmp_path / "new.ds", DataConfig(), workers=0)
+    with pytest.raises(ConfigError, match=r"unknown to the model \(.*\[Se\].*--vocabulary MODEL"):
+        train([tmp_path / "new.ds"], tmp_path / "run", config(), device="cpu", start=tiny_run)
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_sizes_are_refused(tiny_run, tiny_dataset, tmp_path):
+    settings = load_config(preset="mini", fine_tuning=True)
+    with pytest.raises(ConfigError, match="sizes of the network come from the model"):
+        train([tiny_dataset], tmp_path / "run", settings, device="cpu", start=tiny_run)
+
+
+def test_another_kind_of_column_is_refused(tiny_model, tiny_dataset):
+    dataset = Dataset(tiny_dataset)
+    column = dataset.names.index("assay")
+    values = (dataset.values[:, [column]] > 6).astype(np.float32)
+    fitted = ConditionSet.fit(["assay"], values, {"assay": "yesno"})
+    with pytest.raises(ConfigError, match="'assay' is a yesno here and a number in the model"):
+        adapted_conditions(fitted, tiny_model)
+
+
+def test_it_resumes_and_notices_another_model(
+    tiny_run, new_dataset, tmp_path, monkeypatch, tiny_model
+):
+    train([new_dataset], tmp_path / "whole", config(), device="cpu", start=tiny_run)
+    real = Trainer._train_step
+
+    def step(self, items):
+        if self.step == 1:
+            raise RunError("cut")
+        return real(self, items)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_train_step", step)
+        patch.setattr(Trainer, "_record_when_due", lambda self: self.save())
+        with pytest.raises(RunError, match="cut"):
+            train([new_dataset], tmp_path / "run", config(), device="cpu", start=tiny_run)
+    save_model(tmp_path / "other", tiny_model, half=True)
+    with pytest.raises(ConfigError, match="start was"):
+        train([new_dataset], tmp_path / "run", config(), device="cpu", start=tmp_path / "other",
+              resume=True)  # fmt: skip
+    train([new_dataset], tmp_path / "run", config(), device="cpu", start=tiny_run, resume=True)
+    whole, resumed = (
+        (tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("whole", "run")
+    )
+    assert whole == resumed
