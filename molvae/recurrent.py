@@ -1,18 +1,16 @@
 """GRU layers (Cho et al. 2014, in the form of cuDNN and ``torch.nn.GRU``), fast on a CPU.
 
 ``torch.nn.GRU`` differentiates every time step by itself: on a CPU much of its time goes into small
-operations and fresh memory, and in bf16 it adds up the gradient of its weights step by step in 16
-bits. Here the whole recurrence is one differentiable function: the gradient of the weights is one
-product over all steps, the input's products are looked up per token, what a step needs stays in
-the cache and memory is used again. Elsewhere ``torch.nn.GRU`` runs itself, on a GPU by cuDNN.
+operations, and in bf16 it adds up the gradient of its weights step by step in 16 bits. Here the
+whole recurrence is one differentiable function: the gradient of the weights is one product over
+all steps, the input's products are looked up per token, and what a step needs stays in the cache.
+Elsewhere ``torch.nn.GRU`` runs itself, on a GPU by cuDNN.
 
 Shapes: T tokens, B molecules, I inputs, H hidden units, V vocabulary.
 """
 
 from __future__ import annotations
 
-import math
-import threading
 from typing import Any
 
 import torch
@@ -100,41 +98,10 @@ def recurrence(
     token of the vocabulary, (V, 3H). ``offset`` (B, 3H) is added to them at every step; ``weight``
     (3H, H) and ``bias`` (3H,) are those of the state.
     """
-    # Inside the function there is no telling whether a gradient will be asked for.
-    keep = torch.is_grad_enabled()
     states: Tensor = _Recurrence.apply(  # type: ignore[no-untyped-call]
-        inputs, tokens, offset, state, weight, bias, keep
+        inputs, tokens, offset, state, weight, bias
     )
     return states
-
-
-class _Memory:
-    """Memory that is used again: fresh memory is handed out, and taken back, page by page."""
-
-    def __init__(self, blocks: int) -> None:
-        self.blocks = blocks  # kept at most, the largest ones
-        self.free: list[Tensor] = []
-        self.lock = threading.Lock()
-
-    def take(self, like: Tensor, *shape: int) -> Tensor:
-        """An uninitialised tensor of that shape, of the type of ``like``."""
-        size = math.prod(shape) * like.element_size()
-        with self.lock:
-            index = next((i for i, each in enumerate(self.free) if len(each) >= size), None)
-            block = None if index is None else self.free.pop(index)
-        if block is None:
-            block = torch.empty(size, dtype=torch.uint8)
-        return block[:size].view(like.dtype).view(shape)
-
-    def give(self, *tensors: Tensor) -> None:
-        """Take the memory of tensors back that nobody looks at any more."""
-        blocks = [torch.empty(0, dtype=torch.uint8).set_(t.untyped_storage()) for t in tensors]
-        with self.lock:
-            self.free = sorted(self.free + blocks, key=len)[-self.blocks :]
-
-
-# What one step of training with eight layers takes at once.
-_memory = _Memory(blocks=60)
 
 
 class _Recurrence(torch.autograd.Function):
@@ -149,16 +116,15 @@ class _Recurrence(torch.autograd.Function):
         state: Tensor,
         weight: Tensor,
         bias: Tensor,
-        keep: bool,
     ) -> Tensor:
         given = inputs if tokens is None else tokens
         steps, (batch, size) = len(given), state.shape
         gates = 2 * size
-        states = inputs.new_empty(steps + 1, batch, size)  # kept by the caller, so not taken
+        states = inputs.new_empty(steps + 1, batch, size)
         states[0] = state
-        opened = _memory.take(inputs, steps, batch, gates)  # r and z
-        recalled = _memory.take(inputs, steps, batch, size)  # Wh + b of the candidate
-        candidate = _memory.take(inputs, steps, batch, size)  # n
+        opened = inputs.new_empty(steps, batch, gates)  # r and z
+        recalled = inputs.new_empty(steps, batch, size)  # Wh + b of the candidate
+        candidate = inputs.new_empty(steps, batch, size)  # n
         x, product = inputs.new_empty(batch, 3 * size), inputs.new_empty(batch, 3 * size)
         gate_offset = offset[:, :gates] + bias[:gates]
         candidate_offset, candidate_bias = offset[:, gates:].contiguous(), bias[gates:]
@@ -177,24 +143,18 @@ class _Recurrence(torch.autograd.Function):
             n.add_(candidate_offset).tanh_()
             torch.lerp(n, h, rz[:, size:], out=after)
             h = after
-        if keep and any(ctx.needs_input_grad):
-            ctx.vocabulary, ctx.spent = len(inputs), False
-            ctx.save_for_backward(states, opened, recalled, candidate, weight, tokens)
-        else:
-            _memory.give(opened, recalled, candidate)
+        ctx.vocabulary = len(inputs)
+        ctx.save_for_backward(states, opened, recalled, candidate, weight, tokens)
         return states[1:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        if ctx.spent:
-            raise RuntimeError("a recurrence can be differentiated once; run it again")
-        ctx.spent = True
         states, opened, recalled, candidate, weight, tokens = ctx.saved_tensors
         steps, batch, size = candidate.shape
         gates = 2 * size
-        d_inputs = _memory.take(candidate, steps, batch, 3 * size)
-        d_recalled = _memory.take(candidate, steps, batch, size)
+        d_inputs = candidate.new_empty(steps, batch, 3 * size)
+        d_recalled = torch.empty_like(candidate)
         dh = torch.zeros_like(candidate[0])
         kept, a, b = (torch.empty_like(dh) for _ in range(3))
         tanh_backward = torch.ops.aten.tanh_backward.grad_input
@@ -228,6 +188,4 @@ class _Recurrence(torch.autograd.Function):
             chosen = flat.new_zeros(len(flat), ctx.vocabulary)
             chosen.scatter_(1, tokens.view(-1, 1), 1.0)
             d_inputs = chosen.t() @ flat
-            _memory.give(flat)
-        _memory.give(opened, recalled, candidate, d_recalled)
-        return d_inputs, None, d_offset, dh, d_weight, d_bias, None
+        return d_inputs, None, d_offset, dh, d_weight, d_bias

@@ -23,6 +23,7 @@ from molvae.prepare import cached_dataset, summary_lines
 from molvae.processes import joined
 from molvae.progress import say
 from molvae.runs import check_run_folder, start_run_folder, state_to_resume
+from molvae.runtime import keep_memory
 from molvae.train.engine import Trainer, TrainSummary
 from molvae.train.start import adapted_config, adapted_dataset
 
@@ -77,6 +78,7 @@ def train(
         stack.enter_context(tokens.use_constraints(dataset.constraints))
         # Before an older run is replaced: whatever is wrong with the request is said here.
         state = world.once(lambda: state_to_resume(run, config, dataset) if resume else None)
+        keep_memory()
         trainer = Trainer(dataset, run, config, where, world, model)
         if state is None:
             world.once(lambda: start_run_folder(run, config, dataset))

@@ -309,7 +309,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--baseline", metavar="PYTHON", help="of the environment of MOSES")
     parser.add_argument("--smiles", type=Path, metavar="FILE", help="the same data, for MOSES")
     parser.add_argument("--molecules", type=int, default=32_768, help="first ones of the data")
-    parser.add_argument("--warm-up", type=int, default=1, metavar="STEPS")
+    parser.add_argument("--warm-up", type=int, default=2, metavar="STEPS")
     parser.add_argument("--steps", type=int, default=3, help="measured per turn (default 3)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", metavar="TEXT", help="contestants with it in a name")

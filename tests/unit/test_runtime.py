@@ -1,7 +1,10 @@
 """Addressed randomness against statistics and the standard library; devices; versions."""
 
 import itertools
+import platform
 import statistics
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -289,3 +292,27 @@ def test_available_cpus_counts_what_this_process_may_use(monkeypatch):
     monkeypatch.delattr(runtime.os, "sched_getaffinity")
     monkeypatch.setattr(runtime.os, "cpu_count", lambda: None)
     assert available_cpus() == 1
+
+
+def test_kept_memory_is_not_cleared_again():
+    """Page faults of filling fresh arrays again and again, in a process of its own."""
+    resource = pytest.importorskip("resource")
+    assert resource
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("not glibc")
+    code = (
+        "import resource, torch\n"
+        "from molvae.runtime import keep_memory\n"
+        "def faults():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for _ in range(10):\n"
+        "        torch.empty(16_000_000).fill_(1)\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "before = faults()\n"
+        "keep_memory()\n"
+        "faults()\n"
+        "print(before, faults())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, after = map(int, done.stdout.split())
+    assert after < before / 10
