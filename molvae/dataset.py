@@ -18,7 +18,16 @@ from molvae.errors import ConfigError, FileError
 from molvae.runtime import Draws
 from molvae.tokens import BOS, EOS, PAD, Vocabulary
 
-__all__ = ["SPLITS", "Batch", "Dataset", "batch_plan", "pad_tokens", "read_vocabulary"]
+__all__ = [
+    "SPLITS",
+    "Batch",
+    "Dataset",
+    "batch_plan",
+    "check_shares",
+    "pad_tokens",
+    "read_vocabulary",
+    "steps_per_epoch",
+]
 
 SPLITS = ("train", "valid", "test")
 SCHEMA = 1
@@ -146,6 +155,21 @@ class Dataset:
         return Batch(items, inputs, targets, lengths, np.asarray(self.values[items]))
 
 
+def steps_per_epoch(molecules: int, batch_size: int) -> int:
+    """Batches of one pass: a last one below a quarter of the size joins the one before it."""
+    whole, rest = divmod(molecules, batch_size)
+    return max(whole + (rest >= max(batch_size // 4, 1)), 1)
+
+
+def check_shares(molecules: int, batch_size: int, processes: int) -> None:
+    """Refuse more processes than there are molecules for in the smallest batch."""
+    if processes > 1 and min(molecules, max(batch_size // 4, 1)) < processes:
+        raise ConfigError(
+            f"{processes} processes share {molecules} molecules in batches of {batch_size}; "
+            "use fewer processes or larger batches, of at least four molecules per process"
+        )
+
+
 def batch_plan(
     items: NDArray[np.int64],
     lengths: NDArray[np.int64],
@@ -153,19 +177,12 @@ def batch_plan(
     draws: Draws,
     *,
     epoch: int,
-    smallest: int = 1,
 ) -> list[NDArray[np.int64]]:
     """The batches of one epoch: shuffled, each of molecules of similar length.
 
     A pure function of its arguments, so a run resumes in the middle of an epoch by index alone.
-    Every molecule appears once; only a last batch may be smaller, but not below ``smallest``, the
-    number of processes that share every batch.
+    Every molecule appears once; see :func:`steps_per_epoch` for the last batch.
     """
-    if min(len(items), batch_size) < smallest:
-        raise ConfigError(
-            f"{smallest} processes share {len(items)} molecules in batches of {batch_size}; "
-            "use fewer processes or larger batches"
-        )
     order = draws.permutation("order", len(items), epoch=epoch)
     batches: list[NDArray[np.int64]] = []
     window = WINDOW * batch_size
@@ -173,7 +190,7 @@ def batch_plan(
         block = order[start : start + window]
         block = block[np.argsort(lengths[block], kind="stable")]
         batches += [items[block[i : i + batch_size]] for i in range(0, len(block), batch_size)]
-    if len(batches[-1]) < smallest:
+    if len(batches) > steps_per_epoch(len(items), batch_size):
         batches[-2:] = [np.concatenate(batches[-2:])]
     shuffled = draws.permutation("batches", len(batches), epoch=epoch)
     return [batches[i] for i in shuffled]

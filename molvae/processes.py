@@ -17,7 +17,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from molvae.errors import ConfigError, ElsewhereError, InputError, RunError
+from molvae.errors import ConfigError, ElsewhereError, MolvaeError, RunError
 from molvae.progress import set_quiet
 from molvae.runtime import choose_device
 
@@ -58,6 +58,28 @@ class World:
             raise ElsewhereError(f"the first process gave up: {answer[1]}")
         return answer[0]  # type: ignore[return-value]
 
+    def together(self, action: Callable[[], Result]) -> Result:
+        """What ``action`` returns here; if it fails anywhere, every process gives up."""
+        if self.size == 1:
+            return action()
+        failure: BaseException | None = None
+        result: list[Result] = []
+        try:
+            result.append(action())
+        except BaseException as error:
+            failure = error
+        failed: list[bool] = [False] * self.size
+        distributed.all_gather_object(failed, failure is not None)
+        if failure is not None and failed.index(True) == self.rank:
+            raise failure  # one of them says it
+        if any(failed):
+            raise ElsewhereError(f"process {failed.index(True)} gave up") from failure
+        return result[0]
+
+    def alike(self, error: MolvaeError) -> MolvaeError:
+        """The error to raise where all processes fail in the same way: one of them says so."""
+        return error if self.is_first else ElsewhereError(str(error))
+
     def largest(self, values: Sequence[float]) -> list[float]:
         """The greatest of each value over all processes."""
         return self._joint(values, distributed.ReduceOp.MAX) if self.size > 1 else list(values)
@@ -84,14 +106,18 @@ class World:
 
 def is_first() -> bool:
     """Whether this process is the only one, or the first of those that ``torchrun`` started."""
-    return os.environ.get("RANK", "0") == "0"
+    return _processes() == 1 or os.environ["RANK"] == "0"
+
+
+def _processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
 
 
 @contextmanager
 def joined(device: str) -> Iterator[tuple[World, torch.device]]:
     """The world of this process, joined while the block runs, and the device it computes on."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1 or "RANK" not in os.environ:
+    size = _processes()
+    if size == 1:
         yield World(), choose_device(device)
         return
     place = choose_device(device)
@@ -110,11 +136,6 @@ def joined(device: str) -> Iterator[tuple[World, torch.device]]:
         set_quiet(True)
     try:
         yield world, place
-    except InputError as error:
-        if world.is_first:
-            raise
-        # What is wrong with the input is wrong for all, and one says so.
-        raise ElsewhereError(str(error)) from None
     finally:
         distributed.destroy_process_group()
 

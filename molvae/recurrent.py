@@ -184,8 +184,17 @@ class _Recurrence(torch.autograd.Function):
         d_offset = d_inputs.sum(0)
         d_bias = torch.cat([d_offset[:, :gates].sum(0), d_recalled.sum((0, 1))])
         if tokens is not None:
-            # The gradient of a look-up as a matrix product: those add up in 32 bits.
-            chosen = flat.new_zeros(len(flat), ctx.vocabulary)
-            chosen.scatter_(1, tokens.view(-1, 1), 1.0)
-            d_inputs = chosen.t() @ flat
+            d_inputs = _lookup_gradient(flat, tokens.view(-1, 1), ctx.vocabulary)
         return d_inputs, None, d_offset, dh, d_weight, d_bias
+
+
+def _lookup_gradient(gradient: Tensor, rows: Tensor, size: int) -> Tensor:
+    """The gradient of a table of ``size`` rows, as matrix products: those add up in 32 bits."""
+    parts = []
+    for some, which in zip(gradient.split(_ROWS), rows.split(_ROWS), strict=True):
+        chosen = some.new_zeros(len(some), size).scatter_(1, which, 1.0)
+        parts.append(chosen.t() @ some)
+    return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
+
+
+_ROWS = 65_536  # bounds the memory of a large vocabulary; an ordinary batch has fewer

@@ -61,7 +61,8 @@ def start_run_folder(run: Path, config: Config, dataset: Dataset) -> None:
     """Begin anew: forget an older run, write the effective configuration and the rejects."""
     for name in ("state.pt", "metrics.jsonl"):
         (run / name).unlink(missing_ok=True)
-    shutil.rmtree(run / "model", ignore_errors=True)
+    for name in ("model", ".model.old", "tensorboard"):
+        shutil.rmtree(run / name, ignore_errors=True)
     rejects = dataset.folder / "rejects.csv"
     if rejects.is_file():
         shutil.copyfile(rejects, run / "rejects.csv")
@@ -97,6 +98,11 @@ def state_to_resume(run: Path, config: Config, dataset: Dataset) -> dict[str, An
         before, trained_on = validate(json.loads(state["config"])), state["dataset"]
     except (KeyError, ValueError, ConfigError):
         raise FileError(f"'{run}/state.pt': not a training state of this molvae") from None
+    if before.start is not None and config.start not in (None, before.start):
+        raise ConfigError(
+            "resume: the model given with --from is not, or no longer, the one this run started "
+            "from; give that one, or start anew with --force"
+        )
     changed = differences(before.model_dump(), config.model_dump())
     if changed:
         raise ConfigError(
@@ -175,7 +181,9 @@ def stop_requests() -> Iterator[list[int]]:
     requests: list[int] = []
 
     def remember(number: int, frame: object) -> None:
-        if requests:  # the second request does not wait
+        # The second Ctrl-C does not wait. A second SIGTERM comes from launchers, which signal
+        # their children although the system has done so already.
+        if requests and number == signal.SIGINT:
             raise KeyboardInterrupt
         requests.append(number)
 

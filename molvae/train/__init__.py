@@ -58,11 +58,7 @@ def train(
     """
     run = Path(run)
     with joined(device) as (world, where), ExitStack() as stack:
-        model = None
-        if start is not None:
-            model = load_model(start)
-            identity = fingerprint(find_model(start) / "config.json")["sha256"]
-            config = adapted_config(config, model, str(identity))
+        model, config = world.together(lambda: _start(start, run, config))
 
         def prepared() -> str:
             check_run_folder(run, resume=resume, force=force)
@@ -71,24 +67,46 @@ def train(
                 say(line)
             return str(found.folder.resolve())
 
-        dataset = Dataset(world.once(prepared))
-        if model is not None:
-            adapted_dataset(dataset, model)
+        folder = world.once(prepared)
+        dataset = world.together(lambda: _dataset(folder, model))
         world.once(lambda: _hold(run, stack))
         stack.enter_context(tokens.use_constraints(dataset.constraints))
         # Before an older run is replaced: whatever is wrong with the request is said here.
         state = world.once(lambda: state_to_resume(run, config, dataset) if resume else None)
         keep_memory()
-        trainer = Trainer(dataset, run, config, where, world, model)
+        trainer = world.together(lambda: Trainer(dataset, run, config, where, world, model))
+        stack.callback(trainer.log.close)
         if state is None:
             world.once(lambda: start_run_folder(run, config, dataset))
             return trainer.run_to_end()
         world.once(lambda: restore_model(run / "model"))
-        trainer.load(state)
+        world.together(lambda: trainer.load(state))
         if trainer.finished:
             return trainer.conclude()
         say(f"resuming at step {trainer.step:,}")
         return trainer.run_to_end()
+
+
+def _start(start: str | Path | None, run: Path, config: Config) -> tuple[SavedModel | None, Config]:
+    """The model to train on, if any, and the configuration that belongs to it."""
+    if start is None:
+        if config.start is not None:
+            raise ConfigError("start: says which model a run started from; give it with --from")
+        return None, config
+    place = find_model(start)
+    if place.resolve().is_relative_to(run.resolve()):
+        raise ConfigError(f"'{start}': the model to start from lies in the run folder to write")
+    identity, model = fingerprint(place / "config.json")["sha256"], load_model(start)
+    if fingerprint(place / "config.json")["sha256"] != identity:
+        raise ConfigError(f"'{start}': this model is being written; wait for its training to end")
+    return model, adapted_config(config, model, str(identity))
+
+
+def _dataset(folder: str, model: SavedModel | None) -> Dataset:
+    dataset = Dataset(folder)
+    if model is not None:
+        adapted_dataset(dataset, model)
+    return dataset
 
 
 def _hold(run: Path, stack: ExitStack) -> None:

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from numpy.typing import NDArray
 from molvae.checkpoint import SavedModel, load_model, save_model, save_state
 from molvae.conditions import ConditionSet
 from molvae.config import Config, TrainConfig
-from molvae.dataset import Dataset, batch_plan
+from molvae.dataset import Dataset, batch_plan, check_shares, steps_per_epoch
 from molvae.diagnostics import figures
-from molvae.errors import ConfigError, RunError
+from molvae.errors import ConfigError, FileError, RunError
 from molvae.loss import Counts, LossTerms, elbo, learning_rate
 from molvae.model import CVAE
 from molvae.noise import drawn_batch, noise_levels
@@ -69,9 +70,9 @@ def batch_size_for(options: TrainConfig, molecules: int) -> int:
 
 def _budget(options: TrainConfig, molecules: int, batch_size: int) -> int | None:
     """Steps of the whole run; None if time alone is the budget."""
-    per_epoch = math.ceil(molecules / batch_size)
+    per_epoch = steps_per_epoch(molecules, batch_size)
     if options.epochs is not None:
-        return max(math.ceil(per_epoch * options.epochs), 1)
+        return max(math.ceil(per_epoch * options.epochs - 1e-9), 1)
     if options.max_time is not None:
         return None
     return max(per_epoch * DEFAULT_EPOCHS, MIN_STEPS)
@@ -112,7 +113,6 @@ class Trainer:
         vocabulary = len(dataset.vocabulary)
         self.network = first_network(config, vocabulary, self.conditions, start).to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self.shared = self.world.share(self.network, device)
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         plain = [p for p in self.network.parameters() if p.ndim <= 1]
         groups: list[dict[str, Any]] = [
@@ -127,6 +127,7 @@ class Trainer:
             foreach=True,
         )
         self.batch_size = batch_size_for(self.options, len(self.items))
+        check_shares(len(self.items), self.batch_size, self.world.size)
         self.total_steps = _budget(self.options, len(self.items), self.batch_size)
         self.kl_weight = KLWeight(self.options)
         self.log, self.averages = RunLog(run), Averages()
@@ -135,6 +136,11 @@ class Trainer:
         self.elapsed, self.best = 0.0, math.inf
         self.finished, self.reason = False, ""
         self.final: dict[str, Any] = {}
+
+    @cached_property
+    def shared(self) -> torch.nn.Module:
+        """The network as all processes train it; made when all of them have come that far."""
+        return self.world.share(self.network, self.device)
 
     def _conditions(self, start: SavedModel | None) -> ConditionSet:
         names = [self.dataset.names[c] for c in self.columns]
@@ -180,9 +186,14 @@ class Trainer:
                     if time.monotonic() - saved > self.options.checkpoint_every:
                         self.save()
                         saved = time.monotonic()
+            if not self.finished:
+                # Within reach of no second signal, and before any process ends: a launcher
+                # ends the others then.
+                self.world.once(self.save)
         if not self.finished:
-            self.save()
-            raise RunError(f"stopped at step {self.step:,}; continue with --resume")
+            raise self.world.alike(
+                RunError(f"stopped at step {self.step:,}; continue with --resume")
+            )
         self._finish()
         return self.summary()
 
@@ -197,10 +208,7 @@ class Trainer:
 
     def _epoch(self) -> Iterator[NDArray[np.int64]]:
         """The batches of this epoch that are still to come, of all processes together."""
-        plan = batch_plan(
-            self.items, self.lengths, self.batch_size, self.draws, epoch=self.epoch,
-            smallest=self.world.size,
-        )  # fmt: skip
+        plan = batch_plan(self.items, self.lengths, self.batch_size, self.draws, epoch=self.epoch)
         while self.position < len(plan):
             self.position += 1
             yield plan[self.position - 1]
@@ -259,9 +267,11 @@ class Trainer:
             self.bad_steps += 1
             self._record("skipped step", {"in_a_row": self.bad_steps})
             if self.bad_steps >= MAX_BAD_STEPS:
-                raise RunError(
-                    f"the loss was not finite in {MAX_BAD_STEPS} steps running (step {self.step}); "
-                    "lower train.learning_rate or use --precision fp32"
+                raise self.world.alike(
+                    RunError(
+                        f"the loss was not finite in {MAX_BAD_STEPS} steps running (step "
+                        f"{self.step}); lower train.learning_rate or use --precision fp32"
+                    )
                 )
             return
         self.bad_steps = 0
@@ -294,7 +304,9 @@ class Trainer:
         score = _score(found["D"], found["R"]["0"], self.options)
         better = score < self.best
         if not math.isfinite(score):
-            raise RunError(f"validation gave {score} at step {self.step}; the run has diverged")
+            raise self.world.alike(
+                RunError(f"validation gave {score} at step {self.step}; the run has diverged")
+            )
         self.best, self.stale = (score, 0) if better else (self.best, self.stale + 1)
         self._record("validation", {"score": score, "best": better, **found})
         say(
@@ -335,7 +347,6 @@ class Trainer:
         if self.world.is_first:
             save_model(self.run / "model", self._saved_model(self.final, best.to("cpu")))
         self.save()
-        self.log.close()
         exact = self.final["exact"]
         say(
             f"finished: {self.reason}; exact reconstruction {exact['numerator']}/"
@@ -400,6 +411,12 @@ class Trainer:
 
     def load(self, state: dict[str, Any]) -> None:
         """Continue where :meth:`save` was called. Everything random is addressed, not streamed."""
+        missing = [key for key in (*_PARTS, *_POSITION) if key not in state]
+        if missing:
+            raise FileError(
+                f"'{self.run}/state.pt': written by another version of molvae (it lacks "
+                f"'{missing[0]}'), which can go on with it; or start anew with --force"
+            )
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -407,6 +424,7 @@ class Trainer:
         self.averages.restore(state["averages"])
         for name in _POSITION:
             setattr(self, name, state[name])
+        self.log.purge = self.step + 1
         if self.world.is_first:
             cut_metrics(self.run / "metrics.jsonl", self.step, concluded=bool(self.final))
 
@@ -425,6 +443,7 @@ class Trainer:
         )  # fmt: skip
 
 
+_PARTS = ("network", "average", "optimizer", "kl", "averages")
 _POSITION = (
     "step", "epoch", "position", "molecules", "validations", "stale", "bad_steps", "records",
     "elapsed", "best", "finished", "reason", "final",

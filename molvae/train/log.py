@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from molvae.progress import say
+
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
@@ -20,6 +22,7 @@ class RunLog:
     def __init__(self, run: Path) -> None:
         self.path = run / "metrics.jsonl"
         self.folder = run / "tensorboard"
+        self.purge = 0  # steps from here on that an earlier process wrote are written again
         self._board: SummaryWriter | None = None
         self._looked = False
 
@@ -28,22 +31,24 @@ class RunLog:
         line = {"kind": kind, "step": step, **values}
         with open(self.path, "a", encoding="utf-8") as handle:
             handle.write(json.dumps(line) + "\n")
-        board = self._tensorboard(step)
+        board = self._tensorboard()
         if board is not None:
             for name, value in scalars(values):
                 board.add_scalar(f"{kind}/{name}", value, step)
             board.flush()
 
-    def _tensorboard(self, step: int) -> SummaryWriter | None:
+    def _tensorboard(self) -> SummaryWriter | None:
         """Opened late, when the folder of an older run is gone; None if it is not installed."""
         if not self._looked:
             self._looked = True
             try:
                 from torch.utils.tensorboard import SummaryWriter
+
+                self._board = SummaryWriter(str(self.folder), purge_step=self.purge)
             except ImportError:
-                return None
-            # What a killed run wrote after its checkpoint is written again.
-            self._board = SummaryWriter(str(self.folder), purge_step=step)
+                pass
+            except Exception as error:  # an installation that is broken must not end a training
+                say(f"note: no TensorBoard files: {type(error).__name__}: {error}")
         return self._board
 
     def close(self) -> None:

@@ -17,6 +17,9 @@ from molvae.progress import say
 __all__ = ["adapted_conditions", "adapted_config", "adapted_dataset", "first_network"]
 
 
+FAR = 5.0  # standard deviations
+
+
 def first_network(
     config: Config, vocabulary: int, conditions: ConditionSet, model: SavedModel | None
 ) -> CVAE:
@@ -32,8 +35,10 @@ def first_network(
 
 def adapted_config(config: Config, model: SavedModel, identity: str) -> Config:
     """The configuration with the sizes of the model; asking for others is an error."""
-    sizes = model.network.config
-    if config.model not in (ModelConfig(), sizes):
+    # Dropout is no size, and may be another.
+    dropout = config.model.dropout
+    sizes = model.network.config.model_copy(update={"dropout": dropout})
+    if config.model not in (ModelConfig(dropout=dropout), sizes):
         raise ConfigError(
             "the sizes of the network come from the model given with --from; "
             "leave out --preset and model.* settings"
@@ -72,6 +77,14 @@ def adapted_conditions(conditions: ConditionSet, model: SavedModel) -> Condition
         replace(c, mean=known[c.name].mean, std=known[c.name].std) if c.name in known else c
         for c in conditions.conditions
     ]
+    for condition in conditions.conditions:
+        old = known.get(condition.name)
+        middle = condition.quantiles[len(condition.quantiles) // 2]
+        if old is not None and abs(middle - old.mean) > FAR * old.std:
+            say(
+                f"note: {condition.name} is about {middle:g} here and was about {old.mean:g} for "
+                "the model; if it is another quantity, give it another name with -p"
+            )
     dropped = [name for name in known if name not in conditions.names]
     new = [name for name in conditions.names if name not in known]
     if dropped:

@@ -12,7 +12,6 @@ Markdown table of held-out figures goes to standard output.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -29,16 +28,30 @@ from molvae import checkpoint
 from molvae.config import Config, ModelConfig, load_config
 from molvae.model import CVAE, Posterior
 from molvae.recurrent import GRU, compute_dtype, recurrence
+from molvae.runs import read_record
 from molvae.train import start as start_room
 from molvae.train import train
 
-COMMON = ("train.validations=4", "train.patience=4", "train.valid_molecules=2048")
+COMMON = (
+    "train.validations=4", "train.patience=4", "train.valid_molecules=2048",
+    "train.learning_rate=3e-3",
+)  # fmt: skip
 
 # name: (variant of the network, settings beside COMMON)
 RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "baseline": ("plain", ()),
     "baseline seed 1": ("plain", ("train.seed=1",)),
     "baseline seed 2": ("plain", ("train.seed=2",)),
+    # optimisation
+    "rate 1.5e-3": ("plain", ("train.learning_rate=1.5e-3",)),
+    "rate 1.5e-3 seed 1": ("plain", ("train.learning_rate=1.5e-3", "train.seed=1")),
+    "rate 5e-3": ("plain", ("train.learning_rate=5e-3",)),
+    "rate 8e-3": ("plain", ("train.learning_rate=8e-3",)),
+    "batch 128": ("plain", ("train.batch_size=128",)),
+    "batch 512": ("plain", ("train.batch_size=512",)),
+    "batch 512, rate 5e-3": ("plain", ("train.batch_size=512", "train.learning_rate=5e-3")),
+    "clip 5": ("plain", ("train.clip=5",)),
+    "orthogonal start": ("orthogonal", ()),
     # which noise levels
     "t: .2 prior, .6 exact": ("plain", ("train.prior_share=0.2", "train.exact_share=0.6")),
     "t: .4 prior, .6 exact": ("plain", ("train.prior_share=0.4", "train.exact_share=0.6")),
@@ -49,15 +62,17 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "KL weight .1": ("plain", ("train.kl_weight=0.1",)),
     "KL weight .2": ("plain", ("train.kl_weight=0.2",)),
     "KL warm-up .8": ("plain", ("train.kl_warm_up=0.8",)),
+    "D(0) held at 1": ("plain", ("train.distortion_target=1.0",)),
     # how the context enters
     "context at the gates": ("gates", ()),
     "context scales the states": ("film", ()),
     "context also at the output": ("skip", ()),
     "context in the first state only": ("first", ()),
-    # sizes, near equal in parameters
+    # sizes
     "decoder 2 x 384": ("plain", ("model.decoder_size=384", "model.decoder_layers=2")),
     "decoder 3 x 320": ("plain", ("model.decoder_size=320", "model.decoder_layers=3")),
     "decoder 1 x 768": ("plain", ("model.decoder_size=768",)),
+    "decoder 1 x 384": ("plain", ("model.decoder_size=384",)),
     "encoder 384": ("plain", ("model.encoder_size=384",)),
     "latent 128": ("plain", ("model.latent_size=128",)),
     "encoder reads all states": ("pool", ()),
@@ -67,12 +82,6 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "dropout .1": ("plain", ("model.dropout=0.1",)),
     "head weight 0": ("plain", ("train.head_weight=0",)),
     "head weight 1": ("plain", ("train.head_weight=1",)),
-    # optimisation
-    "batch 128": ("plain", ("train.batch_size=128",)),
-    "batch 512": ("plain", ("train.batch_size=512",)),
-    "batch 512, rate 2.1e-3": ("plain", ("train.batch_size=512", "train.learning_rate=2.1e-3")),
-    "rate 3e-3": ("plain", ("train.learning_rate=3e-3",)),
-    "clip 10": ("plain", ("train.clip=10",)),
 }
 
 
@@ -214,10 +223,27 @@ class Tied(CVAE):
             nn.Linear(config.decoder_size, config.embedding_size), last
         )
 
+    def state_dict(self, *args: Any, **options: Any) -> Any:
+        """As the parent's; a file of weights holds nothing twice."""
+        return {k: v.clone() for k, v in super().state_dict(*args, **options).items()}
+
+
+class Orthogonal(CVAE):
+    """Recurrent weights start orthogonal, update gates inclined to remember."""
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int, condition_count: int) -> None:
+        super().__init__(config, vocabulary_size, condition_count)
+        for gru in (each for each in self.modules() if isinstance(each, GRU)):
+            for gate in gru.weight_hh_l0.data.chunk(3):
+                nn.init.orthogonal_(gate)
+            nn.init.zeros_(gru.bias_hh_l0)
+            nn.init.zeros_(gru.bias_ih_l0)
+            gru.bias_ih_l0.data.chunk(3)[1].fill_(1.0)
+
 
 VARIANTS: dict[str, type[CVAE]] = {
     "plain": CVAE, "gates": Gates, "film": Film, "skip": Skip, "first": First, "pool": Pool,
-    "tied": Tied,
+    "tied": Tied, "orthogonal": Orthogonal,
 }  # fmt: skip
 
 
@@ -239,6 +265,12 @@ def folder_of(root: Path, name: str) -> Path:
     return root / "".join(c if c.isalnum() or c == "." else "_" for c in name)
 
 
+def log_of(root: Path, name: str) -> Path:
+    """What a run printed."""
+    folder = folder_of(root, name)
+    return folder.with_name(f"{folder.name}.log")
+
+
 def run_one(dataset: Path, root: Path, name: str, epochs: float) -> None:
     """Train one run to its end, here."""
     variant, settings = RUNS[name]
@@ -251,12 +283,14 @@ def run_one(dataset: Path, root: Path, name: str, epochs: float) -> None:
 
 def start(dataset: Path, root: Path, name: str, epochs: float) -> None:
     """Train one run in a process of its own; its output goes into a file."""
-    with open(folder_of(root, name).with_suffix(".log"), "a", encoding="utf-8") as log:
-        subprocess.run(
+    with open(log_of(root, name), "a", encoding="utf-8") as log:
+        done = subprocess.run(
             [sys.executable, __file__, str(dataset), "-o", str(root), "--epochs", str(epochs),
              "--one", name],
             env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=log, stderr=log, check=False,
         )  # fmt: skip
+    if done.returncode:
+        sys.stderr.write(f"{name}: failed, see '{log_of(root, name)}'\n")
 
 
 def last_record(folder: Path) -> dict[str, Any] | None:
@@ -264,7 +298,8 @@ def last_record(folder: Path) -> dict[str, Any] | None:
     path = folder / "metrics.jsonl"
     if not path.is_file():
         return None
-    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = path.read_text(encoding="utf-8").splitlines()
+    records = [record for line in lines if (record := read_record(line))]
     if not any(record["kind"] == "final" for record in records):
         return None
     return dict([r for r in records if r["kind"] in ("validation", "final")][-1])

@@ -163,27 +163,51 @@ def test_two_agents_train_together_and_resume(tiny_dataset, tmp_path, alone):
 
 
 @pytest.mark.slow
-def test_a_stopped_run_of_two_processes_resumes_with_one(tiny_dataset, tmp_path, alone):
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_stopped_run_of_two_processes_resumes_with_one(tiny_dataset, tmp_path, alone, victim):
+    """One of them gets SIGTERM, twice, as from a scheduler and a launcher; saving takes time."""
     folder = tmp_path / "run"
-    # The first process gets SIGTERM after the first validation, and both must stop.
     sabotage = tmp_path / "sabotage.py"
     sabotage.write_text(
-        "import os, signal, sys\n"
+        "import os, signal, sys, time\n"
         "from molvae.cli import main\n"
         "from molvae.train.engine import Trainer\n"
-        "real = Trainer._train_step\n"
+        "train, save = Trainer._train_step, Trainer.save\n"
         "def step(self, items):\n"
-        "    if self.step == 12 and self.world.is_first:\n"
+        f"    if self.step == 12 and self.world.rank == {victim}:\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n"
-        "    return real(self, items)\n"
-        "Trainer._train_step = step\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return train(self, items)\n"
+        "def slowly(self):\n"
+        "    time.sleep(1)\n"
+        "    save(self)\n"
+        "Trainer._train_step, Trainer.save = step, slowly\n"
         "sys.argv[0] = 'molvae'\n"
         "main()\n"
     )
     command = train(tiny_dataset, folder)
     done = run(sabotage, *command[2:])
     assert done.returncode != 0
-    assert "stopped at step 13; continue with --resume" in done.stderr
+    assert done.stderr.count("stopped at step 13; continue with --resume") == 1
     resumed = [sys.executable, *map(str, command), "--resume"]
     subprocess.run(resumed, env=environment(), check=True, capture_output=True)
     assert_equal_runs(folder, alone)
+
+
+def test_a_dataset_that_one_process_cannot_see_is_said_by_it(tiny_dataset, tmp_path):
+    """As on a second machine without the disk of the first."""
+    blind = tmp_path / "blind.py"
+    blind.write_text(
+        "import os, sys\n"
+        "import molvae.train as room\n"
+        "from molvae.cli import main\n"
+        "real = room._dataset\n"
+        "if os.environ['RANK'] == '1':\n"
+        "    room._dataset = lambda folder, model: real('/nowhere/x.ds', model)\n"
+        "sys.argv[0] = 'molvae'\n"
+        "main()\n"
+    )
+    done = run(blind, *train(tiny_dataset, tmp_path / "run")[2:])
+    assert done.returncode != 0
+    assert done.stderr.count("error: ") == 1
+    assert "not a dataset folder" in done.stderr

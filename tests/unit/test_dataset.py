@@ -6,7 +6,14 @@ import shutil
 import numpy as np
 import pytest
 
-from molvae.dataset import Dataset, batch_plan, pad_tokens, read_vocabulary
+from molvae.dataset import (
+    Dataset,
+    batch_plan,
+    check_shares,
+    pad_tokens,
+    read_vocabulary,
+    steps_per_epoch,
+)
 from molvae.errors import ConfigError, FileError
 from molvae.runtime import Draws
 from molvae.tokens import BOS, EOS, PAD, Vocabulary
@@ -125,25 +132,21 @@ def test_a_vocabulary_file_keeps_order_and_limits(tiny_dataset):
     assert limits == stored["constraints"]
 
 
-@pytest.mark.parametrize("smallest", [2, 3, 4])
-def test_no_batch_is_too_small_for_the_processes_that_share_it(smallest):
-    items, lengths = np.arange(17), np.full(17, 9)
-    batches = batch_plan(items, lengths, 8, Draws(0), epoch=0, smallest=smallest)
-    assert min(map(len, batches)) >= smallest
+@pytest.mark.parametrize(("molecules", "sizes"), [(17, [8, 9]), (18, [2, 8, 8]), (1, [1])])
+def test_a_small_last_batch_joins_the_one_before(molecules, sizes):
+    items, lengths = np.arange(molecules), np.full(molecules, 9)
+    batches = batch_plan(items, lengths, 8, Draws(0), epoch=0)
+    assert sorted(map(len, batches)) == sizes
+    assert len(batches) == steps_per_epoch(molecules, 8)
     assert sorted(np.concatenate(batches)) == items.tolist()
 
 
-def test_the_number_of_processes_changes_nothing_else():
-    items, lengths, whole = plan()
-    assert same(whole, batch_plan(items, lengths, 8, Draws(0), epoch=0, smallest=4))
-
-
-@pytest.mark.parametrize(("molecules", "batch_size"), [(3, 8), (100, 3)])
+@pytest.mark.parametrize(("molecules", "batch_size"), [(3, 16), (100, 15)])
 def test_more_processes_than_molecules_of_a_batch_are_refused(molecules, batch_size):
     with pytest.raises(ConfigError, match="use fewer processes or larger batches"):
-        batch_plan(
-            np.arange(molecules), np.full(molecules, 9), batch_size, Draws(0), epoch=0, smallest=4
-        )
+        check_shares(molecules, batch_size, 4)
+    check_shares(molecules, batch_size, 1)
+    check_shares(100, 16, 4)
 
 
 def test_ids_of_another_vocabulary(tiny_dataset):

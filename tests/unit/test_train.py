@@ -11,6 +11,7 @@ import sys
 import time
 
 import pytest
+import torch
 from filelock import FileLock
 
 from molvae.checkpoint import load_model, load_state
@@ -146,6 +147,29 @@ def timeless(records):
         {k: v for k, v in r.items() if k not in ("seconds", "molecules_per_second")}
         for r in records
     ]
+
+
+def test_a_state_of_an_older_version_is_refused(tiny_dataset, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    state = load_state(tmp_path / "run" / "state.pt")
+    del state["kl"]
+    torch.save(state, tmp_path / "run" / "state.pt")
+    with pytest.raises(FileError, match=r"written by another version of molvae .*'kl'"):
+        go(tiny_dataset, tmp_path / "run", resume=True)
+
+
+def test_a_start_is_not_set_by_hand(tiny_dataset, tmp_path):
+    settings = load_config(preset="tiny", overrides={"start": "0" * 64})
+    with pytest.raises(ConfigError, match="give it with --from"):
+        train([tiny_dataset], tmp_path / "run", settings, device="cpu")
+
+
+def test_force_forgets_the_curves_of_the_older_run(tiny_dataset, whole, tmp_path):
+    pytest.importorskip("tensorboard")
+    shutil.copytree(whole, tmp_path / "run")
+    (tmp_path / "run" / "tensorboard" / "old").touch()
+    go(tiny_dataset, tmp_path / "run", force=True, epochs=1, validations=1)
+    assert not (tmp_path / "run" / "tensorboard" / "old").exists()
 
 
 def test_a_fraction_of_an_epoch(tiny_dataset, tmp_path):
@@ -359,7 +383,7 @@ def test_small_data_get_small_steps_and_enough_of_them():
 def test_a_given_budget_is_kept():
     options = load_config(overrides={"train.epochs": 3, "train.batch_size": 100}).train
     assert module.batch_size_for(options, 10) == 100
-    assert module._budget(options, 1001, 100) == 33
+    assert module._budget(options, 1025, 100) == 33
     assert module._budget(load_config(overrides={"train.max_time": 5.0}).train, 10, 5) is None
 
 

@@ -163,6 +163,31 @@ def test_other_sizes_are_refused(tiny_run, tiny_dataset, tmp_path):
         train([tiny_dataset], tmp_path / "run", settings, device="cpu", start=tiny_run)
 
 
+def test_dropout_may_be_another(tiny_run, tiny_dataset, tmp_path):
+    settings = load_config(
+        overrides={"model.dropout": 0.1, "train.epochs": 0.2, "train.validations": 1},
+        fine_tuning=True,
+    )
+    train([tiny_dataset], tmp_path / "run", settings, device="cpu", start=tiny_run)
+    assert load_model(tmp_path / "run").network.config.dropout == 0.1
+
+
+def test_the_model_in_the_run_to_write_is_refused(tiny_run, tiny_dataset, tmp_path):
+    shutil.copytree(tiny_run, tmp_path / "run")
+    before = (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
+    with pytest.raises(ConfigError, match="lies in the run folder"):
+        train([tiny_dataset], tmp_path / "run", config(), device="cpu", start=tmp_path / "run",
+              force=True)  # fmt: skip
+    assert (tmp_path / "run" / "model" / "model.safetensors").read_bytes() == before
+
+
+def test_another_quantity_under_an_old_name_is_noted(tiny_model, tiny_dataset, capsys):
+    dataset = Dataset(tiny_dataset)
+    values = 1000 * dataset.values[:, [dataset.names.index("logp")]]
+    adapted_conditions(ConditionSet.fit(["logp"], values, {}), tiny_model)
+    assert "if it is another quantity, give it another name" in capsys.readouterr().err
+
+
 def test_another_kind_of_column_is_refused(tiny_model, tiny_dataset):
     dataset = Dataset(tiny_dataset)
     column = dataset.names.index("assay")
@@ -189,7 +214,7 @@ def test_it_resumes_and_notices_another_model(
         with pytest.raises(RunError, match="cut"):
             train([new_dataset], tmp_path / "run", config(), device="cpu", start=tiny_run)
     save_model(tmp_path / "other", tiny_model, half=True)
-    with pytest.raises(ConfigError, match="start was"):
+    with pytest.raises(ConfigError, match="not, or no longer, the one this run started from"):
         train([new_dataset], tmp_path / "run", config(), device="cpu", start=tmp_path / "other",
               resume=True)  # fmt: skip
     train([new_dataset], tmp_path / "run", config(), device="cpu", start=tiny_run, resume=True)
