@@ -142,7 +142,7 @@ class TrainConfig(_Section):
     # Molecules per step; if not given 64 for up to 50,000 training molecules, else 256.
     batch_size: int | None = Field(None, ge=1)
     # Peak learning rate of AdamW, reached after warm_up of the budget, then cosine down to 2 %.
-    learning_rate: float = Field(1.5e-3, gt=0)
+    learning_rate: float = Field(3e-3, gt=0)
     warm_up: float = Field(0.02, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0)
     # Greatest norm of the gradient.
@@ -222,7 +222,6 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # Minutes on a laptop, for some thousand molecules.
     "mini": {
         "model": {"encoder_size": 128, "decoder_size": 256, "context_size": 128, "head_size": 64},
-        "train": {"learning_rate": 3e-3},
     },
     # The default: an hour on two CPU cores and some hundred thousand molecules.
     "small": {},
@@ -232,13 +231,13 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "latent_size": 128, "embedding_size": 256, "encoder_size": 512,
             "decoder_size": 768, "decoder_layers": 3, "context_size": 512, "head_size": 256,
         },
-        "train": {"batch_size": 1024},
+        "train": {"batch_size": 1024, "learning_rate": 1.5e-3},
     },
 }  # fmt: skip
 
 # What a model that is trained on (--from) wants otherwise: the KL weight is at its height already,
 # and high rates would undo what was learnt.
-FINE_TUNING: dict[str, dict[str, Any]] = {"train": {"kl_warm_up": 0.0, "learning_rate": 5e-4}}
+FINE_TUNING: dict[str, dict[str, Any]] = {"train": {"kl_warm_up": 0.0, "learning_rate": 1e-3}}
 
 
 def parse_duration(text: str) -> float:

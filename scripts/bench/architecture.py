@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import subprocess
 import sys
 import time
@@ -20,15 +21,22 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from rdkit import Chem
 from torch import Tensor, nn
 from torch.nn import functional
 
-from molvae import checkpoint
+from molvae import checkpoint, chem
+from molvae import train as train_room
 from molvae.config import Config, ModelConfig, load_config
+from molvae.dataset import Dataset, pad_tokens
+from molvae.errors import MolvaeError
 from molvae.model import CVAE, Posterior
 from molvae.recurrent import GRU, compute_dtype, recurrence
 from molvae.runs import read_record
+from molvae.tokens import Vocabulary
 from molvae.train import start as start_room
 from molvae.train import train
 
@@ -77,6 +85,9 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "latent 128": ("plain", ("model.latent_size=128",)),
     "encoder reads all states": ("pool", ()),
     "tied embedding": ("tied", ()),
+    # other SELFIES of the same molecule, made from random SMILES
+    "encoder reads random SELFIES": ("hetero", ()),
+    "random SELFIES in and out": ("random", ()),
     # regularisation and head
     "word dropout .1": ("plain", ("train.word_dropout=0.1",)),
     "dropout .1": ("plain", ("model.dropout=0.1",)),
@@ -228,6 +239,19 @@ class Tied(CVAE):
         return {k: v.clone() for k, v in super().state_dict(*args, **options).items()}
 
 
+class Hetero(CVAE):
+    """In training the encoder reads another SELFIES than the decoder writes."""
+
+    def encode(self, targets: Tensor, lengths: Tensor) -> Posterior:
+        """As the parent's."""
+        if self.training:
+            ids = [row[: n - 1].tolist() for row, n in zip(targets, lengths, strict=True)]
+            rows = [np.asarray(random_ids(each), dtype=np.int64) for each in ids]
+            _, padded, sizes = pad_tokens(rows)
+            targets, lengths = torch.from_numpy(padded), torch.from_numpy(sizes)
+        return super().encode(targets, lengths)
+
+
 class Orthogonal(CVAE):
     """Recurrent weights start orthogonal, update gates inclined to remember."""
 
@@ -243,7 +267,7 @@ class Orthogonal(CVAE):
 
 VARIANTS: dict[str, type[CVAE]] = {
     "plain": CVAE, "gates": Gates, "film": Film, "skip": Skip, "first": First, "pool": Pool,
-    "tied": Tied, "orthogonal": Orthogonal,
+    "tied": Tied, "orthogonal": Orthogonal, "hetero": Hetero, "random": CVAE,
 }  # fmt: skip
 
 
@@ -255,6 +279,36 @@ def states_of(network: CVAE, inputs: Tensor, context: Tensor) -> Tensor:
         return CVAE.decode(network, inputs, context)
     finally:
         network.output = kept
+
+
+# The vocabulary of the dataset, set before training starts.
+words: list[Vocabulary] = []
+chance = random.Random(0)
+
+
+def random_ids(ids: list[int]) -> list[int]:
+    """The tokens of a molecule written down from another atom; as they are if new ones appear."""
+    molecule = chem.parse(words[0].decode(ids))
+    if molecule is None:
+        return ids
+    order = list(range(molecule.GetNumAtoms()))
+    chance.shuffle(order)
+    smiles = Chem.MolToSmiles(Chem.RenumberAtoms(molecule, order), canonical=False)
+    try:
+        return [int(i) for i in words[0].encode(smiles)]
+    except MolvaeError:
+        return ids
+
+
+class RandomDataset(Dataset):
+    """Training molecules come as random SELFIES, others as they are."""
+
+    def ids(self, item: int) -> NDArray[np.int64]:
+        """As the parent's."""
+        found = super().ids(item)
+        if self.split[item] != 0:
+            return found
+        return np.asarray(random_ids(found.tolist()), dtype=np.int64)
 
 
 # -- runs ---------------------------------------------------------------------------------------
@@ -277,6 +331,9 @@ def run_one(dataset: Path, root: Path, name: str, epochs: float) -> None:
     # Networks are made by these names; weights of variants are of no use elsewhere.
     for module in (start_room, checkpoint):
         vars(module)["CVAE"] = VARIANTS[variant]
+    words.append(Dataset(dataset).vocabulary)
+    if variant == "random":
+        vars(train_room)["Dataset"] = RandomDataset
     config: Config = load_config(settings=(*COMMON, *settings), overrides={"train.epochs": epochs})
     train([dataset], folder_of(root, name), config, resume=True)
 
@@ -333,14 +390,14 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side, one thread each")
     parser.add_argument("--only", action="append", choices=list(RUNS), metavar="NAME")
     parser.add_argument("--one", choices=list(RUNS), help=argparse.SUPPRESS)
-    parser.add_argument("--minutes", type=float, help="begin no run after this time")
+    parser.add_argument("--minutes", type=float, help="begin no run later; 0 prints only")
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
     if given.one:
         run_one(given.dataset, given.output, given.one, given.epochs)
         return
     names = given.only or list(RUNS)
-    end = time.monotonic() + 60 * given.minutes if given.minutes else float("inf")
+    end = float("inf") if given.minutes is None else time.monotonic() + 60 * given.minutes
 
     def work(name: str) -> None:
         if time.monotonic() < end and last_record(folder_of(given.output, name)) is None:
