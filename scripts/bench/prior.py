@@ -1,0 +1,186 @@
+"""Does a learned prior help? FCD of molecules decoded from four priors, along the dial.
+
+normal     N(0, I), what the model is trained towards
+gaussian   mean and covariance of the latents of training molecules (posterior samples)
+flow       RealNVP (Dinh et al. 2017) trained on those latents
+posterior  the latents of other training molecules themselves: what a perfect prior would give
+
+python scripts/bench/prior.py MODEL DATASET --test moses_test.csv.gz -o prior.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from quality import Bench, Kept, settings_of, shown  # type: ignore[import-not-found]
+from torch import Tensor, nn
+
+from molvae.checkpoint import SavedModel, find_model
+from molvae.diagnostics import encode_molecules
+from molvae.files import fingerprint
+from molvae.model import noisy_latent
+from molvae.progress import say
+from molvae.properties import measure_selfies
+from molvae.runtime import Draws
+from molvae.sampler import decode_tokens
+
+WEIGHTS = "model.safetensors"
+
+
+class Coupling(nn.Module):
+    """One affine coupling: half of the latent, scaled and shifted by a function of the rest."""
+
+    def __init__(self, size: int, width: int, mask: Tensor) -> None:
+        super().__init__()
+        self.mask: Tensor
+        self.register_buffer("mask", mask)
+        last = nn.Linear(width, 2 * size)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.net = nn.Sequential(
+            nn.Linear(size, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), last
+        )
+
+    def _terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        log_scale, shift = self.net(x * self.mask).chunk(2, dim=-1)
+        free = 1 - self.mask
+        return torch.tanh(log_scale) * free, shift * free
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Towards the normal: (B, Z) and the log determinant (B,)."""
+        log_scale, shift = self._terms(x)
+        return x * log_scale.exp() + shift, log_scale.sum(dim=-1)
+
+    def back(self, y: Tensor) -> Tensor:
+        """From the normal."""
+        log_scale, shift = self._terms(y)
+        return (y - shift) * (-log_scale).exp()
+
+
+def train_flow(latents: Tensor, *, steps: int, layers: int = 8, width: int = 256) -> nn.ModuleList:
+    """A flow fitted by maximum likelihood; prints what it gains over N(0, I)."""
+    torch.manual_seed(0)
+    size = latents.shape[1]
+    parity = torch.arange(size) % 2
+    flow = nn.ModuleList(
+        Coupling(size, width, (parity if i % 2 else 1 - parity).float()) for i in range(layers)
+    )
+    optimizer = torch.optim.AdamW(flow.parameters(), lr=1e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    held_out, started = latents[:5000], time.monotonic()
+    for step in range(steps + 1):
+        if step % max(steps // 5, 1) == 0:
+            with torch.no_grad():
+                gain = log_normal(held_out).mean() - flow_nats(flow, held_out).mean()
+            minutes = (time.monotonic() - started) / 60
+            say(f"flow, step {step}, {minutes:.1f} min: {gain:.2f} nats better than N(0, I)")
+        batch = latents[5000:][torch.randint(len(latents) - 5000, (1024,))]
+        loss = flow_nats(flow, batch).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(flow.parameters(), 10.0)
+        optimizer.step()
+        schedule.step()
+    return flow
+
+
+def log_normal(x: Tensor) -> Tensor:
+    """−log N(x; 0, I) without its constant, (B,)."""
+    return 0.5 * x.square().sum(dim=-1)
+
+
+def flow_nats(flow: nn.ModuleList, x: Tensor) -> Tensor:
+    """−log density of the flow without the constant of the normal, (B,)."""
+    total = torch.zeros(len(x))
+    for layer in flow:
+        x, log_determinant = layer(x)
+        total = total + log_determinant
+    return log_normal(x) - total
+
+
+@torch.no_grad()
+def from_flow(flow: nn.ModuleList, noise: Tensor) -> Tensor:
+    """Points of the flow from standard normal ones, (B, Z)."""
+    for layer in reversed(list(flow)):
+        noise = layer.back(noise)  # type: ignore[operator]
+    return noise
+
+
+@torch.no_grad()
+def decoded(model: SavedModel, z: NDArray[np.float32], t: float, draws: Draws) -> list[str]:
+    """Molecules drawn at temperature 1 from latents at a noise level; radicals are left out."""
+    network, texts = model.network.eval(), []
+    for start in range(0, len(z), 256):
+        part = torch.from_numpy(z[start : start + 256])
+        items = np.arange(start, start + len(part), dtype=np.int64)
+        channel = torch.from_numpy(draws.normal("channel", items, z.shape[1]))
+        level, empty = torch.full((len(part),), t), torch.zeros(len(part), network.condition_count)
+        context = network.make_context(noisy_latent(part, level, channel), level, empty, empty)
+        uniform = torch.from_numpy(draws.uniform("tokens", items, model.max_tokens))
+        rows = decode_tokens(network, context, model.max_tokens, temperature=1.0, uniform=uniform)
+        texts += [model.vocabulary.selfies(row.tolist()) for row in rows]
+    found = measure_selfies(texts, (), model.constraints)
+    return [m.smiles for m in found if m.smiles and not m.radical]
+
+
+def main() -> None:
+    """Fit the priors, decode from each at each level, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--test", type=Path, required=True)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--fit", type=int, default=50_000, help="training molecules to fit to")
+    parser.add_argument("--steps", type=int, default=5000, help="of the flow's training")
+    parser.add_argument("--levels", type=float, nargs="+", default=[0, 0.3, 0.6], metavar="T")
+    parser.add_argument("--samples", type=int, default=5000)
+    parser.add_argument("--molecules", type=int, default=2000)
+    parser.add_argument("--reference", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", choices=["cpu"])
+    parser.set_defaults(command="prior")
+    given = parser.parse_args()
+    bench = Bench.open(given)
+    model = bench.load(given.model)
+    weights = fingerprint(find_model(given.model) / WEIGHTS)["sha256"]
+    more = {"weights": weights, "fit": given.fit, "steps": given.steps}
+    kept = Kept(given.output, {**settings_of(given, bench.dataset), **more})
+
+    train = bench.dataset.part("train")
+    chosen = train[bench.draws.permutation("prior", len(train))[: given.fit + given.samples]]
+    encoded = encode_molecules(model.network, bench.dataset, chosen, draws=bench.draws)
+    points = encoded.sample.astype(np.float32)
+    fitted, others = points[: given.fit], points[given.fit :]
+    noise = bench.draws.normal("prior", np.arange(given.samples), points.shape[1])
+    root = np.linalg.cholesky(np.cov(fitted, rowvar=False))
+    flow = train_flow(torch.from_numpy(fitted), steps=given.steps)
+    priors: dict[str, NDArray[np.float32]] = {
+        "normal": noise,
+        "gaussian": (noise @ root.T + fitted.mean(axis=0)).astype(np.float32),
+        "flow": from_flow(flow, torch.from_numpy(noise)).numpy(),
+        "posterior": others,
+    }
+
+    def judge(z: NDArray[np.float32], t: float) -> dict[str, Any]:
+        found: dict[str, Any] = bench.fcd(decoded(model, z, t, bench.draws))
+        return found
+
+    names: list[str] = list(priors)
+    lines = ["| t | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    compute: Callable[..., dict[str, Any]] = judge
+    for t in given.levels:
+        cells = [shown(kept.get(f"{name} {t:g}", compute, priors[name], t)) for name in names]
+        lines.append(f"| {t:g} | " + " | ".join(cells) + " |")
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
