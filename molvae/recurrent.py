@@ -20,6 +20,8 @@ from torch.nn import functional
 
 __all__ = ["GRU", "compute_dtype", "full_precision", "recurrence"]
 
+_ROWS = 65_536  # bounds the memory of a large vocabulary; an ordinary batch has fewer
+
 
 class GRU(nn.GRU):
     """One layer of ``torch.nn.GRU``, its weights under the same names, with faster ways in."""
@@ -195,6 +197,3 @@ def _lookup_gradient(gradient: Tensor, rows: Tensor, size: int) -> Tensor:
         chosen = some.new_zeros(len(some), size).scatter_(1, which, 1.0)
         parts.append(chosen.t() @ some)
     return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
-
-
-_ROWS = 65_536  # bounds the memory of a large vocabulary; an ordinary batch has fewer

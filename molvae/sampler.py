@@ -124,9 +124,18 @@ def decode_tokens(
 
 @torch.no_grad()
 def decode_latents(
-    model: SavedModel, z: NDArray[np.float32], *, noise: float, draws: Draws, batch_size: int = 256
+    model: SavedModel,
+    z: NDArray[np.float32],
+    *,
+    noise: float,
+    draws: Draws,
+    temperature: float = 0.0,
+    batch_size: int = 256,
 ) -> list[NDArray[np.int64]]:
-    """Likeliest token rows of latent points (N, Z) at a noise level, no conditions shown."""
+    """Token rows of latent points (N, Z) at a noise level, no conditions shown.
+
+    The likeliest ones, or with a ``temperature`` drawn ones.
+    """
     network, rows = model.network.eval(), []
     device = next(network.parameters()).device
     for start in range(0, len(z), batch_size):
@@ -137,7 +146,10 @@ def decode_latents(
         empty = torch.zeros(len(part), network.condition_count, device=device)
         context = network.make_context(noisy_latent(part, t, channel), t, empty, empty)
         limit = model.max_tokens
-        found = decode_tokens(network, context, limit, temperature=0.0, uniform=None)
+        uniform = None
+        if temperature > 0:
+            uniform = torch.from_numpy(draws.uniform("tokens", items, limit)).to(device)
+        found = decode_tokens(network, context, limit, temperature=temperature, uniform=uniform)
         rows += list(found.cpu().numpy())
     return rows
 

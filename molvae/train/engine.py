@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from molvae.checkpoint import SavedModel, load_model, save_model, save_state
 from molvae.conditions import ConditionSet
-from molvae.config import Config, TrainConfig
-from molvae.dataset import Dataset, batch_plan, check_shares, steps_per_epoch
+from molvae.config import Config
+from molvae.dataset import Dataset, batch_plan, check_shares
 from molvae.diagnostics import figures
 from molvae.errors import ConfigError, FileError, RunError
 from molvae.loss import Counts, LossTerms, elbo, learning_rate
@@ -29,17 +29,15 @@ from molvae.processes import World
 from molvae.progress import Progress, duration, say
 from molvae.runs import cut_metrics, effective, model_card, stop_requests
 from molvae.runtime import Draws, autocast, choose_precision, versions
+from molvae.train.budget import batch_size_for, score, total_steps
 from molvae.train.log import Averages, RunLog
 from molvae.train.start import adapted_conditions, first_network
 from molvae.train.weights import KLWeight
 
-__all__ = ["TrainSummary", "Trainer", "batch_size_for"]
+__all__ = ["TrainSummary", "Trainer"]
 
 FINAL_MOLECULES = 2000
 MAX_BAD_STEPS = 20
-DEFAULT_EPOCHS = 30
-MIN_STEPS = 6_000
-SMALL_DATA = 50_000
 STATISTICS_SAMPLE = 1_000_000
 RECORDS = 10  # of the training loss, per validation
 
@@ -59,33 +57,6 @@ class TrainSummary:
     def to_json(self) -> dict[str, Any]:
         """Plain data for ``--json``."""
         return asdict(self)
-
-
-def batch_size_for(options: TrainConfig, molecules: int) -> int:
-    """Molecules per step: small data need many small steps more than they need large ones."""
-    if options.batch_size is not None:
-        return options.batch_size
-    return 64 if molecules <= SMALL_DATA else 256
-
-
-def _budget(options: TrainConfig, molecules: int, batch_size: int) -> int | None:
-    """Steps of the whole run; None if time alone is the budget."""
-    per_epoch = steps_per_epoch(molecules, batch_size)
-    if options.epochs is not None:
-        return max(math.ceil(per_epoch * options.epochs - 1e-9), 1)
-    if options.max_time is not None:
-        return None
-    return max(per_epoch * DEFAULT_EPOCHS, MIN_STEPS)
-
-
-def _score(distortion: dict[str, float], rate: float, options: TrainConfig) -> float:
-    """Mean of D(0), D(½), D(1) plus β·R(0), of the noise levels that training visits."""
-    between = 1 - options.prior_share - options.exact_share > 1e-9
-    visited = {"0": between or options.exact_share > 0, "0.5": between}
-    visited["1"] = between or options.prior_share > 0
-    chosen = [distortion[level] for level, yes in visited.items() if yes]
-    encoded = options.prior_share < 1
-    return sum(chosen) / len(chosen) + (options.kl_weight * rate if encoded else 0.0)
 
 
 class Trainer:
@@ -128,7 +99,7 @@ class Trainer:
         )
         self.batch_size = batch_size_for(self.options, len(self.items))
         check_shares(len(self.items), self.batch_size, self.world.size)
-        self.total_steps = _budget(self.options, len(self.items), self.batch_size)
+        self.total_steps = total_steps(self.options, len(self.items), self.batch_size)
         self.kl_weight = KLWeight(self.options)
         self.log, self.averages = RunLog(run), Averages()
         self.step = self.epoch = self.position = self.molecules = 0
@@ -171,7 +142,7 @@ class Trainer:
         ):
             while not self.finished and not stopped:
                 for items in self._epoch():
-                    terms = self._train_step(items)
+                    terms = self.train_step(items)
                     # Processes must agree on the time spent, and stop together.
                     now = time.monotonic() - started
                     asked, self.elapsed = self.world.largest([float(bool(stop)), now])
@@ -214,7 +185,7 @@ class Trainer:
             yield plan[self.position - 1]
         self.epoch, self.position = self.epoch + 1, 0
 
-    def _train_step(self, items: NDArray[np.int64]) -> dict[str, float]:
+    def train_step(self, items: NDArray[np.int64]) -> dict[str, float]:
         """One step on these molecules, of which each process takes its share."""
         share = self._progress()
         rate = learning_rate(share, self.options)
@@ -225,12 +196,14 @@ class Trainer:
         # Gradients are averaged over processes, whose terms add up to the mean.
         (terms.total * self.world.size).backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
-        self._apply(bool(torch.isfinite(norm)))
+        # All numbers at once: each look at a GPU waits for it.
+        *values, length = torch.stack([*terms[:4], norm]).tolist()
+        self._apply(math.isfinite(length))
         self.molecules += len(items)
         self._hold_distortion(share, terms, levels)
         names = ("loss", "reconstruction", "KL", "head")
-        seen = {k: v.item() * self.world.size for k, v in zip(names, terms, strict=False)}
-        self.averages.add({**seen, "gradient_norm": norm.item()})
+        seen = {k: v * self.world.size for k, v in zip(names, values, strict=True)}
+        self.averages.add({**seen, "gradient_norm": length})
         return seen
 
     def loss(self, items: NDArray[np.int64], weight: float) -> tuple[LossTerms, torch.Tensor]:
@@ -301,14 +274,14 @@ class Trainer:
         order = self.draws.permutation("valid", len(self.held_out))
         chosen = self.held_out[order[: self.options.valid_molecules]]
         found = self._figures(self.average, chosen, self.options.reconstructions)
-        score = _score(found["D"], found["R"]["0"], self.options)
-        better = score < self.best
-        if not math.isfinite(score):
+        reached = score(found["D"], found["R"]["0"], self.options)
+        better = reached < self.best
+        if not math.isfinite(reached):
             raise self.world.alike(
-                RunError(f"validation gave {score} at step {self.step}; the run has diverged")
+                RunError(f"validation gave {reached} at step {self.step}; the run has diverged")
             )
-        self.best, self.stale = (score, 0) if better else (self.best, self.stale + 1)
-        self._record("validation", {"score": score, "best": better, **found})
+        self.best, self.stale = (reached, 0) if better else (self.best, self.stale + 1)
+        self._record("validation", {"score": reached, "best": better, **found})
         say(
             f"validation {self.validations}/{self.options.validations} after "
             f"{duration(self.elapsed)}: {_summary(found, self.config.model.latent_size)}"

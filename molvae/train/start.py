@@ -73,18 +73,16 @@ def adapted_conditions(conditions: ConditionSet, model: SavedModel) -> Condition
                 f"condition '{condition.name}' is a {condition.kind} here and a {old.kind} in the "
                 "model; give the column another name with -p NAME=COLUMN"
             )
-    scaled = [
-        replace(c, mean=known[c.name].mean, std=known[c.name].std) if c.name in known else c
-        for c in conditions.conditions
-    ]
-    for condition in conditions.conditions:
-        old = known.get(condition.name)
         middle = condition.quantiles[len(condition.quantiles) // 2]
         if old is not None and abs(middle - old.mean) > FAR * old.std:
             say(
                 f"note: {condition.name} is about {middle:g} here and was about {old.mean:g} for "
                 "the model; if it is another quantity, give it another name with -p"
             )
+    scaled = [
+        replace(c, mean=known[c.name].mean, std=known[c.name].std) if c.name in known else c
+        for c in conditions.conditions
+    ]
     dropped = [name for name in known if name not in conditions.names]
     new = [name for name in conditions.names if name not in known]
     if dropped:

@@ -20,19 +20,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from quality import Bench, Kept, settings_of, shown  # type: ignore[import-not-found]
+from quality import Bench, Kept, add_options, settings_of, shown, weights_of  # type: ignore[import-not-found]
 from torch import Tensor, nn
 
-from molvae.checkpoint import SavedModel, find_model
+from molvae.checkpoint import SavedModel
 from molvae.diagnostics import encode_molecules
-from molvae.files import fingerprint
-from molvae.model import noisy_latent
 from molvae.progress import say
 from molvae.properties import measure_selfies
 from molvae.runtime import Draws
-from molvae.sampler import decode_tokens
-
-WEIGHTS = "model.safetensors"
+from molvae.sampler import decode_latents
 
 
 class Coupling(nn.Module):
@@ -75,14 +71,15 @@ def train_flow(latents: Tensor, *, steps: int, layers: int = 8, width: int = 256
     )
     optimizer = torch.optim.AdamW(flow.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    held_out, started = latents[:5000], time.monotonic()
+    held_out, fitted = latents.tensor_split([len(latents) // 10])
+    started = time.monotonic()
     for step in range(steps + 1):
         if step % max(steps // 5, 1) == 0:
             with torch.no_grad():
                 gain = log_normal(held_out).mean() - flow_nats(flow, held_out).mean()
             minutes = (time.monotonic() - started) / 60
             say(f"flow, step {step}, {minutes:.1f} min: {gain:.2f} nats better than N(0, I)")
-        batch = latents[5000:][torch.randint(len(latents) - 5000, (1024,))]
+        batch = fitted[torch.randint(len(fitted), (1024,))]
         loss = flow_nats(flow, batch).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -114,19 +111,10 @@ def from_flow(flow: nn.ModuleList, noise: Tensor) -> Tensor:
     return noise
 
 
-@torch.no_grad()
 def decoded(model: SavedModel, z: NDArray[np.float32], t: float, draws: Draws) -> list[str]:
     """Molecules drawn at temperature 1 from latents at a noise level; radicals are left out."""
-    network, texts = model.network.eval(), []
-    for start in range(0, len(z), 256):
-        part = torch.from_numpy(z[start : start + 256])
-        items = np.arange(start, start + len(part), dtype=np.int64)
-        channel = torch.from_numpy(draws.normal("channel", items, z.shape[1]))
-        level, empty = torch.full((len(part),), t), torch.zeros(len(part), network.condition_count)
-        context = network.make_context(noisy_latent(part, level, channel), level, empty, empty)
-        uniform = torch.from_numpy(draws.uniform("tokens", items, model.max_tokens))
-        rows = decode_tokens(network, context, model.max_tokens, temperature=1.0, uniform=uniform)
-        texts += [model.vocabulary.selfies(row.tolist()) for row in rows]
+    rows = decode_latents(model, z, noise=t, draws=draws, temperature=1.0)
+    texts = [model.vocabulary.selfies(row.tolist()) for row in rows]
     found = measure_selfies(texts, (), model.constraints)
     return [m.smiles for m in found if m.smiles and not m.radical]
 
@@ -135,23 +123,17 @@ def main() -> None:
     """Fit the priors, decode from each at each level, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("model", type=Path)
-    parser.add_argument("dataset", type=Path)
-    parser.add_argument("--test", type=Path, required=True)
+    add_options(parser)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--fit", type=int, default=50_000, help="training molecules to fit to")
     parser.add_argument("--steps", type=int, default=5000, help="of the flow's training")
     parser.add_argument("--levels", type=float, nargs="+", default=[0, 0.3, 0.6], metavar="T")
-    parser.add_argument("--samples", type=int, default=5000)
-    parser.add_argument("--molecules", type=int, default=2000)
-    parser.add_argument("--reference", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu", choices=["cpu"])
-    parser.set_defaults(command="prior")
     given = parser.parse_args()
-    bench = Bench.open(given)
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    bench = Bench.open(given, given.output.parent)
     model = bench.load(given.model)
-    weights = fingerprint(find_model(given.model) / WEIGHTS)["sha256"]
-    more = {"weights": weights, "fit": given.fit, "steps": given.steps}
+    more = {"weights": weights_of(given.model), "fit": given.fit, "steps": given.steps}
     kept = Kept(given.output, {**settings_of(given, bench.dataset), **more})
 
     train = bench.dataset.part("train")

@@ -103,13 +103,12 @@ class Bench:
     device: str
 
     @classmethod
-    def open(cls, given: argparse.Namespace) -> Bench:
-        """From the command line; the moments of the reference are kept beside the output."""
+    def open(cls, given: argparse.Namespace, folder: Path) -> Bench:
+        """From the command line; the moments of the reference are kept in the folder."""
         if not available():
             raise SystemExit(MISSING)
         dataset, draws = Dataset(given.dataset), Draws(given.seed)
         part = dataset.part("test")
-        folder = given.output if given.command == "curve" else given.output.parent
         name = f"reference-{fingerprint(given.test)['sha256'][:8]}-{given.reference}-{given.seed}"
         path = folder / f"{name}.npz"
         if not path.is_file():
@@ -243,7 +242,7 @@ def judge_snapshot(bench: Bench, folder: Path) -> dict[str, Any]:
 
 def curve(given: argparse.Namespace) -> list[str]:
     """Train if asked to, judge all snapshots; Markdown."""
-    bench = Bench.open(given)
+    bench = Bench.open(given, given.output)
     kept = Kept(given.output / "curve.json", settings_of(given, bench.dataset))
     if not given.judge_only:
         follow(given)
@@ -382,10 +381,10 @@ def judge_level(bench: Bench, model: SavedModel, t: float) -> dict[str, Any]:
 def dial(given: argparse.Namespace) -> list[str]:
     """Judge a model at every level; Markdown."""
     given.output.parent.mkdir(parents=True, exist_ok=True)
-    bench = Bench.open(given)
+    bench = Bench.open(given, given.output.parent)
     model = bench.load(given.model)
-    weights = fingerprint(find_model(given.model) / WEIGHTS)["sha256"]
-    kept = Kept(given.output, {**settings_of(given, bench.dataset), "weights": weights})
+    settings = {**settings_of(given, bench.dataset), "weights": weights_of(given.model)}
+    kept = Kept(given.output, settings)
     floor = kept.get("floor", bench.floor)
     levels = {t: kept.get(f"{t:g}", judge_level, bench, model, t) for t in sorted(given.levels)}
     lines = [
@@ -435,6 +434,23 @@ def settings_of(given: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
     }
 
 
+def weights_of(model: Path) -> str:
+    """What tells a model from all others."""
+    return str(fingerprint(find_model(model) / WEIGHTS)["sha256"])
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """What every judgement of a model needs."""
+    command.add_argument("dataset", type=Path, help="dataset folder that it is trained on")
+    command.add_argument("--test", type=Path, required=True, help="reference of the FCD")
+    command.add_argument("--molecules", type=int, default=2000, help="held-out, to encode")
+    command.add_argument("--samples", type=int, default=5000, help="per FCD")
+    command.add_argument("--reference", type=int, default=10_000, help="molecules of --test")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--threads", type=int, help="of training and of judging")
+    command.add_argument("--device", default="cpu")
+
+
 def shown(fcd: dict[str, Any]) -> str:
     """An FCD with half its interval."""
     if fcd["value"] is None:
@@ -449,14 +465,7 @@ def main() -> None:
     along, through = commands.add_parser("curve"), commands.add_parser("dial")
     through.add_argument("model", type=Path, help="model or run folder")
     for command in (along, through):
-        command.add_argument("dataset", type=Path, help="dataset folder that it is trained on")
-        command.add_argument("--test", type=Path, required=True, help="reference of the FCD")
-        command.add_argument("--molecules", type=int, default=2000, help="held-out, to encode")
-        command.add_argument("--samples", type=int, default=5000, help="per FCD")
-        command.add_argument("--reference", type=int, default=10_000, help="molecules of --test")
-        command.add_argument("--seed", type=int, default=0)
-        command.add_argument("--threads", type=int, help="of training and of judging")
-        command.add_argument("--device", default="cpu")
+        add_options(command)
     along.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     along.add_argument("--max-time", default="150m", help="of training")
     along.add_argument("--preset", default="small")

@@ -9,8 +9,9 @@ Contestants, each in a process of its own with warm-up steps, take turns in ever
     nn.GRU   the same two networks with ``torch.nn.GRU`` in place of our recurrence
 
 A step is all that training does for a batch: read it, draw its noise, forward, loss, backward,
-clipping, AdamW, the moving average. Ours are batches of like length, so those measured are spread
-evenly over the lengths; MOSES draws at random. MOSES reads SMILES characters, we SELFIES tokens:
+clipping, AdamW, the moving average; ours is the step of ``molvae train`` itself. Its batches hold
+molecules of like length, so those measured are spread evenly over the lengths; MOSES draws at
+random. MOSES reads SMILES characters, we SELFIES tokens:
 the table has the mean number of steps per molecule of both.
 
 FLOPs are those of the textbook, whatever an implementation really does: 2 for every weight of the
@@ -28,13 +29,12 @@ Ratios are of the median steps of one round; the table shows their median and ra
 from __future__ import annotations
 
 import argparse
-import copy
 import json
-import math
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -42,21 +42,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from prepare_memory import machine  # type: ignore[import-not-found]
 from torch import Tensor
 from torch.nn import functional
 
-from molvae.conditions import ConditionSet
-from molvae.config import Config, load_config
+from molvae.config import load_config
 from molvae.dataset import Dataset, batch_plan
-from molvae.loss import elbo, kl_weight, learning_rate
-from molvae.model import CVAE
-from molvae.noise import DrawnBatch, drawn_batch
+from molvae.noise import noise_levels
 from molvae.recurrent import GRU
-from molvae.runtime import Draws, autocast, versions
+from molvae.runtime import keep_memory, versions
+from molvae.train.engine import Trainer
 
-CPU = torch.device("cpu")
-PROGRESS = 0.5  # share of the budget at which the schedules are taken
 NETWORKS: dict[str, tuple[str, ...]] = {
     "MOSES": ("model.latent_size=128", "model.decoder_layers=3", "train.batch_size=512"),
     "small": ("train.batch_size=256",),  # what training takes for large data
@@ -102,81 +99,23 @@ def use_library() -> None:
     GRU.over_states = over_states  # type: ignore[method-assign]
 
 
-class Training:
-    """The state of a training run, and its step: as ``molvae train``, without its bookkeeping."""
+def spread_batches(trainer: Trainer, count: int) -> list[NDArray[np.int64]]:
+    """Whole batches of an epoch, evenly spread over their lengths."""
+    plan = batch_plan(trainer.items, trainer.lengths, trainer.batch_size, trainer.draws, epoch=0)
+    plan = [batch for batch in plan if len(batch) == trainer.batch_size]
+    if len(plan) < count:
+        raise SystemExit(f"{len(trainer.items)} molecules are too few for {count} steps")
+    plan.sort(key=lambda batch: int(trainer.dataset.lengths(batch).sum()))
+    return [plan[int((i + 0.5) * len(plan) / count)] for i in range(count)]
 
-    def __init__(self, dataset: Dataset, molecules: int, config: Config, precision: str) -> None:
-        self.dataset, self.config, self.precision = dataset, config, precision
-        self.draws = Draws(config.train.seed)
-        self.items = dataset.part("train")[:molecules]
-        self.columns = list(range(len(dataset.names)))
-        self.conditions = ConditionSet.fit(dataset.names, dataset.values[self.items], dataset.kinds)
-        self.yesno = torch.from_numpy(self.conditions.yesno)
-        torch.manual_seed(config.train.seed)
-        self.network = CVAE(config.model, len(dataset.vocabulary), len(self.columns))
-        self.average = copy.deepcopy(self.network).requires_grad_(False)
-        parameters = list(self.network.parameters())
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in parameters if p.ndim > 1]},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        options = config.train
-        self.optimizer = torch.optim.AdamW(
-            groups, lr=options.learning_rate, betas=(0.9, 0.98),
-            weight_decay=options.weight_decay, foreach=True,
-        )  # fmt: skip
 
-    def batches(self, count: int) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
-        """Whole batches of an epoch, evenly spread over their lengths."""
-        size = self.config.train.batch_size
-        assert size is not None
-        lengths = self.dataset.lengths(self.items)
-        plan = batch_plan(self.items, lengths, size, self.draws, epoch=0)
-        plan = [batch for batch in plan if len(batch) == size]
-        if len(plan) < count:
-            raise SystemExit(f"{len(self.items)} molecules are too few for {count} steps")
-        plan.sort(key=lambda batch: int(self.dataset.lengths(batch).sum()))
-        return [plan[int((i + 0.5) * len(plan) / count)] for i in range(count)]
-
-    def step(self, items: np.ndarray[Any, np.dtype[np.int64]]) -> DrawnBatch:
-        """Learn from a batch."""
-        options = self.config.train
-        batch = drawn_batch(
-            self.dataset.batch(items), self.columns, self.conditions, self.config, self.draws,
-            epoch=0, device=CPU,
-        )  # fmt: skip
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(PROGRESS, options)
-        with autocast(CPU, self.precision):
-            output = self.network(
-                batch.inputs, batch.targets, batch.lengths, batch.t, batch.conditions, batch.mask,
-                batch.posterior_noise, batch.channel_noise, batch.dropout,
-            )  # fmt: skip
-        terms = elbo(
-            output, batch.targets, batch.lengths, batch.conditions, batch.known, self.yesno,
-            kl_weight=kl_weight(PROGRESS, options), head_weight=options.head_weight,
-        )  # fmt: skip
-        self.optimizer.zero_grad(set_to_none=True)
-        terms.total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), options.clip)
-        if not torch.isfinite(norm) or not math.isfinite(terms.total.item()):
-            raise SystemExit("the gradient is not finite")
-        self.optimizer.step()
-        with torch.no_grad():
-            torch._foreach_lerp_(
-                list(self.average.parameters()), list(self.network.parameters()),
-                1 - options.ema_decay,
-            )  # fmt: skip
-        return batch
-
-    def multiply_adds(self, batch: DrawnBatch) -> int:
-        """Of a batch forward, by the textbook: every weight once per token."""
-        network = self.network
-        tokens = int(batch.lengths.sum())
-        encoded = int(batch.lengths[batch.t < 1].sum())
-        encoder = (network.encoder_forward, network.encoder_backward)
-        decoder = (network.decoder, network.output)
-        return encoded * _weights(*encoder) + tokens * _weights(*decoder)
+def multiply_adds(trainer: Trainer, items: NDArray[np.int64]) -> int:
+    """Of a batch forward, by the textbook: every weight once per token."""
+    network, lengths = trainer.network, trainer.dataset.lengths(items) + 1  # with the end symbol
+    encoded = noise_levels(items, trainer.options, trainer.draws, epoch=0) < 1
+    encoder = (network.encoder_forward, network.encoder_backward)
+    decoder = (network.decoder, network.output)
+    return int(lengths[encoded].sum() * _weights(*encoder) + lengths.sum() * _weights(*decoder))
 
 
 def _weights(*layers: torch.nn.Module) -> int:
@@ -187,18 +126,25 @@ def measure(dataset: Path, who: Contestant, options: argparse.Namespace) -> dict
     """Time of the steps of one contestant of ours."""
     if who.code == "nn.GRU":
         use_library()
-    config = load_config(settings=NETWORKS[who.network])
-    training = Training(Dataset(dataset), options.molecules, config, who.precision)
-    plan = training.batches(options.steps)
-    for number in range(options.warm_up):
-        training.step(plan[-1 - number % len(plan)])  # the longest first, for its memory
-    seconds, tokens, multiply_adds = [], 0, 0
-    for items in plan:
-        started = time.perf_counter()
-        batch = training.step(items)
-        seconds.append(time.perf_counter() - started)
-        tokens += int(batch.lengths.sum())
-        multiply_adds += training.multiply_adds(batch)
+    config = load_config(
+        settings=NETWORKS[who.network], overrides={"train.precision": who.precision}
+    )
+    keep_memory()
+    with tempfile.TemporaryDirectory() as folder:  # a step writes nothing unless it fails
+        trainer = Trainer(Dataset(dataset), Path(folder), config, torch.device("cpu"))
+        trainer.items, trainer.lengths = (
+            each[: options.molecules] for each in (trainer.items, trainer.lengths)
+        )
+        plan = spread_batches(trainer, options.steps)
+        for number in range(options.warm_up):
+            trainer.train_step(plan[-1 - number % len(plan)])  # the longest first, for its memory
+        seconds = []
+        for items in plan:
+            started = time.perf_counter()
+            trainer.train_step(items)
+            seconds.append(time.perf_counter() - started)
+            if trainer.bad_steps:
+                raise SystemExit("the gradient is not finite")
     molecules, median = sum(map(len, plan)), statistics.median(seconds)
     return {
         "molecules_per_s": molecules / sum(seconds),
@@ -206,16 +152,12 @@ def measure(dataset: Path, who: Contestant, options: argparse.Namespace) -> dict
         "median_step_s": median,
         "steps_s": seconds,
         "batch": len(plan[0]),
-        "tokens": tokens / molecules,
-        "gflop_per_step": 6e-9 * multiply_adds / len(plan),
-        "parameters": _parameters(training.network),
+        "tokens": sum(int(trainer.dataset.lengths(items).sum()) for items in plan) / molecules + 1,
+        "gflop_per_step": 6e-9 * sum(multiply_adds(trainer, items) for items in plan) / len(plan),
+        "parameters": sum(p.numel() for p in trainer.network.parameters()),
         "threads": torch.get_num_threads(),
         "versions": versions(),
     }
-
-
-def _parameters(network: torch.nn.Module) -> int:
-    return sum(p.numel() for p in network.parameters())
 
 
 def peak(seconds: float = 0.3) -> dict[str, float]:

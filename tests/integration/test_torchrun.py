@@ -172,7 +172,7 @@ def test_a_stopped_run_of_two_processes_resumes_with_one(tiny_dataset, tmp_path,
         "import os, signal, sys, time\n"
         "from molvae.cli import main\n"
         "from molvae.train.engine import Trainer\n"
-        "train, save = Trainer._train_step, Trainer.save\n"
+        "train, save = Trainer.train_step, Trainer.save\n"
         "def step(self, items):\n"
         f"    if self.step == 12 and self.world.rank == {victim}:\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n"
@@ -181,7 +181,7 @@ def test_a_stopped_run_of_two_processes_resumes_with_one(tiny_dataset, tmp_path,
         "def slowly(self):\n"
         "    time.sleep(1)\n"
         "    save(self)\n"
-        "Trainer._train_step, Trainer.save = step, slowly\n"
+        "Trainer.train_step, Trainer.save = step, slowly\n"
         "sys.argv[0] = 'molvae'\n"
         "main()\n"
     )

@@ -34,7 +34,7 @@ def work(dataset, run, *, prior_share=0.4, world=None):
         losses, gradients = [], {}
         plan = trainer._epoch()
         for step in range(STEPS):
-            seen = trainer._train_step(next(plan))
+            seen = trainer.train_step(next(plan))
             whole = trainer.world.total([v / trainer.world.size for v in seen.values()])
             losses.append(whole)
             if step == 0:

@@ -254,3 +254,16 @@ def test_latents_decode_alike_in_any_batch(tiny_model):
         [tiny_model.vocabulary.decode(row.tolist()) for row in rows] for rows in (whole, parts)
     ]
     assert texts[0] == texts[1]
+
+
+def test_latents_decode_to_drawn_tokens_at_a_temperature(tiny_model):
+    """Drawn ones differ from the likeliest, and draws belong to the molecule, not to its batch."""
+    z = np.random.default_rng(0).normal(size=(20, 16)).astype(np.float32)
+
+    def texts(**options):
+        rows = decode_latents(tiny_model, z, noise=0.3, draws=Draws(1), **options)
+        return [tiny_model.vocabulary.decode(row.tolist()) for row in rows]
+
+    drawn = texts(temperature=1.0)
+    assert drawn != texts()
+    assert drawn == texts(temperature=1.0, batch_size=6)

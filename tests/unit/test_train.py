@@ -18,8 +18,8 @@ from molvae.checkpoint import load_model, load_state
 from molvae.config import load_config
 from molvae.dataset import Dataset
 from molvae.errors import ConfigError, FileError, OutputExistsError, RunError
+from molvae.train import budget, train
 from molvae.train import engine as module
-from molvae.train import train
 from molvae.train.engine import Trainer
 from molvae.train.weights import KLWeight
 
@@ -57,7 +57,7 @@ class Killed(BaseException):
 
 def at_step(monkeypatch, step, action):
     """Do something after the given number of training steps."""
-    real = Trainer._train_step
+    real = Trainer.train_step
 
     def train_step(self, items):
         terms = real(self, items)
@@ -65,7 +65,7 @@ def at_step(monkeypatch, step, action):
             action()
         return terms
 
-    monkeypatch.setattr(Trainer, "_train_step", train_step)
+    monkeypatch.setattr(Trainer, "train_step", train_step)
 
 
 def kill():
@@ -374,17 +374,17 @@ def test_options_that_do_not_fit_the_dataset_are_refused(
 
 def test_small_data_get_small_steps_and_enough_of_them():
     options = load_config().train
-    assert module.batch_size_for(options, 50_000) == 64
-    assert module.batch_size_for(options, 50_001) == 256
-    assert module._budget(options, 640, 64) == 6_000  # 30 passes would be 300 steps
-    assert module._budget(options, 256_000, 256) == 30_000
+    assert budget.batch_size_for(options, 50_000) == 64
+    assert budget.batch_size_for(options, 50_001) == 256
+    assert budget.total_steps(options, 640, 64) == 6_000  # 30 passes would be 300 steps
+    assert budget.total_steps(options, 256_000, 256) == 30_000
 
 
 def test_a_given_budget_is_kept():
     options = load_config(overrides={"train.epochs": 3, "train.batch_size": 100}).train
-    assert module.batch_size_for(options, 10) == 100
-    assert module._budget(options, 1025, 100) == 33
-    assert module._budget(load_config(overrides={"train.max_time": 5.0}).train, 10, 5) is None
+    assert budget.batch_size_for(options, 10) == 100
+    assert budget.total_steps(options, 1025, 100) == 33
+    assert budget.total_steps(load_config(overrides={"train.max_time": 5.0}).train, 10, 5) is None
 
 
 # -- real processes -------------------------------------------------------------------------------

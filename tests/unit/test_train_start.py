@@ -201,7 +201,7 @@ def test_it_resumes_and_notices_another_model(
     tiny_run, new_dataset, tmp_path, monkeypatch, tiny_model
 ):
     train([new_dataset], tmp_path / "whole", config(), device="cpu", start=tiny_run)
-    real = Trainer._train_step
+    real = Trainer.train_step
 
     def step(self, items):
         if self.step == 1:
@@ -209,7 +209,7 @@ def test_it_resumes_and_notices_another_model(
         return real(self, items)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_train_step", step)
+        patch.setattr(Trainer, "train_step", step)
         patch.setattr(Trainer, "_record_when_due", lambda self: self.save())
         with pytest.raises(RunError, match="cut"):
             train([new_dataset], tmp_path / "run", config(), device="cpu", start=tiny_run)
