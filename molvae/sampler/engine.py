@@ -1,13 +1,4 @@
-"""The property-guided latent sampler: propose molecules, keep those that meet the request.
-
-1. *Propose*: decode at a noise level, with the requested conditions shown to the decoder.
-2. *Exact critic*: RDKit computes the true properties of every candidate; of the candidates drawn
-   for one wanted molecule the one nearest to the request is kept. Columns RDKit cannot compute
-   are judged by the property head.
-
-Every random number is addressed by (seed, molecule number, candidate, step), so batch size and
-workers change nothing.
-"""
+"""Candidates, their judgement, and the choice among them, in blocks of wanted molecules."""
 
 from __future__ import annotations
 
@@ -24,59 +15,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from molvae.checkpoint import SavedModel
-from molvae.conditions import Target, hit, misfit, parse_targets
+from molvae.conditions import hit, misfit
 from molvae.dataset import pad_tokens
 from molvae.errors import TargetError
-from molvae.model import CVAE, noisy_latent
+from molvae.model import noisy_latent
 from molvae.parallel import map_ordered
 from molvae.properties import PROPERTIES, Measured, measure_selfies
 from molvae.runtime import Draws
-from molvae.tokens import BOS, EOS, PAD, split_selfies
+from molvae.sampler.decoding import decode_tokens
+from molvae.sampler.request import TRIES, Generated, Request
+from molvae.tokens import EOS, PAD, split_selfies
 
-__all__ = ["Generated", "Request", "Sampler", "decode_latents", "decode_tokens"]
+__all__ = ["Sampler"]
 
 BLOCK = 1024  # wanted molecules settled together; fixed, so that results do not depend on batches
-TRIES = 1 << 20  # candidate numbers reserved for each wanted molecule
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to generate."""
-
-    targets: tuple[Target, ...] = ()
-    noise: float = 1.0  # noise level t of the decoder, from 0 to 1
-    temperature: float = 1.0  # of the token distribution; 0 takes the likeliest token
-    critic: bool = True  # choose among candidates by their true properties
-    candidates: int = 8  # per wanted molecule, when a point is asked for
-    max_tries: int | None = None  # candidates per wanted molecule before giving up; at least 64
-    allow_misses: bool = False  # write molecules outside a requested range
-    unique: bool = True  # write no molecule twice
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.noise <= 1:
-            raise TargetError(f"noise: got {self.noise:g}, expected a level from 0 to 1")
-        if not self.temperature >= 0:
-            raise TargetError(f"temperature: got {self.temperature:g}, expected 0 or more")
-        for name, number in (("candidates", self.candidates), ("max-tries", self.tries)):
-            if not 1 <= number < TRIES:
-                raise TargetError(f"{name}: got {number}, expected from 1 to {TRIES - 1:,}")
-
-    @property
-    def tries(self) -> int:
-        """Candidates per wanted molecule before it is given up."""
-        return max(64, self.candidates) if self.max_tries is None else self.max_tries
-
-    def parse(self, texts: Sequence[str], model: SavedModel) -> tuple[Target, ...]:
-        """Targets from texts such as ``logp=2:3``: built-in properties or columns of the model."""
-        return parse_targets(texts, {*PROPERTIES, *model.conditions.names})
-
-
-@dataclass(frozen=True)
-class Generated:
-    """A molecule to write, with the requested properties: exact, or predicted for user columns."""
-
-    smiles: str
-    values: dict[str, float]
 
 
 @dataclass
@@ -86,72 +38,6 @@ class _Slot:
     number: int
     tried: int = 0
     found: list[tuple[float, int, Measured]] = field(default_factory=list)
-
-
-@torch.no_grad()
-def decode_tokens(
-    network: CVAE, context: Tensor, limit: int, *, temperature: float, uniform: Tensor | None
-) -> Tensor:
-    """Token ids (B, ≤ limit), <pad> after <eos>, from contexts (B, K), one step at a time.
-
-    ``uniform`` (B, limit) chooses the tokens by inverse distribution; None (or temperature 0) takes
-    the likeliest. Finished rows leave the batch.
-    """
-    rows = torch.arange(context.shape[0], device=context.device)
-    result = torch.full((len(rows), limit), PAD, dtype=torch.long, device=context.device)
-    state, shifts = network.initial_state(context), network.shifts(context)
-    token = torch.full_like(rows, BOS)
-    for step in range(limit):
-        logits, state = network.step(token, state, shifts)
-        logits = logits.float()
-        logits[:, [PAD, BOS]] = -torch.inf
-        if uniform is None or temperature == 0:
-            token = logits.argmax(dim=-1)
-        else:
-            # In the type of the draws, double where there is one, so that ties are rare.
-            steps = torch.softmax(logits.to(uniform.dtype) / temperature, dim=-1).cumsum(dim=-1)
-            chosen = (steps < uniform[rows, step].unsqueeze(-1) * steps[:, -1:]).sum(dim=-1)
-            token = chosen.clamp(max=logits.shape[-1] - 1)
-        result[rows, step] = token
-        alive = token != EOS
-        if not alive.all():
-            rows, token, state = rows[alive], token[alive], state[:, alive]
-            shifts = [shift[alive] for shift in shifts]
-            if not len(rows):
-                return result[:, : step + 1]
-    return result
-
-
-@torch.no_grad()
-def decode_latents(
-    model: SavedModel,
-    z: NDArray[np.float32],
-    *,
-    noise: float,
-    draws: Draws,
-    temperature: float = 0.0,
-    batch_size: int = 256,
-) -> list[NDArray[np.int64]]:
-    """Token rows of latent points (N, Z) at a noise level, no conditions shown.
-
-    The likeliest ones, or with a ``temperature`` drawn ones.
-    """
-    network, rows = model.network.eval(), []
-    device = next(network.parameters()).device
-    for start in range(0, len(z), batch_size):
-        part = torch.from_numpy(z[start : start + batch_size]).to(device)
-        items = np.arange(start, start + len(part), dtype=np.int64)
-        channel = torch.from_numpy(draws.normal("channel", items, z.shape[1])).to(device)
-        t = torch.full((len(part),), noise, device=device)
-        empty = torch.zeros(len(part), network.condition_count, device=device)
-        context = network.make_context(noisy_latent(part, t, channel), t, empty, empty)
-        limit = model.max_tokens
-        uniform = None
-        if temperature > 0:
-            uniform = torch.from_numpy(draws.uniform("tokens", items, limit)).to(device)
-        found = decode_tokens(network, context, limit, temperature=temperature, uniform=uniform)
-        rows += list(found.cpu().numpy())
-    return rows
 
 
 class Sampler:

@@ -1,0 +1,16 @@
+"""The property-guided latent sampler: propose molecules, keep those that meet the request.
+
+1. *Propose*: decode at a noise level, with the requested conditions shown to the decoder.
+2. *Exact critic*: RDKit computes the true properties of every candidate; of the candidates drawn
+   for one wanted molecule the one nearest to the request is kept. Columns RDKit cannot compute
+   are judged by the property head.
+
+Every random number is addressed by (seed, molecule number, candidate, step), so batch size and
+workers change nothing.
+"""
+
+from molvae.sampler.decoding import decode_latents, decode_tokens
+from molvae.sampler.engine import Sampler
+from molvae.sampler.request import TRIES, Generated, Request
+
+__all__ = ["TRIES", "Generated", "Request", "Sampler", "decode_latents", "decode_tokens"]
