@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from numbers import Integral, Real
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -26,12 +27,15 @@ __all__ = [
     "fingerprint",
     "format_cell",
     "require_absent",
+    "require_writer",
     "scratch_folder",
     "write_json",
     "write_rows",
 ]
 
 Format = Literal["smi", "csv", "tsv", "sdf", "parquet"]
+
+GROUP = 1 << 15  # rows of a parquet file that are written at once
 
 
 def file_format(path: Path) -> Format:
@@ -49,6 +53,8 @@ def file_format(path: Path) -> Format:
             return "tsv"
         case "sdf" | "sd":
             return "sdf"
+        case "parquet" | "pq" if len(suffixes) < len(path.suffixes):
+            raise FileError(f"'{path}': .parquet files are compressed already; leave out .gz")
         case "parquet" | "pq":
             return "parquet"
     raise FileError(
@@ -121,12 +127,13 @@ def _umask() -> int:
 def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> int:
     """Write molecules with their values; the first column is the SMILES. Returns the row count.
 
-    The format follows the file name. A .smi file holds SMILES and a running name only.
+    The format follows the file name. A .smi file holds SMILES and a running name only. In a
+    .parquet file numbers are float64 with all their digits, and what is missing is null.
     """
     path = Path(path)
-    kind = file_format(path)
+    kind = require_writer(path)
     if kind == "parquet":
-        raise FileError(f"'{path}': molecules are not written as .parquet; use .csv or .sdf")
+        return _write_parquet(path, columns, rows)
     count = 0
     with atomic_text(path) as text:
         writer = csv.writer(text, delimiter="\t" if kind == "tsv" else ",", lineterminator="\n")
@@ -142,6 +149,59 @@ def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence
             else:
                 writer.writerow(cells)
     return count
+
+
+def require_writer(path: Path) -> Format:
+    """The format :func:`write_rows` will write; an error if the name or a library forbids it."""
+    kind = file_format(path)
+    if kind == "parquet":
+        try:
+            import pyarrow  # noqa: F401
+        except ImportError:
+            raise FileError(
+                f"'{path}': .parquet files need the extra: pip install 'molvae[parquet]'"
+            ) from None
+    return kind
+
+
+def _write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> int:
+    """The first column, and those with a text in the first group, are text; the others numbers."""
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = iter(rows)
+    group = list(islice(rows, GROUP))
+    texts = [i == 0 or any(isinstance(row[i], str) for row in group) for i in range(len(columns))]
+    kinds = [pyarrow.string() if text else pyarrow.float64() for text in texts]
+    schema = pyarrow.schema(list(zip(columns, kinds, strict=True)))
+    count = 0
+    with atomic_binary(path) as binary, parquet.ParquetWriter(binary, schema) as writer:
+        while group:
+            cells: list[list[object]] = []
+            for name, text, column in zip(columns, texts, zip(*group, strict=True), strict=True):
+                cells.append([_typed(value, text, path, name) for value in column])
+            writer.write_batch(pyarrow.record_batch(cells, schema=schema))
+            count += len(group)
+            group = list(islice(rows, GROUP))
+    return count
+
+
+def _typed(value: object, text: bool, path: Path, column: str) -> object:
+    """A cell of a parquet file; text in a column of numbers is an error."""
+    if _missing(value):
+        return None
+    if text:
+        return format_cell(value)
+    if isinstance(value, Real):
+        return float(value)
+    raise FileError(
+        f"'{path}': column '{column}' has no text in its first {GROUP:,} rows, later "
+        f"'{value}'; write it as .csv"
+    )
+
+
+def _missing(value: object) -> bool:
+    return value is None or value != value
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
@@ -161,7 +221,7 @@ def scratch_folder(place: Path) -> Path:
 
 def format_cell(value: object) -> str:
     """A value as text: six significant digits for numbers, empty for missing."""
-    if value is None or value != value:
+    if _missing(value):
         return ""
     if isinstance(value, Real) and not isinstance(value, Integral):  # NumPy's floats too
         return f"{float(value):.6g}"

@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import functools
 import json
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from molvae.errors import ConfigError, FileError, MolvaeError, OutputExistsError, RunError
+from molvae import unfinished
+from molvae.errors import ConfigError, FileError
 from molvae.files import fingerprint
 from molvae.parallel import Crew
 from molvae.parts import Part, Recipe, make_part, rejected_part
 from molvae.plans import Plan, Shard
 from molvae.progress import Progress, say
 from molvae.readers import Row, Rows, read_rows, save_stdin
+from molvae.unfinished import GO_ON, PLAN
 
 __all__ = ["Input", "Job", "open_inputs", "part_files", "workplace"]
 
@@ -32,55 +31,25 @@ CHUNK = 1000  # rows of a part
 WORTH_KEEPING = 2  # finished chunks
 CRASHED = "RDKit crashed or took too long"
 STDIN = "-"
-LOCK, PLAN = ".lock", "plan.json"
 
 
-@contextmanager
 def workplace(
-    output: Path, *, resume: bool, force: bool, advice: str = "go on with --resume, or delete it"
-) -> Iterator[Path]:
+    output: Path, *, resume: bool, force: bool, advice: str = GO_ON
+) -> AbstractContextManager[Path]:
     """``OUTPUT.partial``, locked; removed at the end, unless work that failed left parts in it.
 
     ``advice`` is what the user is told to do with those.
     """
-    work = output.with_name(f"{output.name}.partial")
-    if work.exists() and not (work / LOCK).exists():
-        raise FileError(f"'{work}': is in the way and not of our making; rename or remove it")
-    if len(part_files(work)) >= WORTH_KEEPING and not (resume or force):
-        raise OutputExistsError(
-            f"'{work}' holds unfinished work; go on with it by --resume, or drop it by --force"
-        )
-    work.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(work / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise FileError(f"'{work}': another molvae prepare is working there") from None
-    try:
-        if not resume:
-            for old in work.iterdir():
-                if old.name != LOCK:
-                    shutil.rmtree(old) if old.is_dir() else old.unlink()
-        yield work
-    except BaseException as error:
-        lock.release()
-        kept = len(part_files(work))
-        if not kept or (kept < WORTH_KEEPING and not isinstance(error, ConfigError)):
-            shutil.rmtree(work, ignore_errors=True)
-            kept = 0
-        if isinstance(error, KeyboardInterrupt):
-            raise RunError(_stopped(work, kept, advice)) from None
-        if isinstance(error, MolvaeError) and not isinstance(error, ConfigError) and kept:
-            say(_stopped(work, kept, advice))
-        raise
-    lock.release()
-    shutil.rmtree(work, ignore_errors=True)
-
-
-def _stopped(work: Path, parts: int, advice: str) -> str:
-    if not parts:
-        return "stopped; nothing was finished that is worth keeping"
-    return f"stopped; {parts:,} chunks of {CHUNK:,} rows are kept in '{work}': {advice}"
+    return unfinished.workplace(
+        output.with_name(f"{output.name}.partial"),
+        verb="prepare",
+        finished=part_files,
+        pieces=lambda count: f"{count:,} chunks of {CHUNK:,} rows",
+        worth_keeping=WORTH_KEEPING,
+        resume=resume,
+        force=force,
+        advice=advice,
+    )
 
 
 def part_files(folder: Path) -> dict[int, Path]:

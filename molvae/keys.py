@@ -1,0 +1,57 @@
+"""Sets of molecules in eight bytes each: which were written, which must not be."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["KeySet", "keys_of"]
+
+
+def keys_of(texts: Iterable[str]) -> NDArray[np.uint64]:
+    """64 bits of the BLAKE2 hash of each text.
+
+    Two of 10 million texts share a key with a probability of 3 in a million.
+    """
+    digests = b"".join(hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+
+
+class KeySet:
+    """A set of 64-bit keys as sorted arrays, merged as it grows.
+
+    It takes 8 bytes per key, and 24 while the largest arrays are merged.
+    """
+
+    def __init__(self, keys: NDArray[np.uint64] | None = None) -> None:
+        self._runs: list[NDArray[np.uint64]] = []  # each at least twice as long as the next
+        if keys is not None:
+            self.add(keys)
+
+    def __len__(self) -> int:
+        return sum(len(run) for run in self._runs)
+
+    def holds(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Which of the keys are in the set, shape as given."""
+        found = np.zeros(len(keys), dtype=np.bool_)
+        for run in self._runs:
+            places = np.searchsorted(run, keys)
+            np.minimum(places, len(run) - 1, out=places)
+            found |= run[places] == keys
+        return found
+
+    def add(self, keys: NDArray[np.uint64]) -> None:
+        """Take in keys; those already there change nothing."""
+        new = np.unique(keys)
+        new = new[~self.holds(new)]
+        if not len(new):
+            return
+        self._runs.append(new)
+        while len(self._runs) > 1 and len(self._runs[-2]) < 2 * len(self._runs[-1]):
+            joined = np.concatenate([self._runs[-2], self._runs[-1]])
+            del self._runs[-2:]  # before sorting: they are large
+            joined.sort(kind="quicksort")  # in place
+            self._runs.append(joined)
