@@ -28,6 +28,7 @@ BINS = 30
 WIDTH = 330  # of all charts in the grid, so that their letters have one size
 RIGHT = 12  # margin for half of the last label
 TOP = 26  # room for the title of the vertical axis
+REQUEST = "<path class='request' d='M1 1h24v10h-24z'/><path class='line asked' d='M13 1v10'/>"
 MARKED = 40  # a line through more points than this is drawn without marks
 
 _Floats = NDArray[np.float64]
@@ -49,23 +50,33 @@ def histogram(chart: Histogram, palette: Palette) -> Drawing:
     if chart.reference is not None:
         sets.append((palette.reference, finite(chart.reference)))
     filled = len(chart.sets) == 1
-    keys = [
-        palette.bar_key(name, mean_sd(values))
-        if filled and i == 0
-        else palette.line_key(name, mean_sd(values))
-        for i, (name, values) in enumerate(sets)
-    ]
+    keys = []
+    for i, (name, values) in enumerate(sets):
+        key = palette.bar_key if filled and i == 0 else palette.line_key
+        keys.append(key(name, chart.figures.get(name) or mean_sd(values)))
     words = "; ".join(f"{key.name}: {key.figures}" for key in keys)
     label = f"Histogram of {chart.description or chart.name}. {words}."
     drawn = [(name, values) for name, values in sets if len(values)]
     if not drawn:
         return Drawing("", label, keys)
     bins = edges([values for _, values in drawn], chart.integer)
+    if chart.request is not None:
+        # The axis goes as far as a request nearby, but is not squeezed by one far away.
+        reach = bins[-1] - bins[0]
+        near = [v for v in chart.request if bins[0] - reach <= v <= bins[-1] + reach]
+        bins = edges([*(v for _, v in drawn), *(np.array([v]) for v in near)], chart.integer)
     heights = [(name, shares(values, bins)) for name, values in drawn]
     height, bottom = 194, 42
     y = spanning(np.array([0, *(100 * h.max() for _, h in heights)]), height - bottom, TOP, pad=0)
     x = spanning(bins, left_margin(y), WIDTH - RIGHT, pad=0, whole=chart.integer)
     parts = [frame(x, y, x_title=chart.unit, y_title="% of molecules", right=WIDTH)]
+    if chart.request is not None:
+        mark = _request(chart.request, chart.integer, x, y)
+        parts.append(mark)
+        beyond = "" if mark else "beyond the chart"
+        words = ", ".join(filter(None, (chart.figures.get("requested", ""), beyond)))
+        keys.append(Key(REQUEST, "requested", words))
+        label += f" Requested: {words or 'as marked'}."
     for name, share in heights:
         style = palette.style(name)
         if filled and name == chart.sets[0][0]:
@@ -73,6 +84,25 @@ def histogram(chart: Histogram, palette: Palette) -> Drawing:
         else:
             parts.append(_outline(style, bins, 100 * share, x, y))
     return Drawing(svg(WIDTH, height if chart.unit else height - 14, parts), label, keys)
+
+
+def _request(request: tuple[float, float], integer: bool, x: Axis, y: Axis) -> str:
+    """A band with a line at each end, or one line; nothing if it lies beyond the axis."""
+    low, high = request
+    if integer and low < high and np.ceil(low) <= np.floor(high):
+        low, high = np.ceil(low) - 0.5, np.floor(high) + 0.5  # whole bars
+    if high < x.low or low > x.high:
+        return ""
+    height = y.start - y.end
+    ends = [x.at(v) for v in dict.fromkeys((low, high)) if x.low <= v <= x.high]
+    lines = "".join(f"M{pixel(at)} {pixel(y.end)}v{pixel(height)}" for at in ends)
+    parts = [f"<path class='line asked' d='{lines}'/>"] if lines else []
+    if low < high:
+        parts.append(
+            f"<rect class='request' x='{pixel(x.at(low))}' y='{pixel(y.end)}' "
+            f"width='{pixel(x.at(high) - x.at(low))}' height='{pixel(height)}'/>"
+        )
+    return "".join(parts)
 
 
 def edges(sets: Sequence[_Floats], integer: bool = False) -> _Floats:

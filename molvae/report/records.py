@@ -78,7 +78,10 @@ class Table:
 class Histogram:
     """Values of one property in one or several ``sets``, each (name, values).
 
-    ``reference`` holds the values of the page's reference set, where there is one.
+    ``reference`` holds the values of the page's reference set, where there is one. ``request``
+    marks (low, high), which are equal for one value and infinite where there is no end.
+    ``figures`` replaces the mean ± sd of a set or of the reference in the legend, by its name, and
+    under ``requested`` says what the mark is.
     """
 
     name: str
@@ -88,6 +91,8 @@ class Histogram:
     reference: NDArray[np.float64] | None = None
     integer: bool = False
     note: str = ""
+    request: tuple[float, float] | None = None
+    figures: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -167,16 +172,18 @@ class LatentMap:
 
 @dataclass(frozen=True)
 class Card:
-    """A molecule to draw, its numbers, and its nearest training molecule where one is known.
+    """A molecule to draw, its numbers, and the molecule it is compared with where there is one.
 
-    Cards are drawn together with those of the same ``group``, the sample they come from.
+    ``relation`` says what that is; empty, it is its nearest training molecule. Cards are
+    drawn together with those of the same ``group``, the sample they come from.
     """
 
     smiles: str
     values: Mapping[str, float]
-    similarity: float | None = None  # Tanimoto, to the nearest training molecule
+    similarity: float | None = None  # Tanimoto, to the other molecule
     neighbour: str = ""  # that molecule, as SMILES
     group: str = ""
+    relation: str = ""
 
 
 @dataclass(frozen=True)
