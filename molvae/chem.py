@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import random
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,22 +24,27 @@ from rdkit.Chem.MolStandardize import rdMolStandardize
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
 from molvae.config import CleaningConfig
-from molvae.errors import ConfigError, FileError
+from molvae.errors import ConfigError, FileError, TargetError
 
 __all__ = [
     "Cleaned",
     "Mol",
     "Profile",
     "Rejected",
+    "Writing",
     "bertz_complexity",
     "block_smiles",
     "brics_fragments",
     "canonical_smiles",
     "clean",
+    "contains",
+    "draw_grid",
     "draw_svg",
+    "elements",
     "fingerprints",
     "fragment_count",
     "has_radical",
+    "is_pattern",
     "parse",
     "require_elements",
     "require_profile",
@@ -47,6 +53,7 @@ __all__ = [
     "sdf_block",
     "standardize",
     "to_smiles",
+    "writings",
 ]
 
 Mol = Chem.Mol
@@ -321,6 +328,11 @@ def _refusal(mol: Mol, options: CleaningConfig) -> str | None:
     return None
 
 
+def elements(mol: Mol) -> frozenset[str]:
+    """Symbols of the elements in a molecule; hydrogens that are not atoms of the graph apart."""
+    return frozenset(atom.GetSymbol() for atom in mol.GetAtoms())
+
+
 def has_radical(mol: Mol) -> bool:
     """Whether an atom has unpaired electrons: valid for RDKit, not what a chemist makes."""
     return any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
@@ -342,6 +354,128 @@ def ring_scaffold(mol: Mol, *, min_rings: int = 2) -> str:
     if core.GetRingInfo().NumRings() < min_rings:
         return ""
     return str(Chem.MolToSmiles(core))
+
+
+class Writing(NamedTuple):
+    """A molecule written down in one of many orders."""
+
+    smiles: str
+    hydrogens: tuple[int, ...]  # of each atom, in that order; those that brackets name left out
+
+
+MARK = (
+    85,
+    1,
+    "[1At]",
+)  # atomic number, isotope and symbol of what is written for an attachment point
+
+
+def writings(smiles: str, count: int) -> list[Writing]:
+    """About ``count`` ways to write a molecule, from every atom at least once; none is random.
+
+    Attachment points (``*``) are written as `MARK`, and no writing begins with one. There is no way
+    to write what is no connected SMILES or has a ``*`` that is not at the end of a single bond.
+    """
+    mol = parse(smiles)
+    points = None if mol is None else _attachment_points(mol)
+    if mol is None or points is None or fragment_count(mol) > 1:
+        return []
+    for atom in mol.GetAtoms():
+        atom.SetAtomMapNum(0)
+        if atom.GetIdx() in points:
+            atom.SetAtomicNum(MARK[0])
+            atom.SetIsotope(MARK[1])
+    shuffle, found = random.Random(0), {}
+    roots = [i for i in range(mol.GetNumAtoms()) if i not in points]
+    for turn in range(-(-count // len(roots))):
+        for root in roots:
+            order = list(range(mol.GetNumAtoms()))
+            if turn:
+                shuffle.shuffle(order)
+            other = Chem.RenumberAtoms(mol, order)
+            text = Chem.MolToSmiles(other, canonical=not turn, rootedAtAtom=order.index(root))
+            # Where RDKit leaves the order in which it wrote the atoms.
+            written = other.GetPropsAsDict(True, True)["_smilesAtomOutputOrder"]
+            atoms = [other.GetAtomWithIdx(i) for i in written]
+            found[text] = Writing(text, tuple(a.GetNumImplicitHs() for a in atoms))
+    return list(found.values())
+
+
+def _attachment_points(mol: Mol) -> list[int] | None:
+    """The atoms ``*``, or None if one of them is anything but the end of a single bond."""
+    points = [atom for atom in mol.GetAtoms() if atom.GetAtomicNum() == 0]
+    for atom in points:
+        if [bond.GetBondType() for bond in atom.GetBonds()] != [Chem.BondType.SINGLE]:
+            return None
+        if atom.GetNeighbors()[0].GetAtomicNum() == 0:
+            return None
+    return [atom.GetIdx() for atom in points]
+
+
+def is_pattern(text: str) -> bool:
+    """Whether a text is a SMILES or a SMARTS with at least one atom."""
+    return _pattern(text) is not None
+
+
+def contains(mol: Mol, text: str) -> bool:
+    """Whether a molecule has the substructure of a SMILES or, if it is none, of a SMARTS.
+
+    An atom of a SMILES wants its charge and its aromaticity; stereo counts if the text has any.
+    With attachment points (``*``), no other atom may have more neighbours than in the SMILES.
+    """
+    found = _pattern(text)
+    if found is None:
+        raise TargetError(f"'{text}' is neither a SMILES nor a SMARTS")
+    return bool(mol.HasSubstructMatch(*found))
+
+
+@functools.lru_cache(maxsize=64)
+def _pattern(text: str) -> tuple[Mol, Chem.SubstructMatchParameters] | None:
+    options = Chem.SubstructMatchParameters()
+    options.useChirality = any(mark in text for mark in "@/\\")
+    mol = parse(text)
+    points = None if mol is None else _attachment_points(mol)
+    if mol is None or points is None:
+        if len(text.strip().splitlines()) > 1 or "\0" in text:
+            return None
+        with rdBase.BlockLogs():
+            query = Chem.MolFromSmarts(text)
+        return (query, options) if query is not None and query.GetNumAtoms() else None
+
+    core = Chem.RWMol(mol)
+    room = [len(mol.GetAtoms()) if not points else a.GetDegree() for a in mol.GetAtoms()]
+    # At a stereo centre or double bond the point says where the others are: it stays, as any atom.
+    loose = [i for i in points if not _is_stereo(mol.GetAtomWithIdx(i).GetNeighbors()[0])]
+    for i in sorted(loose, reverse=True):
+        core.RemoveAtom(i)
+        del room[i]
+    for atom in core.GetAtoms():
+        if atom.GetAtomicNum() == 0:
+            anything = rdqueries.AtomNumGreaterQueryAtom(1)
+            core.ReplaceAtom(atom.GetIdx(), anything)
+    wanted = [
+        None if a.GetAtomicNum() == 0 else (a.GetFormalCharge(), a.GetIsAromatic(), degree)
+        for a, degree in zip(core.GetAtoms(), room, strict=True)
+    ]
+
+    def fits(other: Mol, match: Sequence[int]) -> bool:
+        for i, want in zip(match, wanted, strict=True):
+            atom = other.GetAtomWithIdx(i)
+            if want is not None and (
+                (atom.GetFormalCharge(), atom.GetIsAromatic()) != want[:2]
+                or atom.GetDegree() > want[2]
+            ):
+                return False
+        return True
+
+    options.setExtraFinalCheck(fits)
+    return core.GetMol(), options
+
+
+def _is_stereo(atom: Chem.Atom) -> bool:
+    return atom.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED or any(
+        bond.GetStereo() > Chem.BondStereo.STEREOANY for bond in atom.GetBonds()
+    )
 
 
 def brics_fragments(mol: Mol) -> list[str]:
@@ -387,6 +521,48 @@ def draw_svg(mol: Mol, *, width: int = 220, height: int = 170, legend: str = "")
     drawer.FinishDrawing()
     text: str = drawer.GetDrawingText()
     return text[text.index("<svg") :]
+
+
+CELL = 220, 200  # pixels of a cell of a grid
+GRID, GRID_ROWS, GRID_COLUMNS = 500, 150, 100  # most cells; PNGs end at 32,767 pixels either way
+
+
+def draw_grid(
+    smiles: Sequence[str],
+    legends: Sequence[str],
+    *,
+    columns: int = 5,
+    kind: Literal["svg", "png"] = "svg",
+) -> bytes:
+    """A picture file of molecules in rows of ``columns``, a legend below each.
+
+    Invalid SMILES leave their cell empty. Legends may have several lines; RDKit's fonts are
+    ASCII, other characters become ``?``. Equal molecules and legends give equal bytes.
+    """
+    rows = max(1, -(-len(smiles) // max(columns, 1)))
+    if len(smiles) > GRID or rows > GRID_ROWS or not 1 <= columns <= GRID_COLUMNS:
+        raise ConfigError(
+            f"grid: got {len(smiles)} molecules in {columns} columns, expected at most {GRID} in "
+            f"1 to {GRID_COLUMNS} columns and at most {GRID_ROWS} rows"
+        )
+    mols = [parse(text) for text in smiles]
+    texts = [
+        "" if mol is None else legend.encode("ascii", "replace").decode()
+        for mol, legend in zip(mols, legends, strict=True)
+    ]
+    width, height = CELL
+    canvas = rdMolDraw2D.MolDraw2DSVG if kind == "svg" else rdMolDraw2D.MolDraw2DCairo
+    drawer = canvas(width * max(1, min(columns, len(smiles))), height * rows, width, height)
+    options: Any = drawer.drawOptions()  # the stubs name wrong types
+    options.includeMetadata = False  # it holds the version of RDKit
+    options.drawMolsSameScale = False  # one large molecule would make all others small
+    options.fixedBondLength = 24.0  # pixels, less if the molecule does not fit
+    options.legendFraction = 0.2
+    options.legendFontSize = 14
+    drawer.DrawMolecules(mols, legends=texts)
+    drawer.FinishDrawing()
+    picture: str | bytes = drawer.GetDrawingText()
+    return picture.encode("ascii") if isinstance(picture, str) else picture
 
 
 def sdf_block(smiles: str, name: str, values: dict[str, str]) -> str:

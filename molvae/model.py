@@ -16,11 +16,12 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from molvae.config import ModelConfig
-from molvae.recurrent import GRU, full_precision
+from molvae.recurrent import GRU, Cell, compute_dtype, full_precision
 
-__all__ = ["CVAE", "Output", "Posterior", "noisy_latent"]
+__all__ = ["CVAE", "Decoding", "Output", "Posterior", "noisy_latent"]
 
 
 class Posterior(NamedTuple):
@@ -51,6 +52,37 @@ def noisy_latent(z: Tensor, t: Tensor, noise: Tensor) -> Tensor:
     """
     angle = t.unsqueeze(-1) * (math.pi / 2)
     return torch.cos(angle) * z + torch.sin(angle) * noise
+
+
+class Decoding:
+    """Molecules on their way: what the decoder knows after the tokens given so far."""
+
+    def __init__(self, network: CVAE, context: Tensor) -> None:
+        """Begin a molecule for every context (B, K); what depends on that alone is computed now."""
+        layers = cast("list[GRU]", list(network.decoder))
+        states, shifts = network.initial_state(context), network.shifts(context)
+        dtype = compute_dtype(states)
+        self._cells = [Cell(layer, dtype) for layer in layers]
+        self._table = self._cells[0].products(network.embedding.weight)  # (V, 3H)
+        self._output = network.output.weight.to(dtype), network.output.bias.to(dtype)
+        self.states = [state.to(dtype) for state in states]  # L × (B, H)
+        self._offsets = [
+            cell.products(shift, bias=False)
+            for cell, shift in zip(self._cells, shifts, strict=True)
+        ]
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Logits (B, V) of the token after these, (B,)."""
+        x = self._table[tokens]
+        for i, cell in enumerate(self._cells):
+            given = x if i == 0 else cell.products(x)
+            x = self.states[i] = cell(given.add_(self._offsets[i]), self.states[i])
+        return full_precision(functional.linear(x, *self._output))
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these molecules only: a mask or indices; one may be taken more than once."""
+        self.states = [state[rows] for state in self.states]
+        self._offsets = [offset[rows] for offset in self._offsets]
 
 
 class CVAE(nn.Module):
@@ -138,15 +170,9 @@ class CVAE(nn.Module):
         """The context's term at each layer's input, once per molecule: L × (B, E or H)."""
         return [shift(context) for shift in self.shift]
 
-    def step(self, tokens: Tensor, state: Tensor, shifts: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """One decoding step: (logits (B, V), next state (L, B, H)) from tokens (B,)."""
-        x = self.embedding(tokens)
-        states = []
-        for layer, gru in enumerate(self.decoder):
-            _, last = gru((x + shifts[layer]).unsqueeze(1), state[layer : layer + 1])
-            x = last[0]
-            states.append(x)
-        return self.output(x), torch.stack(states)
+    def decoding(self, context: Tensor) -> Decoding:
+        """The decoder one token at a time, from contexts (B, K); for use without gradients."""
+        return Decoding(self, context)
 
     def predict(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """The property head: mean and log scale of every standardised condition, each (B, C)."""

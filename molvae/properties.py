@@ -8,9 +8,10 @@ import gzip
 import io
 import math
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -343,18 +344,21 @@ class Measured:
     values: tuple[float, ...]
     radical: bool = False  # it has unpaired electrons
     selfies: str = ""  # of the canonical SMILES, if asked for and expressible
+    found: Any = None  # what the caller's own look at the molecule gave
 
 
 def measure_selfies(
-    texts: list[str],
+    texts: Sequence[str],
     names: tuple[str, ...],
     constraints: dict[str, int],
     *,
     rewrite: bool = False,
+    inspect: Callable[[Mol], Any] | None = None,
 ) -> list[Measured]:
     """Canonical SMILES and built-in properties of SELFIES strings; runs in worker processes.
 
-    ``rewrite`` adds the SELFIES of the canonical SMILES, as an encoder was trained to read it.
+    ``rewrite`` adds the SELFIES of the canonical SMILES, as an encoder was trained to read it;
+    ``inspect`` takes a look of its own at every molecule.
 
     A SELFIES can describe no atom at all; such a one, and any RDKit refuses, is not valid.
     """
@@ -369,5 +373,6 @@ def measure_selfies(
                 continue
             values = tuple(compute(mol, names).tolist())
             again = tokens.to_selfies(smiles) if rewrite else None
-            results.append(Measured(smiles, values, has_radical(mol), again or ""))
+            found = None if inspect is None else inspect(mol)
+            results.append(Measured(smiles, values, has_radical(mol), again or "", found))
     return results

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-__all__ = ["GRU", "compute_dtype", "full_precision", "recurrence"]
+__all__ = ["GRU", "Cell", "compute_dtype", "full_precision", "recurrence"]
 
 _ROWS = 65_536  # bounds the memory of a large vocabulary; an ordinary batch has fewer
 
@@ -72,6 +72,28 @@ class GRU(nn.GRU):
         weight, bias = self.weight_hh_l0.to(dtype), self.bias_hh_l0.to(dtype)
         states = recurrence(inputs, tokens, offset, state.to(dtype), weight, bias)
         return states.transpose(0, 1)
+
+
+class Cell:
+    """A layer at work without gradients, one step per call, its weights in one type."""
+
+    def __init__(self, gru: GRU, dtype: torch.dtype) -> None:
+        self._from_input = gru.weight_ih_l0.to(dtype), gru.bias_ih_l0.to(dtype)
+        self._from_state = gru.weight_hh_l0.to(dtype), gru.bias_hh_l0.to(dtype)
+
+    def products(self, x: Tensor, *, bias: bool = True) -> Tensor:
+        """The input's products with its weights (B, 3H), from inputs (B, I)."""
+        weight, offset = self._from_input
+        return functional.linear(x.to(weight.dtype), weight, offset if bias else None)
+
+    def __call__(self, given: Tensor, state: Tensor) -> Tensor:
+        """The next state (B, H) from the input's products, which are used up, and the state."""
+        gates = 2 * state.shape[-1]
+        product = functional.linear(state, *self._from_state)
+        opened = torch.sigmoid_(given[:, :gates] + product[:, :gates])
+        reset, update = opened.chunk(2, dim=-1)
+        candidate = torch.tanh_(given[:, gates:].addcmul_(reset, product[:, gates:]))
+        return torch.lerp(candidate, state, update)
 
 
 def compute_dtype(like: Tensor) -> torch.dtype:

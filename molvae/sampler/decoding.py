@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,26 +14,48 @@ from molvae.model import CVAE, noisy_latent
 from molvae.runtime import Draws
 from molvae.tokens import BOS, EOS, PAD
 
-__all__ = ["decode_latents", "decode_tokens"]
+__all__ = ["Guidance", "decode_latents", "decode_tokens"]
+
+LEAVE = 0.9  # of the rows still to be finished: when fewer are, the others leave
+
+
+class Guidance(NamedTuple):
+    """What classifier-free guidance (Ho & Salimans 2022) adds to contexts with conditions."""
+
+    context: Tensor  # (B, K), the same without conditions
+    weight: Tensor  # (B,) 0: no conditions; 1: as trained; above: more than the model believes
 
 
 @torch.no_grad()
 def decode_tokens(
-    network: CVAE, context: Tensor, limit: int, *, temperature: float, uniform: Tensor | None
+    network: CVAE,
+    context: Tensor,
+    limit: int,
+    *,
+    temperature: float,
+    uniform: Tensor | None,
+    guidance: Guidance | None = None,
 ) -> Tensor:
     """Token ids (B, ≤ limit), <pad> after <eos>, from contexts (B, K), one step at a time.
 
     ``uniform`` (B, limit) chooses the tokens by inverse distribution; None (or temperature 0) takes
-    the likeliest. Finished rows leave the batch.
+    the likeliest. Finished rows leave the batch. With ``guidance`` the log-probabilities are
+    log p(x) + weight · (log p(x | c) − log p(x)), at every step.
     """
     rows = torch.arange(context.shape[0], device=context.device)
     result = torch.full((len(rows), limit), PAD, dtype=torch.long, device=context.device)
-    state, shifts = network.initial_state(context), network.shifts(context)
+    if guidance is not None:
+        context, weight = torch.cat([context, guidance.context]), guidance.weight.unsqueeze(-1)
+    decoding = network.decoding(context)
     token = torch.full_like(rows, BOS)
     for step in range(limit):
-        logits, state = network.step(token, state, shifts)
-        logits = logits.float()
+        if guidance is None:
+            logits = decoding(token)
+        else:
+            given, free = decoding(token.repeat(2)).log_softmax(dim=-1).chunk(2)
+            logits = torch.lerp(free, given, weight)
         logits[:, [PAD, BOS]] = -torch.inf
+        finished = token == EOS
         if uniform is None or temperature == 0:
             token = logits.argmax(dim=-1)
         else:
@@ -39,13 +63,19 @@ def decode_tokens(
             steps = torch.softmax(logits.to(uniform.dtype) / temperature, dim=-1).cumsum(dim=-1)
             chosen = (steps < uniform[rows, step].unsqueeze(-1) * steps[:, -1:]).sum(dim=-1)
             token = chosen.clamp(max=logits.shape[-1] - 1)
-        result[rows, step] = token
+        token = token.masked_fill(finished, EOS)
+        result[rows, step] = token.masked_fill(finished, PAD)
         alive = token != EOS
-        if not alive.all():
-            rows, token, state = rows[alive], token[alive], state[:, alive]
-            shifts = [shift[alive] for shift in shifts]
-            if not len(rows):
-                return result[:, : step + 1]
+        # To leave costs a copy of all states, so rows leave together.
+        left = int(alive.sum())
+        if left == 0:
+            return result[:, : step + 1]
+        if left <= LEAVE * len(alive):
+            rows, token = rows[alive], token[alive]
+            if guidance is not None:
+                weight = weight[alive]
+                alive = alive.repeat(2)
+            decoding.keep(alive)
     return result
 
 

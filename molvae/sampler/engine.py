@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import math
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from molvae import chem, tokens
 from molvae.checkpoint import SavedModel
 from molvae.conditions import hit, misfit
-from molvae.dataset import pad_tokens
 from molvae.errors import TargetError
-from molvae.model import noisy_latent
+from molvae.keys import KeySet, keys_of
 from molvae.parallel import map_ordered
-from molvae.properties import PROPERTIES, Measured, measure_selfies
+from molvae.properties import PROPERTIES, Measured
 from molvae.runtime import Draws
-from molvae.sampler.decoding import decode_tokens
-from molvae.sampler.request import TRIES, Generated, Request
-from molvae.tokens import EOS, PAD, split_selfies
+from molvae.sampler.checks import Checks, Look
+from molvae.sampler.proposals import Proposer
+from molvae.sampler.request import SIMILARITY, TRIES, Generated, Request
+from molvae.tokens import split_selfies
 
 __all__ = ["Sampler"]
 
 BLOCK = 1024  # wanted molecules settled together; fixed, so that results do not depend on batches
+WALK_NOISE = 0.3  # noise level at which a moved latent is decoded
+CORE_SHARE = 0.05  # of a block that may share a scaffold while there is a choice
+SIMILARITY_SPREAD = 0.15  # what a standard deviation is to a property
+
+
+class _Candidate(NamedTuple):
+    """A molecule that may be written."""
+
+    cost: float
+    item: int
+    smiles: str
+    values: tuple[float, ...]
+    similarity: float
+    core: str
 
 
 @dataclass
@@ -37,7 +51,15 @@ class _Slot:
 
     number: int
     tried: int = 0
-    found: list[tuple[float, int, Measured]] = field(default_factory=list)
+    found: list[_Candidate] = field(default_factory=list)
+    nearest: tuple[float, str] = (math.inf, "")  # cost and SELFIES of the best, hit or miss
+
+
+class _Proposals(NamedTuple):
+    """Candidates of one batch on their way through the checks."""
+
+    items: NDArray[np.int64]
+    texts: list[str]
 
 
 class Sampler:
@@ -55,32 +77,73 @@ class Sampler:
         *,
         seed: int = 0,
         device: torch.device | None = None,
-        batch_size: int = 256,
+        precision: str = "auto",
+        batch_size: int = 1024,
         executor: Executor | None = None,
         workers: int = 1,
+        known: KeySet | None = None,
     ) -> None:
+        """``known`` are the keys (:func:`molvae.keys.keys_of`) of molecules not to be written."""
         self.model, self.request = model, request
-        self.draws = Draws(seed)
-        self.device = device or torch.device("cpu")
-        self.network = model.network.to(self.device).eval()
+        self.proposer = Proposer(
+            model, request, draws=Draws(seed), device=device or torch.device("cpu"),
+            precision=precision, batch_size=batch_size,
+        )  # fmt: skip
         self.batch_size = batch_size
         self.executor, self.workers = executor, workers
+        self.known = known or KeySet()
         self.refused: Counter[str] = Counter()
         self.decoded = 0
-        self._written: set[bytes] = set()
+        self._written = KeySet()
+        names = {t.name for t in request.targets}
         self._exact = tuple(t.name for t in request.targets if t.name in PROPERTIES)
-        known = model.conditions.names
-        unknown = [t.name for t in request.targets if t.name not in (*PROPERTIES, *known)]
-        if unknown:
-            raise TargetError(f"unknown property '{unknown[0]}'")
+        self._predicted = names - {*PROPERTIES, SIMILARITY}
+        unknown = self._predicted - set(model.conditions.names)
+        if unknown or (SIMILARITY in names and not request.like):
+            raise TargetError(f"unknown property '{min(unknown, default=SIMILARITY)}'")
+        self._walks = self._must_walk()
+        self._checks = Checks(
+            names=self._exact,
+            constraints=model.constraints,
+            rewrite=bool(self._predicted) or self._walks,
+            radicals=not request.critic,
+            alerts=request.alerts,
+            elements=request.elements,
+            fingerprint=bool(request.like),
+            core=request.compares,
+        )
+        self._take_starts()
+
+    def _take_starts(self) -> None:
+        """Encode the given molecules."""
+        smiles, ids = [], []
+        for text in self.request.like:
+            canonical = chem.canonical_smiles(text)
+            if canonical is None:
+                raise TargetError(f"like: '{text}' is not a valid SMILES")
+            with tokens.use_constraints(self.model.constraints):
+                ids.append(self.model.vocabulary.encode(canonical))
+            smiles.append(canonical)
+        self.starts = smiles
+        self._start_latents = self.proposer.encode(ids)
+        mols = [mol for text in smiles if (mol := chem.parse(text)) is not None]
+        self._start_bits = chem.fingerprints(mols)
+
+    def _must_walk(self) -> bool:
+        """Whether latents are to be moved along the head's gradient."""
+        conditions, request = self.model.conditions, self.request
+        asked = [t for t in request.targets if t.name in conditions.names]
+        if request.walk is not None or not request.critic:
+            return bool(request.walk and asked)
+        return bool(self._predicted or conditions.warnings(asked))
 
     def notes(self) -> list[str]:
         """What the user should know about the request before reading the result."""
         notes = self.model.conditions.warnings(self.request.targets)
         for target in self.request.targets:
-            if target.name not in self._exact:
+            if target.name in self._predicted:
                 notes.append(self._prediction_note(target.name))
-            if target.name not in self.model.conditions.names:
+            elif target.name not in (*self.model.conditions.names, SIMILARITY):
                 notes.append(f"the model does not know {target.name}: met by selection alone")
         return notes
 
@@ -92,165 +155,254 @@ class Sampler:
 
     def stream(self, n: int, first: int = 0) -> Iterator[Generated]:
         """Molecules for the wanted numbers ``first`` … ``first + n - 1``; fewer if not found."""
-        for start in range(first, first + n, BLOCK):
-            yield from self._block(range(start, min(start + BLOCK, first + n)))
+        starts = range(first, first + n, BLOCK)
+        for block in self.blocks(range(start, min(start + BLOCK, first + n)) for start in starts):
+            yield from block
 
-    def _block(self, numbers: range) -> list[Generated]:
-        slots = [_Slot(number) for number in numbers]
+    def blocks(self, numbers: Iterable[range]) -> Iterator[list[Generated]]:
+        """The molecules of one block of wanted numbers after the other, each settled by itself.
+
+        While workers check the first candidates of a block, those of the next are decoded.
+        """
+        coming: deque[tuple[list[_Slot], int]] = deque()  # slots of a block, batches to come
+
+        def first_rounds() -> Iterator[_Proposals]:
+            for block in numbers:
+                slots = [_Slot(number) for number in block]
+                items = self._items(slots, self._first_round())
+                coming.append((slots, -(-len(items) // self.batch_size)))
+                yield from self._decode(items, slots)
+
+        results = self._checked(first_rounds())
+        for batch in results:
+            slots, count = coming.popleft()
+            batches = [batch, *(next(results) for _ in range(count - 1))]
+            yield self._settle_block(slots, batches)
+
+    def forbid(self, smiles: Iterable[str]) -> None:
+        """Count these canonical SMILES as written."""
+        self._written.add(keys_of(smiles))
+
+    # -- rounds ---------------------------------------------------------------------------------
+
+    def _first_round(self) -> int:
+        """Candidates per slot before any is judged."""
+        if not self.request.compares:
+            return 1
+        share = 2 if self._walks else 1
+        return min(-(-self.request.candidates // share), self.request.tries)
+
+    def _next_round(self, tried: int, before: int) -> int:
+        """Candidates per slot after ``tried`` of them, the last round having had ``before``."""
+        request = self.request
+        if not request.compares:
+            size = min(before * 2, request.candidates)
+        elif self._walks:
+            size = max(request.candidates // 4, 1)
+        else:
+            size = request.candidates
+        return min(size, request.tries - tried)
+
+    def _settle_block(
+        self, slots: list[_Slot], batches: list[tuple[_Proposals, list[Measured]]]
+    ) -> list[Generated]:
         done: dict[int, Generated] = {}
-        patient = self._must_compare()
-        round_size = self.request.candidates if patient else 1
-        while slots and slots[0].tried < self.request.tries:
-            size = min(round_size, self.request.tries - slots[0].tried)
-            self._propose(slots, size)
-            still_open = []
-            for slot in slots:
-                chosen = self._settle(slot)
-                if chosen is None:
-                    still_open.append(slot)
-                else:
-                    done[slot.number] = chosen
-            slots = still_open
-            if not patient:
-                round_size = min(round_size * 2, self.request.candidates)
+        written: set[str] = set()
+        cores: Counter[str] = Counter()
+        room = max(int(CORE_SHARE * len(slots)), 2)
+        size = self._first_round()
+        while True:
+            self._file(slots, size, batches)
+            if not self.request.compares or slots[0].tried >= self.request.candidates:
+                slots = self._choose(slots, done, written, cores, room)
+            if not slots or slots[0].tried >= self.request.tries:
+                break
+            size = self._next_round(slots[0].tried, size)
+            items = self._items(slots, size)
+            batches = list(self._checked(self._decode(items, slots)))
         if slots:
             self.refused["wanted molecules given up after max-tries candidates"] += len(slots)
+        self._written.add(keys_of(written))
         return [done[number] for number in sorted(done)]
 
-    def _must_compare(self) -> bool:
-        """Whether the best of several candidates is wanted, and not the first that will do."""
-        request = self.request
-        points = any(t.is_point for t in request.targets)
-        return request.critic and (points or (request.allow_misses and bool(request.targets)))
-
-    def _propose(self, slots: list[_Slot], size: int) -> None:
-        """Draw ``size`` more candidates for every slot and file the acceptable ones."""
+    def _items(self, slots: list[_Slot], size: int) -> NDArray[np.int64]:
+        """Numbers of the next ``size`` candidates of every slot."""
         numbers = np.asarray([slot.number for slot in slots], dtype=np.int64)
-        tries = slots[0].tried + np.arange(size)
-        items = (numbers[:, None] * TRIES + tries[None, :]).reshape(-1)
-        owners = np.repeat(np.arange(len(slots)), size)
-        measured, ids = self._candidates(items)
-        values = self._values(measured, ids)
+        return (numbers[:, None] * TRIES + slots[0].tried + np.arange(size)).reshape(-1)
+
+    def _decode(self, items: NDArray[np.int64], slots: list[_Slot]) -> Iterator[_Proposals]:
+        """Batches of candidates; every second one of a later round starts at the nearest so far."""
+        size = self.model.network.config.latent_size
+        latents = np.full((len(items), size), np.nan, dtype=np.float32)
+        levels = self.proposer.levels(items)
+        if self.starts:
+            latents[:] = self._start_latents[items // TRIES % len(self.starts)]
+        if self._walks and slots[0].tried:
+            self._move(items, slots, latents, levels)
+        for start in range(0, len(items), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            yield _Proposals(
+                items[part], self.proposer.texts(items[part], latents[part], levels[part])
+            )
+
+    def _move(
+        self,
+        items: NDArray[np.int64],
+        slots: list[_Slot],
+        latents: NDArray[np.float32],
+        levels: NDArray[np.float32],
+    ) -> None:
+        """Let candidates start a walk away from the nearest of their slot."""
+        nearest = {slot.number: slot.nearest[1] for slot in slots if slot.nearest[1]}
+        owners = items // TRIES
+        moving = np.flatnonzero([owner in nearest for owner in owners.tolist()])
+        if not len(moving):
+            return
+        begin = self._encode([nearest[owners[i]] for i in moving])
+        usable = ~np.isnan(begin[:, 0])
+        moving = moving[usable]
+        latents[moving] = self.proposer.walk(begin[usable], items[moving])
+        levels[moving] = WALK_NOISE
+
+    def _checked(
+        self, proposals: Iterable[_Proposals]
+    ) -> Iterator[tuple[_Proposals, list[Measured]]]:
+        """Every batch with what RDKit found; the next are decoded while workers are at it."""
+        sent: deque[_Proposals] = deque()
+
+        def texts() -> Iterator[list[str]]:
+            for batch in proposals:
+                sent.append(batch)
+                yield batch.texts
+
+        for measured in map_ordered(
+            self._checks, texts(), workers=self.workers, executor=self.executor
+        ):
+            batch = sent.popleft()
+            self.decoded += len(batch.items)
+            yield batch, measured
+
+    # -- judgement ------------------------------------------------------------------------------
+
+    def _file(
+        self, slots: list[_Slot], size: int, batches: list[tuple[_Proposals, list[Measured]]]
+    ) -> None:
+        """Judge the candidates and keep the acceptable ones with their slots."""
+        items = np.concatenate([batch.items for batch, _ in batches])
+        measured = [one for _, found in batches for one in found]
+        texts = [text for batch, _ in batches for text in batch.texts]
+        values, similarity = self._values(measured, texts), self._similarity(items, measured)
+        if SIMILARITY in {t.name for t in self.request.targets}:
+            values[SIMILARITY] = similarity
         costs, outside = self._judge(values, len(items))
+        known = self.known.holds(keys_of([one.smiles for one in measured]))
+        names = [target.name for target in self.request.targets]
         for i, candidate in enumerate(measured):
+            slot = slots[i // size]
             if not candidate.smiles:
                 self.refused["not a molecule (no atoms)"] += 1
-            elif candidate.radical and self.request.critic:
-                self.refused["unpaired electrons"] += 1
+                continue
+            look: Look = candidate.found
+            if look.refusal:
+                self.refused[look.refusal] += 1
+                continue
+            if costs[i] < slot.nearest[0]:
+                slot.nearest = (float(costs[i]), candidate.selfies)
+            if known[i]:
+                self.refused["not novel"] += 1
             elif outside[i] and not self.request.allow_misses:
                 self.refused["outside the requested range"] += 1
             else:
-                exact = Measured(candidate.smiles, tuple(float(v[i]) for v in values.values()))
-                slots[owners[i]].found.append((float(costs[i]), int(items[i]), exact))
+                exact = tuple(float(values[name][i]) for name in names)
+                slot.found.append(
+                    _Candidate(
+                        float(costs[i]), int(items[i]), candidate.smiles, exact,
+                        float(similarity[i]), look.core,
+                    )
+                )  # fmt: skip
         for slot in slots:
             slot.tried += size
 
-    def _settle(self, slot: _Slot) -> Generated | None:
-        """The best candidate that was not written before, if there is one."""
+    def _choose(
+        self,
+        slots: list[_Slot],
+        done: dict[int, Generated],
+        written: set[str],
+        cores: Counter[str],
+        room: int,
+    ) -> list[_Slot]:
+        """Settle the slots that have a candidate not written before; the others are returned."""
         names = [target.name for target in self.request.targets]
-        for _, _, candidate in sorted(slot.found, key=lambda entry: entry[:2]):
-            # A hash, not the text: millions of molecules must fit.
-            key = hashlib.blake2b(candidate.smiles.encode(), digest_size=8).digest()
-            if self.request.unique and key in self._written:
+        candidates = [one for slot in slots for one in slot.found]
+        before = self._written.holds(keys_of([one.smiles for one in candidates]))
+        old = {one.smiles for one, seen in zip(candidates, before, strict=True) if seen}
+        still_open = []
+        for slot in slots:
+            ranked = sorted(slot.found, key=lambda one: (one.cost, one.item))
+            if self.request.unique:
+                ranked = [r for r in ranked if r.smiles not in old and r.smiles not in written]
+            if not ranked:
+                if slot.found:
+                    self.refused["written before"] += len(slot.found)
+                    slot.found.clear()
+                still_open.append(slot)
                 continue
-            self._written.add(key)
-            return Generated(candidate.smiles, dict(zip(names, candidate.values, strict=True)))
-        if slot.found:
-            self.refused["written before"] += len(slot.found)
-            slot.found.clear()
-        return None
-
-    def _candidates(
-        self, items: NDArray[np.int64]
-    ) -> tuple[list[Measured], list[NDArray[np.int64]]]:
-        """Decode candidates on the device while workers check those decoded before."""
-        ids: list[NDArray[np.int64]] = []
-
-        def texts() -> Iterator[list[str]]:
-            for start in range(0, len(items), self.batch_size):
-                rows = self._decode(items[start : start + self.batch_size])
-                ids.extend(rows)
-                yield [self.model.vocabulary.selfies(row.tolist()) for row in rows]
-
-        work = functools.partial(
-            measure_selfies,
-            names=self._exact,
-            constraints=self.model.constraints,
-            rewrite=len(self._exact) < len(self.request.targets),
-        )
-        measured: list[Measured] = []
-        for part in map_ordered(work, texts(), workers=self.workers, executor=self.executor):
-            measured += part
-        self.decoded += len(items)
-        return measured, ids
-
-    def _decode(self, items: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        request, draws = self.request, self.draws
-        # Nothing longer than the longest training molecule: what is not finished ends there.
-        size, limit = self.network.config.latent_size, self.model.max_tokens
-        z = self._tensor(draws.normal("latent", items, size))
-        noise = self._tensor(draws.normal("channel", items, size))
-        t = torch.full((len(items),), request.noise, device=self.device)
-        wanted = self.model.conditions.draw(request.targets, items, draws)
-        conditions, mask = self.model.conditions.standardize(wanted)
-        uniform = draws.uniform("token", items, limit)
-        if self.device.type == "mps":  # which has no double precision
-            uniform = np.minimum(uniform.astype(np.float32), np.float32(1 - 2**-24))
-        with torch.no_grad():
-            context = self.network.make_context(
-                noisy_latent(z, t, noise), t, self._tensor(conditions), self._tensor(mask)
+            # One scaffold must not take over; but better a common one than none.
+            chosen = next((one for one in ranked if cores[one.core] < room), ranked[0])
+            cores[chosen.core] += 1 if chosen.core else 0
+            written.add(chosen.smiles)
+            done[slot.number] = Generated(
+                chosen.smiles,
+                dict(zip(names, chosen.values, strict=True)),
+                self.starts[slot.number % len(self.starts)] if self.starts else "",
+                chosen.similarity if self.starts else None,
             )
-            tokens = decode_tokens(
-                self.network,
-                context,
-                limit,
-                temperature=request.temperature,
-                uniform=self._tensor(uniform),
-            )
-        return list(tokens.cpu().numpy())
+        return still_open
 
-    def _values(
-        self, measured: list[Measured], ids: list[NDArray[np.int64]]
-    ) -> dict[str, NDArray[np.float64]]:
+    def _values(self, measured: list[Measured], texts: list[str]) -> dict[str, NDArray[np.float64]]:
         """Every requested property of every candidate: exact, or the head's prediction.
 
         The prediction is that of the molecule, not of the string it was sampled as.
         """
         values = {}
-        predicted: NDArray[np.float64] | None = None
-        for target in self.request.targets:
-            if target.name in self._exact:
-                k = self._exact.index(target.name)
-                column = [m.values[k] if m.smiles else np.nan for m in measured]
-                values[target.name] = np.asarray(column, dtype=np.float64)
-            else:
-                if predicted is None:
-                    rows = [self._canonical(m, row) for m, row in zip(measured, ids, strict=True)]
-                    predicted = self.predict(rows)
-                k = self.model.conditions.names.index(target.name)
-                values[target.name] = predicted[:, k]
+        for k, name in enumerate(self._exact):
+            column = [one.values[k] if one.smiles else np.nan for one in measured]
+            values[name] = np.asarray(column, dtype=np.float64)
+        if self._predicted:
+            pairs = zip(measured, texts, strict=True)
+            latents = self._encode([one.selfies or text for one, text in pairs])
+            predicted = self.proposer.predict(latents)
+            for name in self._predicted:
+                values[name] = predicted[:, self.model.conditions.names.index(name)]
         return values
 
-    def _canonical(self, measured: Measured, sampled: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Token ids of the canonical SMILES; of the sampled string if a token is unknown."""
-        symbols = split_selfies(measured.selfies)
-        if not symbols or self.model.vocabulary.unknown(symbols):
-            return sampled
-        return self.model.vocabulary.encode_symbols(symbols)
+    def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Posterior means (N, Z) of SELFIES; NaN where the model has never seen a token."""
+        vocabulary = self.model.vocabulary
+        rows = [split_selfies(text) for text in texts]
+        usable = [bool(row) and not vocabulary.unknown(row) for row in rows]
+        ids = [vocabulary.encode_symbols(row) for row, use in zip(rows, usable, strict=True) if use]
+        size = self.model.network.config.latent_size
+        latents = np.full((len(texts), size), np.nan, dtype=np.float32)
+        latents[usable] = self.proposer.encode(ids)
+        return latents
 
-    @torch.no_grad()
-    def predict(self, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
-        """The property head's values for token rows (ids up to <eos>), shape (N, C)."""
-        conditions, parts = self.model.conditions, []
-        for start in range(0, len(ids), self.batch_size):
-            block = [_trim(row) for row in ids[start : start + self.batch_size]]
-            _, targets, lengths = pad_tokens(block)
-            posterior = self.network.encode(self._tensor(targets), self._tensor(lengths))
-            mean, _ = self.network.predict(posterior.mean)
-            scaled = mean.cpu().double().numpy()
-            share = 1.0 / (1.0 + np.exp(-scaled))
-            parts.append(np.where(conditions.yesno, share, conditions.restore(scaled)))
-        return np.concatenate(parts)
+    def _similarity(
+        self, items: NDArray[np.int64], measured: list[Measured]
+    ) -> NDArray[np.float64]:
+        """Tanimoto similarity of every candidate to its start molecule; NaN without one."""
+        result = np.full(len(items), np.nan)
+        if not self.starts:
+            return result
+        looks = [one.found.fingerprint if one.smiles else b"" for one in measured]
+        made = np.flatnonzero([bool(look) for look in looks])
+        if not len(made):
+            return result
+        bits = np.frombuffer(b"".join(looks), dtype=np.uint8).reshape(len(made), -1)
+        starts = self._start_bits[items[made] // TRIES % len(self.starts)]
+        common, either = (np.unpackbits(each, axis=1) for each in (bits & starts, bits | starts))
+        result[made] = common.sum(axis=1) / np.maximum(either.sum(axis=1), 1)
+        return result
 
     def _judge(
         self, values: dict[str, NDArray[np.float64]], n: int
@@ -266,15 +418,8 @@ class Sampler:
         return costs, outside
 
     def _spread(self, name: str) -> float:
+        if name == SIMILARITY:
+            return SIMILARITY_SPREAD
         if name in self.model.conditions.names:
             return self.model.conditions[name].std
         return (PROPERTIES[name].high - PROPERTIES[name].low) / 6
-
-    def _tensor(self, array: NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(array).to(self.device)
-
-
-def _trim(row: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The ids before <eos>."""
-    ends = np.flatnonzero((row == EOS) | (row == PAD))
-    return row[: ends[0]] if len(ends) else row

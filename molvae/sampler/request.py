@@ -10,9 +10,13 @@ from molvae.conditions import Target, parse_targets
 from molvae.errors import TargetError
 from molvae.properties import PROPERTIES
 
-__all__ = ["TRIES", "Generated", "Request"]
+__all__ = ["SIMILARITY", "TRIES", "Generated", "Request", "Span"]
 
 TRIES = 1 << 20  # candidate numbers reserved for each wanted molecule
+SIMILARITY = "similarity"  # Tanimoto, to the start molecule: a target that needs no training
+ANALOGS = (0.3, 0.7)  # noise around given molecules (docs/benchmarks.md)
+
+Span = float | tuple[float, float]  # one value, or low and high of a uniform draw per candidate
 
 
 @dataclass(frozen=True)
@@ -20,17 +24,29 @@ class Request:
     """What to generate."""
 
     targets: tuple[Target, ...] = ()
-    noise: float = 1.0  # noise level t of the decoder, from 0 to 1
+    like: tuple[str, ...] = ()  # SMILES of start molecules; wanted molecules take turns
+    scaffold: str | None = None  # SMILES or SMARTS that every molecule must hold
+    noise: Span | None = None  # level t of the decoder, 0 … 1; None: 1, around given ones less
+    guidance: Span = 1.0  # weight of classifier-free guidance; 1 for none
     temperature: float = 1.0  # of the token distribution; 0 takes the likeliest token
     critic: bool = True  # choose among candidates by their true properties
+    walk: bool | None = None  # move candidates in the latent space; None: where it helps
     candidates: int = 8  # per wanted molecule, when a point is asked for
     max_tries: int | None = None  # candidates per wanted molecule before giving up; at least 64
     allow_misses: bool = False  # write molecules outside a requested range
     unique: bool = True  # write no molecule twice
+    alerts: tuple[str, ...] = ()  # catalogues of structural alerts no molecule may match
+    elements: tuple[str, ...] = ()  # the only ones allowed; none given: any
 
     def __post_init__(self) -> None:
-        if not 0 <= self.noise <= 1:
-            raise TargetError(f"noise: got {self.noise:g}, expected a level from 0 to 1")
+        low, high = _ends(self.levels)
+        if not 0 <= low <= high <= 1:
+            raise TargetError(f"noise: got {_shown(self.levels)}, expected levels from 0 to 1")
+        low, high = _ends(self.guidance)
+        if not 0 <= low <= high < float("inf"):
+            raise TargetError(
+                f"guidance: got {_shown(self.guidance)}, expected a weight of 0 or more, or a range"
+            )
         if not self.temperature >= 0:
             raise TargetError(f"temperature: got {self.temperature:g}, expected 0 or more")
         for name, number in (("candidates", self.candidates), ("max-tries", self.tries)):
@@ -38,13 +54,30 @@ class Request:
                 raise TargetError(f"{name}: got {number}, expected from 1 to {TRIES - 1:,}")
 
     @property
+    def levels(self) -> Span:
+        """Noise levels of the decoder."""
+        if self.noise is None:
+            return ANALOGS if self.like else 1.0
+        return self.noise
+
+    @property
     def tries(self) -> int:
         """Candidates per wanted molecule before it is given up."""
         return max(64, self.candidates) if self.max_tries is None else self.max_tries
 
+    @property
+    def compares(self) -> bool:
+        """Whether the best of several candidates is wanted, and not the first that will do."""
+        points = any(t.is_point for t in self.targets)
+        return self.critic and (points or (self.allow_misses and bool(self.targets)))
+
     def parse(self, texts: Sequence[str], model: SavedModel) -> tuple[Target, ...]:
-        """Targets from texts such as ``logp=2:3``: built-in properties or columns of the model."""
-        return parse_targets(texts, {*PROPERTIES, *model.conditions.names})
+        """Targets from texts such as ``logp=2:3``: built-in properties or columns of the model.
+
+        Around given molecules also ``similarity``.
+        """
+        more = {SIMILARITY} if self.like else set()
+        return parse_targets(texts, {*PROPERTIES, *model.conditions.names, *more})
 
 
 @dataclass(frozen=True)
@@ -53,3 +86,13 @@ class Generated:
 
     smiles: str
     values: dict[str, float]
+    start: str = ""  # the given molecule it was made from
+    similarity: float | None = None  # Tanimoto, to that
+
+
+def _ends(span: Span) -> tuple[float, float]:
+    return span if isinstance(span, tuple) else (span, span)
+
+
+def _shown(span: Span) -> str:
+    return f"{span[0]:g}:{span[1]:g}" if isinstance(span, tuple) else f"{span:g}"

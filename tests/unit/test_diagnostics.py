@@ -487,7 +487,7 @@ def test_each_condition_is_asked_for_alone_with_draws_of_its_own(tiny_model, mon
 
         def __init__(self, model, request, *, seed, device):
             (self.target,) = request.targets
-            assert (request.noise, request.temperature, request.critic) == (1.0, 1.0, False)
+            assert (request.levels, request.temperature, request.critic) == (1.0, 1.0, False)
             assert (request.tries, request.unique, seed) == (1, False, 3)
 
         def stream(self, n, first):

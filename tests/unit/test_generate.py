@@ -95,7 +95,7 @@ def test_an_interrupted_generation_leaves_no_file(tiny_run, tmp_path, monkeypatc
             raise KeyboardInterrupt
         return measure_selfies(*args, **options)
 
-    monkeypatch.setattr("molvae.sampler.engine.measure_selfies", interrupted)
+    monkeypatch.setattr("molvae.sampler.checks.measure_selfies", interrupted)
     request = Request(max_tries=64)
     with pytest.raises(KeyboardInterrupt):
         generate_file(tmp_path / "out.csv", 500, model=tiny_run, request=request, workers=1)

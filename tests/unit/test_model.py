@@ -143,14 +143,29 @@ def test_a_hidden_condition_has_no_influence(network):
     )
 
 
+@torch.no_grad()
 def test_single_steps_give_the_logits_of_teacher_forcing(network):
     inputs, _, _ = rows(12, 12)
     context = random_context(network, 2)
-    state, shifts = network.initial_state(context), network.shifts(context)
     together = network.decode(inputs, context)
+    decoding = network.decoding(context)
     for i in range(inputs.shape[1]):
-        logits, state = network.step(inputs[:, i], state, shifts)
+        logits = decoding(inputs[:, i])
         torch.testing.assert_close(logits, together[:, i], rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_rows_that_stay_or_are_taken_twice_go_on_as_before(network):
+    inputs, _, _ = rows(12, 12, 12)
+    context = random_context(network, 3)
+    together = network.decode(inputs, context)
+    decoding = network.decoding(context)
+    decoding(inputs[:, 0])
+    chosen = torch.tensor([2, 0, 2])
+    decoding.keep(chosen)
+    for i in range(1, inputs.shape[1]):
+        logits = decoding(inputs[chosen, i])
+        torch.testing.assert_close(logits, together[chosen, i], rtol=0, atol=1e-5)
 
 
 def test_gradients_reach_every_parameter(network):

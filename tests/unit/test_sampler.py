@@ -7,7 +7,7 @@ import pytest
 import torch
 from rdkit.Chem import Crippen, Descriptors, MolFromSmiles
 
-from molvae import chem
+from molvae import chem, tokens
 from molvae.conditions import parse_target
 from molvae.errors import TargetError
 from molvae.parallel import worker_pool
@@ -20,11 +20,15 @@ V = 10
 
 def fake(logits):
     """A network whose next token never depends on anything: logits (V,)."""
-    return SimpleNamespace(
-        initial_state=lambda context: torch.zeros(1, len(context), 1),
-        shifts=lambda context: [torch.zeros(len(context), 1)],
-        step=lambda token, state, shifts: (logits.expand(len(token), -1).clone(), state),
-    )
+
+    class Decoding:
+        def __call__(self, tokens):
+            return logits.expand(len(tokens), -1).clone()
+
+        def keep(self, rows):
+            pass
+
+    return SimpleNamespace(decoding=lambda context: Decoding())
 
 
 def decode(logits, uniform, temperature=1.0):
@@ -43,6 +47,13 @@ def sampler(model, *targets, seed=0, batch_size=256, executor=None, workers=1, *
     return Sampler(
         model, request, seed=seed, batch_size=batch_size, executor=executor, workers=workers
     )
+
+
+def decoded(sampler, items):
+    """SMILES of candidates from the prior, before anything is checked."""
+    nothing = np.full((len(items), 16), np.nan, dtype=np.float32)
+    texts = sampler.proposer.texts(items, nothing, np.ones(len(items), dtype=np.float32))
+    return [tokens.from_selfies(text) for text in texts]
 
 
 def smiles(sampler, n):
@@ -153,8 +164,7 @@ def test_the_critic_keeps_the_nearest_candidate(tiny_model):
     chosen = {round(m.values["logp"], 4) for m in drawn.stream(8)}
     nearest = set()
     for number in range(8):
-        rows = drawn._decode(number * TRIES + np.arange(k))
-        texts = [tiny_model.vocabulary.decode(row.tolist()) for row in rows]
+        texts = decoded(drawn, number * TRIES + np.arange(k))
         mols = [m for m in map(chem.parse, texts) if m is not None and not chem.has_radical(m)]
         values = [Crippen.MolLogP(mol) for mol in mols]
         nearest.add(round(min(values, key=lambda v: abs(v - wanted)), 4))
@@ -172,8 +182,7 @@ def test_more_candidates_come_nearer(tiny_model):
 def test_without_the_critic_the_first_molecule_is_taken(tiny_model):
     drawn = sampler(tiny_model, "mw=10000:", critic=False, unique=False)
     found = list(drawn.stream(20))
-    first = [tiny_model.vocabulary.decode(row.tolist()) for row in drawn._decode(
-        np.arange(20) * TRIES)]  # fmt: skip
+    first = decoded(drawn, np.arange(20) * TRIES)
     valid = [chem.canonical_smiles(text) for text in first]
     assert [m.smiles for m, v in zip(found, valid, strict=True) if v] == [v for v in valid if v]
     assert all(m.values["mw"] < 10000 for m in found)
@@ -211,7 +220,8 @@ def test_a_user_column_is_judged_by_the_head(tiny_model):
     assert found
     for molecule in found:
         ids = tiny_model.vocabulary.encode(molecule.smiles)
-        predicted = sampler(tiny_model).predict([ids])
+        proposer = sampler(tiny_model).proposer
+        predicted = proposer.predict(proposer.encode([ids]))
         column = tiny_model.conditions.names.index("assay")
         # The same molecule may have been written with other tokens, so this is near, not equal.
         assert predicted[0, column] == pytest.approx(molecule.values["assay"], abs=1.0)

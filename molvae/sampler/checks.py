@@ -1,0 +1,71 @@
+"""What RDKit finds out about every candidate; runs in worker processes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from molvae import chem
+from molvae.chem import Mol
+from molvae.filters import alerts
+from molvae.properties import Measured, measure_selfies
+
+__all__ = ["Checks", "Look"]
+
+
+class Look(NamedTuple):
+    """What the sampler wants to know of a molecule beside its properties."""
+
+    refusal: str  # why it may not be written; empty if it may
+    fingerprint: bytes  # Morgan bits, packed; empty if not asked for
+    core: str  # Bemis-Murcko scaffold; empty if not asked for
+
+
+@dataclass(frozen=True)
+class Checks:
+    """SELFIES → measured molecules; can be pickled."""
+
+    names: tuple[str, ...]  # of built-in properties
+    constraints: dict[str, int]
+    rewrite: bool = False  # whether the SELFIES of the canonical SMILES are wanted
+    radicals: bool = False  # whether molecules with unpaired electrons may be written
+    alerts: tuple[str, ...] = ()
+    elements: tuple[str, ...] = ()
+    fingerprint: bool = False
+    core: bool = False
+
+    def __call__(self, texts: Sequence[str]) -> list[Measured]:
+        """One entry per text, in order; equal texts are looked at once."""
+        distinct = list(dict.fromkeys(texts))
+        measured = measure_selfies(
+            distinct, self.names, self.constraints, rewrite=self.rewrite, inspect=self.look
+        )
+        found = dict(zip(distinct, measured, strict=True))
+        return [found[text] for text in texts]
+
+    def look(self, mol: Mol) -> Look:
+        """The refusals first named, and what else was asked for."""
+        return Look(
+            refusal=self._refusal(mol),
+            fingerprint=chem.fingerprints([mol]).tobytes() if self.fingerprint else b"",
+            core=chem.scaffold(mol) if self.core else "",
+        )
+
+    def _refusal(self, mol: Mol) -> str:
+        if not self.radicals and chem.has_radical(mol):
+            return "unpaired electrons"
+        if self.elements:
+            other = chem.elements(mol) - self._allowed
+            if other:
+                return f"contains {min(other)}"
+        for name in self.alerts:
+            refusal = alerts(name).refusal(mol)
+            if refusal is not None:
+                return f"alert: {refusal}"
+        return ""
+
+    @functools.cached_property
+    def _allowed(self) -> frozenset[str]:
+        return frozenset(self.elements)

@@ -1,0 +1,200 @@
+"""How near the molecules come to what was asked: the protocol of MolGPT, ranges, out of range.
+
+For every target value of the published MOSES lists (Bagal et al. 2022; their code) ``--each``
+molecules are drawn at temperature 1, and the mean absolute deviation (MAD) from the target is taken
+over all of them, valid ones only, repeats included. *One shot* is one candidate per molecule and no
+critic: the rows to set beside published ones. *Critic* keeps the nearest of ``--candidates``.
+
+    python scripts/bench/control.py runs/moses --each 1000 -o control.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from molvae.checkpoint import find_model, load_model
+from molvae.conditions import Target, hit, parse_target
+from molvae.files import write_json
+from molvae.generate import GenerationSummary, generate
+from molvae.progress import say, set_quiet
+from molvae.sampler import Request
+
+SINGLE = {
+    "logp": (1, 2, 3),
+    "tpsa": (30, 60, 90),
+    "sas": (2, 2.75, 3.5),
+    "qed": (0.6, 0.725, 0.85),
+}
+GRIDS: tuple[dict[str, tuple[float, ...]], ...] = (
+    {"logp": SINGLE["logp"]},
+    {"tpsa": SINGLE["tpsa"]},
+    {"sas": SINGLE["sas"]},
+    {"qed": SINGLE["qed"]},
+    {"sas": (2, 3.5), "logp": (1, 3)},
+    {"tpsa": (40, 80), "sas": (2, 3.5)},
+    {"tpsa": (40, 80), "logp": (2, 4)},
+    {"tpsa": (40, 80), "logp": (1, 3), "sas": (2, 3.5)},
+)
+RANGES = (
+    ("logp=2:3",), ("qed=0.8:",), ("tpsa=60:80",), ("mw=:300",), ("sas=:2.5",),
+    ("logp=2:3", "qed=0.8:"), ("logp=1:2", "tpsa=70:90", "mw=300:350"),
+    ("rings=3", "rotb=:4", "hbd=1:2"), ("logp=3:", "tpsa=90:"),
+)  # fmt: skip
+FAR = (-4, -3, 3, 4)  # standard deviations from the mean of what the model saw
+
+
+def table(records: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Markdown."""
+    yield "| request | mode | n | decoded each | valid | unique | error (MAD) or hit rate |"
+    yield "|---|---|---|---|---|---|---|"
+    for r in records:
+        shown = ", ".join(f"{name} {value:.3g}" for name, value in r["error"].items())
+        yield (
+            f"| {r['name']} | {r['mode']} | {r['n']:,} | {r['decoded'] / max(r['asked'], 1):.1f} "
+            f"| {r['n'] / r['asked']:.3f} | {r['unique']:.3f} | {shown} |"
+        )
+
+
+class Bench:
+    """A model under questions."""
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        self.given, self.model = given, load_model(find_model(given.model))
+        self.records: list[dict[str, Any]] = []
+
+    def requests(self) -> dict[str, Request]:
+        """Mode → request."""
+        k, base = self.given.candidates, Request(guidance=_span(self.given.guidance))
+        return {
+            "one shot": replace(base, critic=False, candidates=1, max_tries=1, unique=False),
+            f"critic, {k}": replace(base, candidates=k, max_tries=k, allow_misses=True),
+        }
+
+    def ask(self, request: Request, targets: Sequence[str], seed: int) -> tuple[Any, Any, int]:
+        """(SMILES, values (n, targets), decoded)."""
+        summary = GenerationSummary(wanted=self.given.each)
+        found = list(
+            generate(
+                self.given.each, model=self.model, targets=targets, request=request, seed=seed,
+                device=self.given.device, workers=self.given.workers, summary=summary,
+            )
+        )  # fmt: skip
+        names = [parse_target(text).name for text in targets]
+        values = [[molecule.values[name] for name in names] for molecule in found]
+        smiles = [molecule.smiles for molecule in found]
+        return smiles, np.asarray(values).reshape(len(found), len(names)), summary.decoded
+
+    def points(self, name: str, grid: Sequence[Sequence[Target]]) -> None:
+        """The mean deviation over a grid of points."""
+        for mode, request in self.requests().items():
+            parts, smiles, decoded, started = [], [], 0, time.monotonic()
+            for seed, targets in enumerate(grid, start=self.given.seed * 1000):
+                found, values, count = self.ask(request, [t.text for t in targets], seed)
+                parts.append(np.abs(values - [t.low for t in targets]))
+                smiles.append(found)
+                decoded += count
+            deviations = np.concatenate(parts)
+            names = [t.name for t in grid[0]]
+            best = [float(part.sum(axis=1).min()) for part in parts]
+            self.note(
+                name, mode, deviations.shape[0], len(grid) * self.given.each, decoded,
+                float(np.mean([len(set(part)) / max(len(part), 1) for part in smiles])),
+                dict(zip(names, deviations.mean(axis=0).tolist(), strict=True)),
+                seconds=time.monotonic() - started, best=best,
+                deviation_sd=deviations.std(axis=0).tolist(),
+            )  # fmt: skip
+
+    def ranges(self) -> None:
+        """Share of molecules within all ranges, one shot; with the critic, decoded per hit."""
+        for texts in RANGES:
+            targets = [parse_target(text) for text in texts]
+            modes = self.requests()
+            critic = next(mode for mode in modes if mode != "one shot")
+            modes[critic] = Request(candidates=self.given.candidates)
+            for mode, request in modes.items():
+                smiles, values, decoded = self.ask(request, texts, self.given.seed)
+                inside = np.ones(len(values), dtype=np.bool_)
+                for k, target in enumerate(targets):
+                    inside &= _met(target, values[:, k])
+                unique = len(set(smiles)) / max(len(smiles), 1)
+                rate = {"hit": float(inside.mean()) if len(inside) else 0.0}
+                self.note(
+                    " ".join(texts), mode, len(smiles), self.given.each, decoded, unique, rate
+                )
+
+    def far(self) -> None:
+        """Points far from what the model saw, alone."""
+        for name in SINGLE:
+            condition = self.model.conditions[name]
+            for sd in FAR:
+                value = condition.mean + sd * condition.std
+                self.points(f"{name} {sd:+d} sd = {value:.4g}", [[Target(name, value, value)]])
+
+    def note(
+        self, name: str, mode: str, n: int, asked: int, decoded: int, unique: float,
+        error: dict[str, float], **more: Any,
+    ) -> None:  # fmt: skip
+        """Keep a row, and say it."""
+        self.records.append(
+            {"name": name, "mode": mode, "n": n, "asked": asked, "decoded": decoded,
+             "unique": unique, "error": error, **more}
+        )  # fmt: skip
+        say(list(table(self.records[-1:]))[-1])
+
+
+def _met(target: Target, values: Any) -> Any:
+    return hit(target, values) if not target.is_point else np.abs(values - target.low) < 1e-6
+
+
+def _span(text: str) -> float | tuple[float, float]:
+    low, colon, high = text.partition(":")
+    return (float(low), float(high)) if colon else float(low)
+
+
+def main() -> None:
+    """Ask everything, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--each", type=int, default=1000, help="molecules per target")
+    parser.add_argument("--candidates", type=int, default=8)
+    parser.add_argument("--guidance", default="1")
+    parser.add_argument("--parts", nargs="+", default=["points", "ranges", "far"])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("-o", "--output", type=Path)
+    given = parser.parse_args()
+    bench = Bench(given)
+    set_quiet(False)
+    if "points" in given.parts:
+        for grid in GRIDS:
+            cells = itertools.product(*grid.values())
+            bench.points(
+                " + ".join(grid),
+                [
+                    [Target(name, v, v) for name, v in zip(grid, values, strict=True)]
+                    for values in cells
+                ],
+            )
+    if "ranges" in given.parts:
+        bench.ranges()
+    if "far" in given.parts:
+        bench.far()
+    sys.stdout.write("\n".join(table(bench.records)) + "\n")
+    if given.output:
+        write_json(given.output, {"options": json.loads(json.dumps(vars(given), default=str)),
+                                  "records": bench.records})  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
