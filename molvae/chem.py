@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import random
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -431,7 +432,7 @@ def contains(mol: Mol, text: str) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _pattern(text: str) -> tuple[Mol, Chem.SubstructMatchParameters] | None:
-    options = Chem.SubstructMatchParameters()
+    options: Any = Chem.SubstructMatchParameters()  # the stubs name wrong types
     options.useChirality = any(mark in text for mark in "@/\\")
     mol = parse(text)
     points = None if mol is None else _attachment_points(mol)
@@ -443,7 +444,7 @@ def _pattern(text: str) -> tuple[Mol, Chem.SubstructMatchParameters] | None:
         return (query, options) if query is not None and query.GetNumAtoms() else None
 
     core = Chem.RWMol(mol)
-    room = [len(mol.GetAtoms()) if not points else a.GetDegree() for a in mol.GetAtoms()]
+    room = [a.GetDegree() if points else sys.maxsize for a in mol.GetAtoms()]
     # At a stereo centre or double bond the point says where the others are: it stays, as any atom.
     loose = [i for i in points if not _is_stereo(mol.GetAtomWithIdx(i).GetNeighbors()[0])]
     for i in sorted(loose, reverse=True):

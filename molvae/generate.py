@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from molvae.checkpoint import SavedModel, load_model
+from molvae import chem
+from molvae.blocks import Blocks, open_blocks
+from molvae.checkpoint import SavedModel, find_model, load_model
 from molvae.conditions import Target
-from molvae.errors import InputError
-from molvae.files import file_format, require_absent, write_rows
+from molvae.errors import ConfigError, InputError
+from molvae.files import atomic_binary, fingerprint, format_cell, require_absent, require_writer
+from molvae.novelty import known_molecules
+from molvae.outcome import Outcome
 from molvae.parallel import worker_count, worker_pool
+from molvae.plans import Shard
 from molvae.progress import Progress, say
-from molvae.runtime import choose_device
-from molvae.sampler import Generated, Request, Sampler
+from molvae.readers import read_smiles
+from molvae.report import write_html
+from molvae.runtime import choose_device, versions
+from molvae.sampler import BLOCK, Generated, Request, Sampler
 
-__all__ = ["GenerationSummary", "columns_of", "generate", "generate_file", "molecule_row"]
+__all__ = [
+    "GenerationSummary",
+    "columns_of",
+    "generate",
+    "generate_file",
+    "molecule_row",
+    "read_starts",
+]
 
 # Below this many molecules starting worker processes costs more than it saves.
 INLINE = 2000
+GRID = 100  # molecules in a grid picture
 
 
 @dataclass
@@ -40,16 +57,22 @@ class GenerationSummary:
         return dict(self.__dict__)
 
 
-def columns_of(targets: Sequence[Target]) -> list[str]:
-    """Columns of the output: SMILES, each requested property, the error of each point target."""
+def columns_of(targets: Sequence[Target], extras: Sequence[str] = ()) -> list[str]:
+    """Columns of the output: SMILES, each requested property, the error of each point target.
+
+    ``extras`` are those of :attr:`molvae.sampler.Request.extras`.
+    """
     names = [target.name for target in targets]
-    return ["smiles", *names, *(f"error_{t.name}" for t in targets if t.is_point)]
+    return ["smiles", *names, *(f"error_{t.name}" for t in targets if t.is_point), *extras]
 
 
-def molecule_row(molecule: Generated, targets: Sequence[Target]) -> list[object]:
+def molecule_row(
+    molecule: Generated, targets: Sequence[Target], extras: Sequence[str] = ()
+) -> list[object]:
     """The cells of :func:`columns_of` for one molecule."""
     errors = [molecule.values[t.name] - t.low for t in targets if t.is_point]
-    return [molecule.smiles, *(molecule.values[t.name] for t in targets), *errors]
+    more = [getattr(molecule, name) for name in extras]
+    return [molecule.smiles, *(molecule.values[t.name] for t in targets), *errors, *more]
 
 
 def generate(
@@ -60,43 +83,38 @@ def generate(
     request: Request | None = None,
     seed: int = 0,
     device: str = "auto",
+    precision: str = "auto",
     workers: int | None = None,
+    novel: Sequence[str | Path] = (),
     summary: GenerationSummary | None = None,
 ) -> Iterator[Generated]:
     """Stream up to ``n`` molecules that meet the targets.
 
     ``targets`` are texts such as ``logp=2.5`` or ``qed=0.8:``; ``request`` holds the other knobs;
-    ``summary``, if given, is filled in as the run goes. The same seed gives the same molecules.
+    ``novel`` are files of molecules not to be generated; ``summary``, if given, is filled in as the
+    run goes. The same seed gives the same molecules.
     """
-    if n < 1:
-        raise InputError(f"number of molecules: got {n}, expected 1 or more")
+    _check_number(n)
     saved = model if isinstance(model, SavedModel) else load_model(model)
-    request = request or Request()
-    parsed = request.parse(targets, saved)
-    request = replace(request, targets=parsed)
-    count = worker_count(workers)
-    with ExitStack() as stack:
-        pool = None
-        if count > 1 and n * (request.candidates if parsed else 1) > INLINE:
-            pool = stack.enter_context(worker_pool(count))
-        sampler = Sampler(
-            saved, request, seed=seed, device=choose_device(device), executor=pool,
-            workers=count if pool is not None else 1,
-        )  # fmt: skip
-        for note in sampler.notes():
-            say(f"note: {note}")
-        started = time.monotonic()
-        with Progress("generate", total=n) as progress:
-            for molecule in sampler.stream(n):
-                progress.advance(1)
-                if summary is not None:
-                    summary.written += 1
-                yield molecule
-        if summary is not None:
-            summary.decoded = sampler.decoded
-            summary.seconds = time.monotonic() - started
-            summary.refused = dict(sampler.refused.most_common())
-            summary.notes = sampler.notes()
+    request = _with_targets(request, targets, saved)
+    started = time.monotonic()
+    with (
+        _open_sampler(
+            saved, request, n, seed=seed, device=device, precision=precision, workers=workers,
+            novel=novel,
+        ) as sampler,
+        Progress("generate", total=n) as progress,
+    ):  # fmt: skip
+        for molecule in sampler.stream(n):
+            progress.advance(1)
+            if summary is not None:
+                summary.written += 1
+            yield molecule
+    if summary is not None:
+        summary.decoded = sampler.decoded
+        summary.seconds = time.monotonic() - started
+        summary.refused = dict(sampler.refused.most_common())
+        summary.notes = sampler.notes()
 
 
 def generate_file(
@@ -108,18 +126,209 @@ def generate_file(
     request: Request | None = None,
     seed: int = 0,
     device: str = "auto",
+    precision: str = "auto",
     workers: int | None = None,
+    novel: Sequence[str | Path] = (),
+    shard: Shard | None = None,
+    report: str | Path | None = None,
+    grid: str | Path | None = None,
+    command: str = "",
+    resume: bool = False,
     force: bool = False,
 ) -> GenerationSummary:
-    """Generate molecules into a file whose format follows its name; see :func:`generate`."""
-    file_format(Path(output))
-    require_absent(output, force=force)
+    """Generate molecules into a file whose format follows its name; see :func:`generate`.
+
+    Finished blocks of 1,024 wanted molecules are kept in ``FILE.part`` until the end, and a run
+    that was killed goes on with ``resume``. ``shard`` is this run's share of the blocks.
+    ``report`` is an HTML page to write, ``grid`` a picture of the first molecules (.png, .svg).
+    """
+    _check_number(n)
+    require_writer(Path(output))
+    for more in (report, grid):
+        if more is not None:
+            require_absent(more, force=force)
+    kind = None if grid is None else _picture_kind(Path(grid))
     saved = load_model(model)
-    parsed = (request or Request()).parse(targets, saved)
-    summary = GenerationSummary(wanted=n)
-    stream = generate(
-        n, model=saved, targets=targets, request=request, seed=seed, device=device,
-        workers=workers, summary=summary,
-    )  # fmt: skip
-    write_rows(output, columns_of(parsed), (molecule_row(molecule, parsed) for molecule in stream))
+    request = _with_targets(request, targets, saved)
+    columns = columns_of(request.targets, request.extras)
+    shard = shard or Shard()
+    numbers = _blocks_of(n, shard)
+    plan = _plan(find_model(model), request, n, seed, precision, novel, shard)
+    summary = GenerationSummary(wanted=sum(map(len, numbers.values())))
+    started = time.monotonic()
+    with open_blocks(output, columns, plan, resume=resume, force=force) as blocks:
+        with _open_sampler(
+            saved, request, summary.wanted, seed=seed, device=device, precision=precision,
+            workers=workers, novel=novel,
+        ) as sampler:  # fmt: skip
+            summary.notes = sampler.notes()
+            _fill(blocks, sampler, numbers)
+        summary.written = blocks.join()
+        summary.decoded = sum(record["decoded"] for record in blocks.finished.values())
+        refused: Counter[str] = Counter()
+        for record in blocks.finished.values():
+            refused.update(record["refused"])
+        summary.refused = dict(refused.most_common())
+        summary.seconds = time.monotonic() - started
+        if report is not None:
+            figures = saved.training.get("figures") or {}
+            page = Outcome(columns, request.targets, saved.conditions, figures.get("head"))
+            for row in blocks.rows():
+                page.add(row)
+            write_html(
+                report,
+                page.page(
+                    summary.to_json(), model=find_model(model).name, seed=seed,
+                    versions=versions(), command=command,
+                ),
+            )  # fmt: skip
+        if grid is not None and kind is not None:
+            _draw(Path(grid), kind, columns, blocks)
     return summary
+
+
+def read_starts(texts: Sequence[str]) -> tuple[str, ...]:
+    """SMILES of start molecules from SMILES and names of molecule files."""
+    smiles: list[str] = []
+    for text in texts:
+        if Path(text).is_file():
+            smiles += read_smiles([text])
+        elif chem.canonical_smiles(text) is None:
+            raise InputError(f"like: '{text}' is neither a valid SMILES nor a file")
+        else:
+            smiles.append(text)
+    return tuple(smiles)
+
+
+def _fill(blocks: Blocks, sampler: Sampler, numbers: Mapping[int, range]) -> None:
+    """Make the blocks that are not finished."""
+    done = [number for number in numbers if number in blocks.finished]
+    smiles = (str(row[0]) for number in done for row in blocks.rows(number))
+    while chunk := list(islice(smiles, BLOCK)):
+        sampler.forbid(chunk)
+    targets, extras = sampler.request.targets, sampler.request.extras
+    total = sum(map(len, numbers.values()))
+    before = sum(len(numbers[number]) for number in done)
+    missing = {number: each for number, each in numbers.items() if number not in blocks.finished}
+    with Progress("generate", total=total, done=before) as progress:
+        decoded, refused = sampler.decoded, Counter(sampler.refused)
+        for number, molecules in zip(missing, sampler.blocks(missing.values()), strict=True):
+            record = {
+                "decoded": sampler.decoded - decoded,
+                "refused": dict(sampler.refused - refused),
+            }
+            decoded, refused = sampler.decoded, Counter(sampler.refused)
+            rows = [molecule_row(molecule, targets, extras) for molecule in molecules]
+            blocks.write(number, rows, record)
+            progress.advance(len(molecules), done=progress.done + len(missing[number]))
+
+
+@contextmanager
+def _open_sampler(
+    model: SavedModel,
+    request: Request,
+    n: int,
+    *,
+    seed: int,
+    device: str,
+    precision: str,
+    workers: int | None,
+    novel: Sequence[str | Path],
+) -> Iterator[Sampler]:
+    """A sampler with its worker processes, if there is work enough for them."""
+    count = worker_count(workers)
+    with ExitStack() as stack:
+        pool = None
+        if count > 1 and (n * (request.candidates if request.targets else 1) > INLINE or novel):
+            pool = stack.enter_context(worker_pool(count))
+        count = count if pool is not None else 1
+        known = known_molecules(novel, workers=count, executor=pool) if novel else None
+        sampler = Sampler(
+            model, request, seed=seed, device=choose_device(device), precision=precision,
+            executor=pool, workers=count, known=known,
+        )  # fmt: skip
+        for note in sampler.notes():
+            say(f"note: {note}")
+        yield sampler
+
+
+def _with_targets(request: Request | None, targets: Sequence[str], model: SavedModel) -> Request:
+    request = request or Request()
+    return replace(request, targets=request.parse(targets, model))
+
+
+def _check_number(n: int) -> None:
+    if n < 1:
+        raise InputError(f"number of molecules: got {n}, expected 1 or more")
+
+
+def _blocks_of(n: int, shard: Shard) -> dict[int, range]:
+    """Number of each block of this shard → the wanted molecules in it."""
+    found = {
+        number: range(start, min(start + BLOCK, n))
+        for number, start in enumerate(range(0, n, BLOCK))
+        if shard.owns(number)
+    }
+    if not found:
+        raise ConfigError(
+            f"shard {shard.index}/{shard.count}: {n:,} molecules are {-(-n // BLOCK)} blocks of "
+            f"{BLOCK:,}, too few for so many shards"
+        )
+    return found
+
+
+def _plan(
+    folder: Path,
+    request: Request,
+    n: int,
+    seed: int,
+    precision: str,
+    novel: Sequence[str | Path],
+    shard: Shard,
+) -> dict[str, Any]:
+    """All that decides what is written."""
+    options = asdict(replace(request, targets=()))
+    del options["targets"]
+    return {
+        "n": n,
+        "seed": seed,
+        "shard": [shard.index, shard.count],
+        "targets": [target.text for target in request.targets],
+        "request": options,
+        "model": fingerprint(folder / "config.json")["sha256"],
+        "precision": precision,
+        "novel": [fingerprint(_content(Path(path)))["sha256"] for path in novel],
+        "versions": versions(),
+    }
+
+
+def _content(path: Path) -> Path:
+    """The file that tells what a file or dataset folder holds."""
+    return path / "manifest.json" if path.is_dir() else path
+
+
+def _picture_kind(path: Path) -> Callable[[list[str], list[str]], bytes]:
+    match path.suffix.lower():
+        case ".png":
+            return lambda smiles, legends: chem.draw_grid(smiles, legends, kind="png")
+        case ".svg":
+            return lambda smiles, legends: chem.draw_grid(smiles, legends, kind="svg")
+    raise ConfigError(f"grid: got '{path}', expected a file name that ends in .png or .svg")
+
+
+def _draw(
+    path: Path,
+    picture: Callable[[list[str], list[str]], bytes],
+    columns: Sequence[str],
+    blocks: Blocks,
+) -> None:
+    """A picture of the first molecules with their values."""
+    smiles, legends = [], []
+    for row in islice(blocks.rows(), GRID):
+        cells = zip(columns[1:], row[1:], strict=True)
+        smiles.append(str(row[0]))
+        legends.append(
+            "\n".join(f"{name} {format_cell(v)}" for name, v in cells if name != "start")
+        )
+    with atomic_binary(path) as file:
+        file.write(picture(smiles, legends))

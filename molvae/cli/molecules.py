@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 
 import click
 
-from molvae.cli.options import PATH, common, device_option, force_option, show, workers_option
+from molvae.cli.options import (
+    PATH,
+    common,
+    device_option,
+    force_option,
+    names,
+    show,
+    span,
+    workers_option,
+)
 from molvae.errors import RunError
 
 __all__: list[str] = []  # verbs are reached through their group
@@ -18,15 +29,29 @@ __all__: list[str] = []  # verbs are reached through their group
 )
 @click.option("-n", "--number", type=int, required=True, help="Molecules to write.")
 @click.option(
-    "-o", "--output", required=True, type=PATH, help="File to write (.csv .tsv .smi .sdf)."
-)
+    "-o", "--output", required=True, type=PATH,
+    help="File to write (.csv .tsv .smi .sdf, each also .gz; .parquet).",
+)  # fmt: skip
 @click.option(
     "-t", "--target", "targets", multiple=True, metavar="NAME=VALUE",
     help="A wish: NAME=VALUE, NAME=LOW:HIGH, NAME=LOW: or NAME=:HIGH (repeatable).",
 )  # fmt: skip
 @click.option(
-    "--noise", type=float, default=1.0, show_default=True,
-    help="Noise level of the decoder, 0 (exact latent) to 1 (most realistic).",
+    "--like", multiple=True, metavar="SMILES|FILE",
+    help="Make analogs of this molecule, or in turn of those in a file (repeatable).",
+)  # fmt: skip
+@click.option(
+    "--scaffold", metavar="SMILES|SMARTS",
+    help="Every molecule holds this substructure; * marks where it may grow.",
+)  # fmt: skip
+@click.option(
+    "--noise", metavar="T|LOW:HIGH",
+    help="Noise level of the decoder, 0 (exact latent) to 1 (most realistic; default, with --like "
+    "0.3:0.7).",
+)  # fmt: skip
+@click.option(
+    "--guidance", default="1", show_default=True, metavar="W|LOW:HIGH",
+    help="Weight of the conditions; above 1 they count more than the model believes.",
 )  # fmt: skip
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="Of the tokens.")
 @click.option(
@@ -34,21 +59,47 @@ __all__: list[str] = []  # verbs are reached through their group
     help="Molecules decoded per wanted molecule when a value is asked for.",
 )  # fmt: skip
 @click.option("--no-critic", is_flag=True, help="One shot: do not choose by true properties.")
+@click.option(
+    "--walk/--no-walk", default=None,
+    help="Move candidates in the latent space (default: for own columns and far targets).",
+)  # fmt: skip
 @click.option("--allow-misses", is_flag=True, help="Write molecules outside a range as well.")
 @click.option("--unique/--no-unique", default=True, show_default=True, help="No molecule twice.")
 @click.option(
+    "--novel", multiple=True, type=PATH, metavar="FILE",
+    help="Write no molecule of this file or dataset folder (repeatable).",
+)  # fmt: skip
+@click.option(
+    "--alerts", metavar="A,B,…",
+    help="Write no molecule with these alerts: pains, brenk, nih, zinc, chembl.",
+)  # fmt: skip
+@click.option("--elements", metavar="A,B,…", help="Write no molecule with any other.")
+@click.option(
     "--max-tries", type=int, help="Candidates per wanted molecule before giving up (default: 64)."
 )
+@click.option("--nll", is_flag=True, help="Add a column: −log p of the molecule, in nats.")
+@click.option("--report", type=PATH, metavar="FILE", help="HTML page: targets against results.")
+@click.option("--grid", type=PATH, metavar="FILE", help="Picture of the first 100 (.png .svg).")
 @click.option("--seed", type=int, default=0, show_default=True, metavar="INT", help="Seed.")
+@click.option(
+    "--shard", metavar="I/N", help="Make the I-th of N shares, each by a command of its own."
+)
+@click.option("--resume", is_flag=True, help="Go on where a killed run stopped.")
 @device_option
+@click.option(
+    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
+    help="Arithmetic of the network.",
+)  # fmt: skip
 @workers_option
 @force_option
 @common
 def generate(
-    model: str | None, number: int, output: Path, targets: tuple[str, ...], noise: float,
-    temperature: float, candidates: int, no_critic: bool, allow_misses: bool, unique: bool,
-    max_tries: int | None, seed: int, device: str, workers: int | None, force: bool,
-    as_json: bool,
+    model: str | None, number: int, output: Path, targets: tuple[str, ...], like: tuple[str, ...],
+    scaffold: str | None, noise: str | None, guidance: str, temperature: float, candidates: int,
+    no_critic: bool, walk: bool | None, allow_misses: bool, unique: bool,
+    novel: tuple[Path, ...], alerts: str | None, elements: str | None, max_tries: int | None,
+    nll: bool, report: Path | None, grid: Path | None, seed: int, shard: str | None, resume: bool,
+    device: str, precision: str, workers: int | None, force: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Generate molecules that meet property targets; without -m, with the shipped model.
 
@@ -58,23 +109,29 @@ def generate(
 
     for text in targets:
         parse_target(text)  # a malformed target is said before anything heavy is loaded
-    from molvae.generate import generate_file
+    levels = None if noise is None else span(noise, "--noise")
+    weights = span(guidance, "--guidance")
+    from molvae.generate import generate_file, read_starts
+    from molvae.plans import Shard
     from molvae.sampler import Request
 
     request = Request(
-        noise=noise, temperature=temperature, critic=not no_critic,
-        candidates=candidates, max_tries=max_tries,
-        allow_misses=allow_misses, unique=unique,
+        like=read_starts(like), scaffold=scaffold, noise=levels, guidance=weights,
+        temperature=temperature, critic=not no_critic, walk=walk, candidates=candidates,
+        max_tries=max_tries, allow_misses=allow_misses, unique=unique,
+        alerts=tuple(names(alerts) or ()), elements=tuple(names(elements) or ()), nll=nll,
     )  # fmt: skip
     summary = generate_file(
         output, number, model=model, targets=targets, request=request, seed=seed, device=device,
-        workers=workers, force=force,
+        precision=precision, workers=workers, novel=novel,
+        shard=None if shard is None else Shard.parse(shard), report=report, grid=grid,
+        command=shlex.join(["molvae", *sys.argv[1:]]), resume=resume, force=force,
     )  # fmt: skip
-    lines = [f"{summary.written:,} of {number:,} molecules written to {output}"]
+    lines = [f"{summary.written:,} of {summary.wanted:,} molecules written to {output}"]
     lines += [f"  {count:,} × {reason}" for reason, count in summary.refused.items()]
     show(as_json, summary.to_json(), lines)
-    if summary.written < number and max_tries is None:
+    if summary.written < summary.wanted and max_tries is None:
         raise RunError(
-            f"only {summary.written} of {number} molecules were found; widen a range, raise "
-            "--max-tries, or add --allow-misses"
+            f"only {summary.written} of {summary.wanted} molecules were found; widen a range, "
+            "raise --max-tries, or add --allow-misses"
         )

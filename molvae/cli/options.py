@@ -23,7 +23,9 @@ __all__ = [
     "data_options",
     "device_option",
     "force_option",
+    "names",
     "show",
+    "span",
     "workers_option",
 ]
 
@@ -88,6 +90,15 @@ def device_option(function: F) -> F:
         show_default=True,
         help="Where the network runs.",
     )(function)
+
+
+def span(text: str, name: str) -> float | tuple[float, float]:
+    """A number, or a range ``LOW:HIGH`` of them."""
+    low, colon, high = text.partition(":")
+    try:
+        return (float(low), float(high)) if colon else float(low)
+    except ValueError:
+        raise ConfigError(f"{name}: got '{text}', expected a number or LOW:HIGH") from None
 
 
 def data_options(function: F) -> F:
@@ -161,7 +172,8 @@ def _columns(texts: tuple[str, ...]) -> dict[str, str] | None:
     return columns or None
 
 
-def _names(text: str | None) -> list[str] | None:
+def names(text: str | None) -> list[str] | None:
+    """The parts of a list with commas."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
@@ -197,7 +209,7 @@ def configuration(
         overrides={
             "data.smiles_column": options["smiles_column"],
             "data.properties": columns,
-            "data.conditions": _names(options["conditions"]),
+            "data.conditions": names(options["conditions"]),
             "data.transforms": _transforms(options["transforms"], columns),
             "data.bad_labels": options["bad_labels"],
             "data.censored": options["censored"],
@@ -206,7 +218,7 @@ def configuration(
             "data.timeout": options["timeout"],
             "data.cleaning.standardize": options["standardize"],
             "data.cleaning.stereo": False if options["no_stereo"] else None,
-            "data.cleaning.elements": _names(options["elements"]),
+            "data.cleaning.elements": names(options["elements"]),
             "data.cleaning.min_heavy_atoms": options["min_heavy"],
             "data.cleaning.max_heavy_atoms": options["max_heavy"],
             "data.cleaning.isotopes": True if options["isotopes"] else None,

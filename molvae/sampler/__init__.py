@@ -10,7 +10,7 @@ workers change nothing.
 """
 
 from molvae.sampler.decoding import decode_latents, decode_tokens
-from molvae.sampler.engine import Sampler
+from molvae.sampler.engine import BLOCK, Sampler
 from molvae.sampler.request import TRIES, Generated, Request
 
-__all__ = ["TRIES", "Generated", "Request", "Sampler", "decode_latents", "decode_tokens"]
+__all__ = ["BLOCK", "TRIES", "Generated", "Request", "Sampler", "decode_latents", "decode_tokens"]

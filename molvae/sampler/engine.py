@@ -26,7 +26,7 @@ from molvae.sampler.proposals import Proposer
 from molvae.sampler.request import SIMILARITY, TRIES, Generated, Request
 from molvae.tokens import split_selfies
 
-__all__ = ["Sampler"]
+__all__ = ["BLOCK", "Sampler"]
 
 BLOCK = 1024  # wanted molecules settled together; fixed, so that results do not depend on batches
 WALK_NOISE = 0.3  # noise level at which a moved latent is decoded
@@ -43,6 +43,7 @@ class _Candidate(NamedTuple):
     values: tuple[float, ...]
     similarity: float
     core: str
+    selfies: str
 
 
 @dataclass
@@ -105,7 +106,7 @@ class Sampler:
         self._checks = Checks(
             names=self._exact,
             constraints=model.constraints,
-            rewrite=bool(self._predicted) or self._walks,
+            rewrite=bool(self._predicted) or self._walks or request.nll,
             radicals=not request.critic,
             alerts=request.alerts,
             elements=request.elements,
@@ -206,7 +207,7 @@ class Sampler:
     def _settle_block(
         self, slots: list[_Slot], batches: list[tuple[_Proposals, list[Measured]]]
     ) -> list[Generated]:
-        done: dict[int, Generated] = {}
+        done: dict[int, _Candidate] = {}
         written: set[str] = set()
         cores: Counter[str] = Counter()
         room = max(int(CORE_SHARE * len(slots)), 2)
@@ -223,7 +224,24 @@ class Sampler:
         if slots:
             self.refused["wanted molecules given up after max-tries candidates"] += len(slots)
         self._written.add(keys_of(written))
-        return [done[number] for number in sorted(done)]
+        return self._generated(dict(sorted(done.items())))
+
+    def _generated(self, done: dict[int, _Candidate]) -> list[Generated]:
+        """The chosen molecules with all that is to be told of them, by wanted number."""
+        names = [target.name for target in self.request.targets]
+        nats: list[float | None] = [None] * len(done)
+        if self.request.nll:
+            nats = self._nats([one.selfies for one in done.values()])
+        return [
+            Generated(
+                one.smiles,
+                dict(zip(names, one.values, strict=True)),
+                self.starts[number % len(self.starts)] if self.starts else "",
+                one.similarity if self.starts else None,
+                nll,
+            )
+            for (number, one), nll in zip(done.items(), nats, strict=True)
+        ]
 
     def _items(self, slots: list[_Slot], size: int) -> NDArray[np.int64]:
         """Numbers of the next ``size`` candidates of every slot."""
@@ -317,7 +335,7 @@ class Sampler:
                 slot.found.append(
                     _Candidate(
                         float(costs[i]), int(items[i]), candidate.smiles, exact,
-                        float(similarity[i]), look.core,
+                        float(similarity[i]), look.core, candidate.selfies,
                     )
                 )  # fmt: skip
         for slot in slots:
@@ -326,13 +344,12 @@ class Sampler:
     def _choose(
         self,
         slots: list[_Slot],
-        done: dict[int, Generated],
+        done: dict[int, _Candidate],
         written: set[str],
         cores: Counter[str],
         room: int,
     ) -> list[_Slot]:
         """Settle the slots that have a candidate not written before; the others are returned."""
-        names = [target.name for target in self.request.targets]
         candidates = [one for slot in slots for one in slot.found]
         before = self._written.holds(keys_of([one.smiles for one in candidates]))
         old = {one.smiles for one, seen in zip(candidates, before, strict=True) if seen}
@@ -351,12 +368,7 @@ class Sampler:
             chosen = next((one for one in ranked if cores[one.core] < room), ranked[0])
             cores[chosen.core] += 1 if chosen.core else 0
             written.add(chosen.smiles)
-            done[slot.number] = Generated(
-                chosen.smiles,
-                dict(zip(names, chosen.values, strict=True)),
-                self.starts[slot.number % len(self.starts)] if self.starts else "",
-                chosen.similarity if self.starts else None,
-            )
+            done[slot.number] = chosen
         return still_open
 
     def _values(self, measured: list[Measured], texts: list[str]) -> dict[str, NDArray[np.float64]]:
@@ -378,14 +390,25 @@ class Sampler:
 
     def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Posterior means (N, Z) of SELFIES; NaN where the model has never seen a token."""
-        vocabulary = self.model.vocabulary
-        rows = [split_selfies(text) for text in texts]
-        usable = [bool(row) and not vocabulary.unknown(row) for row in rows]
-        ids = [vocabulary.encode_symbols(row) for row, use in zip(rows, usable, strict=True) if use]
+        usable, ids = self._known_ids(texts)
         size = self.model.network.config.latent_size
         latents = np.full((len(texts), size), np.nan, dtype=np.float32)
         latents[usable] = self.proposer.encode(ids)
         return latents
+
+    def _nats(self, texts: Sequence[str]) -> list[float | None]:
+        """−log p of SELFIES; None where the model has never seen a token."""
+        usable, ids = self._known_ids(texts)
+        nats = iter(self.proposer.nats(ids))
+        return [next(nats) if use else None for use in usable]
+
+    def _known_ids(self, texts: Sequence[str]) -> tuple[list[bool], list[NDArray[np.int64]]]:
+        """(whether the model knows all tokens of each text, ids of those of which it does)."""
+        vocabulary = self.model.vocabulary
+        rows = [split_selfies(text) for text in texts]
+        usable = [bool(row) and not vocabulary.unknown(row) for row in rows]
+        known = [row for row, use in zip(rows, usable, strict=True) if use]
+        return usable, [vocabulary.encode_symbols(row) for row in known]
 
     def _similarity(
         self, items: NDArray[np.int64], measured: list[Measured]

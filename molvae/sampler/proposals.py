@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from molvae.checkpoint import SavedModel
 from molvae.dataset import pad_tokens
+from molvae.loss import reconstruction
 from molvae.model import noisy_latent
 from molvae.runtime import Draws, autocast, choose_precision
 from molvae.sampler.decoding import Guidance, decode_tokens
@@ -90,6 +91,23 @@ class Proposer:
                 posterior = self.network.encode(self.tensor(targets), self.tensor(lengths))
             means.append(posterior.mean.cpu().numpy())
         return np.concatenate(means)
+
+    @torch.no_grad()
+    def nats(self, ids: Sequence[NDArray[np.int64]]) -> list[float]:
+        """−log p of molecules given as token ids at t = 1 and without conditions: exact, as no
+        latent enters.
+        """
+        found: list[float] = []
+        for start in range(0, len(ids), self.batch_size):
+            arrays = pad_tokens(list(ids[start : start + self.batch_size]))
+            inputs, targets, lengths = map(self.tensor, arrays)
+            empty = torch.zeros(len(lengths), self.network.condition_count, device=self.device)
+            z = torch.zeros(len(lengths), self.network.config.latent_size, device=self.device)
+            with autocast(self.device, self.precision):
+                context = self.network.make_context(z, torch.ones_like(z[:, 0]), empty, empty)
+                logits = self.network.decode(inputs, context)
+            found += reconstruction(logits, targets, lengths).tolist()
+        return found
 
     @torch.no_grad()
     def predict(self, latents: NDArray[np.float32]) -> NDArray[np.float64]:

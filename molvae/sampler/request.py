@@ -37,6 +37,7 @@ class Request:
     unique: bool = True  # write no molecule twice
     alerts: tuple[str, ...] = ()  # catalogues of structural alerts no molecule may match
     elements: tuple[str, ...] = ()  # the only ones allowed; none given: any
+    nll: bool = False  # tell −log p of every molecule
 
     def __post_init__(self) -> None:
         low, high = _ends(self.levels)
@@ -71,6 +72,13 @@ class Request:
         points = any(t.is_point for t in self.targets)
         return self.critic and (points or (self.allow_misses and bool(self.targets)))
 
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """Fields of :class:`Generated` that are wanted beside the targets."""
+        names = ["start", SIMILARITY] if self.like else []
+        asked = {target.name for target in self.targets}
+        return tuple(n for n in (*names, *(["nll"] if self.nll else [])) if n not in asked)
+
     def parse(self, texts: Sequence[str], model: SavedModel) -> tuple[Target, ...]:
         """Targets from texts such as ``logp=2:3``: built-in properties or columns of the model.
 
@@ -88,6 +96,7 @@ class Generated:
     values: dict[str, float]
     start: str = ""  # the given molecule it was made from
     similarity: float | None = None  # Tanimoto, to that
+    nll: float | None = None  # −log p of its SELFIES at t = 1 and without conditions, in nats
 
 
 def _ends(span: Span) -> tuple[float, float]:

@@ -52,6 +52,7 @@ ORDER = (
     "splits",
     "assemble",
     "optimize",
+    "novelty",
     "outcome",
     "generate",
     "prepare",

@@ -1,12 +1,31 @@
 """From targets to rows and files."""
 
 import csv
+import gzip
 
 import pytest
 
+from molvae import blocks
+from molvae.checkpoint import load_model
 from molvae.conditions import parse_target
-from molvae.errors import FileError, InputError, ModelFolderError, OutputExistsError, TargetError
-from molvae.generate import GenerationSummary, columns_of, generate, generate_file, molecule_row
+from molvae.errors import (
+    ConfigError,
+    FileError,
+    InputError,
+    ModelFolderError,
+    OutputExistsError,
+    RunError,
+    TargetError,
+)
+from molvae.generate import (
+    GenerationSummary,
+    columns_of,
+    generate,
+    generate_file,
+    molecule_row,
+    read_starts,
+)
+from molvae.plans import Shard
 from molvae.properties import measure_selfies
 from molvae.sampler import Generated, Request
 
@@ -97,6 +116,146 @@ def test_an_interrupted_generation_leaves_no_file(tiny_run, tmp_path, monkeypatc
 
     monkeypatch.setattr("molvae.sampler.checks.measure_selfies", interrupted)
     request = Request(max_tries=64)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(RunError, match="stopped; nothing was finished"):
         generate_file(tmp_path / "out.csv", 500, model=tiny_run, request=request, workers=1)
     assert list(tmp_path.iterdir()) == []
+
+
+# -- blocks: kept, resumed, shared ----------------------------------------------------------------
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    for place in ("molvae.generate.BLOCK", "molvae.sampler.engine.BLOCK"):
+        monkeypatch.setattr(place, 8)
+
+
+def interrupt(monkeypatch, after):
+    """Stop generation when so many blocks are written."""
+    write = blocks.Blocks.write
+
+    def stopping(self, number, rows, record):
+        if len(self.finished) == after:
+            raise KeyboardInterrupt
+        write(self, number, rows, record)
+
+    monkeypatch.setattr(blocks.Blocks, "write", stopping)
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.sdf.gz", "out.parquet", "out.smi"])
+def test_a_stopped_run_resumes_to_the_same_file(tiny_run, tmp_path, small_blocks, name):
+    options = {"model": tiny_run, "targets": ["logp=1:4"], "seed": 3, "workers": 1}
+    whole = generate_file(tmp_path / f"whole-{name}", 30, **options)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch, after=2)
+        with pytest.raises(RunError, match="2 finished blocks are kept"):
+            generate_file(tmp_path / name, 30, **options)
+    assert not (tmp_path / name).exists()
+    with pytest.raises(ConfigError, match="seed"):
+        generate_file(tmp_path / name, 30, **{**options, "seed": 4}, resume=True)
+    summary = generate_file(tmp_path / name, 30, **options, resume=True)
+    assert (tmp_path / name).read_bytes() == (tmp_path / f"whole-{name}").read_bytes()
+    assert (summary.written, summary.decoded) == (whole.written, whole.decoded)
+    assert summary.refused == whole.refused
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, f"whole-{name}"])
+
+
+def test_shards_share_the_blocks(tiny_run, tmp_path, small_blocks):
+    request = Request(unique=False)
+    options = {"model": tiny_run, "request": request, "workers": 1}
+    generate_file(tmp_path / "whole.smi", 28, **options)
+    whole = [line.split()[0] for line in (tmp_path / "whole.smi").read_text().splitlines()]
+    parts = []
+    for i in (1, 2):
+        path = tmp_path / f"{i}.smi"
+        summary = generate_file(path, 28, **options, shard=Shard(i, 2))
+        parts.append([line.split()[0] for line in path.read_text().splitlines()])
+        assert summary.wanted == len(parts[-1])
+    assert parts[0] == whole[:8] + whole[16:24]
+    assert parts[1] == whole[8:16] + whole[24:]
+    with pytest.raises(ConfigError, match="shard 5/5: 28 molecules are 4 blocks of 8"):
+        generate_file(tmp_path / "5.smi", 28, **options, shard=Shard(5, 5))
+
+
+# -- what must not be written ---------------------------------------------------------------------
+
+
+def test_molecules_of_a_file_are_not_written_again(tiny_run, tmp_path):
+    first = [m.smiles for m in generate(40, model=tiny_run, workers=1)]
+    known = tmp_path / "known.csv"
+    salts = [f"{smiles}.Cl" for smiles in first[20:]]
+    known.write_text("smiles\n" + "\n".join([*first[:20], *salts, "nonsense"]) + "\n")
+    summary = GenerationSummary(wanted=40)
+    second = [
+        m.smiles for m in generate(40, model=tiny_run, novel=[known], summary=summary, workers=1)
+    ]
+    assert len(second) == 40
+    assert not set(first) & set(second)
+    assert summary.refused["not novel"] >= 40
+
+
+def test_molecules_of_a_dataset_folder_are_not_written_again(tiny_run, tiny_dataset):
+    from molvae.keys import keys_of
+    from molvae.novelty import known_molecules
+
+    known = known_molecules([tiny_dataset])
+    with gzip.open(tiny_dataset / "molecules.csv.gz", "rt") as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(known) == len(rows) > 200
+    assert known.holds(keys_of(row["smiles"] for row in rows)).all()
+
+
+def test_a_missing_file_of_known_molecules_is_an_error(tiny_run, tmp_path):
+    with pytest.raises(FileError, match="no such file or dataset folder"):
+        list(generate(3, model=tiny_run, novel=[tmp_path / "none.csv"]))
+
+
+# -- around given molecules, pictures and pages ---------------------------------------------------
+
+
+def test_start_molecules_come_from_texts_and_files(tmp_path):
+    path = tmp_path / "starts.smi"
+    path.write_text("CCO a\nc1ccccc1 b\n")
+    assert read_starts(["CCN", str(path)]) == ("CCN", "CCO", "c1ccccc1")
+    with pytest.raises(InputError, match="'CCX' is neither a valid SMILES nor a file"):
+        read_starts(["CCX"])
+
+
+def test_columns_tell_the_start_the_similarity_and_the_likelihood(tiny_run, tmp_path):
+    starts = ("CC(=O)Nc1ccccc1", "CCOC(=O)c1ccccc1")
+    request = Request(like=starts, nll=True)
+    path = tmp_path / "out.csv"
+    generate_file(path, 6, model=tiny_run, targets=["logp=2"], request=request, workers=1)
+    with path.open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    expected = ["smiles", "logp", "error_logp", "start", "similarity", "nll"]
+    assert list(rows[0]) == expected
+    assert [row["start"] for row in rows] == [*starts] * 3
+    assert all(0 <= float(row["similarity"]) <= 1 for row in rows)
+    assert all(float(row["nll"] or 1) > 0 for row in rows)
+    asked = Request(like=starts).parse(["similarity=0.3:"], load_model(tiny_run))
+    assert columns_of(asked, Request(like=starts, targets=asked).extras) == [
+        "smiles", "similarity", "start",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("suffix", "head"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_a_grid_shows_molecules_and_values(tiny_run, tmp_path, suffix, head):
+    grid = tmp_path / f"grid.{suffix}"
+    generate_file(tmp_path / "a.csv", 5, model=tiny_run, targets=["logp=2"], grid=grid, workers=1)
+    assert grid.read_bytes().startswith(head)
+    with pytest.raises(ConfigError, match=r"ends in .png or .svg"):
+        generate_file(tmp_path / "b.csv", 5, model=tiny_run, grid=tmp_path / "grid.jpg")
+    assert not (tmp_path / "b.csv").exists()
+
+
+def test_a_report_sets_targets_against_results(tiny_run, tmp_path):
+    page = tmp_path / "page.html"
+    summary = generate_file(
+        tmp_path / "a.csv", 12, model=tiny_run, targets=["logp=1:4", "mw=300"], report=page,
+        seed=9, command="molvae generate …", workers=1,
+    )  # fmt: skip
+    html = page.read_text(encoding="utf-8")
+    assert f"{summary.decoded:,}" in html
+    assert "12/12" in html
+    assert "molvae generate …" in html

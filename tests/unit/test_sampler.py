@@ -1,18 +1,30 @@
 """The decoding loop on a fake network; the critic and the bookkeeping on a tiny trained one."""
 
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from rdkit.Chem import Crippen, Descriptors, MolFromSmiles
+from rdkit import DataStructs
+from rdkit.Chem import (
+    Crippen,
+    Descriptors,
+    FilterCatalog,
+    MolFromSmiles,
+    MolToSmiles,
+    rdFingerprintGenerator,
+)
 
 from molvae import chem, tokens
 from molvae.conditions import parse_target
-from molvae.errors import TargetError
+from molvae.errors import FileError, TargetError
+from molvae.keys import KeySet, keys_of
 from molvae.parallel import worker_pool
 from molvae.runtime import Draws
 from molvae.sampler import TRIES, Request, Sampler, decode_latents, decode_tokens
+from molvae.sampler.decoding import Guidance
+from molvae.sampler.engine import _Candidate, _Slot
 from molvae.tokens import BOS, EOS, PAD
 
 V = 10
@@ -42,11 +54,10 @@ def uniform(n, limit):
     return torch.from_numpy(Draws(3).uniform("token", np.arange(n), limit))
 
 
-def sampler(model, *targets, seed=0, batch_size=256, executor=None, workers=1, **knobs):
-    request = Request(targets=tuple(map(parse_target, targets)), **knobs)
-    return Sampler(
-        model, request, seed=seed, batch_size=batch_size, executor=executor, workers=workers
-    )
+def sampler(model, *targets, **options):
+    names = ("seed", "batch_size", "executor", "workers", "precision", "known")
+    door = {name: options.pop(name) for name in names if name in options}
+    return Sampler(model, Request(targets=tuple(map(parse_target, targets)), **options), **door)
 
 
 def decoded(sampler, items):
@@ -277,3 +288,191 @@ def test_latents_decode_to_drawn_tokens_at_a_temperature(tiny_model):
     drawn = texts(temperature=1.0)
     assert drawn != texts()
     assert drawn == texts(temperature=1.0, batch_size=6)
+
+
+# -- guidance -------------------------------------------------------------------------------------
+
+
+def test_guidance_weighs_the_two_distributions():
+    """p ∝ p(x)^(1 − w) · p(x | c)^w, told by the first context of a row being 1 or 0."""
+    given, free = torch.randn(V), torch.randn(V)
+
+    class Decoding:
+        def __init__(self, context):
+            self.shown = context[:, :1] > 0
+
+        def __call__(self, tokens):
+            return torch.where(self.shown, given, free)
+
+        def keep(self, rows):
+            self.shown = self.shown[rows]
+
+    network = SimpleNamespace(decoding=Decoding)
+    n, weight = 20_000, 1.7
+    guidance = Guidance(torch.zeros(n, 1), torch.full((n,), weight))
+    found = decode_tokens(
+        network, torch.ones(n, 1), 1, temperature=1.0, uniform=uniform(n, 1), guidance=guidance
+    )
+    share = torch.bincount(found[:, 0], minlength=V) / n
+    expected = (given.double().softmax(0) ** weight) * (free.double().softmax(0) ** (1 - weight))
+    expected[[PAD, BOS]] = 0
+    torch.testing.assert_close(share.double(), expected / expected.sum(), rtol=0, atol=0.012)
+
+
+def test_without_weight_conditions_change_nothing(tiny_model):
+    asked = {"critic": False, "unique": False, "precision": "fp32"}
+    free = smiles(sampler(tiny_model, **asked), 20)
+    assert smiles(sampler(tiny_model, "logp=4", guidance=0.0, **asked), 20) == free
+    plain = smiles(sampler(tiny_model, "logp=4", **asked), 20)
+    assert plain != free
+    drawn = smiles(sampler(tiny_model, "logp=4", guidance=(1.0, 1.0 + 1e-9), **asked), 20)
+    assert drawn == plain
+
+
+# -- around given molecules -----------------------------------------------------------------------
+
+STARTS = ("CC(=O)Nc1ccccc1", "c1ccccc1OCC", "CCN(CC)C(=O)c1ccccc1")
+
+
+def test_analogs_take_turns_and_know_their_similarity(tiny_model):
+    found = list(sampler(tiny_model, like=STARTS, noise=0.4).stream(9))
+    canonical = [MolToSmiles(MolFromSmiles(text)) for text in STARTS]
+    assert [m.start for m in found] == canonical * 3
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=1024)
+    for molecule in found:
+        a, b = (
+            generator.GetFingerprint(MolFromSmiles(s)) for s in (molecule.smiles, molecule.start)
+        )
+        assert molecule.similarity == pytest.approx(DataStructs.TanimotoSimilarity(a, b))
+
+
+def test_a_window_of_similarity_holds(tiny_model):
+    found = list(sampler(tiny_model, "similarity=0.2:0.5", like=STARTS, max_tries=200).stream(6))
+    assert found
+    assert all(0.2 <= m.values["similarity"] <= 0.5 for m in found)
+    assert all(m.values["similarity"] == m.similarity for m in found)
+
+
+def test_similarity_needs_a_start(tiny_model):
+    with pytest.raises(TargetError, match="unknown property 'similarity'"):
+        sampler(tiny_model, "similarity=0.5:")
+    with pytest.raises(TargetError, match="'CCX' is not a valid SMILES"):
+        sampler(tiny_model, like=("CCX",))
+    with pytest.raises(FileError, match=r"token \[Xe\] is not in this vocabulary"):
+        sampler(tiny_model, like=("[Xe]",))
+
+
+def test_a_start_decodes_alike_wherever_it_stands_in_a_batch(tiny_model):
+    """Latents of start molecules go to the wanted molecules whose turn it is."""
+    asked = {"unique": False, "critic": False, "precision": "fp32"}
+    three = smiles(sampler(tiny_model, like=STARTS, **asked), 9)
+    assert smiles(sampler(tiny_model, like=STARTS, batch_size=4, **asked), 9) == three
+
+
+# -- what must not be written ---------------------------------------------------------------------
+
+
+def test_elements_and_alerts_hold_in_the_output(tiny_model):
+    drawn = sampler(tiny_model, elements=("C", "N", "O"), alerts=("brenk",))
+    found = smiles(drawn, 40)
+    catalogue = FilterCatalog.FilterCatalog(FilterCatalog.FilterCatalogParams.FilterCatalogs.BRENK)
+    for text in found:
+        mol = MolFromSmiles(text)
+        assert {atom.GetSymbol() for atom in mol.GetAtoms()} <= {"C", "N", "O"}
+        assert not catalogue.HasMatch(mol)
+    assert any(reason.startswith("alert: brenk") for reason in drawn.refused)
+    assert any(reason.startswith("contains ") for reason in drawn.refused)
+
+
+def test_known_molecules_are_not_written(tiny_model):
+    before = smiles(sampler(tiny_model), 30)
+    drawn = sampler(tiny_model, known=KeySet(keys_of(before)))
+    assert not set(before) & set(smiles(drawn, 30))
+    assert drawn.refused["not novel"] >= 30
+
+
+def test_molecules_of_earlier_blocks_can_be_forbidden(tiny_model):
+    before = smiles(sampler(tiny_model), 30)
+    drawn = sampler(tiny_model)
+    drawn.forbid(before)
+    assert not set(before) & set(smiles(drawn, 30))
+    assert drawn.refused["written before"] >= 30
+
+
+def test_no_scaffold_takes_over(tiny_model):
+    """The nearest candidate is passed over when its scaffold has had its share."""
+    drawn = sampler(tiny_model, "hba=3")
+    slots = [_Slot(number) for number in range(60)]
+    for slot in slots:
+        usual = _Candidate(0.1, 1, f"C{slot.number}", (3.0,), 0.0, "c1ccccc1", "")
+        other = _Candidate(0.2, 2, f"N{slot.number}", (3.0,), 0.0, f"core {slot.number}", "")
+        slot.found = [other, usual] if slot.number < 50 else [usual]
+    done, cores = {}, Counter()
+    assert drawn._choose(slots, done, set(), cores, room=3) == []
+    chosen = [done[number].core for number in range(60)]
+    assert chosen[:3] == ["c1ccccc1"] * 3
+    assert set(chosen[3:50]) == {f"core {number}" for number in range(3, 50)}
+    assert set(chosen[50:]) == {"c1ccccc1"}  # where there is nothing else
+
+
+# -- likelihood and walks -------------------------------------------------------------------------
+
+
+def test_nll_is_the_sum_over_tokens(tiny_model):
+    found = list(sampler(tiny_model, nll=True, precision="fp32").stream(8))
+    network = tiny_model.network
+    for molecule in found:
+        if molecule.nll is None:
+            continue
+        ids = tiny_model.vocabulary.encode(molecule.smiles).tolist()
+        none = torch.zeros(1, network.condition_count)
+        with torch.no_grad():
+            context = network.make_context(torch.zeros(1, 16), torch.ones(1), none, none)
+            logits = network.decode(torch.tensor([[BOS, *ids]]), context)[0].log_softmax(-1)
+        expected = -sum(logits[i, token].item() for i, token in enumerate([*ids, EOS]))
+        assert molecule.nll == pytest.approx(expected, rel=1e-4)
+    assert any(molecule.nll for molecule in found)
+
+
+def test_a_walk_draws_from_the_posterior_of_a_linear_head(tiny_model, monkeypatch):
+    """Head N(z_c, 0.5²) of standardised condition c, target y: z_c goes to N(y / 1.25, 0.2).
+
+    Each of 20 steps of 0.02 takes 0.02 · (1 + 1 / 0.25) of the way.
+    """
+    drawn = sampler(tiny_model, "logp=4.5", "mw=300:", walk=True, precision="fp32")
+    conditions, n = tiny_model.conditions, 400
+    count = len(conditions)
+    monkeypatch.setattr(
+        tiny_model.network, "predict", lambda z: (z[:, :count], torch.full_like(z, np.log(0.5)))
+    )
+    latents = np.random.default_rng(0).normal(size=(n, 16)).astype(np.float32)
+    moved = drawn.proposer.walk(latents, np.arange(n))
+    logp = conditions.names.index("logp")
+    y = (4.5 - conditions["logp"].mean) / conditions["logp"].std
+    assert moved[:, logp].mean() == pytest.approx(y / 1.25 * (1 - 0.9**20), abs=0.08)
+    assert moved[:, logp].var() == pytest.approx(0.2, abs=0.08)
+    # What lies within a range, and what nobody asked for, is left to the prior.
+    mw = conditions.names.index("mw")
+    low = (300 - conditions["mw"].mean) / conditions["mw"].std
+    assert (moved[:, mw] > low - 0.5).mean() > 0.8
+    others = [k for k in range(16) if k not in (logp, mw)]
+    assert moved[:, others].mean() == pytest.approx(0, abs=0.1)
+    assert moved[:, others].var() == pytest.approx(1, abs=0.1)
+    again = drawn.proposer.walk(latents[:5], np.arange(5))
+    np.testing.assert_allclose(again, moved[:5], atol=1e-5)
+
+
+def test_a_walk_is_taken_where_the_critic_is_blind_or_the_target_far(tiny_model):
+    seen = tiny_model.conditions["logp"].seen
+    assert not sampler(tiny_model, "logp=2", "mw=300:")._walks
+    assert sampler(tiny_model, "assay=6")._walks
+    assert sampler(tiny_model, f"logp={seen[1] + 2}")._walks
+    assert not sampler(tiny_model, "assay=6", walk=False)._walks
+    assert not sampler(tiny_model, "assay=6", critic=False)._walks
+    assert not sampler(tiny_model, "rings=3", walk=True)._walks  # the model knows nothing of it
+
+
+def test_blocks_are_the_stream_cut_up(tiny_model):
+    stream = list(sampler(tiny_model, "logp=1:3").stream(20, first=5))
+    (block,) = sampler(tiny_model, "logp=1:3").blocks([range(5, 25)])
+    assert block == stream
