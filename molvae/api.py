@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,16 +86,22 @@ class MolVAE:
     ) -> pd.DataFrame:
         """Up to ``n`` molecules as a table: SMILES, requested properties, errors of points.
 
-        ``knobs`` are the fields of :class:`molvae.sampler.Request` and ``device``, ``workers``.
+        ``knobs`` are the fields of :class:`molvae.sampler.Request` and ``device``, ``precision``,
+        ``workers``, ``novel``. The same seed gives the same molecules on any machine with
+        ``precision="fp32"``; elsewise on machines that compute in the same precision.
         """
-        door = {k: knobs.pop(k) for k in ("device", "workers") if k in knobs}
+        names = ("device", "precision", "workers", "novel")
+        door = {k: knobs.pop(k) for k in names if k in knobs}
         request = Request(**knobs)
-        rows, parsed = [], request.parse(targets, self._model)
-        for molecule in generate(
-            n, model=self._model, targets=targets, request=request, seed=seed, **door
-        ):
-            rows.append(molecule_row(molecule, parsed))
-        return pd.DataFrame(rows, columns=columns_of(parsed))
+        request = replace(request, targets=request.parse(targets, self._model))
+        extras = request.extras
+        rows = [
+            molecule_row(molecule, request.targets, extras)
+            for molecule in generate(
+                n, model=self._model, targets=targets, request=request, seed=seed, **door
+            )
+        ]
+        return pd.DataFrame(rows, columns=columns_of(request.targets, extras))
 
     @torch.no_grad()
     def encode(self, smiles: Sequence[str]) -> NDArray[np.float32]:

@@ -364,18 +364,15 @@ class Writing(NamedTuple):
     hydrogens: tuple[int, ...]  # of each atom, in that order; those that brackets name left out
 
 
-MARK = (
-    85,
-    1,
-    "[1At]",
-)  # atomic number, isotope and symbol of what is written for an attachment point
+MARKS = "[1At]", "[2At]"  # written for an attachment point; the second where others need it
 
 
 def writings(smiles: str, count: int) -> list[Writing]:
     """About ``count`` ways to write a molecule, from every atom at least once; none is random.
 
-    Attachment points (``*``) are written as `MARK`, and no writing begins with one. There is no way
-    to write what is no connected SMILES or has a ``*`` that is not at the end of a single bond.
+    Attachment points (``*``) are written as `MARKS`, the second at stereo centres and stereo double
+    bonds, and no writing begins with one. There is no way to write what is no connected SMILES or
+    has a ``*`` that is not at the end of a single bond.
     """
     mol = parse(smiles)
     points = None if mol is None else _attachment_points(mol)
@@ -384,8 +381,8 @@ def writings(smiles: str, count: int) -> list[Writing]:
     for atom in mol.GetAtoms():
         atom.SetAtomMapNum(0)
         if atom.GetIdx() in points:
-            atom.SetAtomicNum(MARK[0])
-            atom.SetIsotope(MARK[1])
+            atom.SetAtomicNum(85)
+            atom.SetIsotope(1 + _is_stereo(atom.GetNeighbors()[0]))
     shuffle, found = random.Random(0), {}
     roots = [i for i in range(mol.GetNumAtoms()) if i not in points]
     for turn in range(-(-count // len(roots))):

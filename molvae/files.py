@@ -26,10 +26,12 @@ __all__ = [
     "file_format",
     "fingerprint",
     "format_cell",
+    "picture_format",
     "require_absent",
     "require_writer",
     "scratch_folder",
     "write_json",
+    "write_picture",
     "write_rows",
 ]
 
@@ -202,6 +204,23 @@ def _typed(value: object, text: bool, path: Path, column: str) -> object:
 
 def _missing(value: object) -> bool:
     return value is None or value != value
+
+
+def picture_format(path: Path) -> Literal["png", "svg"]:
+    """The format a picture's name stands for; any other is an error."""
+    match path.suffix.lower():
+        case ".png":
+            return "png"
+        case ".svg":
+            return "svg"
+    raise FileError(f"'{path}': a picture is written as .png or .svg")
+
+
+def write_picture(path: str | Path, smiles: Sequence[str], legends: Sequence[str]) -> None:
+    """Draw molecules in a grid, a legend below each, into a .png or .svg file."""
+    picture = chem.draw_grid(smiles, legends, kind=picture_format(Path(path)))
+    with atomic_binary(path) as file:
+        file.write(picture)
 
 
 def fingerprint(path: Path) -> dict[str, Any]:

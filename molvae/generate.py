@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -16,7 +16,14 @@ from molvae.blocks import Blocks, open_blocks
 from molvae.checkpoint import SavedModel, find_model, load_model
 from molvae.conditions import Target
 from molvae.errors import ConfigError, InputError
-from molvae.files import atomic_binary, fingerprint, format_cell, require_absent, require_writer
+from molvae.files import (
+    fingerprint,
+    format_cell,
+    picture_format,
+    require_absent,
+    require_writer,
+    write_picture,
+)
 from molvae.novelty import known_molecules
 from molvae.outcome import Outcome
 from molvae.parallel import worker_count, worker_pool
@@ -147,7 +154,8 @@ def generate_file(
     for more in (report, grid):
         if more is not None:
             require_absent(more, force=force)
-    kind = None if grid is None else _picture_kind(Path(grid))
+    if grid is not None:
+        picture_format(Path(grid))
     saved = load_model(model)
     request = _with_targets(request, targets, saved)
     columns = columns_of(request.targets, request.extras)
@@ -182,8 +190,8 @@ def generate_file(
                     versions=versions(), command=command,
                 ),
             )  # fmt: skip
-        if grid is not None and kind is not None:
-            _draw(Path(grid), kind, columns, blocks)
+        if grid is not None:
+            _draw(Path(grid), columns, blocks)
     return summary
 
 
@@ -307,28 +315,11 @@ def _content(path: Path) -> Path:
     return path / "manifest.json" if path.is_dir() else path
 
 
-def _picture_kind(path: Path) -> Callable[[list[str], list[str]], bytes]:
-    match path.suffix.lower():
-        case ".png":
-            return lambda smiles, legends: chem.draw_grid(smiles, legends, kind="png")
-        case ".svg":
-            return lambda smiles, legends: chem.draw_grid(smiles, legends, kind="svg")
-    raise ConfigError(f"grid: got '{path}', expected a file name that ends in .png or .svg")
-
-
-def _draw(
-    path: Path,
-    picture: Callable[[list[str], list[str]], bytes],
-    columns: Sequence[str],
-    blocks: Blocks,
-) -> None:
+def _draw(path: Path, columns: Sequence[str], blocks: Blocks) -> None:
     """A picture of the first molecules with their values."""
     smiles, legends = [], []
     for row in islice(blocks.rows(), GRID):
-        cells = zip(columns[1:], row[1:], strict=True)
         smiles.append(str(row[0]))
-        legends.append(
-            "\n".join(f"{name} {format_cell(v)}" for name, v in cells if name != "start")
-        )
-    with atomic_binary(path) as file:
-        file.write(picture(smiles, legends))
+        cells = [(n, v) for n, v in zip(columns, row, strict=True) if n not in ("smiles", "start")]
+        legends.append("\n".join(f"{name} {format_cell(value)}" for name, value in cells))
+    write_picture(path, smiles, legends)

@@ -26,7 +26,7 @@ def main() -> None:
 
 
 for verb in (
-    data.prepare, models.train, molecules.generate, evaluation.evaluate, models.info, data.fetch,
-    data.merge,
+    data.prepare, models.train, molecules.generate, evaluation.evaluate, molecules.interpolate,
+    models.info, data.fetch, data.merge,
 ):  # fmt: skip
     main.add_command(verb)

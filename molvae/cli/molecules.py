@@ -1,4 +1,4 @@
-"""The verb about new molecules: generate."""
+"""The verbs about new molecules: generate and interpolate."""
 
 from __future__ import annotations
 
@@ -135,3 +135,42 @@ def generate(
             f"only {summary.written} of {summary.wanted} molecules were found; widen a range, "
             "raise --max-tries, or add --allow-misses"
         )
+
+
+@click.command()
+@click.option(
+    "-m", "--model", type=str, help="Model or run folder, or the name of a shipped model."
+)
+@click.argument("first", metavar="SMILES")
+@click.argument("last", metavar="SMILES")
+@click.option("-o", "--output", type=PATH, help="File for the molecules (.csv .tsv .smi .sdf …).")
+@click.option("--grid", type=PATH, metavar="FILE", help="Picture of the path (.png .svg).")
+@click.option("--points", type=int, default=11, show_default=True, help="Ends included.")
+@click.option(
+    "--noise", type=float, default=0.0, show_default=True, help="Noise level of the decoder."
+)
+@click.option("--seed", type=int, default=0, show_default=True, metavar="INT", help="Seed.")
+@force_option
+@common
+def interpolate(
+    model: str | None, first: str, last: str, output: Path | None, grid: Path | None, points: int,
+    noise: float, seed: int, force: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """The molecules on the way from one molecule to another.
+
+    Example: molvae interpolate "CC(=O)Nc1ccc(O)cc1" "CC(C)Cc1ccc(C(C)C(=O)O)cc1" --grid path.svg
+    """
+    from dataclasses import asdict
+
+    from molvae.interpolate import interpolate_file
+
+    found = interpolate_file(
+        first, last, model=model, output=output, grid=grid, points=points, noise=noise, seed=seed,
+        force=force,
+    )  # fmt: skip
+    lines = ["share  to first  to last"]
+    for one in found:
+        near = f"{one.similarity_first:8.2f} {one.similarity_last:8.2f}" if one.smiles else 17 * " "
+        lines.append(f"{one.share:5.2f} {near}  {one.smiles or '(no molecule)'}")
+    data = [{k: v for k, v in asdict(one).items() if v == v} for one in found]
+    show(as_json, {"points": data}, lines)

@@ -1,6 +1,7 @@
 """The property-guided latent sampler: propose molecules, keep those that meet the request.
 
-1. *Propose*: decode at a noise level, with the requested conditions shown to the decoder.
+1. *Propose*: decode at a noise level from the prior or around given molecules, with the requested
+   conditions shown to the decoder; around the best so far, moved along the head's gradient.
 2. *Exact critic*: RDKit computes the true properties of every candidate; of the candidates drawn
    for one wanted molecule the one nearest to the request is kept. Columns RDKit cannot compute
    are judged by the property head.
@@ -11,6 +12,16 @@ workers change nothing.
 
 from molvae.sampler.decoding import decode_latents, decode_tokens
 from molvae.sampler.engine import BLOCK, Sampler
+from molvae.sampler.proposals import Proposer
 from molvae.sampler.request import TRIES, Generated, Request
 
-__all__ = ["BLOCK", "TRIES", "Generated", "Request", "Sampler", "decode_latents", "decode_tokens"]
+__all__ = [
+    "BLOCK",
+    "TRIES",
+    "Generated",
+    "Proposer",
+    "Request",
+    "Sampler",
+    "decode_latents",
+    "decode_tokens",
+]

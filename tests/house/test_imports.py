@@ -55,6 +55,7 @@ ORDER = (
     "novelty",
     "outcome",
     "generate",
+    "interpolate",
     "prepare",
     "examine",
     "evaluate",

@@ -16,9 +16,13 @@ from molvae.tokens import (
     EOS,
     PAD,
     SPECIAL_TOKENS,
+    Meaning,
     Vocabulary,
     constraints,
     from_selfies,
+    index_of,
+    index_symbols,
+    meaning,
     split_selfies,
     to_selfies,
     use_constraints,
@@ -265,3 +269,41 @@ def test_limits_nest_and_equal_limits_change_nothing():
 def test_the_limits_given_out_are_a_copy():
     constraints()["C"] = 99
     assert constraints()["C"] == 4
+
+
+@pytest.mark.parametrize(
+    ("symbol", "expected"),
+    [
+        ("[=N]", Meaning("atom", 2, 3)),
+        ("[/C@@H1]", Meaning("atom", 1, 3)),
+        ("[N+1]", Meaning("atom", 1, 4)),
+        ("[#Branch2]", Meaning("branch", 3, 2)),
+        ("[-/Ring1]", Meaning("ring", 1, 1)),
+        (".", Meaning("other")),
+        ("[nop]", Meaning("other")),
+        ("<eos>", Meaning("other")),
+    ],
+)
+def test_what_symbols_mean(symbol, expected):
+    assert meaning(symbol) == expected
+
+
+def test_bonds_of_an_atom_are_those_of_the_limits_in_force():
+    with use_constraints({**constraints(), "N": 2}):
+        assert meaning("[N]").size == 2
+    assert meaning("[N]").size == 3
+
+
+@given(st.integers(0, 4095))
+def test_numbers_are_written_in_base_16_and_read_back(number):
+    symbols = index_symbols(number)
+    assert index_of(symbols) == number
+    assert len(symbols) == max(1, len(f"{number:x}"))
+
+
+def test_a_ring_number_is_a_distance():
+    # Six atoms in a chain, closed with the atom `distance` before the last one.
+    for distance in (2, 3, 5):
+        text = "[C]" * 6 + "[Ring1]" + "".join(index_symbols(distance - 1))
+        mol = Chem.MolFromSmiles(from_selfies(text))
+        assert [len(ring) for ring in mol.GetRingInfo().AtomRings()] == [distance + 1]
