@@ -124,6 +124,10 @@ class ModelConfig(_Section):
     # Hidden units and layers of the decoder GRU.
     decoder_size: int = Field(512, ge=1)
     decoder_layers: int = Field(1, ge=1, le=8)
+    # Sums over the tokens so far that stand beside the decoder's state when a token is chosen, and
+    # the width of the layer that weighs them; without sums there is no such layer.
+    tally_size: int = Field(64, ge=0)
+    readout_size: int = Field(256, ge=1)
     # Width of the network that turns latent, noise level and conditions into the decoder's context.
     context_size: int = Field(256, ge=1)
     # Width of the property head.
@@ -215,13 +219,17 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "tiny": {
         "model": {
             "latent_size": 16, "embedding_size": 32, "encoder_size": 48,
-            "decoder_size": 96, "context_size": 64, "head_size": 32,
+            "decoder_size": 96, "context_size": 64, "head_size": 32, "tally_size": 16,
+            "readout_size": 64,
         },
         "train": {"batch_size": 64, "learning_rate": 4e-3},
     },
     # Minutes on a laptop, for some thousand molecules.
     "mini": {
-        "model": {"encoder_size": 128, "decoder_size": 256, "context_size": 128, "head_size": 64},
+        "model": {
+            "encoder_size": 128, "decoder_size": 256, "context_size": 128, "head_size": 64,
+            "tally_size": 32, "readout_size": 128,
+        },
     },
     # The default: an hour on two CPU cores and some hundred thousand molecules.
     "small": {},
@@ -230,6 +238,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "model": {
             "latent_size": 128, "embedding_size": 256, "encoder_size": 512,
             "decoder_size": 768, "decoder_layers": 3, "context_size": 512, "head_size": 256,
+            "tally_size": 128, "readout_size": 512,
         },
         "train": {"batch_size": 1024, "learning_rate": 1.5e-3},
     },

@@ -1,6 +1,7 @@
 """The recurrent conditional variational autoencoder: tensors in, tensors out.
 
-Shapes: B molecules, T tokens, V vocabulary, Z latent, C conditions, H hidden, K context, L layers.
+Shapes: B molecules, T tokens, V vocabulary, Z latent, C conditions, H hidden, K context, L layers,
+S sums, W readout.
 
 Generative process: z ~ N(0, I); the decoder sees z through a channel of known quality,
 ``z_t = cos(πt/2)·z + sin(πt/2)·ε``, together with the noise level t and the conditions. At t = 0 it
@@ -21,7 +22,9 @@ from torch.nn import functional
 from molvae.config import ModelConfig
 from molvae.recurrent import GRU, Cell, compute_dtype, full_precision
 
-__all__ = ["CVAE", "Decoding", "Output", "Posterior", "noisy_latent"]
+__all__ = ["CVAE", "Decoding", "Output", "Posterior", "Readout", "noisy_latent"]
+
+TALLY_SCALE = 20.0  # about the number of atoms of a molecule: sums stay near 1
 
 
 class Posterior(NamedTuple):
@@ -54,6 +57,32 @@ def noisy_latent(z: Tensor, t: Tensor, noise: Tensor) -> Tensor:
     return torch.cos(angle) * z + torch.sin(angle) * noise
 
 
+class Readout(nn.Module):
+    """What sums over the prefix have to say about the next token.
+
+    A gated state forgets, and a GRU cannot count (Weiss, Goldberg & Yahav 2018); but a request for
+    five rings or a logP of 2 is about sums over the whole molecule. Here linear images of all
+    states so far are added up and compared with the context in a layer of their own.
+    """
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
+        super().__init__()
+        h, width = config.decoder_size, config.readout_size
+        self.tally = nn.Linear(h, config.tally_size)
+        self.from_state = nn.Linear(h, width)
+        self.from_tally = nn.Linear(config.tally_size, width, bias=False)
+        self.from_context = nn.Linear(config.context_size, width, bias=False)
+        self.output = nn.Linear(width, vocabulary_size, bias=False)
+
+    def forward(self, states: Tensor, context: Tensor) -> Tensor:
+        """Logits (B, T, V) from the states (B, T, H) of all steps and the context (B, K)."""
+        sums = full_precision(self.tally(states)).cumsum(dim=1) / TALLY_SCALE
+        said = self.from_context(context).unsqueeze(1)
+        hidden = functional.silu(self.from_state(states) + self.from_tally(sums) + said)
+        logits: Tensor = self.output(hidden)
+        return logits
+
+
 class Decoding:
     """Molecules on their way: what the decoder knows after the tokens given so far."""
 
@@ -64,25 +93,52 @@ class Decoding:
         dtype = compute_dtype(states)
         self._cells = [Cell(layer, dtype) for layer in layers]
         self._table = self._cells[0].products(network.embedding.weight)  # (V, 3H)
-        self._output = network.output.weight.to(dtype), network.output.bias.to(dtype)
-        self.states = [state.to(dtype) for state in states]  # L × (B, H)
+        self._output = _weights(network.output, dtype)
+        # Of every molecule: L × (B, H) states, L × (B, 3H) terms of the context; and, with a
+        # readout, sums over the prefix (B, S) and the context's term (B, W).
+        self._states = [state.to(dtype) for state in states]
         self._offsets = [
             cell.products(shift, bias=False)
             for cell, shift in zip(self._cells, shifts, strict=True)
         ]
+        self._readout = network.readout
+        if self._readout is not None:
+            self._tally = _weights(self._readout.tally, dtype)
+            self._from_state = _weights(self._readout.from_state, dtype)
+            self._from_tally = _weights(self._readout.from_tally, dtype)
+            self._more = _weights(self._readout.output, dtype)
+            self._sums = context.new_zeros(
+                len(context), self._readout.tally.out_features, dtype=states.dtype
+            )
+            self._said = self._readout.from_context(context).to(dtype)
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Logits (B, V) of the token after these, (B,)."""
         x = self._table[tokens]
         for i, cell in enumerate(self._cells):
             given = x if i == 0 else cell.products(x)
-            x = self.states[i] = cell(given.add_(self._offsets[i]), self.states[i])
-        return full_precision(functional.linear(x, *self._output))
+            x = self._states[i] = cell(given.add_(self._offsets[i]), self._states[i])
+        logits = full_precision(functional.linear(x, *self._output))
+        if self._readout is None:
+            return logits
+        self._sums = self._sums + full_precision(functional.linear(x, *self._tally))
+        sums = (self._sums / TALLY_SCALE).to(x.dtype)
+        hidden = functional.linear(x, *self._from_state) + functional.linear(
+            sums, *self._from_tally
+        )
+        more = functional.linear(functional.silu(hidden + self._said), *self._more)
+        return logits + full_precision(more)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these molecules only: a mask or indices; one may be taken more than once."""
-        self.states = [state[rows] for state in self.states]
+        self._states = [state[rows] for state in self._states]
         self._offsets = [offset[rows] for offset in self._offsets]
+        if self._readout is not None:
+            self._sums, self._said = self._sums[rows], self._said[rows]
+
+
+def _weights(layer: nn.Linear, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    return layer.weight.to(dtype), None if layer.bias is None else layer.bias.to(dtype)
 
 
 class CVAE(nn.Module):
@@ -106,6 +162,7 @@ class CVAE(nn.Module):
         self.shift = nn.ModuleList(nn.Linear(k, e if i == 0 else h) for i in range(layers))
         self.decoder = nn.ModuleList(GRU(e if i == 0 else h, h) for i in range(layers))
         self.output = nn.Linear(h, vocabulary_size)
+        self.readout = Readout(config, vocabulary_size) if config.tally_size else None
         with warnings.catch_warnings():
             # Without conditions the head is empty; that is meant.
             warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
@@ -158,7 +215,7 @@ class CVAE(nn.Module):
         if dropout is not None:
             x = x * dropout.unsqueeze(1)
         logits: Tensor = self.output(x)
-        return logits
+        return logits if self.readout is None else logits + self.readout(x, context)
 
     def initial_state(self, context: Tensor) -> Tensor:
         """First hidden state of every decoder layer, shape (L, B, H)."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Literal, NamedTuple
 
 import numpy as np
 import selfies
 from numpy.typing import NDArray
+from selfies import grammar_rules
 
 from molvae.errors import FileError, ModelFolderError
 
@@ -21,9 +23,13 @@ __all__ = [
     "EOS",
     "PAD",
     "SPECIAL_TOKENS",
+    "Meaning",
     "Vocabulary",
     "constraints",
     "from_selfies",
+    "index_of",
+    "index_symbols",
+    "meaning",
     "split_selfies",
     "to_selfies",
     "use_constraints",
@@ -55,6 +61,40 @@ def to_selfies(smiles: str) -> str | None:
 def from_selfies(text: str) -> str:
     """SMILES of a SELFIES string; it may be empty, since a SELFIES can describe no atom."""
     return str(selfies.decoder(text))
+
+
+class Meaning(NamedTuple):
+    """What a SELFIES symbol does where it is not read as a number."""
+
+    kind: Literal["atom", "branch", "ring", "other"]
+    order: int = 0  # of the bond it makes, if there is room for it
+    size: int = 0  # atom: bonds it can have; branch and ring: symbols after it that form a number
+
+
+def meaning(symbol: str) -> Meaning:
+    """The meaning of a symbol under the bonding limits in force; "other": a dot, [nop] and such.
+
+    >>> meaning("[=N]"), meaning("[#Branch2]")
+    (Meaning(kind='atom', order=2, size=3), Meaning(kind='branch', order=3, size=2))
+    """
+    if (branch := grammar_rules.process_branch_symbol(symbol)) is not None:
+        return Meaning("branch", *branch)
+    if (ring := grammar_rules.process_ring_symbol(symbol)) is not None:
+        return Meaning("ring", *ring[:2])
+    if (found := grammar_rules.process_atom_symbol(symbol)) is not None:
+        (order, _), atom = found
+        return Meaning("atom", order, atom.bonding_capacity)
+    return Meaning("other")
+
+
+def index_symbols(number: int) -> list[str]:
+    """The symbols that stand for a number from 0 after a branch or ring symbol: base 16."""
+    return list(grammar_rules.get_selfies_from_index(number))
+
+
+def index_of(symbols: Sequence[str]) -> int:
+    """The number that symbols stand for; those outside SELFIES' index alphabet count as 0."""
+    return int(grammar_rules.get_index_from_selfies(*symbols))
 
 
 def constraints() -> dict[str, int]:

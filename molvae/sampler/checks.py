@@ -33,6 +33,7 @@ class Checks:
     radicals: bool = False  # whether molecules with unpaired electrons may be written
     alerts: tuple[str, ...] = ()
     elements: tuple[str, ...] = ()
+    scaffold: str | None = None
     fingerprint: bool = False
     core: bool = False
 
@@ -56,6 +57,8 @@ class Checks:
     def _refusal(self, mol: Mol) -> str:
         if not self.radicals and chem.has_radical(mol):
             return "unpaired electrons"
+        if self.scaffold is not None and not chem.contains(mol, self.scaffold):
+            return "without the scaffold"
         if self.elements:
             other = chem.elements(mol) - self._allowed
             if other:

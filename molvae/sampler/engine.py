@@ -110,6 +110,7 @@ class Sampler:
             radicals=not request.critic,
             alerts=request.alerts,
             elements=request.elements,
+            scaffold=request.scaffold,
             fingerprint=bool(request.like),
             core=request.compares,
         )
@@ -141,6 +142,11 @@ class Sampler:
     def notes(self) -> list[str]:
         """What the user should know about the request before reading the result."""
         notes = self.model.conditions.warnings(self.request.targets)
+        if self.proposer.scaffold is not None and not self.proposer.scaffold.grows:
+            notes.append(
+                f"'{self.request.scaffold}' is a pattern, not a molecule to build around: "
+                "molecules without it are refused, which may take many tries"
+            )
         for target in self.request.targets:
             if target.name in self._predicted:
                 notes.append(self._prediction_note(target.name))

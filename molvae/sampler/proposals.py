@@ -17,6 +17,7 @@ from molvae.model import noisy_latent
 from molvae.runtime import Draws, autocast, choose_precision
 from molvae.sampler.decoding import Guidance, decode_tokens
 from molvae.sampler.request import Request, Span
+from molvae.sampler.scaffold import Scaffold, decode_scaffold
 
 __all__ = ["Proposer"]
 
@@ -43,6 +44,10 @@ class Proposer:
         self.precision = choose_precision(precision, device)
         self.batch_size = batch_size
         asked = [t.name in model.conditions.names for t in request.targets]
+        self.scaffold: Scaffold | None = None
+        if request.scaffold is not None:
+            limit = model.max_tokens
+            self.scaffold = Scaffold(request.scaffold, model.vocabulary, model.constraints, limit)
         self._guided = any(asked) and request.guidance not in (1, (1, 1))
 
     def texts(
@@ -70,6 +75,11 @@ class Proposer:
                 weight = _drawn(request.guidance, draws, "guidance", items)
                 guidance = Guidance(free, self.tensor(weight))
             # Nothing longer than the longest training molecule: what is not finished ends there.
+            if self.scaffold is not None and self.scaffold.grows:
+                return decode_scaffold(
+                    network, context, self.scaffold, items, draws, limit=limit,
+                    temperature=request.temperature, guidance=guidance,
+                )  # fmt: skip
             tokens = decode_tokens(
                 network, context, limit, temperature=request.temperature,
                 uniform=self.tensor(uniform), guidance=guidance,

@@ -16,13 +16,14 @@ from molvae.model import CVAE, Posterior, noisy_latent
 V, C, Z = 11, 3, 5
 SIZES = ModelConfig(
     latent_size=Z, embedding_size=6, encoder_size=7, decoder_size=8, decoder_layers=2,
-    context_size=9, head_size=4,
+    context_size=9, head_size=4, tally_size=3, readout_size=10,
 )  # fmt: skip
 
 
-@pytest.fixture
-def network():
-    return CVAE(SIZES, V, C).eval()
+@pytest.fixture(params=["with sums", "without sums"])
+def network(request):
+    sums = {} if request.param == "with sums" else {"tally_size": 0}
+    return CVAE(SIZES.model_copy(update=sums), V, C).eval()
 
 
 def rows(*lengths, seed=0):
@@ -209,7 +210,25 @@ def test_dropout_is_one_mask_for_all_steps(network):
     full = network.decode(inputs, context)
     assert torch.equal(network.decode(inputs, context, torch.ones(2, 8)), full)
     nothing = network.decode(inputs, context, torch.zeros(2, 8))
-    assert torch.equal(nothing, network.output.bias.expand_as(nothing))
+    expected = network.output.bias.expand_as(nothing)
+    if network.readout is not None:
+        expected = expected + network.readout(torch.zeros(2, inputs.shape[1], 8), context)
+    assert torch.equal(nothing, expected)
+
+
+def test_sums_are_over_the_prefix_alone():
+    """What a readout says after some steps, by plain loops."""
+    network = CVAE(SIZES, V, C).eval()
+    states, context = torch.randn(2, 7, 8), random_context(network, 2)
+    readout = network.readout
+    found = readout(states, context)
+    for row in range(2):
+        total = torch.zeros(3)
+        for step in range(7):
+            total = total + readout.tally(states[row, step])
+            hidden = readout.from_state(states[row, step]) + readout.from_tally(total / 20)
+            hidden = torch.nn.functional.silu(hidden + readout.from_context(context[row]))
+            torch.testing.assert_close(found[row, step], readout.output(hidden), atol=1e-5, rtol=0)
 
 
 def test_a_model_without_conditions_is_a_plain_vae():
