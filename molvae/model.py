@@ -22,7 +22,7 @@ from torch.nn import functional
 from molvae.config import ModelConfig
 from molvae.recurrent import GRU, Cell, compute_dtype, full_precision
 
-__all__ = ["CVAE", "Decoding", "Output", "Posterior", "Readout", "noisy_latent"]
+__all__ = ["CVAE", "TALLY_SCALE", "Decoding", "Output", "Posterior", "Readout", "noisy_latent"]
 
 TALLY_SCALE = 20.0  # about the number of atoms of a molecule: sums stay near 1
 

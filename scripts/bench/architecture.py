@@ -29,14 +29,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from molvae import checkpoint, chem
+from molvae import noise as noise_room
 from molvae import train as train_room
-from molvae.config import Config, ModelConfig, load_config
+from molvae.config import Config, ModelConfig, TrainConfig, load_config
 from molvae.dataset import Dataset, pad_tokens
 from molvae.errors import MolvaeError
-from molvae.model import CVAE, Posterior
-from molvae.recurrent import GRU, compute_dtype, recurrence
+from molvae.loss import LossTerms, elbo
+from molvae.model import CVAE, TALLY_SCALE, Decoding, Output, Posterior
+from molvae.recurrent import GRU, compute_dtype, full_precision, recurrence
 from molvae.runs import read_record
+from molvae.runtime import Draws
 from molvae.tokens import Vocabulary
+from molvae.train import engine as engine_room
 from molvae.train import start as start_room
 from molvae.train import train
 
@@ -45,21 +49,44 @@ COMMON = (
     "train.learning_rate=3e-3",
 )  # fmt: skip
 
+FORETELL_WEIGHT = 0.3
+FEW = 0.6  # share of molecules that show one to three conditions
+
 # name: (variant of the network, settings beside COMMON)
 RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "baseline": ("plain", ()),
     "baseline seed 1": ("plain", ("train.seed=1",)),
     "baseline seed 2": ("plain", ("train.seed=2",)),
+    # what stands between state and token
+    "no readout": ("plain", ("model.tally_size=0",)),
+    "readout without sums": ("no sums", ()),
+    "readout of 128 sums, width 512": (
+        "plain", ("model.tally_size=128", "model.readout_size=512"),
+    ),
+    "readout with attention": ("attention", ()),
+    "readout foretells properties": ("foretelling", ()),
+    # how the context enters
+    "context at the gates": ("gates", ()),
+    "context scales the states": ("film", ()),
+    "context not at the readout": ("blind", ()),
+    "context in the first state only": ("first", ()),
+    # the encoder
+    "encoder sums its states": ("pool", ()),
+    "encoder 384": ("plain", ("model.encoder_size=384",)),
+    "latent 128": ("plain", ("model.latent_size=128",)),
+    "tied embedding": ("tied", ()),
+    # sizes of the decoder
+    "decoder 2 x 384": ("plain", ("model.decoder_size=384", "model.decoder_layers=2")),
+    "decoder 3 x 320": ("plain", ("model.decoder_size=320", "model.decoder_layers=3")),
+    "decoder 1 x 768": ("plain", ("model.decoder_size=768",)),
+    "decoder 1 x 384": ("plain", ("model.decoder_size=384",)),
     # optimisation
     "rate 1.5e-3": ("plain", ("train.learning_rate=1.5e-3",)),
-    "rate 1.5e-3 seed 1": ("plain", ("train.learning_rate=1.5e-3", "train.seed=1")),
     "rate 5e-3": ("plain", ("train.learning_rate=5e-3",)),
-    "rate 8e-3": ("plain", ("train.learning_rate=8e-3",)),
     "batch 128": ("plain", ("train.batch_size=128",)),
     "batch 512": ("plain", ("train.batch_size=512",)),
     "batch 512, rate 5e-3": ("plain", ("train.batch_size=512", "train.learning_rate=5e-3")),
     "clip 5": ("plain", ("train.clip=5",)),
-    "orthogonal start": ("orthogonal", ()),
     # which noise levels
     "t: .2 prior, .6 exact": ("plain", ("train.prior_share=0.2", "train.exact_share=0.6")),
     "t: .4 prior, .6 exact": ("plain", ("train.prior_share=0.4", "train.exact_share=0.6")),
@@ -71,20 +98,9 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "KL weight .2": ("plain", ("train.kl_weight=0.2",)),
     "KL warm-up .8": ("plain", ("train.kl_warm_up=0.8",)),
     "D(0) held at 1": ("plain", ("train.distortion_target=1.0",)),
-    # how the context enters
-    "context at the gates": ("gates", ()),
-    "context scales the states": ("film", ()),
-    "context also at the output": ("skip", ()),
-    "context in the first state only": ("first", ()),
-    # sizes
-    "decoder 2 x 384": ("plain", ("model.decoder_size=384", "model.decoder_layers=2")),
-    "decoder 3 x 320": ("plain", ("model.decoder_size=320", "model.decoder_layers=3")),
-    "decoder 1 x 768": ("plain", ("model.decoder_size=768",)),
-    "decoder 1 x 384": ("plain", ("model.decoder_size=384",)),
-    "encoder 384": ("plain", ("model.encoder_size=384",)),
-    "latent 128": ("plain", ("model.latent_size=128",)),
-    "encoder reads all states": ("pool", ()),
-    "tied embedding": ("tied", ()),
+    # conditions
+    "few conditions shown": ("few", ()),
+    "always conditions": ("plain", ("train.unconditioned_share=0.02",)),
     # other SELFIES of the same molecule, made from random SMILES
     "encoder reads random SELFIES": ("hetero", ()),
     "random SELFIES in and out": ("random", ()),
@@ -93,13 +109,57 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "dropout .1": ("plain", ("model.dropout=0.1",)),
     "head weight 0": ("plain", ("train.head_weight=0",)),
     "head weight 1": ("plain", ("train.head_weight=1",)),
-}
+}  # fmt: skip
 
 
 # -- variants -----------------------------------------------------------------------------------
 
 
-class Gates(CVAE):
+class Again:
+    """Decoding for variants: the whole prefix is decoded again at every step."""
+
+    def __init__(self, network: CVAE, context: Tensor) -> None:
+        self.network, self.context = network, context
+        self.tokens = torch.empty(len(context), 0, dtype=torch.long)
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Logits (B, V) of the token after these, (B,)."""
+        self.tokens = torch.cat([self.tokens, tokens.unsqueeze(1)], dim=1)
+        return full_precision(self.network.decode(self.tokens, self.context)[:, -1])
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these molecules only."""
+        self.tokens, self.context = self.tokens[rows], self.context[rows]
+
+
+class Variant(CVAE):
+    """Another decoder, which may be slow at generating."""
+
+    def decoding(self, context: Tensor) -> Decoding:
+        """As the parent's."""
+        return cast("Decoding", Again(self, context))
+
+    def states(self, inputs: Tensor, context: Tensor) -> Tensor:
+        """States of the decoder's last layer, (B, T, H)."""
+        layers = cast("list[GRU]", list(self.decoder))
+        first, shifts = self.initial_state(context), self.shifts(context)
+        x = layers[0].over_tokens(inputs, self.embedding.weight, first[0], shifts[0])
+        for gru, state, shift in zip(layers[1:], first[1:], shifts[1:], strict=True):
+            x = gru.over_states(x, state, shift)
+        return x
+
+    def read(self, x: Tensor, context: Tensor) -> Tensor:
+        """Logits (B, T, V) of states."""
+        assert self.readout is not None
+        logits: Tensor = self.output(x) + self.readout(x, context)
+        return logits
+
+    def decode(self, inputs: Tensor, context: Tensor, dropout: Tensor | None = None) -> Tensor:
+        """As the parent's."""
+        return self.read(self.states(inputs, context), context)
+
+
+class Gates(Variant):
     """The context has weights of its own at every gate.
 
     The same function as the context concatenated to the input of every step, without its cost.
@@ -112,7 +172,7 @@ class Gates(CVAE):
             for _ in range(config.decoder_layers)
         )
 
-    def decode(self, inputs: Tensor, context: Tensor, dropout: Tensor | None = None) -> Tensor:
+    def states(self, inputs: Tensor, context: Tensor) -> Tensor:
         """As the parent's."""
         states, offsets = self.initial_state(context), self.shifts(context)
         tokens: Tensor | None = inputs.t().contiguous()
@@ -125,105 +185,146 @@ class Gates(CVAE):
                 gru.weight_hh_l0.to(dtype), gru.bias_hh_l0.to(dtype),
             )  # fmt: skip
             tokens = None
-        logits: Tensor = self.output(x.transpose(0, 1))
-        return logits
-
-    def step(self, tokens: Tensor, state: Tensor, shifts: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """As the parent's."""
-        x, states = self.embedding(tokens), []
-        for layer, gru in enumerate(cast("list[GRU]", list(self.decoder))):
-            given = functional.linear(x, gru.weight_ih_l0, gru.bias_ih_l0).unsqueeze(0)
-            dtype = given.dtype
-            x = recurrence(
-                given, None, shifts[layer].to(dtype), state[layer].to(dtype),
-                gru.weight_hh_l0.to(dtype), gru.bias_hh_l0.to(dtype),
-            )[0]  # fmt: skip
-            states.append(x)
-        return self.output(x), torch.stack(states)
+        return x.transpose(0, 1)
 
 
-class Film(CVAE):
+class Film(Variant):
     """The context scales and shifts the last layer's states too (FiLM, Perez et al. 2018)."""
 
     def __init__(self, config: ModelConfig, vocabulary_size: int, condition_count: int) -> None:
         super().__init__(config, vocabulary_size, condition_count)
         self.film = nn.Linear(config.context_size, 2 * config.decoder_size)
 
-    def _logits(self, x: Tensor, film: Tensor) -> Tensor:
-        scale, shift = film.chunk(2, dim=-1)
-        logits: Tensor = self.output(x * (1 + scale) + shift)
-        return logits
-
-    def shifts(self, context: Tensor) -> list[Tensor]:
-        """As the parent's, and the scale and shift of the states."""
-        return [*super().shifts(context), self.film(context)]
-
-    def decode(self, inputs: Tensor, context: Tensor, dropout: Tensor | None = None) -> Tensor:
+    def states(self, inputs: Tensor, context: Tensor) -> Tensor:
         """As the parent's."""
-        film = self.film(context).unsqueeze(1)
-        return self._logits(states_of(self, inputs, context), film)
+        scale, shift = self.film(context).unsqueeze(1).chunk(2, dim=-1)
+        changed: Tensor = super().states(inputs, context) * (1 + scale) + shift
+        return changed
 
-    def step(self, tokens: Tensor, state: Tensor, shifts: list[Tensor]) -> tuple[Tensor, Tensor]:
+
+class Blind(Variant):
+    """The readout does not see the context."""
+
+    def read(self, x: Tensor, context: Tensor) -> Tensor:
         """As the parent's."""
-        _, after = super().step(tokens, state, shifts)
-        return self._logits(after[-1], shifts[-1]), after
+        return super().read(x, torch.zeros_like(context))
 
 
-class Skip(CVAE):
-    """The context has a say in every token directly."""
-
-    def __init__(self, config: ModelConfig, vocabulary_size: int, condition_count: int) -> None:
-        super().__init__(config, vocabulary_size, condition_count)
-        self.say = nn.Linear(config.context_size, vocabulary_size)
-
-    def shifts(self, context: Tensor) -> list[Tensor]:
-        """As the parent's, and the term at the output."""
-        return [*super().shifts(context), self.say(context)]
-
-    def decode(self, inputs: Tensor, context: Tensor, dropout: Tensor | None = None) -> Tensor:
-        """As the parent's."""
-        said: Tensor = self.say(context)
-        return super().decode(inputs, context, dropout) + said.unsqueeze(1)
-
-    def step(self, tokens: Tensor, state: Tensor, shifts: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """As the parent's."""
-        logits, after = super().step(tokens, state, shifts)
-        return logits + shifts[-1], after
-
-
-class First(CVAE):
+class First(Variant):
     """The context sets the first states and nothing else."""
 
     def shifts(self, context: Tensor) -> list[Tensor]:
         """Nothing at any step."""
         return [0.0 * shift for shift in super().shifts(context)]
 
+    def read(self, x: Tensor, context: Tensor) -> Tensor:
+        """As the parent's."""
+        return super().read(x, torch.zeros_like(context))
 
-class Pool(CVAE):
-    """The encoder's summary is its last states and the mean of all its states."""
+
+class NoSums(Variant):
+    """A readout of state and context alone."""
+
+    def read(self, x: Tensor, context: Tensor) -> Tensor:
+        """As the parent's."""
+        assert self.readout is not None
+        hidden = self.readout.from_state(x) + self.readout.from_context(context).unsqueeze(1)
+        logits: Tensor = self.output(x) + self.readout.output(functional.silu(hidden))
+        return logits
+
+
+class Attention(Variant):
+    """The readout sees what four heads of causal attention over the states find, too."""
 
     def __init__(self, config: ModelConfig, vocabulary_size: int, condition_count: int) -> None:
         super().__init__(config, vocabulary_size, condition_count)
-        self.posterior = nn.Linear(4 * config.encoder_size, 2 * config.latent_size)
+        self.asked = nn.Linear(config.decoder_size, 3 * 128)
+        self.from_found = nn.Linear(128, config.readout_size)
+
+    def read(self, x: Tensor, context: Tensor) -> Tensor:
+        """As the parent's."""
+        readout, (rows, steps) = self.readout, x.shape[:2]
+        assert readout is not None
+        query, key, value = self.asked(x).view(rows, steps, 3, 4, 32).permute(2, 0, 3, 1, 4)
+        found = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        hidden = self.from_found(found.transpose(1, 2).reshape(rows, steps, 128))
+        sums = full_precision(readout.tally(x)).cumsum(dim=1) / TALLY_SCALE
+        hidden = hidden + readout.from_state(x) + readout.from_tally(sums)
+        hidden = functional.silu(hidden + readout.from_context(context).unsqueeze(1))
+        logits: Tensor = self.output(x) + readout.output(hidden)
+        return logits
+
+
+class Foretelling(Variant):
+    """States and sums also foretell the properties that are hidden: a loss of its own."""
+
+    foretold = torch.zeros(())
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int, condition_count: int) -> None:
+        super().__init__(config, vocabulary_size, condition_count)
+        self.from_next = nn.Embedding(vocabulary_size, config.readout_size)
+        self.foretell = nn.Linear(config.readout_size, 2 * condition_count)
+
+    def forward(self, *given: Tensor, **options: Any) -> Output:  # type: ignore[override]
+        """As the parent's; keeps the loss for :func:`with_foretold`."""
+        output = super().forward(*given, **options)
+        _, targets, lengths, _, conditions, mask = given[:6]
+        readout, x = self.readout, self.kept
+        assert readout is not None
+        sums = full_precision(readout.tally(x)).cumsum(dim=1) / TALLY_SCALE
+        hidden = readout.from_state(x) + readout.from_tally(sums) + self.from_next(targets)
+        mean, log_scale = full_precision(self.foretell(functional.silu(hidden))).chunk(2, dim=-1)
+        log_scale = log_scale.clamp(-5.0, 3.0)
+        error = (conditions.unsqueeze(1) - mean) * torch.exp(-log_scale)
+        nats = ((log_scale + 0.5 * error.square()) * (1 - mask).unsqueeze(1)).sum(dim=-1)
+        inside = torch.arange(targets.shape[1]) < lengths.unsqueeze(1)
+        nats = (nats * inside).sum(dim=1) / lengths
+        Foretelling.foretold = nats.mean()
+        return output
+
+    def read(self, x: Tensor, context: Tensor) -> Tensor:
+        """As the parent's."""
+        self.kept = x
+        return super().read(x, context)
+
+
+def with_foretold(*given: Any, **options: Any) -> LossTerms:
+    """The loss, and that of :class:`Foretelling`."""
+    terms = elbo(*given, **options)
+    return terms._replace(total=terms.total + FORETELL_WEIGHT * Foretelling.foretold)
+
+
+class Pool(CVAE):
+    """The posterior is read off the encoder's last states and a sum over all of them."""
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int, condition_count: int) -> None:
+        super().__init__(config, vocabulary_size, condition_count)
+        size = 2 * config.encoder_size
+        self.added = nn.Linear(size, 128)
+        self.posterior: nn.Module = nn.Sequential(  # type: ignore[assignment]
+            nn.Linear(size + 128, 256), nn.SiLU(), nn.Linear(256, 2 * config.latent_size)
+        )
 
     def encode(self, targets: Tensor, lengths: Tensor) -> Posterior:
         """As the parent's."""
-        rows = torch.arange(len(targets))
-        position = torch.arange(targets.shape[1])
+        rows, position = torch.arange(len(targets)), torch.arange(targets.shape[1])
         last = lengths - 1
-        backwards = targets.gather(1, (last.unsqueeze(1) - position).clamp(min=0))
+        mirror = (last.unsqueeze(1) - position).clamp(min=0)
         table = self.embedding.weight
         start = table.new_zeros(len(targets), self.config.encoder_size)
-        ahead = self.encoder_forward.over_tokens(targets, table, start).float()
-        behind = self.encoder_backward.over_tokens(backwards, table, start).float()
-        inside = (position < lengths.unsqueeze(1)).unsqueeze(-1) / lengths.view(-1, 1, 1)
-        parts = [ahead[rows, last], behind[rows, last]]
-        parts += [(each * inside).sum(dim=1) for each in (ahead, behind)]
-        mean, log_var = self.posterior(torch.cat(parts, dim=-1)).float().chunk(2, dim=-1)
+        ahead = self.encoder_forward.over_tokens(targets, table, start)
+        behind = self.encoder_backward.over_tokens(targets.gather(1, mirror), table, start)
+        ends = full_precision(torch.cat([ahead[rows, last], behind[rows, last]], dim=-1))
+        aligned = behind.gather(1, mirror.unsqueeze(-1).expand_as(behind))
+        each = full_precision(functional.silu(self.added(torch.cat([ahead, aligned], dim=-1))))
+        inside = (position < lengths.unsqueeze(1)).unsqueeze(-1)
+        total = (each * inside).sum(dim=1) / TALLY_SCALE
+        found = self.posterior(torch.cat([ends, total], dim=-1))
+        mean, log_var = full_precision(found).chunk(2, dim=-1)
         return Posterior(mean, log_var.clamp(-12.0, 6.0))
 
 
-class Tied(CVAE):
+class Tied(Variant):
     """The output's weights are the embedding (Press & Wolf 2017) of projected states."""
 
     def __init__(self, config: ModelConfig, vocabulary_size: int, condition_count: int) -> None:
@@ -252,33 +353,22 @@ class Hetero(CVAE):
         return super().encode(targets, lengths)
 
 
-class Orthogonal(CVAE):
-    """Recurrent weights start orthogonal, update gates inclined to remember."""
-
-    def __init__(self, config: ModelConfig, vocabulary_size: int, condition_count: int) -> None:
-        super().__init__(config, vocabulary_size, condition_count)
-        for gru in (each for each in self.modules() if isinstance(each, GRU)):
-            for gate in gru.weight_hh_l0.data.chunk(3):
-                nn.init.orthogonal_(gate)
-            nn.init.zeros_(gru.bias_hh_l0)
-            nn.init.zeros_(gru.bias_ih_l0)
-            gru.bias_ih_l0.data.chunk(3)[1].fill_(1.0)
-
-
 VARIANTS: dict[str, type[CVAE]] = {
-    "plain": CVAE, "gates": Gates, "film": Film, "skip": Skip, "first": First, "pool": Pool,
-    "tied": Tied, "orthogonal": Orthogonal, "hetero": Hetero, "random": CVAE,
+    "plain": CVAE, "gates": Gates, "film": Film, "blind": Blind, "first": First, "pool": Pool,
+    "no sums": NoSums, "attention": Attention, "foretelling": Foretelling, "tied": Tied,
+    "hetero": Hetero, "random": CVAE, "few": CVAE,
 }  # fmt: skip
 
 
-def states_of(network: CVAE, inputs: Tensor, context: Tensor) -> Tensor:
-    """States of a decoder's last layer, (B, T, H)."""
-    kept = network.output
-    network.output = cast("nn.Linear", nn.Identity())
-    try:
-        return CVAE.decode(network, inputs, context)
-    finally:
-        network.output = kept
+def few_shown(
+    items: NDArray[np.int64], count: int, options: TrainConfig, draws: Draws, *, epoch: int
+) -> NDArray[np.bool_]:
+    """As :func:`molvae.noise.shown`, but most molecules show one to three conditions."""
+    u = draws.uniform("shown", items, count + 3, epoch=epoch)
+    ranks = u[:, 3:].argsort(axis=1).argsort(axis=1)
+    few = ranks < 1 + (3 * u[:, 1:2]).astype(np.int64)
+    shown = np.where(u[:, 2:3] < FEW, few, u[:, 3:] < u[:, 1:2])
+    return (u[:, :1] >= options.unconditioned_share) & shown
 
 
 # The vocabulary of the dataset, set before training starts.
@@ -334,6 +424,10 @@ def run_one(dataset: Path, root: Path, name: str, epochs: float) -> None:
     words.append(Dataset(dataset).vocabulary)
     if variant == "random":
         vars(train_room)["Dataset"] = RandomDataset
+    if variant == "foretelling":
+        vars(engine_room)["elbo"] = with_foretold
+    if variant == "few":
+        vars(noise_room)["shown"] = few_shown
     config: Config = load_config(settings=(*COMMON, *settings), overrides={"train.epochs": epochs})
     train([dataset], folder_of(root, name), config, resume=True)
 
