@@ -2,7 +2,8 @@
 
 Every run sees the same molecules in the same order on the same number of steps, in a process of
 its own with one thread; ``--jobs`` of them side by side. What is finished is not run again. A
-Markdown table of held-out figures goes to standard output.
+Markdown table of held-out figures goes to standard output; "logP shown" and "all shown" are the
+nats by which D(1) falls when that condition, or all of them, are shown.
 
     molvae prepare moses_train.csv.gz -o moses.ds \
         --set data.valid_fraction=0.01 --set data.test_fraction=0.01
@@ -12,6 +13,7 @@ Markdown table of held-out figures goes to standard output.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import subprocess
@@ -33,8 +35,10 @@ from molvae import noise as noise_room
 from molvae import train as train_room
 from molvae.config import Config, ModelConfig, TrainConfig, load_config
 from molvae.dataset import Dataset, pad_tokens
+from molvae.diagnostics.base import batches
 from molvae.errors import MolvaeError
-from molvae.loss import LossTerms, elbo
+from molvae.files import write_json
+from molvae.loss import LossTerms, elbo, reconstruction
 from molvae.model import CVAE, TALLY_SCALE, Decoding, Output, Posterior
 from molvae.recurrent import GRU, compute_dtype, full_precision, recurrence
 from molvae.runs import read_record
@@ -49,6 +53,7 @@ COMMON = (
     "train.learning_rate=3e-3",
 )  # fmt: skip
 
+GAINS = "gains.json"
 FORETELL_WEIGHT = 0.3
 FEW = 0.6  # share of molecules that show one to three conditions
 
@@ -430,6 +435,31 @@ def run_one(dataset: Path, root: Path, name: str, epochs: float) -> None:
         vars(noise_room)["shown"] = few_shown
     config: Config = load_config(settings=(*COMMON, *settings), overrides={"train.epochs": epochs})
     train([dataset], folder_of(root, name), config, resume=True)
+    gains = condition_gains(checkpoint.load_model(folder_of(root, name)), Dataset(dataset))
+    write_json(folder_of(root, name) / GAINS, gains)
+
+
+@torch.no_grad()
+def condition_gains(model: checkpoint.SavedModel, dataset: Dataset) -> dict[str, float]:
+    """Nats by which D(1) of held-out molecules falls when a condition is shown, or all are."""
+    network, names = model.network.eval(), model.conditions.names
+    columns = [dataset.names.index(name) for name in names]
+    shown: dict[str, list[int]] = {"none": [], "all": list(range(len(names)))}
+    shown |= {name: [k] for k, name in enumerate(names)}
+    total = dict.fromkeys(shown, 0.0)
+    items = dataset.part("valid")[:2048]
+    for _, batch in batches(dataset, items):
+        inputs, targets, lengths = map(
+            torch.from_numpy, (batch.inputs, batch.targets, batch.lengths)
+        )
+        values = torch.from_numpy(model.conditions.standardize(batch.values[:, columns])[0])
+        z, t = torch.zeros(len(values), network.config.latent_size), torch.ones(len(values))
+        for name, which in shown.items():
+            mask = torch.zeros_like(values)
+            mask[:, which] = 1
+            logits = network.decode(inputs, network.make_context(z, t, values, mask))
+            total[name] += reconstruction(logits, targets, lengths).sum().item() / len(items)
+    return {name: total["none"] - nats for name, nats in total.items() if name != "none"}
 
 
 def start(dataset: Path, root: Path, name: str, epochs: float) -> None:
@@ -451,7 +481,7 @@ def last_record(folder: Path) -> dict[str, Any] | None:
         return None
     lines = path.read_text(encoding="utf-8").splitlines()
     records = [record for line in lines if (record := read_record(line))]
-    if not any(record["kind"] == "final" for record in records):
+    if not any(record["kind"] == "final" for record in records) or not (folder / GAINS).exists():
         return None
     return dict([r for r in records if r["kind"] in ("validation", "final")][-1])
 
@@ -459,18 +489,20 @@ def last_record(folder: Path) -> dict[str, Any] | None:
 def table(root: Path, names: list[str]) -> list[str]:
     """The finished runs as Markdown."""
     lines = [
-        "| run | molecules | D(0) | D(½) | D(1) | R(0) | gap | exact | active | molecules/s |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| run | molecules | D(0) | D(½) | D(1) | R(0) | gap | exact | logP shown | all shown "
+        "| molecules/s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name in names:
         record = last_record(folder_of(root, name))
         if record is None:
             continue
         d = record["D"]
+        gains = json.loads((folder_of(root, name) / GAINS).read_text(encoding="utf-8"))
         lines.append(
             f"| {name} | {record['molecules']:,} | {d['0']:.2f} | {d['0.5']:.2f} | {d['1']:.2f} "
             f"| {record['R']['0']:.1f} | {record['gap']:.1f} | {record['exact']['value']:.3f} "
-            f"| {record['active_units']} | {record['molecules_per_second']:.0f} |"
+            f"| {gains['logp']:.2f} | {gains['all']:.2f} | {record['molecules_per_second']:.0f} |"
         )
     return lines
 
