@@ -11,6 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from molvae import chem
 from molvae.blocks import Blocks, open_blocks
 from molvae.checkpoint import SavedModel, find_model, load_model
@@ -31,7 +33,7 @@ from molvae.plans import Shard
 from molvae.progress import Progress, say
 from molvae.readers import read_smiles
 from molvae.report import write_html
-from molvae.runtime import choose_device, versions
+from molvae.runtime import available_cpus, choose_device, keep_memory, versions
 from molvae.sampler import BLOCK, Generated, Request, Sampler
 
 __all__ = [
@@ -244,20 +246,39 @@ def _open_sampler(
     novel: Sequence[str | Path],
 ) -> Iterator[Sampler]:
     """A sampler with its worker processes, if there is work enough for them."""
-    count = worker_count(workers)
+    where, count = choose_device(device), worker_count(workers)
+    if workers is None and where.type == "cpu" and count > 3:
+        count //= 2  # the network has as much to do as RDKit
+    keep_memory()  # a step of the decoder takes and frees megabytes
     with ExitStack() as stack:
         pool = None
         if count > 1 and (n * (request.candidates if request.targets else 1) > INLINE or novel):
             pool = stack.enter_context(worker_pool(count))
+            stack.enter_context(_threads_beside(count))
         count = count if pool is not None else 1
         known = known_molecules(novel, workers=count, executor=pool) if novel else None
         sampler = Sampler(
-            model, request, seed=seed, device=choose_device(device), precision=precision,
+            model, request, seed=seed, device=where, precision=precision,
             executor=pool, workers=count, known=known,
         )  # fmt: skip
         for note in sampler.notes():
             say(f"note: {note}")
         yield sampler
+
+
+@contextmanager
+def _threads_beside(workers: int) -> Iterator[None]:
+    """As many threads for the network as the workers leave CPUs, for a while.
+
+    Threads of one product wait for each other in a loop: one more of them than there are idle CPUs
+    makes a product many times as slow as one thread alone (docs/benchmarks.md).
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, min(before, available_cpus() - workers)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _with_targets(request: Request | None, targets: Sequence[str], model: SavedModel) -> Request:

@@ -1,0 +1,223 @@
+"""Generation on a CPU, end to end, against the published MOSES VAE.
+
+Contestants, each in a process of its own, take turns in every round:
+
+    MOSES    ``VAE.sample`` and RDKit of the published code by ``moses_sample.py`` beside this file,
+             in the batches it samples with by default (32) and in large ones (512)
+    molvae   ``molvae generate`` for each model given: distinct valid molecules as canonical SMILES
+             in a file, the start of the workers included; then the same with three properties
+
+What is counted is distinct valid molecules per second. A model of the preset small and one of the
+sizes of MOSES (see ``train.py``) answer two questions: how fast what we ship is, and how fast the
+code is. Weights decide how long the strings are, so models must be trained, if only for minutes:
+
+    molvae train moses.ds -o matched --max-time 150s --set model.latent_size=128 \
+        --set model.decoder_layers=3 --set train.batch_size=512
+    OMP_NUM_THREADS=2 python scripts/bench/generate.py -m small=moses -m matched=matched \
+        --baseline molsets_env/bin/python --smiles moses_train.csv.gz -o generate.json
+
+``tokens`` is the number of steps the network takes per molecule. Where the time goes is told by a
+turn of its own for every model: without workers, in one thread, each stage timed where it is
+called. Ratios are of one round, to the faster MOSES; the table shows their median and range.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from prepare_memory import machine  # type: ignore[import-not-found]
+from train import child  # type: ignore[import-not-found]
+
+from molvae import properties, tokens
+from molvae.generate import generate_file
+from molvae.runtime import versions
+from molvae.sampler import Proposer
+from molvae.sampler.checks import Checks
+
+BATCHES = (32, 512)  # of MOSES
+OUTPUT = "out.csv"
+PROPERTIES = ("logp=-20:20", "qed=0:1", "sas=1:10")  # ranges that hold every molecule
+WAYS = {"": (), " + properties": PROPERTIES}
+
+
+class Contestant(NamedTuple):
+    """What is timed: a row of the table and how its process is asked for."""
+
+    name: str
+    arguments: list[str]
+    stages: bool = False  # not a race: where the time goes
+
+
+# -- where the time goes, in a process of its own -------------------------------------------------
+
+
+def measure_stages(model: str, n: int, targets: tuple[str, ...]) -> dict[str, Any]:
+    """Seconds of each stage of the call in this process alone, in one thread."""
+    torch.set_num_threads(1)
+    spent: defaultdict[str, float] = defaultdict(float)
+    steps = 0
+
+    def timed(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            started = time.perf_counter()
+            result = function(*args, **options)
+            spent[stage] += time.perf_counter() - started
+            return result
+
+        return call
+
+    decode = timed("network", Proposer.texts)
+
+    def counted(*args: Any) -> list[str]:
+        nonlocal steps
+        found: list[str] = decode(*args)
+        # With the end symbol, which is a step of the network, too.
+        steps += sum(len(tokens.split_selfies(text)) + 1 for text in found)
+        return found
+
+    changes = {
+        (Proposer, "texts"): counted,
+        (properties.tokens, "from_selfies"): timed("SELFIES", tokens.from_selfies),  # type: ignore[attr-defined]
+        (Checks, "__call__"): timed("checks", Checks.__call__),
+    }
+    for (owner, name), function in changes.items():
+        setattr(owner, name, function)
+    with tempfile.TemporaryDirectory() as folder:
+        summary = generate_file(Path(folder) / OUTPUT, n, model=model, targets=targets, workers=0)
+    stages = {"network": spent["network"], "SELFIES": spent["SELFIES"]}
+    stages["RDKit"] = spent["checks"] - spent["SELFIES"]
+    stages["rest"] = summary.seconds - sum(stages.values())
+    return {
+        "molecules": summary.written,
+        "seconds": summary.seconds,
+        "stages": stages,
+        "tokens": steps / summary.decoded,
+        "versions": versions(),
+    }
+
+
+# -- all of them, in turn -------------------------------------------------------------------------
+
+
+def contestants(options: argparse.Namespace, output: Path) -> list[Contestant]:
+    """All that take part in a round; ours write to ``output``."""
+    found = []
+    if options.baseline is not None:
+        script = [options.baseline, str(Path(__file__).with_name("moses_sample.py"))]
+        size = [str(options.smiles), "-n", str(options.baseline_number)]
+        found += [
+            Contestant(f"MOSES, batch {batch}", [*script, *size, "--batch", str(batch)])
+            for batch in BATCHES
+        ]
+    for label, model in options.model:
+        for way, targets in WAYS.items():
+            size = ["-n", str(options.number), "-m"]
+            race = [sys.executable, "-m", "molvae", "generate", *size, model, "-o", str(output)]
+            race += [part for target in targets for part in ("-t", target)]
+            if options.workers is not None:
+                race += ["--workers", str(options.workers)]
+            found.append(Contestant(label + way, [*race, "--force", "--quiet", "--json"]))
+            stages = [sys.executable, __file__, *size, f"{label}={model}", "--one", way or "plain"]
+            found.append(Contestant(label + way, stages, stages=True))
+    return found
+
+
+def table(found: dict[str, Any]) -> list[str]:
+    """Rows of Markdown: the race, and where the time goes."""
+    races: dict[str, list[dict[str, Any]]] = found["contestants"]
+    lines = [
+        "| | molecules/s | tokens | × MOSES | network | SELFIES | RDKit | rest |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    others = [turns for name, turns in races.items() if name.startswith("MOSES")]
+    best = [max(turn["molecules_per_s"] for turn in turns) for turns in zip(*others, strict=True)]
+    for name, turns in races.items():
+        speeds = [turn["molecules_per_s"] for turn in turns]
+        ratio = ""
+        if best and not name.startswith("MOSES"):
+            ratios = [one / other for one, other in zip(speeds, best, strict=False)]
+            ratio = f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
+        stages = found["stages"].get(name, turns[:1])
+        number = stages[0]["molecules"]
+        cells = []
+        for stage in ("network", "SELFIES", "RDKit", "rest"):
+            seconds = [turn["stages"].get(stage) for turn in stages]
+            cells.append("" if None in seconds else f"{1e6 * min(seconds) / number:.0f}")
+        lines.append(
+            f"| {name} | {statistics.median(speeds):,.0f} | {stages[0]['tokens']:.1f} | {ratio} "
+            f"| {' | '.join(cells)} |"
+        )
+    return [*lines, "", "Stages in µs per molecule, ours of one thread, the best of all rounds."]
+
+
+def arguments() -> argparse.Namespace:
+    """The command line, checked."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "-m", "--model", action="append", default=[], metavar="LABEL=MODEL",
+        type=lambda text: tuple(text.split("=", 1)), help="a trained model (repeatable)",
+    )  # fmt: skip
+    parser.add_argument("-n", "--number", type=int, default=10_000, help="molecules of ours")
+    parser.add_argument("--workers", type=int, help="as of molvae generate")
+    parser.add_argument("--baseline", metavar="PYTHON", help="of the environment of MOSES")
+    parser.add_argument("--smiles", type=Path, metavar="FILE", help="molecules, for MOSES")
+    parser.add_argument("--baseline-number", type=int, default=1024, help="molecules of MOSES")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="JSON to write")
+    parser.add_argument("--one", help=argparse.SUPPRESS)  # the way of this process
+    given = parser.parse_args()
+    if not given.model or any(len(each) != 2 for each in given.model):
+        parser.error("expected one or more of --model LABEL=MODEL")
+    if (given.baseline is None) != (given.smiles is None):
+        parser.error("--baseline and --smiles go together")
+    return given
+
+
+def main() -> None:
+    """Parse the command line; run the rounds, or the one turn that this process is for."""
+    options = arguments()
+    if options.one is not None:
+        ((_, model),) = options.model
+        targets = WAYS.get(options.one, ())
+        json.dump(measure_stages(model, options.number, targets), sys.stdout)
+        return
+    races: dict[str, list[dict[str, Any]]] = {}
+    stages: dict[str, list[dict[str, Any]]] = {}
+    found = {
+        "machine": machine(),
+        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
+        "contestants": races,
+        "stages": stages,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = contestants(options, Path(folder) / OUTPUT)
+        for number in range(options.rounds):
+            for who in chosen:
+                turn = child(who.arguments)
+                if who.stages:
+                    stages.setdefault(who.name, []).append(turn)
+                    continue
+                turn.setdefault("molecules", turn.get("written"))
+                turn["molecules_per_s"] = turn["molecules"] / turn["seconds"]
+                races.setdefault(who.name, []).append(turn)
+                speed = f"{turn['molecules_per_s']:,.0f}/s"
+                sys.stderr.write(f"round {number + 1}, {who.name}: {speed}\n")
+            if options.output is not None:  # after every round: a long run may be cut off
+                text = json.dumps(found, indent=1) + "\n"
+                options.output.write_text(text, encoding="utf-8")
+    sys.stdout.write("\n".join(table(found)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
