@@ -342,5 +342,9 @@ def _draw(path: Path, columns: Sequence[str], blocks: Blocks) -> None:
     for row in islice(blocks.rows(), GRID):
         smiles.append(str(row[0]))
         cells = [(n, v) for n, v in zip(columns, row, strict=True) if n not in ("smiles", "start")]
-        legends.append("\n".join(f"{name} {format_cell(value)}" for name, value in cells))
+        legends.append("\n".join(f"{name} {_short(value)}" for name, value in cells))
     write_picture(path, smiles, legends)
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else format_cell(value)
