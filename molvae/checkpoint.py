@@ -178,8 +178,8 @@ def load_model(name: str | Path | None = None) -> SavedModel:
         )
     _verify_files(folder, config)
     try:
-        # Models from before there were sums have none.
-        sizes = ModelConfig.model_validate({"tally_size": 0, **config["model"]})
+        # Models from before there were sums and forecasts have none.
+        sizes = ModelConfig.model_validate({"tally_size": 0, "forecast_rank": 0, **config["model"]})
         max_tokens = int(config["max_tokens"])
         training = dict(config.get("training") or {})
     except (KeyError, TypeError, ValueError, ValidationError) as error:

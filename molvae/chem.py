@@ -334,9 +334,14 @@ def elements(mol: Mol) -> frozenset[str]:
     return frozenset(atom.GetSymbol() for atom in mol.GetAtoms())
 
 
+@functools.cache
+def _radical_atom() -> Chem.QueryAtom:
+    return rdqueries.NumRadicalElectronsGreaterQueryAtom(0)
+
+
 def has_radical(mol: Mol) -> bool:
     """Whether an atom has unpaired electrons: valid for RDKit, not what a chemist makes."""
-    return any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
+    return len(mol.GetAtomsMatchingQuery(_radical_atom())) > 0
 
 
 def scaffold(mol: Mol) -> str:

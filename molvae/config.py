@@ -128,6 +128,9 @@ class ModelConfig(_Section):
     # the width of the layer that weighs them; without sums there is no such layer.
     tally_size: int = Field(64, ge=0)
     readout_size: int = Field(256, ge=1)
+    # Rank of what the next token changes in the decoder's forecast of the properties; 0 for no
+    # forecast. It needs sums.
+    forecast_rank: int = Field(8, ge=0)
     # Width of the network that turns latent, noise level and conditions into the decoder's context.
     context_size: int = Field(256, ge=1)
     # Width of the property head.
@@ -163,6 +166,8 @@ class TrainConfig(_Section):
     distortion_target: float | None = Field(None, gt=0)
     # Weight of the property head's negative log-likelihood.
     head_weight: float = Field(0.1, ge=0)
+    # Weight of that of the decoder's forecast, a mean over the tokens of a molecule.
+    forecast_weight: float = Field(1.0, ge=0)
     # Share of molecules decoded from pure noise (t = 1) and from the exact latent (t = 0);
     # the rest sees a noise level drawn uniformly between.
     prior_share: float = Field(0.4, ge=0, le=1)

@@ -45,8 +45,8 @@ __all__ = [
     "read_starts",
 ]
 
-# Below this many molecules starting worker processes costs more than it saves.
-INLINE = 2000
+# Up to this many candidates starting worker processes costs more than it saves.
+INLINE = 5000
 GRID = 100  # molecules in a grid picture
 
 

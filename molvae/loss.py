@@ -22,6 +22,7 @@ __all__ = [
     "Counts",
     "LossTerms",
     "elbo",
+    "forecast_nll",
     "head_nll",
     "kl_divergence",
     "kl_weight",
@@ -47,6 +48,7 @@ class LossTerms(NamedTuple):
     reconstruction: Tensor  # () −log p(x | z_t, t, c), all molecules
     kl: Tensor  # () KL(q ‖ N(0, I)), molecules with t < 1
     head: Tensor  # () −log p(properties | z) of the known ones, molecules with t < 1
+    forecast: Tensor  # () −log p(properties | prefix, token), mean over tokens, all molecules
     nats: Tensor  # (B,) −log p(x | z_t, t, c) of each molecule
 
 
@@ -90,6 +92,21 @@ def head_nll(
     return (torch.where(yesno, logistic, gaussian) * known).sum(dim=-1)
 
 
+def forecast_nll(
+    foretold: tuple[Tensor, Tensor], lengths: Tensor, conditions: Tensor, known: Tensor
+) -> Tensor:
+    """−log density of the known standardised properties of each molecule, shape (B,).
+
+    The mean over its tokens of what each foretold: Gaussians, means and log spreads (B, T, C).
+    """
+    mean, log_spread = foretold
+    error = (conditions.unsqueeze(1) - mean) * torch.exp(-log_spread)
+    nats = 0.5 * math.log(2 * math.pi) + log_spread + 0.5 * error.square()
+    inside = torch.arange(mean.shape[1], device=mean.device) < lengths.unsqueeze(1)
+    total = (nats * known.unsqueeze(1)).sum(dim=-1) * inside
+    return total.sum(dim=1) / lengths
+
+
 def elbo(
     output: Output,
     targets: Tensor,
@@ -100,6 +117,7 @@ def elbo(
     *,
     kl_weight: float,
     head_weight: float,
+    forecast_weight: float = 0.0,
     kl_free: float = 0.0,
     counts: Counts | None = None,
 ) -> LossTerms:
@@ -116,7 +134,12 @@ def elbo(
     kl = kl_divergence(output.posterior, kl_free).sum() / divisor
     answers = output.head_mean, output.head_log_scale, conditions[encoded], known[encoded], yesno
     head = head_nll(*answers).sum() / divisor
-    return LossTerms(mean + kl_weight * kl + head_weight * head, mean, kl, head, nats.detach())
+    forecast = torch.zeros_like(mean)
+    if output.foretold is not None:
+        foretold = forecast_nll(output.foretold, lengths, conditions, known)
+        forecast = foretold.sum() / counts.molecules
+    total = mean + kl_weight * kl + head_weight * head + forecast_weight * forecast
+    return LossTerms(total, mean, kl, head, forecast, nats.detach())
 
 
 def _checked(progress: float) -> float:

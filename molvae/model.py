@@ -17,14 +17,12 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from molvae.config import ModelConfig
+from molvae.readout import Forecast, Outlook, Readout, running_sums
 from molvae.recurrent import GRU, Cell, compute_dtype, full_precision
 
-__all__ = ["CVAE", "TALLY_SCALE", "Decoding", "Output", "Posterior", "Readout", "noisy_latent"]
-
-TALLY_SCALE = 20.0  # about the number of atoms of a molecule: sums stay near 1
+__all__ = ["CVAE", "Decoding", "Output", "Posterior", "noisy_latent"]
 
 
 class Posterior(NamedTuple):
@@ -46,6 +44,8 @@ class Output(NamedTuple):
     head_mean: Tensor  # (E, C)
     head_log_scale: Tensor  # (E, C)
     encoded: Tensor  # (E,) their indices in the batch
+    # What every prefix and its next token foretold: mean and log spread, (B, T, C); None without.
+    foretold: tuple[Tensor, Tensor] | None = None
 
 
 def noisy_latent(z: Tensor, t: Tensor, noise: Tensor) -> Tensor:
@@ -57,32 +57,6 @@ def noisy_latent(z: Tensor, t: Tensor, noise: Tensor) -> Tensor:
     return torch.cos(angle) * z + torch.sin(angle) * noise
 
 
-class Readout(nn.Module):
-    """What sums over the prefix have to say about the next token.
-
-    A gated state forgets, and a GRU cannot count (Weiss, Goldberg & Yahav 2018); but a request for
-    five rings or a logP of 2 is about sums over the whole molecule. Here linear images of all
-    states so far are added up and compared with the context in a layer of their own.
-    """
-
-    def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
-        super().__init__()
-        h, width = config.decoder_size, config.readout_size
-        self.tally = nn.Linear(h, config.tally_size)
-        self.from_state = nn.Linear(h, width)
-        self.from_tally = nn.Linear(config.tally_size, width, bias=False)
-        self.from_context = nn.Linear(config.context_size, width, bias=False)
-        self.output = nn.Linear(width, vocabulary_size, bias=False)
-
-    def forward(self, states: Tensor, context: Tensor) -> Tensor:
-        """Logits (B, T, V) from the states (B, T, H) of all steps and the context (B, K)."""
-        sums = full_precision(self.tally(states)).cumsum(dim=1) / TALLY_SCALE
-        said = self.from_context(context).unsqueeze(1)
-        hidden = functional.silu(self.from_state(states) + self.from_tally(sums) + said)
-        logits: Tensor = self.output(hidden)
-        return logits
-
-
 class Decoding:
     """Molecules on their way: what the decoder knows after the tokens given so far."""
 
@@ -91,26 +65,18 @@ class Decoding:
         layers = cast("list[GRU]", list(network.decoder))
         states, shifts = network.initial_state(context), network.shifts(context)
         dtype = compute_dtype(states)
+        self._network = network
         self._cells = [Cell(layer, dtype) for layer in layers]
         self._table = self._cells[0].products(network.embedding.weight)  # (V, 3H)
-        self._output = _weights(network.output, dtype)
-        # Of every molecule: L × (B, H) states, L × (B, 3H) terms of the context; and, with a
-        # readout, sums over the prefix (B, S) and the context's term (B, W).
+        # Of every molecule: L × (B, H) states, L × (B, 3H) terms of the context, the context
+        # itself, and sums over the prefix (B, S).
         self._states = [state.to(dtype) for state in states]
         self._offsets = [
             cell.products(shift, bias=False)
             for cell, shift in zip(self._cells, shifts, strict=True)
         ]
-        self._readout = network.readout
-        if self._readout is not None:
-            self._tally = _weights(self._readout.tally, dtype)
-            self._from_state = _weights(self._readout.from_state, dtype)
-            self._from_tally = _weights(self._readout.from_tally, dtype)
-            self._more = _weights(self._readout.output, dtype)
-            self._sums = context.new_zeros(
-                len(context), self._readout.tally.out_features, dtype=states.dtype
-            )
-            self._said = self._readout.from_context(context).to(dtype)
+        self._context = context
+        self._sums = states.new_zeros(len(context), 1, network.config.tally_size)
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Logits (B, V) of the token after these, (B,)."""
@@ -118,27 +84,16 @@ class Decoding:
         for i, cell in enumerate(self._cells):
             given = x if i == 0 else cell.products(x)
             x = self._states[i] = cell(given.add_(self._offsets[i]), self._states[i])
-        logits = full_precision(functional.linear(x, *self._output))
-        if self._readout is None:
-            return logits
-        self._sums = self._sums + full_precision(functional.linear(x, *self._tally))
-        sums = (self._sums / TALLY_SCALE).to(x.dtype)
-        hidden = functional.linear(x, *self._from_state) + functional.linear(
-            sums, *self._from_tally
-        )
-        more = functional.linear(functional.silu(hidden + self._said), *self._more)
-        return logits + full_precision(more)
+        states = x.unsqueeze(1)
+        if self._network.readout is not None:
+            self._sums = self._sums + running_sums(self._network.readout.tally(states))
+        return self._network.read(states, self._sums, self._context)[0].squeeze(1)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these molecules only: a mask or indices; one may be taken more than once."""
         self._states = [state[rows] for state in self._states]
         self._offsets = [offset[rows] for offset in self._offsets]
-        if self._readout is not None:
-            self._sums, self._said = self._sums[rows], self._said[rows]
-
-
-def _weights(layer: nn.Linear, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
-    return layer.weight.to(dtype), None if layer.bias is None else layer.bias.to(dtype)
+        self._context, self._sums = self._context[rows], self._sums[rows]
 
 
 class CVAE(nn.Module):
@@ -163,6 +118,9 @@ class CVAE(nn.Module):
         self.decoder = nn.ModuleList(GRU(e if i == 0 else h, h) for i in range(layers))
         self.output = nn.Linear(h, vocabulary_size)
         self.readout = Readout(config, vocabulary_size) if config.tally_size else None
+        self.forecast: Forecast | None = None
+        if config.tally_size and config.forecast_rank and condition_count:
+            self.forecast = Forecast(config, vocabulary_size, condition_count)
         with warnings.catch_warnings():
             # Without conditions the head is empty; that is meant.
             warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
@@ -191,41 +149,74 @@ class CVAE(nn.Module):
         return Posterior(mean, log_var.clamp(-12.0, 6.0))
 
     def make_context(self, z: Tensor, t: Tensor, conditions: Tensor, mask: Tensor) -> Tensor:
-        """Context (B, K) of noisy latents (B, Z), noise levels (B,), conditions and mask (B, C).
+        """What the decoder is given: noisy latents (B, Z), levels (B,), conditions, mask (B, C).
 
-        z enters multiplied by cos(πt/2), so that it vanishes exactly at t = 1.
+        z enters multiplied by cos(πt/2), so that it vanishes exactly at t = 1. The result (B, …) is
+        a context of width K; with a forecast one with and one without the conditions, then these.
         """
         angle = t.unsqueeze(-1) * (math.pi / 2)
         # cos(π/2) in floating point is not quite 0.
         quality = torch.cos(angle).masked_fill(t.unsqueeze(-1) >= 1, 0.0)
-        parts = [quality * z, t.unsqueeze(-1), quality, torch.sin(angle), conditions * mask, mask]
-        context: Tensor = self.context(torch.cat(parts, dim=-1))
-        return context
+        parts = [quality * z, t.unsqueeze(-1), quality, torch.sin(angle)]
+        shown = [conditions * mask, mask]
+        context: Tensor = self.context(torch.cat([*parts, *shown], dim=-1))
+        if self.forecast is None:
+            return context
+        hidden = torch.zeros_like(mask)
+        free = self.context(torch.cat([*parts, hidden, hidden], dim=-1))
+        return torch.cat([context.to(z.dtype), free.to(z.dtype), *shown], dim=-1)
+
+    def _latent_context(self, context: Tensor) -> Tensor:
+        """The part that the recurrent layers see, (B, K): with a forecast no conditions."""
+        width = self.config.context_size
+        return context if self.forecast is None else context[:, width : 2 * width]
 
     def decode(self, inputs: Tensor, context: Tensor, dropout: Tensor | None = None) -> Tensor:
         """Logits (B, T, V) of the next token, given the true previous tokens (B, T).
 
         ``dropout`` (B, H) multiplies the decoder's output: one mask for all steps of a molecule.
         """
+        return self._read_all(self.states(inputs, context), context, dropout)[0]
+
+    def states(self, inputs: Tensor, context: Tensor) -> Tensor:
+        """States (B, T, H) of the last layer over the true tokens (B, T)."""
         layers = cast("list[GRU]", list(self.decoder))
         states, shifts = self.initial_state(context), self.shifts(context)
         x = layers[0].over_tokens(inputs, self.embedding.weight, states[0], shifts[0])
         for gru, state, shift in zip(layers[1:], states[1:], shifts[1:], strict=True):
             x = gru.over_states(x, state, shift)
+        return x
+
+    def _read_all(
+        self, x: Tensor, context: Tensor, dropout: Tensor | None
+    ) -> tuple[Tensor, Outlook | None]:
         if dropout is not None:
             x = x * dropout.unsqueeze(1)
-        logits: Tensor = self.output(x)
-        return logits if self.readout is None else logits + self.readout(x, context)
+        sums = running_sums(self.readout.tally(x)) if self.readout is not None else x[..., :0]
+        return self.read(x, sums, context)
+
+    def read(self, x: Tensor, sums: Tensor, context: Tensor) -> tuple[Tensor, Outlook | None]:
+        """(logits (B, T, V), outlook) from the last layer's states (B, T, H) and sums (B, T, S)."""
+        logits = full_precision(self.output(x))
+        width = self.config.context_size
+        if self.readout is not None:
+            request = context[:, :width].unsqueeze(1)
+            logits = logits + full_precision(self.readout(x, sums, request))
+        if self.forecast is None:
+            return logits, None
+        outlook = self.forecast(x, sums)
+        conditions, mask = context[:, 2 * width :].unsqueeze(1).chunk(2, dim=-1)
+        return logits + self.forecast.scores(outlook, conditions, mask), outlook
 
     def initial_state(self, context: Tensor) -> Tensor:
         """First hidden state of every decoder layer, shape (L, B, H)."""
-        flat = torch.tanh(self.initial(context))
+        flat = torch.tanh(self.initial(self._latent_context(context)))
         sizes = (len(context), self.config.decoder_layers, self.config.decoder_size)
         return flat.view(sizes).transpose(0, 1).contiguous()
 
     def shifts(self, context: Tensor) -> list[Tensor]:
         """The context's term at each layer's input, once per molecule: L × (B, E or H)."""
-        return [shift(context) for shift in self.shift]
+        return [shift(self._latent_context(context)) for shift in self.shift]
 
     def decoding(self, context: Tensor) -> Decoding:
         """The decoder one token at a time, from contexts (B, K); for use without gradients."""
@@ -255,5 +246,8 @@ class CVAE(nn.Module):
         z = sample.new_zeros(channel_noise.shape).index_copy(0, encoded, sample)
         context = self.make_context(noisy_latent(z, t, channel_noise), t, conditions, mask)
         head_mean, head_log_scale = self.predict(sample)
-        logits = self.decode(inputs, context, dropout)
-        return Output(logits, posterior, head_mean, head_log_scale, encoded)
+        logits, outlook = self._read_all(self.states(inputs, context), context, dropout)
+        foretold = None
+        if self.forecast is not None and outlook is not None:
+            foretold = self.forecast.given(outlook, targets), outlook.log_spread
+        return Output(logits, posterior, head_mean, head_log_scale, encoded, foretold)

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from molvae import chem, tokens
 from molvae.checkpoint import SavedModel
+from molvae.checks import Checks, Look
 from molvae.conditions import hit, misfit
 from molvae.errors import TargetError
 from molvae.keys import KeySet, keys_of
 from molvae.parallel import map_ordered
 from molvae.properties import PROPERTIES, Measured
 from molvae.runtime import Draws
-from molvae.sampler.checks import Checks, Look
 from molvae.sampler.proposals import Proposer
 from molvae.sampler.request import SIMILARITY, TRIES, Generated, Request
 from molvae.tokens import split_selfies
@@ -218,9 +218,10 @@ class Sampler:
         cores: Counter[str] = Counter()
         room = max(int(CORE_SHARE * len(slots)), 2)
         size = self._first_round()
+        enough = min(self.request.candidates, self.request.tries)
         while True:
             self._file(slots, size, batches)
-            if not self.request.compares or slots[0].tried >= self.request.candidates:
+            if not self.request.compares or slots[0].tried >= enough:
                 slots = self._choose(slots, done, written, cores, room)
             if not slots or slots[0].tried >= self.request.tries:
                 break

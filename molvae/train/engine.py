@@ -197,11 +197,11 @@ class Trainer:
         (terms.total * self.world.size).backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
         # All numbers at once: each look at a GPU waits for it.
-        *values, length = torch.stack([*terms[:4], norm]).tolist()
+        *values, length = torch.stack([*terms[:5], norm]).tolist()
         self._apply(math.isfinite(length))
         self.molecules += len(items)
         self._hold_distortion(share, terms, levels)
-        names = ("loss", "reconstruction", "KL", "head")
+        names = ("loss", "reconstruction", "KL", "head", "forecast")
         seen = {k: v * self.world.size for k, v in zip(names, values, strict=True)}
         self.averages.add({**seen, "gradient_norm": length})
         return seen
@@ -221,7 +221,8 @@ class Trainer:
             )  # fmt: skip
         terms = elbo(
             output, batch.targets, batch.lengths, batch.conditions, batch.known, self.yesno,
-            kl_weight=weight, head_weight=self.options.head_weight, kl_free=self.options.kl_free,
+            kl_weight=weight, head_weight=self.options.head_weight,
+            forecast_weight=self.options.forecast_weight, kl_free=self.options.kl_free,
             counts=Counts(len(items), int((levels < 1).sum())),
         )  # fmt: skip
         return terms, batch.t

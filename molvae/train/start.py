@@ -18,6 +18,11 @@ __all__ = ["adapted_conditions", "adapted_config", "adapted_dataset", "first_net
 
 
 FAR = 5.0  # standard deviations
+FORECASTS = {
+    "forecast.gain",
+    *(f"forecast.{name}.{kind}" for name in ("mean", "log_spread", "slope")
+      for kind in ("weight", "bias")),
+}  # fmt: skip
 
 
 def first_network(
@@ -110,5 +115,12 @@ def _transplant(network: CVAE, conditions: ConditionSet, model: SavedModel) -> N
         elif name in ("head.2.weight", "head.2.bias"):
             for to, of in pairs:
                 value[to], value[count + to] = given[of], given[before + of]
+        elif name in FORECASTS:
+            # Rows of a condition; a new one is not listened to at first.
+            if name == "forecast.gain":
+                value.zero_()
+            rows, others = value.view(count, -1), given.view(before, -1)
+            for to, of in pairs:
+                rows[to] = others[of]
         else:
             value.copy_(given)

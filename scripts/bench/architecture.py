@@ -38,13 +38,13 @@ from molvae.dataset import Dataset, pad_tokens
 from molvae.diagnostics.base import batches
 from molvae.errors import MolvaeError
 from molvae.files import write_json
-from molvae.loss import LossTerms, elbo, reconstruction
-from molvae.model import CVAE, TALLY_SCALE, Decoding, Output, Posterior
+from molvae.loss import reconstruction
+from molvae.model import CVAE, Decoding, Posterior
+from molvae.readout import Outlook
 from molvae.recurrent import GRU, compute_dtype, full_precision, recurrence
 from molvae.runs import read_record
 from molvae.runtime import Draws
 from molvae.tokens import Vocabulary
-from molvae.train import engine as engine_room
 from molvae.train import start as start_room
 from molvae.train import train
 
@@ -54,7 +54,6 @@ COMMON = (
 )  # fmt: skip
 
 GAINS = "gains.json"
-FORETELL_WEIGHT = 0.3
 FEW = 0.6  # share of molecules that show one to three conditions
 
 # name: (variant of the network, settings beside COMMON)
@@ -63,13 +62,16 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "baseline seed 1": ("plain", ("train.seed=1",)),
     "baseline seed 2": ("plain", ("train.seed=2",)),
     # what stands between state and token
-    "no readout": ("plain", ("model.tally_size=0",)),
+    "no readout": ("plain", ("model.tally_size=0", "model.forecast_rank=0")),
     "readout without sums": ("no sums", ()),
     "readout of 128 sums, width 512": (
         "plain", ("model.tally_size=128", "model.readout_size=512"),
     ),
     "readout with attention": ("attention", ()),
-    "readout foretells properties": ("foretelling", ()),
+    "no forecast": ("plain", ("model.forecast_rank=0",)),
+    "forecast weight .3": ("plain", ("train.forecast_weight=0.3",)),
+    "forecast weight 3": ("plain", ("train.forecast_weight=3",)),
+    "forecast of rank 16": ("plain", ("model.forecast_rank=16",)),
     # how the context enters
     "context at the gates": ("gates", ()),
     "context scales the states": ("film", ()),
@@ -144,25 +146,6 @@ class Variant(CVAE):
         """As the parent's."""
         return cast("Decoding", Again(self, context))
 
-    def states(self, inputs: Tensor, context: Tensor) -> Tensor:
-        """States of the decoder's last layer, (B, T, H)."""
-        layers = cast("list[GRU]", list(self.decoder))
-        first, shifts = self.initial_state(context), self.shifts(context)
-        x = layers[0].over_tokens(inputs, self.embedding.weight, first[0], shifts[0])
-        for gru, state, shift in zip(layers[1:], first[1:], shifts[1:], strict=True):
-            x = gru.over_states(x, state, shift)
-        return x
-
-    def read(self, x: Tensor, context: Tensor) -> Tensor:
-        """Logits (B, T, V) of states."""
-        assert self.readout is not None
-        logits: Tensor = self.output(x) + self.readout(x, context)
-        return logits
-
-    def decode(self, inputs: Tensor, context: Tensor, dropout: Tensor | None = None) -> Tensor:
-        """As the parent's."""
-        return self.read(self.states(inputs, context), context)
-
 
 class Gates(Variant):
     """The context has weights of its own at every gate.
@@ -202,40 +185,35 @@ class Film(Variant):
 
     def states(self, inputs: Tensor, context: Tensor) -> Tensor:
         """As the parent's."""
-        scale, shift = self.film(context).unsqueeze(1).chunk(2, dim=-1)
+        scale, shift = self.film(self._latent_context(context)).unsqueeze(1).chunk(2, dim=-1)
         changed: Tensor = super().states(inputs, context) * (1 + scale) + shift
         return changed
 
 
 class Blind(Variant):
-    """The readout does not see the context."""
+    """The readout does not see the context: conditions enter through the forecast alone."""
 
-    def read(self, x: Tensor, context: Tensor) -> Tensor:
-        """As the parent's."""
-        return super().read(x, torch.zeros_like(context))
+    def __init__(self, config: ModelConfig, vocabulary_size: int, condition_count: int) -> None:
+        super().__init__(config, vocabulary_size, condition_count)
+        assert self.readout is not None
+        nn.init.zeros_(self.readout.from_context.weight).requires_grad_(False)
 
 
 class First(Variant):
-    """The context sets the first states and nothing else."""
+    """The context sets the first states of the recurrent layers and nothing else there."""
 
     def shifts(self, context: Tensor) -> list[Tensor]:
         """Nothing at any step."""
         return [0.0 * shift for shift in super().shifts(context)]
 
-    def read(self, x: Tensor, context: Tensor) -> Tensor:
-        """As the parent's."""
-        return super().read(x, torch.zeros_like(context))
-
 
 class NoSums(Variant):
-    """A readout of state and context alone."""
+    """The readout weighs state and context alone; the forecast keeps its sums."""
 
-    def read(self, x: Tensor, context: Tensor) -> Tensor:
-        """As the parent's."""
+    def __init__(self, config: ModelConfig, vocabulary_size: int, condition_count: int) -> None:
+        super().__init__(config, vocabulary_size, condition_count)
         assert self.readout is not None
-        hidden = self.readout.from_state(x) + self.readout.from_context(context).unsqueeze(1)
-        logits: Tensor = self.output(x) + self.readout.output(functional.silu(hidden))
-        return logits
+        nn.init.zeros_(self.readout.from_tally.weight).requires_grad_(False)
 
 
 class Attention(Variant):
@@ -244,59 +222,19 @@ class Attention(Variant):
     def __init__(self, config: ModelConfig, vocabulary_size: int, condition_count: int) -> None:
         super().__init__(config, vocabulary_size, condition_count)
         self.asked = nn.Linear(config.decoder_size, 3 * 128)
-        self.from_found = nn.Linear(128, config.readout_size)
+        self.found = nn.Sequential(
+            nn.Linear(128 + config.decoder_size, config.readout_size), nn.SiLU(),
+            nn.Linear(config.readout_size, vocabulary_size),
+        )  # fmt: skip
 
-    def read(self, x: Tensor, context: Tensor) -> Tensor:
+    def read(self, x: Tensor, sums: Tensor, context: Tensor) -> tuple[Tensor, Outlook | None]:
         """As the parent's."""
-        readout, (rows, steps) = self.readout, x.shape[:2]
-        assert readout is not None
+        logits, outlook = super().read(x, sums, context)
+        rows, steps = x.shape[:2]
         query, key, value = self.asked(x).view(rows, steps, 3, 4, 32).permute(2, 0, 3, 1, 4)
         found = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        hidden = self.from_found(found.transpose(1, 2).reshape(rows, steps, 128))
-        sums = full_precision(readout.tally(x)).cumsum(dim=1) / TALLY_SCALE
-        hidden = hidden + readout.from_state(x) + readout.from_tally(sums)
-        hidden = functional.silu(hidden + readout.from_context(context).unsqueeze(1))
-        logits: Tensor = self.output(x) + readout.output(hidden)
-        return logits
-
-
-class Foretelling(Variant):
-    """States and sums also foretell the properties that are hidden: a loss of its own."""
-
-    foretold = torch.zeros(())
-
-    def __init__(self, config: ModelConfig, vocabulary_size: int, condition_count: int) -> None:
-        super().__init__(config, vocabulary_size, condition_count)
-        self.from_next = nn.Embedding(vocabulary_size, config.readout_size)
-        self.foretell = nn.Linear(config.readout_size, 2 * condition_count)
-
-    def forward(self, *given: Tensor, **options: Any) -> Output:  # type: ignore[override]
-        """As the parent's; keeps the loss for :func:`with_foretold`."""
-        output = super().forward(*given, **options)
-        _, targets, lengths, _, conditions, mask = given[:6]
-        readout, x = self.readout, self.kept
-        assert readout is not None
-        sums = full_precision(readout.tally(x)).cumsum(dim=1) / TALLY_SCALE
-        hidden = readout.from_state(x) + readout.from_tally(sums) + self.from_next(targets)
-        mean, log_scale = full_precision(self.foretell(functional.silu(hidden))).chunk(2, dim=-1)
-        log_scale = log_scale.clamp(-5.0, 3.0)
-        error = (conditions.unsqueeze(1) - mean) * torch.exp(-log_scale)
-        nats = ((log_scale + 0.5 * error.square()) * (1 - mask).unsqueeze(1)).sum(dim=-1)
-        inside = torch.arange(targets.shape[1]) < lengths.unsqueeze(1)
-        nats = (nats * inside).sum(dim=1) / lengths
-        Foretelling.foretold = nats.mean()
-        return output
-
-    def read(self, x: Tensor, context: Tensor) -> Tensor:
-        """As the parent's."""
-        self.kept = x
-        return super().read(x, context)
-
-
-def with_foretold(*given: Any, **options: Any) -> LossTerms:
-    """The loss, and that of :class:`Foretelling`."""
-    terms = elbo(*given, **options)
-    return terms._replace(total=terms.total + FORETELL_WEIGHT * Foretelling.foretold)
+        found = found.transpose(1, 2).reshape(rows, steps, 128)
+        return logits + full_precision(self.found(torch.cat([found, x], dim=-1))), outlook
 
 
 class Pool(CVAE):
@@ -323,7 +261,7 @@ class Pool(CVAE):
         aligned = behind.gather(1, mirror.unsqueeze(-1).expand_as(behind))
         each = full_precision(functional.silu(self.added(torch.cat([ahead, aligned], dim=-1))))
         inside = (position < lengths.unsqueeze(1)).unsqueeze(-1)
-        total = (each * inside).sum(dim=1) / TALLY_SCALE
+        total = (each * inside).sum(dim=1) / 20
         found = self.posterior(torch.cat([ends, total], dim=-1))
         mean, log_var = full_precision(found).chunk(2, dim=-1)
         return Posterior(mean, log_var.clamp(-12.0, 6.0))
@@ -360,7 +298,7 @@ class Hetero(CVAE):
 
 VARIANTS: dict[str, type[CVAE]] = {
     "plain": CVAE, "gates": Gates, "film": Film, "blind": Blind, "first": First, "pool": Pool,
-    "no sums": NoSums, "attention": Attention, "foretelling": Foretelling, "tied": Tied,
+    "no sums": NoSums, "attention": Attention, "tied": Tied,
     "hetero": Hetero, "random": CVAE, "few": CVAE,
 }  # fmt: skip
 
@@ -429,8 +367,6 @@ def run_one(dataset: Path, root: Path, name: str, epochs: float) -> None:
     words.append(Dataset(dataset).vocabulary)
     if variant == "random":
         vars(train_room)["Dataset"] = RandomDataset
-    if variant == "foretelling":
-        vars(engine_room)["elbo"] = with_foretold
     if variant == "few":
         vars(noise_room)["shown"] = few_shown
     config: Config = load_config(settings=(*COMMON, *settings), overrides={"train.epochs": epochs})

@@ -40,10 +40,10 @@ from prepare_memory import machine  # type: ignore[import-not-found]
 from train import child  # type: ignore[import-not-found]
 
 from molvae import properties, tokens
+from molvae.checks import Checks
 from molvae.generate import generate_file
 from molvae.runtime import versions
 from molvae.sampler import Proposer
-from molvae.sampler.checks import Checks
 
 BATCHES = (32, 512)  # of MOSES
 OUTPUT = "out.csv"
@@ -122,13 +122,14 @@ def contestants(options: argparse.Namespace, output: Path) -> list[Contestant]:
         ]
     for label, model in options.model:
         for way, targets in WAYS.items():
-            size = ["-n", str(options.number), "-m"]
-            race = [sys.executable, "-m", "molvae", "generate", *size, model, "-o", str(output)]
+            race = [sys.executable, "-m", "molvae", "generate", "-m", model, "-o", str(output)]
+            race += ["-n", str(options.number)]
             race += [part for target in targets for part in ("-t", target)]
             if options.workers is not None:
                 race += ["--workers", str(options.workers)]
             found.append(Contestant(label + way, [*race, "--force", "--quiet", "--json"]))
-            stages = [sys.executable, __file__, *size, f"{label}={model}", "--one", way or "plain"]
+            stages = [sys.executable, __file__, "-m", f"{label}={model}", "--one", way or "plain"]
+            stages += ["-n", str(-(-options.number // 4))]
             found.append(Contestant(label + way, stages, stages=True))
     return found
 

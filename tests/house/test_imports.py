@@ -26,6 +26,7 @@ ORDER = (
     "tokens",
     "properties",
     "filters",
+    "checks",
     "conditions",
     "labels",
     # what the rooms share
@@ -34,6 +35,7 @@ ORDER = (
     "metrics",
     "dataset",
     "recurrent",
+    "readout",
     "model",
     "loss",
     "processes",
@@ -107,6 +109,7 @@ WITHOUT_TORCH = {
     "objectives",
     "metrics",
     "filters",
+    "checks",
     "cli",
 }
 

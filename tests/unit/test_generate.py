@@ -2,8 +2,10 @@
 
 import csv
 import gzip
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 
 from molvae import blocks
 from molvae.checkpoint import load_model
@@ -54,6 +56,33 @@ def test_workers_change_nothing(tiny_model, monkeypatch):
         for n in (1, 2)
     )
     assert one == two
+
+
+@pytest.mark.parametrize(
+    ("cpus", "asked", "workers", "threads"),
+    [(2, None, 2, 1), (3, None, 3, 1), (8, None, 4, 4), (8, 2, 2, 6), (4, 6, 6, 1), (64, 2, 2, 7)],
+)
+def test_the_network_takes_the_threads_that_workers_leave(
+    tiny_model, monkeypatch, cpus, asked, workers, threads
+):
+    started = []
+
+    def pool(count):
+        started.append(count)
+        return ThreadPoolExecutor(1)
+
+    monkeypatch.setattr("molvae.generate.INLINE", 0)
+    monkeypatch.setattr("molvae.generate.worker_pool", pool)
+    monkeypatch.setattr("molvae.generate.available_cpus", lambda: cpus)
+    monkeypatch.setattr("molvae.parallel.available_cpus", lambda: cpus)
+    before = torch.get_num_threads()
+    torch.set_num_threads(7)
+    try:
+        seen = [torch.get_num_threads() for _ in generate(2, model=tiny_model, workers=asked)]
+        assert (started, set(seen)) == ([workers], {threads})
+        assert torch.get_num_threads() == 7
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_nothing_is_drawn_for_a_number_below_one(tiny_model):
@@ -114,7 +143,7 @@ def test_an_interrupted_generation_leaves_no_file(tiny_run, tmp_path, monkeypatc
             raise KeyboardInterrupt
         return measure_selfies(*args, **options)
 
-    monkeypatch.setattr("molvae.sampler.checks.measure_selfies", interrupted)
+    monkeypatch.setattr("molvae.checks.measure_selfies", interrupted)
     request = Request(max_tries=64)
     with pytest.raises(RunError, match="stopped; nothing was finished"):
         generate_file(tmp_path / "out.csv", 500, model=tiny_run, request=request, workers=1)

@@ -118,7 +118,10 @@ def test_decoding_ends_with_the_last_row():
 
 def test_a_row_does_not_depend_on_its_company(tiny_model):
     network, draws = tiny_model.network, uniform(30, 50)
-    context = torch.randn(30, network.config.context_size)
+    count = network.condition_count
+    context = network.make_context(
+        torch.randn(30, 16), torch.rand(30), torch.randn(30, count), torch.ones(30, count)
+    )
     whole = decode_tokens(network, context, 50, temperature=1.0, uniform=draws)
     for i in range(0, 30, 7):
         alone = decode_tokens(
@@ -219,6 +222,11 @@ def test_cold_decoding_from_pure_noise_knows_one_molecule(tiny_model):
     assert len(list(drawn.stream(5))) == 1
     repeated = smiles(sampler(tiny_model, temperature=0, unique=False), 5)
     assert len(set(repeated)) == 1
+
+
+def test_fewer_tries_than_candidates_are_all_there_is(tiny_model):
+    found = list(sampler(tiny_model, "logp=2", candidates=8, max_tries=3).stream(10))
+    assert len(found) == 10
 
 
 def test_only_reasons_that_occurred_are_counted(tiny_model):

@@ -212,7 +212,8 @@ def test_a_trained_model_writes_molecules_around_it(tiny_model):
     scaffold = Scaffold(
         "c1ccccc1", tiny_model.vocabulary, tiny_model.constraints, tiny_model.max_tokens
     )
-    context = torch.zeros(30, tiny_model.network.config.context_size)
+    none = torch.zeros(30, tiny_model.network.condition_count)
+    context = tiny_model.network.make_context(torch.zeros(30, 16), torch.ones(30), none, none)
     drawn = decode_scaffold(
         tiny_model.network.eval(), context, scaffold, np.arange(30), Draws(0),
         limit=tiny_model.max_tokens, temperature=1.0,

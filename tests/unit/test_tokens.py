@@ -1,12 +1,14 @@
 """SELFIES and ids: every sequence is a molecule, every molecule comes back, order is for ever."""
 
+import itertools
 import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+import selfies
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rdkit import Chem, rdBase
 
@@ -232,6 +234,52 @@ def test_splitting_loses_nothing(text, symbols):
 def test_selfies_may_describe_no_atom():
     assert from_selfies("") == ""
     assert from_selfies("[nop]") == ""
+
+
+# Symbols of which any sequence makes sense, and those that are left to the library.
+ATOMS = r"""[C] [=C] [#C] [N] [=N] [O] [=O] [F] [S] [=S] [P] [=P] [H] [Br] [N+1] [O-1] [C@@H1]
+[C@H1] [/C] [\C] [13C] [NH1] [CH4] [CH3-1] [Fe] [Cu+2] [BH0]"""
+LINKS = itertools.product(("", "=", "#"), ("Branch", "Ring"), (1, 2, 3))
+ORDINARY = [*ATOMS.split(), *("[{}{}{}]".format(*link) for link in LINKS)]
+RARE = ["[nop]", ".", "[-/Ring1]", "[\\/Ring2]", "[CH9]", "[epsilon]", "[X]", "[C", "C]", "x"]
+
+
+def decoded(decode, text):
+    """What a decoder gives, or that it refuses the text."""
+    try:
+        return decode(text)
+    except selfies.DecoderError:
+        return selfies.DecoderError
+
+
+@settings(max_examples=1000)
+@given(
+    st.lists(st.sampled_from(ORDINARY), max_size=70),
+    st.sampled_from(["default", "octet_rule", "hypervalent"]),
+)
+@example(["[C]"] * 3 + ["[Ring1]", "[C]"] * 3, "default")  # a ring between neighbours: a bond grows
+@example(["[C]", "[Ring1]", "[C]", "[C]"], "default")  # a ring to itself
+@example(["[C]"] * 30 + ["[Ring2]", "[Ring1]", "[C]"] * 2, "default")  # twice the same ring
+@example(["[C]", "[C]", "[C]", "[Ring1]", "[Ring1]"] * 12, "default")  # numbers beyond 9
+@example(["[C]", "[Branch3]", "[Ring2]"], "default")  # digits are missing
+@example(["[C]", "[Branch1]", "[C]", "[Branch1]", "[N]", "[O]", "[F]"], "default")  # it overruns
+@example(["[C]", "[CH4]", "[C]"], "default")  # an atom without room
+def test_the_decoder_is_that_of_the_library(symbols, limits):
+    with use_constraints(selfies.get_preset_constraints(limits)):
+        text = "".join(symbols)
+        assert from_selfies(text) == selfies.decoder(text)
+
+
+@given(st.lists(st.sampled_from(ORDINARY + RARE), max_size=30))
+def test_rare_symbols_and_nonsense_mean_what_they_mean_to_the_library(symbols):
+    text = "".join(symbols)
+    assert decoded(from_selfies, text) == decoded(selfies.decoder, text)
+
+
+def test_the_decoder_follows_limits_that_others_set():
+    assert from_selfies("[C][=C]") == "C=C"
+    selfies.set_semantic_constraints({**constraints(), "C": 1})
+    assert from_selfies("[C][=C]") == "CC"
 
 
 def test_limits_are_in_force_inside_and_restored_after():

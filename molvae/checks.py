@@ -1,4 +1,4 @@
-"""What RDKit finds out about every candidate; runs in worker processes."""
+"""What RDKit finds out about generated molecules; runs in worker processes, without torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Checks", "Look"]
 
 
 class Look(NamedTuple):
-    """What the sampler wants to know of a molecule beside its properties."""
+    """What is to be known of a molecule beside its properties."""
 
     refusal: str  # why it may not be written; empty if it may
     fingerprint: bytes  # Morgan bits, packed; empty if not asked for

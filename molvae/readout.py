@@ -1,0 +1,119 @@
+"""What stands between the decoder's states and the next token.
+
+Shapes: B molecules, T tokens, V vocabulary, C conditions, H hidden, K context, S sums, W width,
+R rank.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from molvae.config import ModelConfig
+from molvae.recurrent import full_precision
+
+__all__ = ["Forecast", "Outlook", "Readout", "running_sums"]
+
+SCALE = 20.0  # about the number of atoms of a molecule: sums stay near 1
+SHARPEST, WIDEST = -2.5, 1.0  # logarithms of a forecast's spread, in standard deviations
+FARTHEST = 3.0  # distance of a request, in standard deviations, beyond which it pulls no more
+STRONGEST = 30.0  # bound of its pull
+
+
+def running_sums(terms: Tensor) -> Tensor:
+    """Scaled sums over the steps so far, (B, T, S), in 32 bits at least."""
+    return full_precision(terms).cumsum(dim=1) / SCALE
+
+
+class Readout(nn.Module):
+    """A layer of its own that weighs state, context, and sums over the prefix.
+
+    A gated state forgets, and a GRU cannot count (Weiss, Goldberg & Yahav 2018); but a request for
+    five rings or a logP of 2 is about sums over the whole molecule.
+    """
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
+        super().__init__()
+        h, width = config.decoder_size, config.readout_size
+        self.tally = nn.Linear(h, config.tally_size)
+        self.from_state = nn.Linear(h, width)
+        self.from_tally = nn.Linear(config.tally_size, width, bias=False)
+        self.from_context = nn.Linear(config.context_size, width, bias=False)
+        self.output = nn.Linear(width, vocabulary_size, bias=False)
+
+    def forward(self, states: Tensor, sums: Tensor, context: Tensor) -> Tensor:
+        """Logits (…, V) from states (…, H), sums (…, S) and context (…, K)."""
+        hidden = self.from_state(states) + self.from_tally(sums) + self.from_context(context)
+        logits: Tensor = self.output(functional.silu(hidden))
+        return logits
+
+
+class Outlook(NamedTuple):
+    """What the finished molecule's standardised conditions will be, seen from a prefix.
+
+    If token v comes next, condition c is N(mean_c + slope_c · e_v, spread_c²), with a vector e_v
+    for every token.
+    """
+
+    mean: Tensor  # (…, C)
+    log_spread: Tensor  # (…, C)
+    slope: Tensor  # (…, C, R)
+
+
+class Forecast(nn.Module):
+    """Foretells the conditions of the finished molecule, and turns that into token probabilities.
+
+    By Bayes' rule p(token | prefix, y) ∝ p(token | prefix) · p(y | prefix, token): requests enter
+    through what the decoder knows of the properties. It sees no conditions itself; what it says is
+    learned from all molecules whose values are known, shown or not.
+    """
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int, condition_count: int) -> None:
+        super().__init__()
+        width, self.rank = config.readout_size, config.forecast_rank
+        self.from_state = nn.Linear(config.decoder_size, width)
+        self.from_tally = nn.Linear(config.tally_size, width, bias=False)
+        self.mean = nn.Linear(width, condition_count)
+        self.log_spread = nn.Linear(width, condition_count)
+        self.slope = nn.Linear(width, condition_count * self.rank)
+        self.token = nn.Embedding(vocabulary_size, self.rank)
+        # Conditions are not independent: their pulls must not add up to more than there is.
+        self.gain = nn.Parameter(torch.full((condition_count,), 0.5))
+
+    def forward(self, states: Tensor, sums: Tensor) -> Outlook:
+        """The outlook from states (…, H) and sums (…, S)."""
+        hidden = functional.silu(self.from_state(states) + self.from_tally(sums))
+        slope = full_precision(self.slope(hidden))
+        return Outlook(
+            full_precision(self.mean(hidden)),
+            full_precision(self.log_spread(hidden)).clamp(SHARPEST, WIDEST),
+            slope.unflatten(-1, (-1, self.rank)),
+        )
+
+    def given(self, outlook: Outlook, tokens: Tensor) -> Tensor:
+        """Expected conditions (…, C) if these tokens (…) come next."""
+        with torch.autocast(outlook.mean.device.type, enabled=False):
+            change: Tensor = (outlook.slope @ self.token(tokens).unsqueeze(-1)).squeeze(-1)
+        return outlook.mean + change
+
+    def scores(self, outlook: Outlook, conditions: Tensor, mask: Tensor) -> Tensor:
+        """Logits (…, V) that shown conditions (…, C) add: log p(y | prefix, token) + constant.
+
+        Expanded in powers of the token's vector, so that nothing of the size C × V is made.
+        """
+        with torch.autocast(outlook.mean.device.type, enabled=False):
+            return self._scores(outlook, conditions, mask)
+
+    def _scores(self, outlook: Outlook, conditions: Tensor, mask: Tensor) -> Tensor:
+        weight = self.gain * mask * torch.exp(-2 * outlook.log_spread)  # (…, C)
+        distance = (conditions - outlook.mean).clamp(-FARTHEST, FARTHEST)
+        pull = (distance * weight).clamp(-STRONGEST, STRONGEST)
+        linear = (pull.unsqueeze(-2) @ outlook.slope).squeeze(-2)  # (…, R)
+        square = outlook.slope.transpose(-1, -2) @ (weight.unsqueeze(-1) * outlook.slope)
+        vectors = self.token.weight  # (V, R)
+        products = (vectors.unsqueeze(-1) * vectors.unsqueeze(-2)).flatten(1)  # (V, R²)
+        scores: Tensor = linear @ vectors.t() - 0.5 * (square.flatten(-2) @ products.t())
+        return scores
