@@ -166,7 +166,8 @@ class TrainConfig(_Section):
     distortion_target: float | None = Field(None, gt=0)
     # Weight of the property head's negative log-likelihood.
     head_weight: float = Field(0.1, ge=0)
-    # Weight of that of the decoder's forecast, a mean over the tokens of a molecule.
+    # Weight of that of the decoder's forecast, a mean over the tokens of a molecule, where there is
+    # no latent; where there is one, it has the head's weight.
     forecast_weight: float = Field(1.0, ge=0)
     # Share of molecules decoded from pure noise (t = 1) and from the exact latent (t = 0);
     # the rest sees a noise level drawn uniformly between.

@@ -123,6 +123,7 @@ def elbo(
 ) -> LossTerms:
     """The weighted loss of one batch. ``known`` (B, C) marks every value there is, shown or not.
 
+    The forecast has its weight where nothing is encoded, and that of the head elsewhere.
     ``counts`` of the whole step, if the batch is a share of it. A share without encoded molecules
     still depends on every parameter, with gradients of zero: processes that average gradients
     would wait for the missing ones.
@@ -134,11 +135,15 @@ def elbo(
     kl = kl_divergence(output.posterior, kl_free).sum() / divisor
     answers = output.head_mean, output.head_log_scale, conditions[encoded], known[encoded], yesno
     head = head_nll(*answers).sum() / divisor
-    forecast = torch.zeros_like(mean)
+    forecast = pressed = torch.zeros_like(mean)
     if output.foretold is not None:
+        # A latent is not to be filled with properties for the sake of the forecast.
+        weights = torch.full_like(nats, forecast_weight)
+        weights[encoded] = head_weight
         foretold = forecast_nll(output.foretold, lengths, conditions, known)
         forecast = foretold.sum() / counts.molecules
-    total = mean + kl_weight * kl + head_weight * head + forecast_weight * forecast
+        pressed = (weights * foretold).sum() / counts.molecules
+    total = mean + kl_weight * kl + head_weight * head + pressed
     return LossTerms(total, mean, kl, head, forecast, nats.detach())
 
 

@@ -12,6 +12,7 @@ from molvae.errors import ConfigError
 from molvae.loss import (
     Counts,
     elbo,
+    forecast_nll,
     head_nll,
     kl_divergence,
     kl_weight,
@@ -113,6 +114,27 @@ def test_terms_are_means_over_their_own_molecules():
     torch.testing.assert_close(
         terms.total, terms.reconstruction + 0.3 * terms.kl + 0.2 * terms.head
     )
+
+
+def test_the_forecast_weighs_as_the_head_where_there_is_a_latent():
+    logits, targets = torch.randn(3, 4, 5), torch.randint(5, (3, 4))
+    lengths, encoded = torch.tensor([4, 2, 3]), torch.tensor([0, 2])
+    posterior = Posterior(torch.randn(2, 6), torch.randn(2, 6))
+    head, scale, values = torch.randn(2, 4), torch.randn(2, 4), torch.randn(3, 4)
+    known = torch.rand(3, 4) < 0.5
+    foretold = torch.randn(3, 4, 4), 0.1 * torch.randn(3, 4, 4)
+
+    def total(foretold):
+        output = Output(logits, posterior, head, scale, encoded, foretold)
+        return elbo(
+            output, targets, lengths, values, known, NUMBERS, kl_weight=0.3, head_weight=0.2,
+            forecast_weight=0.7,
+        )  # fmt: skip
+
+    nats = forecast_nll(foretold, lengths, values, known)
+    torch.testing.assert_close(total(foretold).forecast, nats.mean())
+    added = (0.2 * nats[0] + 0.7 * nats[1] + 0.2 * nats[2]) / 3
+    torch.testing.assert_close(total(foretold).total - total(None).total, added)
 
 
 def test_shares_of_a_step_add_up_to_it():
