@@ -207,7 +207,8 @@ def process(*words, **options):
 
 def test_the_module_is_the_command(here):
     done = process("generate", "-m", "run", "-n", 3, "-o", "a.smi", "--workers", 1)
-    assert (done.returncode, done.stdout) == (0, "3 of 3 molecules written to a.smi\n")
+    assert done.returncode == 0
+    assert done.stdout.startswith("3 of 3 molecules written to a.smi\n")
     assert len((here / "a.smi").read_text().splitlines()) == 3
 
 
