@@ -14,7 +14,7 @@ from molvae.model import CVAE, noisy_latent
 from molvae.runtime import Draws
 from molvae.tokens import BOS, EOS, PAD
 
-__all__ = ["Guidance", "decode_latents", "decode_tokens"]
+__all__ = ["Guidance", "Steps", "decode_latents", "decode_tokens"]
 
 LEAVE = 0.9  # of the rows still to be finished: when fewer are, the others leave
 
@@ -24,6 +24,36 @@ class Guidance(NamedTuple):
 
     context: Tensor  # (B, K), the same without conditions
     weight: Tensor  # (B,) 0: no conditions; 1: as trained; above: more than the model believes
+
+
+class Steps:
+    """Decoding with or without guidance: logits of the next tokens, and rows that leave.
+
+    With guidance they are log p(x) + weight · (log p(x | c) − log p(x)), at every step.
+    """
+
+    def __init__(self, network: CVAE, context: Tensor, guidance: Guidance | None = None) -> None:
+        if guidance is not None:
+            context = torch.cat([context, guidance.context])
+        self._decoding = network.decoding(context)
+        self._weight = None if guidance is None else guidance.weight.unsqueeze(-1)
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Logits (B, V) of the token after these, (B,); those never drawn are −∞."""
+        if self._weight is None:
+            logits = self._decoding(tokens)
+        else:
+            shown, free = self._decoding(tokens.repeat(2)).log_softmax(dim=-1).chunk(2)
+            logits = torch.lerp(free, shown, self._weight)
+        logits[:, [PAD, BOS]] = -torch.inf
+        return logits
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these molecules only, given by a mask."""
+        if self._weight is not None:
+            self._weight = self._weight[rows]
+            rows = rows.repeat(2)
+        self._decoding.keep(rows)
 
 
 @torch.no_grad()
@@ -39,22 +69,14 @@ def decode_tokens(
     """Token ids (B, ≤ limit), <pad> after <eos>, from contexts (B, K), one step at a time.
 
     ``uniform`` (B, limit) chooses the tokens by inverse distribution; None (or temperature 0) takes
-    the likeliest. Finished rows leave the batch. With ``guidance`` the log-probabilities are
-    log p(x) + weight · (log p(x | c) − log p(x)), at every step.
+    the likeliest. Finished rows leave the batch.
     """
     rows = torch.arange(context.shape[0], device=context.device)
     result = torch.full((len(rows), limit), PAD, dtype=torch.long, device=context.device)
-    if guidance is not None:
-        context, weight = torch.cat([context, guidance.context]), guidance.weight.unsqueeze(-1)
-    decoding = network.decoding(context)
+    decoding = Steps(network, context, guidance)
     token = torch.full_like(rows, BOS)
     for step in range(limit):
-        if guidance is None:
-            logits = decoding(token)
-        else:
-            given, free = decoding(token.repeat(2)).log_softmax(dim=-1).chunk(2)
-            logits = torch.lerp(free, given, weight)
-        logits[:, [PAD, BOS]] = -torch.inf
+        logits = decoding(token)
         finished = token == EOS
         if uniform is None or temperature == 0:
             token = logits.argmax(dim=-1)
@@ -72,9 +94,6 @@ def decode_tokens(
             return result[:, : step + 1]
         if left <= LEAVE * len(alive):
             rows, token = rows[alive], token[alive]
-            if guidance is not None:
-                weight = weight[alive]
-                alive = alive.repeat(2)
             decoding.keep(alive)
     return result
 

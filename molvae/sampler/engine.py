@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -13,25 +13,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from molvae import chem, tokens
 from molvae.checkpoint import SavedModel
 from molvae.checks import Checks, Look
-from molvae.conditions import hit, misfit
-from molvae.errors import TargetError
 from molvae.keys import KeySet, keys_of
 from molvae.parallel import map_ordered
-from molvae.properties import PROPERTIES, Measured
+from molvae.properties import Measured
 from molvae.runtime import Draws
+from molvae.sampler.critic import Critic, Starts
 from molvae.sampler.proposals import Proposer
 from molvae.sampler.request import SIMILARITY, TRIES, Generated, Request
-from molvae.tokens import split_selfies
 
 __all__ = ["BLOCK", "Sampler"]
 
 BLOCK = 1024  # wanted molecules settled together; fixed, so that results do not depend on batches
 WALK_NOISE = 0.3  # noise level at which a moved latent is decoded
 CORE_SHARE = 0.05  # of a block that may share a scaffold while there is a choice
-SIMILARITY_SPREAD = 0.15  # what a standard deviation is to a property
 
 
 class _Candidate(NamedTuple):
@@ -96,17 +92,13 @@ class Sampler:
         self.refused: Counter[str] = Counter()
         self.decoded = 0
         self._written = KeySet()
-        names = {t.name for t in request.targets}
-        self._exact = tuple(t.name for t in request.targets if t.name in PROPERTIES)
-        self._predicted = names - {*PROPERTIES, SIMILARITY}
-        unknown = self._predicted - set(model.conditions.names)
-        if unknown or (SIMILARITY in names and not request.like):
-            raise TargetError(f"unknown property '{min(unknown, default=SIMILARITY)}'")
+        self.critic = Critic(model, request, self.proposer)
+        self.starts = Starts(request.like, model, self.proposer)
         self._walks = self._must_walk()
         self._checks = Checks(
-            names=self._exact,
+            names=self.critic.exact,
             constraints=model.constraints,
-            rewrite=bool(self._predicted) or self._walks or request.nll,
+            rewrite=bool(self.critic.predicted) or self._walks or request.nll,
             radicals=not request.critic,
             alerts=request.alerts,
             elements=request.elements,
@@ -114,22 +106,6 @@ class Sampler:
             fingerprint=bool(request.like),
             core=request.compares,
         )
-        self._take_starts()
-
-    def _take_starts(self) -> None:
-        """Encode the given molecules."""
-        smiles, ids = [], []
-        for text in self.request.like:
-            canonical = chem.canonical_smiles(text)
-            if canonical is None:
-                raise TargetError(f"like: '{text}' is not a valid SMILES")
-            with tokens.use_constraints(self.model.constraints):
-                ids.append(self.model.vocabulary.encode(canonical))
-            smiles.append(canonical)
-        self.starts = smiles
-        self._start_latents = self.proposer.encode(ids)
-        mols = [mol for text in smiles if (mol := chem.parse(text)) is not None]
-        self._start_bits = chem.fingerprints(mols)
 
     def _must_walk(self) -> bool:
         """Whether latents are to be moved along the head's gradient."""
@@ -137,7 +113,7 @@ class Sampler:
         asked = [t for t in request.targets if t.name in conditions.names]
         if request.walk is not None or not request.critic:
             return bool(request.walk and asked)
-        return bool(self._predicted or conditions.warnings(asked))
+        return bool(self.critic.predicted or conditions.warnings(asked))
 
     def notes(self) -> list[str]:
         """What the user should know about the request before reading the result."""
@@ -148,7 +124,7 @@ class Sampler:
                 "molecules without it are refused, which may take many tries"
             )
         for target in self.request.targets:
-            if target.name in self._predicted:
+            if target.name in self.critic.predicted:
                 notes.append(self._prediction_note(target.name))
             elif target.name not in (*self.model.conditions.names, SIMILARITY):
                 notes.append(f"the model does not know {target.name}: met by selection alone")
@@ -238,12 +214,12 @@ class Sampler:
         names = [target.name for target in self.request.targets]
         nats: list[float | None] = [None] * len(done)
         if self.request.nll:
-            nats = self._nats([one.selfies for one in done.values()])
+            nats = self.proposer.nats_of_selfies([one.selfies for one in done.values()])
         return [
             Generated(
                 one.smiles,
                 dict(zip(names, one.values, strict=True)),
-                self.starts[number % len(self.starts)] if self.starts else "",
+                self.starts.of(number),
                 one.similarity if self.starts else None,
                 nll,
             )
@@ -261,7 +237,7 @@ class Sampler:
         latents = np.full((len(items), size), np.nan, dtype=np.float32)
         levels = self.proposer.levels(items)
         if self.starts:
-            latents[:] = self._start_latents[items // TRIES % len(self.starts)]
+            latents[:] = self.starts.latents(items)
         if self._walks and slots[0].tried:
             self._move(items, slots, latents, levels)
         for start in range(0, len(items), self.batch_size):
@@ -283,7 +259,7 @@ class Sampler:
         moving = np.flatnonzero([owner in nearest for owner in owners.tolist()])
         if not len(moving):
             return
-        begin = self._encode([nearest[owners[i]] for i in moving])
+        begin = self.proposer.encode_selfies([nearest[owners[i]] for i in moving])
         usable = ~np.isnan(begin[:, 0])
         moving = moving[usable]
         latents[moving] = self.proposer.walk(begin[usable], items[moving])
@@ -316,12 +292,9 @@ class Sampler:
         items = np.concatenate([batch.items for batch, _ in batches])
         measured = [one for _, found in batches for one in found]
         texts = [text for batch, _ in batches for text in batch.texts]
-        values, similarity = self._values(measured, texts), self._similarity(items, measured)
-        if SIMILARITY in {t.name for t in self.request.targets}:
-            values[SIMILARITY] = similarity
-        costs, outside = self._judge(values, len(items))
+        similarity = self.starts.similarity(items, measured)
+        values, costs, outside = self.critic.judge(measured, texts, similarity)
         known = self.known.holds(keys_of([one.smiles for one in measured]))
-        names = [target.name for target in self.request.targets]
         for i, candidate in enumerate(measured):
             slot = slots[i // size]
             if not candidate.smiles:
@@ -338,10 +311,10 @@ class Sampler:
             elif outside[i] and not self.request.allow_misses:
                 self.refused["outside the requested range"] += 1
             else:
-                exact = tuple(float(values[name][i]) for name in names)
                 slot.found.append(
                     _Candidate(
-                        float(costs[i]), int(items[i]), candidate.smiles, exact,
+                        float(costs[i]), int(items[i]), candidate.smiles,
+                        tuple(values[i].tolist()),
                         float(similarity[i]), look.core, candidate.selfies,
                     )
                 )  # fmt: skip
@@ -377,79 +350,3 @@ class Sampler:
             written.add(chosen.smiles)
             done[slot.number] = chosen
         return still_open
-
-    def _values(self, measured: list[Measured], texts: list[str]) -> dict[str, NDArray[np.float64]]:
-        """Every requested property of every candidate: exact, or the head's prediction.
-
-        The prediction is that of the molecule, not of the string it was sampled as.
-        """
-        values = {}
-        for k, name in enumerate(self._exact):
-            column = [one.values[k] if one.smiles else np.nan for one in measured]
-            values[name] = np.asarray(column, dtype=np.float64)
-        if self._predicted:
-            pairs = zip(measured, texts, strict=True)
-            latents = self._encode([one.selfies or text for one, text in pairs])
-            predicted = self.proposer.predict(latents)
-            for name in self._predicted:
-                values[name] = predicted[:, self.model.conditions.names.index(name)]
-        return values
-
-    def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Posterior means (N, Z) of SELFIES; NaN where the model has never seen a token."""
-        usable, ids = self._known_ids(texts)
-        size = self.model.network.config.latent_size
-        latents = np.full((len(texts), size), np.nan, dtype=np.float32)
-        latents[usable] = self.proposer.encode(ids)
-        return latents
-
-    def _nats(self, texts: Sequence[str]) -> list[float | None]:
-        """−log p of SELFIES; None where the model has never seen a token."""
-        usable, ids = self._known_ids(texts)
-        nats = iter(self.proposer.nats(ids))
-        return [next(nats) if use else None for use in usable]
-
-    def _known_ids(self, texts: Sequence[str]) -> tuple[list[bool], list[NDArray[np.int64]]]:
-        """(whether the model knows all tokens of each text, ids of those of which it does)."""
-        vocabulary = self.model.vocabulary
-        rows = [split_selfies(text) for text in texts]
-        usable = [bool(row) and not vocabulary.unknown(row) for row in rows]
-        known = [row for row, use in zip(rows, usable, strict=True) if use]
-        return usable, [vocabulary.encode_symbols(row) for row in known]
-
-    def _similarity(
-        self, items: NDArray[np.int64], measured: list[Measured]
-    ) -> NDArray[np.float64]:
-        """Tanimoto similarity of every candidate to its start molecule; NaN without one."""
-        result = np.full(len(items), np.nan)
-        if not self.starts:
-            return result
-        looks = [one.found.fingerprint if one.smiles else b"" for one in measured]
-        made = np.flatnonzero([bool(look) for look in looks])
-        if not len(made):
-            return result
-        bits = np.frombuffer(b"".join(looks), dtype=np.uint8).reshape(len(made), -1)
-        starts = self._start_bits[items[made] // TRIES % len(self.starts)]
-        common, either = (np.unpackbits(each, axis=1) for each in (bits & starts, bits | starts))
-        result[made] = common.sum(axis=1) / np.maximum(either.sum(axis=1), 1)
-        return result
-
-    def _judge(
-        self, values: dict[str, NDArray[np.float64]], n: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """(distance to the request in spreads, outside a requested range), each shape (n,)."""
-        costs, outside = np.zeros(n), np.zeros(n, dtype=np.bool_)
-        if not self.request.critic:
-            return costs, outside
-        for target in self.request.targets:
-            costs += misfit(target, values[target.name], self._spread(target.name))
-            if not target.is_point:
-                outside |= ~hit(target, values[target.name])
-        return costs, outside
-
-    def _spread(self, name: str) -> float:
-        if name == SIMILARITY:
-            return SIMILARITY_SPREAD
-        if name in self.model.conditions.names:
-            return self.model.conditions[name].std
-        return (PROPERTIES[name].high - PROPERTIES[name].low) / 6

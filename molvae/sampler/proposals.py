@@ -18,6 +18,7 @@ from molvae.runtime import Draws, autocast, choose_precision
 from molvae.sampler.decoding import Guidance, decode_tokens
 from molvae.sampler.request import Request, Span
 from molvae.sampler.scaffold import Scaffold, decode_scaffold
+from molvae.tokens import split_selfies
 
 __all__ = ["Proposer"]
 
@@ -118,6 +119,28 @@ class Proposer:
                 logits = self.network.decode(inputs, context)
             found += reconstruction(logits, targets, lengths).tolist()
         return found
+
+    def encode_selfies(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Posterior means (N, Z) of SELFIES; NaN where the model has never seen a token."""
+        usable, ids = self._known(texts)
+        size = self.network.config.latent_size
+        latents = np.full((len(texts), size), np.nan, dtype=np.float32)
+        latents[usable] = self.encode(ids)
+        return latents
+
+    def nats_of_selfies(self, texts: Sequence[str]) -> list[float | None]:
+        """:meth:`nats` of SELFIES; None where the model has never seen a token."""
+        usable, ids = self._known(texts)
+        nats = iter(self.nats(ids))
+        return [next(nats) if use else None for use in usable]
+
+    def _known(self, texts: Sequence[str]) -> tuple[list[bool], list[NDArray[np.int64]]]:
+        """(whether the model knows all tokens of each text, ids of those of which it does)."""
+        vocabulary = self.model.vocabulary
+        rows = [split_selfies(text) for text in texts]
+        usable = [bool(row) and not vocabulary.unknown(row) for row in rows]
+        known = [row for row, use in zip(rows, usable, strict=True) if use]
+        return usable, [vocabulary.encode_symbols(row) for row in known]
 
     @torch.no_grad()
     def predict(self, latents: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -26,12 +26,11 @@ from molvae import chem
 from molvae.errors import TargetError
 from molvae.model import CVAE
 from molvae.runtime import Draws
-from molvae.sampler.decoding import Guidance
+from molvae.sampler.decoding import Guidance, Steps
 from molvae.sampler.decoration import Row
 from molvae.sampler.skeleton import Compiler, Grammar, Skeleton
 from molvae.tokens import (
     BOS,
-    PAD,
     Vocabulary,
     from_selfies,
     split_selfies,
@@ -164,19 +163,12 @@ def decode_scaffold(
     weights = np.zeros(len(rows))  # logarithms
     context = context.repeat_interleave(particles, dim=0)
     if guidance is not None:
-        free = guidance.context.repeat_interleave(particles, dim=0)
-        share = guidance.weight.repeat_interleave(particles).unsqueeze(-1)
-        context = torch.cat([context, free])
-    decoding = network.decoding(context)
+        guidance = Guidance(*(each.repeat_interleave(particles, dim=0) for each in guidance))
+    decoding = Steps(network, context, guidance)
     alive = np.arange(len(rows))
     token = torch.full((len(rows),), BOS, dtype=torch.long, device=device)
     for step in range(limit):
-        if guidance is None:
-            logits = decoding(token)
-        else:
-            shown, hidden = decoding(token.repeat(2)).log_softmax(dim=-1).chunk(2)
-            logits = torch.lerp(hidden, shown, share)
-        logits[:, [PAD, BOS]] = -torch.inf
+        logits = decoding(token)
         drawn = uniform[alive, step]
         for i, row in enumerate(alive):
             if rows[row].may_begin:
@@ -207,9 +199,7 @@ def decode_scaffold(
                 break
             left = torch.from_numpy(keep).to(device)
             token = token[left]
-            if guidance is not None:
-                share = share[left]
-            decoding.keep(left if guidance is None else left.repeat(2))
+            decoding.keep(left)
     table = weights.reshape(len(items), particles)
     shares = draws.uniform("particle", items, 1)[:, 0]
     texts = []
