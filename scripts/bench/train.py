@@ -55,7 +55,13 @@ from molvae.runtime import keep_memory, versions
 from molvae.train.engine import Trainer
 
 NETWORKS: dict[str, tuple[str, ...]] = {
-    "MOSES": ("model.latent_size=128", "model.decoder_layers=3", "train.batch_size=512"),
+    "MOSES": (
+        "model.latent_size=128",
+        "model.decoder_layers=3",
+        "train.batch_size=512",
+        "model.tally_size=0",
+        "model.forecast_rank=0",  # theirs has neither
+    ),
     "small": ("train.batch_size=256",),  # what training takes for large data
 }
 SHAPES = ((512, 512, 1536), (16384, 512, 1536), (2048, 2048, 2048), (4096, 1024, 4096))
@@ -112,10 +118,20 @@ def spread_batches(trainer: Trainer, count: int) -> list[NDArray[np.int64]]:
 def multiply_adds(trainer: Trainer, items: NDArray[np.int64]) -> int:
     """Of a batch forward, by the textbook: every weight once per token."""
     network, lengths = trainer.network, trainer.dataset.lengths(items) + 1  # with the end symbol
+    # What is computed once per molecule is left out, and what stands in a table.
+    readout = [] if network.readout is None else [
+        network.readout.tally, network.readout.from_state, network.readout.from_tally,
+        network.readout.output,
+    ]  # fmt: skip
+    forecast = [] if network.forecast is None else [
+        network.forecast.from_state, network.forecast.from_tally, network.forecast.mean,
+        network.forecast.log_spread, network.forecast.slope,
+    ]  # fmt: skip
     encoded = noise_levels(items, trainer.options, trainer.draws, epoch=0) < 1
     encoder = (network.encoder_forward, network.encoder_backward)
     decoder = (network.decoder, network.output)
-    return int(lengths[encoded].sum() * _weights(*encoder) + lengths.sum() * _weights(*decoder))
+    per_token = _weights(*decoder, *readout, *forecast)
+    return int(lengths[encoded].sum() * _weights(*encoder) + lengths.sum() * per_token)
 
 
 def _weights(*layers: torch.nn.Module) -> int:
