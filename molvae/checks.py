@@ -30,7 +30,6 @@ class Checks:
     names: tuple[str, ...]  # of built-in properties
     constraints: dict[str, int]
     rewrite: bool = False  # whether the SELFIES of the canonical SMILES are wanted
-    radicals: bool = False  # whether molecules with unpaired electrons may be written
     alerts: tuple[str, ...] = ()
     elements: tuple[str, ...] = ()
     scaffold: str | None = None
@@ -55,8 +54,6 @@ class Checks:
         )
 
     def _refusal(self, mol: Mol) -> str:
-        if not self.radicals and chem.has_radical(mol):
-            return "unpaired electrons"
         if self.scaffold is not None and not chem.contains(mol, self.scaffold):
             return "without the scaffold"
         if self.elements:

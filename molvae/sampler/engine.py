@@ -99,7 +99,6 @@ class Sampler:
             names=self.critic.exact,
             constraints=model.constraints,
             rewrite=bool(self.critic.predicted) or self._walks or request.nll,
-            radicals=not request.critic,
             alerts=request.alerts,
             elements=request.elements,
             scaffold=request.scaffold,
@@ -301,8 +300,10 @@ class Sampler:
                 self.refused["not a molecule (no atoms)"] += 1
                 continue
             look: Look = candidate.found
-            if look.refusal:
-                self.refused[look.refusal] += 1
+            radical = candidate.radical and self.request.critic
+            refusal = "unpaired electrons" if radical else look.refusal
+            if refusal:
+                self.refused[refusal] += 1
                 continue
             if costs[i] < slot.nearest[0]:
                 slot.nearest = (float(costs[i]), candidate.selfies)
