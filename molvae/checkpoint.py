@@ -46,6 +46,8 @@ DEFAULT = "default"
 # A vocabulary or statistics file of this size is damage or malice, not chemistry.
 MAX_JSON_BYTES = 20_000_000
 MAX_TOKENS = 2000  # the longest molecule the configuration allows in training
+# Sizes of models from before there were memories and forecasts.
+WITHOUT = {"tally_size": 0, "attention_size": 0, "forecast_rank": 0}
 MAX_SIZE = 65_536  # units of a layer; far above any use, far below what exhausts memory
 
 
@@ -178,8 +180,7 @@ def load_model(name: str | Path | None = None) -> SavedModel:
         )
     _verify_files(folder, config)
     try:
-        # Models from before there were sums and forecasts have none.
-        sizes = ModelConfig.model_validate({"tally_size": 0, "forecast_rank": 0, **config["model"]})
+        sizes = ModelConfig.model_validate({**WITHOUT, **config["model"]})
         max_tokens = int(config["max_tokens"])
         training = dict(config.get("training") or {})
     except (KeyError, TypeError, ValueError, ValidationError) as error:

@@ -124,9 +124,12 @@ class ModelConfig(_Section):
     # Hidden units and layers of the decoder GRU.
     decoder_size: int = Field(512, ge=1)
     decoder_layers: int = Field(1, ge=1, le=8)
-    # Sums over the tokens so far that stand beside the decoder's state when a token is chosen, and
-    # the width of the layer that weighs them; without sums there is no such layer.
+    # What stands beside the decoder's state when a token is chosen: sums over the tokens so far,
+    # attention to them (its width over all heads, 0 for none), and the width of the layer that
+    # weighs it all. Without sums there is no such layer.
     tally_size: int = Field(64, ge=0)
+    attention_size: int = Field(128, ge=0)
+    attention_heads: int = Field(2, ge=1)
     readout_size: int = Field(256, ge=1)
     # Rank of what the next token changes in the decoder's forecast of the properties; 0 for no
     # forecast. It needs sums.
@@ -137,6 +140,16 @@ class ModelConfig(_Section):
     head_size: int = Field(128, ge=1)
     # Dropout on the decoder's output, one mask per molecule.
     dropout: float = Field(0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        if self.attention_size % self.attention_heads:
+            raise PydanticCustomError(
+                _TOGETHER,
+                "attention_size {size} is no multiple of attention_heads {heads}",
+                {"size": self.attention_size, "heads": self.attention_heads},
+            )
+        return self
 
 
 class TrainConfig(_Section):
@@ -226,7 +239,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "model": {
             "latent_size": 16, "embedding_size": 32, "encoder_size": 48,
             "decoder_size": 96, "context_size": 64, "head_size": 32, "tally_size": 16,
-            "readout_size": 64,
+            "attention_size": 32, "readout_size": 64,
         },
         "train": {"batch_size": 64, "learning_rate": 4e-3},
     },
@@ -234,7 +247,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "mini": {
         "model": {
             "encoder_size": 128, "decoder_size": 256, "context_size": 128, "head_size": 64,
-            "tally_size": 32, "readout_size": 128,
+            "tally_size": 32, "attention_size": 64, "readout_size": 128,
         },
     },
     # The default: an hour on two CPU cores and some hundred thousand molecules.
@@ -244,7 +257,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "model": {
             "latent_size": 128, "embedding_size": 256, "encoder_size": 512,
             "decoder_size": 768, "decoder_layers": 3, "context_size": 512, "head_size": 256,
-            "tally_size": 128, "readout_size": 512,
+            "tally_size": 128, "attention_size": 256, "attention_heads": 4, "readout_size": 512,
         },
         "train": {"batch_size": 1024, "learning_rate": 1.5e-3},
     },

@@ -1,7 +1,7 @@
 """The recurrent conditional variational autoencoder: tensors in, tensors out.
 
 Shapes: B molecules, T tokens, V vocabulary, Z latent, C conditions, H hidden, K context, L layers,
-S sums, W readout.
+M memory.
 
 Generative process: z ~ N(0, I); the decoder sees z through a channel of known quality,
 ``z_t = cos(πt/2)·z + sin(πt/2)·ε``, together with the noise level t and the conditions. At t = 0 it
@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from molvae.config import ModelConfig
-from molvae.readout import Forecast, Outlook, Readout, running_sums
+from molvae.memory import Memory
+from molvae.readout import Forecast, Outlook, Readout
 from molvae.recurrent import GRU, Cell, compute_dtype, full_precision
 
 __all__ = ["CVAE", "Decoding", "Output", "Posterior", "noisy_latent"]
@@ -69,14 +70,14 @@ class Decoding:
         self._cells = [Cell(layer, dtype) for layer in layers]
         self._table = self._cells[0].products(network.embedding.weight)  # (V, 3H)
         # Of every molecule: L × (B, H) states, L × (B, 3H) terms of the context, the context
-        # itself, and sums over the prefix (B, S).
+        # itself, and the memory of the prefix.
         self._states = [state.to(dtype) for state in states]
         self._offsets = [
             cell.products(shift, bias=False)
             for cell, shift in zip(self._cells, shifts, strict=True)
         ]
         self._context = context
-        self._sums = states.new_zeros(len(context), 1, network.config.tally_size)
+        self._trace = None if network.memory is None else network.memory.trace(len(context))
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Logits (B, V) of the token after these, (B,)."""
@@ -84,16 +85,16 @@ class Decoding:
         for i, cell in enumerate(self._cells):
             given = x if i == 0 else cell.products(x)
             x = self._states[i] = cell(given.add_(self._offsets[i]), self._states[i])
-        states = x.unsqueeze(1)
-        if self._network.readout is not None:
-            self._sums = self._sums + running_sums(self._network.readout.tally(states))
-        return self._network.read(states, self._sums, self._context)[0].squeeze(1)
+        memory = None if self._trace is None else self._trace.add(x).unsqueeze(1)
+        return self._network.read(x.unsqueeze(1), memory, self._context)[0].squeeze(1)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these molecules only: a mask or indices; one may be taken more than once."""
         self._states = [state[rows] for state in self._states]
         self._offsets = [offset[rows] for offset in self._offsets]
-        self._context, self._sums = self._context[rows], self._sums[rows]
+        self._context = self._context[rows]
+        if self._trace is not None:
+            self._trace.keep(rows)
 
 
 class CVAE(nn.Module):
@@ -117,10 +118,14 @@ class CVAE(nn.Module):
         self.shift = nn.ModuleList(nn.Linear(k, e if i == 0 else h) for i in range(layers))
         self.decoder = nn.ModuleList(GRU(e if i == 0 else h, h) for i in range(layers))
         self.output = nn.Linear(h, vocabulary_size)
-        self.readout = Readout(config, vocabulary_size) if config.tally_size else None
+        self.memory = Memory(config) if config.tally_size else None
+        self.readout: Readout | None = None
         self.forecast: Forecast | None = None
-        if config.tally_size and config.forecast_rank and condition_count:
-            self.forecast = Forecast(config, vocabulary_size, condition_count)
+        if self.memory is not None:
+            size = self.memory.size
+            self.readout = Readout(config, vocabulary_size, size)
+            if config.forecast_rank and condition_count:
+                self.forecast = Forecast(config, vocabulary_size, condition_count, size)
         with warnings.catch_warnings():
             # Without conditions the head is empty; that is meant.
             warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
@@ -192,19 +197,21 @@ class CVAE(nn.Module):
     ) -> tuple[Tensor, Outlook | None]:
         if dropout is not None:
             x = x * dropout.unsqueeze(1)
-        sums = running_sums(self.readout.tally(x)) if self.readout is not None else x[..., :0]
-        return self.read(x, sums, context)
+        return self.read(x, None if self.memory is None else self.memory(x), context)
 
-    def read(self, x: Tensor, sums: Tensor, context: Tensor) -> tuple[Tensor, Outlook | None]:
-        """(logits (B, T, V), outlook) from the last layer's states (B, T, H) and sums (B, T, S)."""
+    def read(
+        self, x: Tensor, memory: Tensor | None, context: Tensor
+    ) -> tuple[Tensor, Outlook | None]:
+        """(logits (B, T, V), outlook) from the last layer's states (B, T, H), memory (B, T, M)."""
         logits = full_precision(self.output(x))
+        if self.readout is None or memory is None:
+            return logits, None
         width = self.config.context_size
-        if self.readout is not None:
-            request = context[:, :width].unsqueeze(1)
-            logits = logits + full_precision(self.readout(x, sums, request))
+        request = context[:, :width].unsqueeze(1)
+        logits = logits + full_precision(self.readout(x, memory, request))
         if self.forecast is None:
             return logits, None
-        outlook = self.forecast(x, sums)
+        outlook = self.forecast(x, memory)
         conditions, mask = context[:, 2 * width :].unsqueeze(1).chunk(2, dim=-1)
         return logits + self.forecast.scores(outlook, conditions, mask), outlook
 

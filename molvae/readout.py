@@ -1,6 +1,6 @@
 """What stands between the decoder's states and the next token.
 
-Shapes: B molecules, T tokens, V vocabulary, C conditions, H hidden, K context, S sums, W width,
+Shapes: B molecules, T tokens, V vocabulary, C conditions, H hidden, K context, M memory, W width,
 R rank.
 """
 
@@ -15,38 +15,27 @@ from torch.nn import functional
 from molvae.config import ModelConfig
 from molvae.recurrent import full_precision
 
-__all__ = ["Forecast", "Outlook", "Readout", "running_sums"]
+__all__ = ["Forecast", "Outlook", "Readout"]
 
-SCALE = 20.0  # about the number of atoms of a molecule: sums stay near 1
 SHARPEST, WIDEST = -2.5, 1.0  # logarithms of a forecast's spread, in standard deviations
 FARTHEST = 3.0  # distance of a request, in standard deviations, beyond which it pulls no more
 STRONGEST = 30.0  # bound of its pull
 
 
-def running_sums(terms: Tensor) -> Tensor:
-    """Scaled sums over the steps so far, (B, T, S), in 32 bits at least."""
-    return full_precision(terms).cumsum(dim=1) / SCALE
-
-
 class Readout(nn.Module):
-    """A layer of its own that weighs state, context, and sums over the prefix.
+    """A layer of its own that weighs state, memory and context."""
 
-    A gated state forgets, and a GRU cannot count (Weiss, Goldberg & Yahav 2018); but a request for
-    five rings or a logP of 2 is about sums over the whole molecule.
-    """
-
-    def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
+    def __init__(self, config: ModelConfig, vocabulary_size: int, memory_size: int) -> None:
         super().__init__()
-        h, width = config.decoder_size, config.readout_size
-        self.tally = nn.Linear(h, config.tally_size)
-        self.from_state = nn.Linear(h, width)
-        self.from_tally = nn.Linear(config.tally_size, width, bias=False)
+        width = config.readout_size
+        self.from_state = nn.Linear(config.decoder_size, width)
+        self.from_memory = nn.Linear(memory_size, width, bias=False)
         self.from_context = nn.Linear(config.context_size, width, bias=False)
         self.output = nn.Linear(width, vocabulary_size, bias=False)
 
-    def forward(self, states: Tensor, sums: Tensor, context: Tensor) -> Tensor:
-        """Logits (…, V) from states (…, H), sums (…, S) and context (…, K)."""
-        hidden = self.from_state(states) + self.from_tally(sums) + self.from_context(context)
+    def forward(self, states: Tensor, memory: Tensor, context: Tensor) -> Tensor:
+        """Logits (…, V) from states (…, H), memory (…, M) and context (…, K)."""
+        hidden = self.from_state(states) + self.from_memory(memory) + self.from_context(context)
         logits: Tensor = self.output(functional.silu(hidden))
         return logits
 
@@ -71,11 +60,13 @@ class Forecast(nn.Module):
     learned from all molecules whose values are known, shown or not.
     """
 
-    def __init__(self, config: ModelConfig, vocabulary_size: int, condition_count: int) -> None:
+    def __init__(
+        self, config: ModelConfig, vocabulary_size: int, condition_count: int, memory_size: int
+    ) -> None:
         super().__init__()
         width, self.rank = config.readout_size, config.forecast_rank
         self.from_state = nn.Linear(config.decoder_size, width)
-        self.from_tally = nn.Linear(config.tally_size, width, bias=False)
+        self.from_memory = nn.Linear(memory_size, width, bias=False)
         self.mean = nn.Linear(width, condition_count)
         self.log_spread = nn.Linear(width, condition_count)
         self.slope = nn.Linear(width, condition_count * self.rank)
@@ -83,9 +74,9 @@ class Forecast(nn.Module):
         # Conditions are not independent: their pulls must not add up to more than there is.
         self.gain = nn.Parameter(torch.full((condition_count,), 0.5))
 
-    def forward(self, states: Tensor, sums: Tensor) -> Outlook:
-        """The outlook from states (…, H) and sums (…, S)."""
-        hidden = functional.silu(self.from_state(states) + self.from_tally(sums))
+    def forward(self, states: Tensor, memory: Tensor) -> Outlook:
+        """The outlook from states (…, H) and memory (…, M)."""
+        hidden = functional.silu(self.from_state(states) + self.from_memory(memory))
         slope = full_precision(self.slope(hidden))
         return Outlook(
             full_precision(self.mean(hidden)),

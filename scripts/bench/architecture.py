@@ -40,7 +40,6 @@ from molvae.errors import MolvaeError
 from molvae.files import write_json
 from molvae.loss import reconstruction
 from molvae.model import CVAE, Decoding, Posterior
-from molvae.readout import Outlook
 from molvae.recurrent import GRU, compute_dtype, full_precision, recurrence
 from molvae.runs import read_record
 from molvae.runtime import Draws
@@ -63,11 +62,18 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "baseline seed 2": ("plain", ("train.seed=2",)),
     # what stands between state and token
     "no readout": ("plain", ("model.tally_size=0", "model.forecast_rank=0")),
-    "readout without sums": ("no sums", ()),
-    "readout of 128 sums, width 512": (
-        "plain", ("model.tally_size=128", "model.readout_size=512"),
+    "attention without sums": ("no sums", ()),
+    "readout of 128 sums, width 512, no attention": (
+        "plain", ("model.tally_size=128", "model.readout_size=512", "model.attention_size=0"),
     ),
-    "readout with attention": ("attention", ()),
+    "no attention": ("plain", ("model.attention_size=0",)),
+    "attention: 1 head of 64": (
+        "plain", ("model.attention_size=64", "model.attention_heads=1"),
+    ),
+    "attention: 4 heads of 32": ("plain", ("model.attention_heads=4",)),
+    "attention: 4 heads of 64": (
+        "plain", ("model.attention_size=256", "model.attention_heads=4"),
+    ),
     "no forecast": ("plain", ("model.forecast_rank=0",)),
     "forecast weight .3": ("plain", ("train.forecast_weight=0.3",)),
     "forecast weight 3": ("plain", ("train.forecast_weight=3",)),
@@ -208,33 +214,13 @@ class First(Variant):
 
 
 class NoSums(Variant):
-    """The readout weighs state and context alone; the forecast keeps its sums."""
+    """The memory has no sums: what it holds in their place is zero."""
 
     def __init__(self, config: ModelConfig, vocabulary_size: int, condition_count: int) -> None:
         super().__init__(config, vocabulary_size, condition_count)
-        assert self.readout is not None
-        nn.init.zeros_(self.readout.from_tally.weight).requires_grad_(False)
-
-
-class Attention(Variant):
-    """The readout sees what four heads of causal attention over the states find, too."""
-
-    def __init__(self, config: ModelConfig, vocabulary_size: int, condition_count: int) -> None:
-        super().__init__(config, vocabulary_size, condition_count)
-        self.asked = nn.Linear(config.decoder_size, 3 * 128)
-        self.found = nn.Sequential(
-            nn.Linear(128 + config.decoder_size, config.readout_size), nn.SiLU(),
-            nn.Linear(config.readout_size, vocabulary_size),
-        )  # fmt: skip
-
-    def read(self, x: Tensor, sums: Tensor, context: Tensor) -> tuple[Tensor, Outlook | None]:
-        """As the parent's."""
-        logits, outlook = super().read(x, sums, context)
-        rows, steps = x.shape[:2]
-        query, key, value = self.asked(x).view(rows, steps, 3, 4, 32).permute(2, 0, 3, 1, 4)
-        found = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        found = found.transpose(1, 2).reshape(rows, steps, 128)
-        return logits + full_precision(self.found(torch.cat([found, x], dim=-1))), outlook
+        assert self.memory is not None
+        for parameter in self.memory.tally.parameters():
+            nn.init.zeros_(parameter).requires_grad_(False)
 
 
 class Pool(CVAE):
@@ -298,7 +284,7 @@ class Hetero(CVAE):
 
 VARIANTS: dict[str, type[CVAE]] = {
     "plain": CVAE, "gates": Gates, "film": Film, "blind": Blind, "first": First, "pool": Pool,
-    "no sums": NoSums, "attention": Attention, "tied": Tied,
+    "no sums": NoSums, "tied": Tied,
     "hetero": Hetero, "random": CVAE, "few": CVAE,
 }  # fmt: skip
 

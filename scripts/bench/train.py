@@ -60,7 +60,7 @@ NETWORKS: dict[str, tuple[str, ...]] = {
         "model.decoder_layers=3",
         "train.batch_size=512",
         "model.tally_size=0",
-        "model.forecast_rank=0",  # theirs has neither
+        "model.forecast_rank=0",  # theirs has neither memory nor forecast
     ),
     "small": ("train.batch_size=256",),  # what training takes for large data
 }
@@ -119,12 +119,12 @@ def multiply_adds(trainer: Trainer, items: NDArray[np.int64]) -> int:
     """Of a batch forward, by the textbook: every weight once per token."""
     network, lengths = trainer.network, trainer.dataset.lengths(items) + 1  # with the end symbol
     # What is computed once per molecule is left out, and what stands in a table.
-    readout = [] if network.readout is None else [
-        network.readout.tally, network.readout.from_state, network.readout.from_tally,
+    readout = [] if network.memory is None or network.readout is None else [
+        network.memory, network.readout.from_state, network.readout.from_memory,
         network.readout.output,
     ]  # fmt: skip
     forecast = [] if network.forecast is None else [
-        network.forecast.from_state, network.forecast.from_tally, network.forecast.mean,
+        network.forecast.from_state, network.forecast.from_memory, network.forecast.mean,
         network.forecast.log_spread, network.forecast.slope,
     ]  # fmt: skip
     encoded = noise_levels(items, trainer.options, trainer.draws, epoch=0) < 1

@@ -35,6 +35,7 @@ ORDER = (
     "metrics",
     "dataset",
     "recurrent",
+    "memory",
     "readout",
     "model",
     "loss",

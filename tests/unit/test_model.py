@@ -12,14 +12,16 @@ from molvae.config import ModelConfig
 from molvae.dataset import pad_tokens
 from molvae.loss import elbo, kl_divergence, reconstruction
 from molvae.model import CVAE, Posterior, noisy_latent
-from molvae.readout import running_sums
 
 V, C, Z = 11, 3, 5
 SIZES = ModelConfig(
     latent_size=Z, embedding_size=6, encoder_size=7, decoder_size=8, decoder_layers=2,
-    context_size=9, head_size=4, tally_size=3, readout_size=10, forecast_rank=2,
+    context_size=9, head_size=4, tally_size=3, attention_size=6, readout_size=10, forecast_rank=2,
 )  # fmt: skip
-KINDS = {"forecast": {}, "sums": {"forecast_rank": 0}, "plain": {"tally_size": 0}}
+KINDS = {
+    "forecast": {}, "memory": {"forecast_rank": 0}, "sums": {"attention_size": 0},
+    "plain": {"tally_size": 0},
+}  # fmt: skip
 
 
 @pytest.fixture(params=list(KINDS))
@@ -214,10 +216,8 @@ def test_dropout_is_one_mask_for_all_steps(network):
     assert torch.equal(network.decode(inputs, context, torch.ones(2, 8)), full)
     nothing = network.decode(inputs, context, torch.zeros(2, 8))
     states = torch.zeros(2, inputs.shape[1], 8)
-    sums = states[..., :0]
-    if network.readout is not None:
-        sums = running_sums(network.readout.tally(states))
-    assert torch.equal(nothing, network.read(states, sums, context)[0])
+    memory = None if network.memory is None else network.memory(states)
+    assert torch.equal(nothing, network.read(states, memory, context)[0])
 
 
 def test_a_model_without_conditions_is_a_plain_vae():

@@ -7,12 +7,12 @@ from torch.distributions import Normal
 from molvae.config import ModelConfig
 from molvae.loss import forecast_nll
 from molvae.model import CVAE
-from molvae.readout import Forecast, Outlook, Readout, running_sums
+from molvae.readout import Forecast, Outlook, Readout
 
-V, C, H, S, K, R = 7, 3, 8, 4, 5, 2
+V, C, H, M, K, R = 7, 3, 8, 10, 5, 2
 SIZES = ModelConfig(
     latent_size=5, embedding_size=6, encoder_size=7, decoder_size=H, context_size=K, head_size=4,
-    tally_size=S, readout_size=10, forecast_rank=R,
+    tally_size=4, attention_size=6, attention_heads=2, readout_size=10, forecast_rank=R,
 )  # fmt: skip
 
 
@@ -20,26 +20,14 @@ def outlook(*shape):
     return Outlook(torch.randn(*shape, C), 0.3 * torch.randn(*shape, C), torch.randn(*shape, C, R))
 
 
-def test_sums_are_over_the_steps_so_far():
-    terms = torch.randn(2, 6, S)
-    sums = running_sums(terms)
-    for step in range(6):
-        torch.testing.assert_close(sums[:, step], terms[:, : step + 1].sum(dim=1) / 20)
-
-
-def test_sums_are_kept_in_full_precision():
-    terms = torch.full((1, 3000, 1), 0.1, dtype=torch.bfloat16)
-    assert running_sums(terms)[0, -1, 0].item() == pytest.approx(0.1 * 3000 / 20, rel=2e-3)
-
-
-def test_a_readout_is_a_layer_over_state_sums_and_context():
-    readout = Readout(SIZES, V)
-    x, sums, context = torch.randn(2, 6, H), torch.randn(2, 6, S), torch.randn(2, K)
-    found = readout(x, sums, context.unsqueeze(1))
+def test_a_readout_is_a_layer_over_state_memory_and_context():
+    readout = Readout(SIZES, V, M)
+    x, memory, context = torch.randn(2, 6, H), torch.randn(2, 6, M), torch.randn(2, K)
+    found = readout(x, memory, context.unsqueeze(1))
     for row in range(2):
         for step in range(6):
-            parts = torch.cat([x[row, step], sums[row, step], context[row]])
-            layers = (readout.from_state, readout.from_tally, readout.from_context)
+            parts = torch.cat([x[row, step], memory[row, step], context[row]])
+            layers = (readout.from_state, readout.from_memory, readout.from_context)
             weight = torch.cat([layer.weight for layer in layers], dim=1)
             hidden = weight @ parts + readout.from_state.bias
             expected = readout.output.weight @ (hidden * torch.sigmoid(hidden))
@@ -48,7 +36,7 @@ def test_a_readout_is_a_layer_over_state_sums_and_context():
 
 def test_scores_are_bayes_rule():
     """Up to a constant, gain · log N(y; mean + slope · e_v, spread²), summed over what is shown."""
-    forecast = Forecast(SIZES, V, C)
+    forecast = Forecast(SIZES, V, C, M)
     torch.nn.init.uniform_(forecast.gain, 0.2, 1.0)
     seen, y = outlook(4, 6), torch.randn(4, 1, C)
     seen = seen._replace(mean=y + torch.randn(4, 6, C).clamp(-2.9, 2.9))  # near enough
@@ -63,7 +51,7 @@ def test_scores_are_bayes_rule():
 
 
 def test_what_is_not_shown_has_no_say():
-    forecast = Forecast(SIZES, V, C)
+    forecast = Forecast(SIZES, V, C, M)
     seen, mask = outlook(2, 3), torch.zeros(2, 1, C)
     mask[..., 1] = 1
     a, b = torch.randn(2, 1, C), torch.randn(2, 1, C)
@@ -72,7 +60,7 @@ def test_what_is_not_shown_has_no_say():
 
 
 def test_a_far_request_pulls_no_more_than_it_may():
-    forecast = Forecast(SIZES, V, C)
+    forecast = Forecast(SIZES, V, C, M)
     seen = outlook(2, 3)
     near, far = (
         forecast.scores(seen, torch.full((2, 1, C), y), torch.ones(2, 1, C)) for y in (1e2, 1e9)
@@ -103,7 +91,7 @@ def test_the_forecast_does_not_see_the_conditions():
     for _ in range(2):
         context = network.make_context(z, t, torch.randn(2, C), torch.ones(2, C))
         states = network.states(tokens, context)
-        found.append(network.read(states, running_sums(network.readout.tally(states)), context))
+        found.append(network.read(states, network.memory(states), context))
     assert torch.equal(found[0][1].mean, found[1][1].mean)
     assert not torch.equal(found[0][0], found[1][0])
 
