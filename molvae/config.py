@@ -161,7 +161,9 @@ class TrainConfig(_Section):
     max_time: float | None = Field(None, gt=0)
     # Molecules per step; if not given 64 for up to 50,000 training molecules, else 256.
     batch_size: int | None = Field(None, ge=1)
-    # Peak learning rate of AdamW, reached after warm_up of the budget, then cosine down to 2 %.
+    # Muon turns the matrices between hidden layers, AdamW the rest; or AdamW alone.
+    optimizer: Literal["muon", "adamw"] = "muon"
+    # Peak learning rate, reached after warm_up of the budget, then cosine down to 2 %.
     learning_rate: float = Field(3e-3, gt=0)
     warm_up: float = Field(0.02, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0)

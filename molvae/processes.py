@@ -95,6 +95,14 @@ class World:
         found: list[float] = joint.tolist()
         return found
 
+    @torch.no_grad()
+    def align(self, network: nn.Module) -> None:
+        """Weights as the first process has them: machines of two kinds round differently."""
+        if self.size > 1:
+            flat = nn.utils.parameters_to_vector(network.parameters())
+            distributed.broadcast(flat, src=0)
+            nn.utils.vector_to_parameters(flat, network.parameters())
+
     def share(self, network: nn.Module, device: torch.device) -> nn.Module:
         """The network with gradients averaged over all processes, from equal weights."""
         if self.size == 1:

@@ -31,6 +31,7 @@ from molvae.runs import cut_metrics, effective, model_card, stop_requests
 from molvae.runtime import Draws, autocast, choose_precision, versions
 from molvae.train.budget import batch_size_for, score, total_steps
 from molvae.train.log import Averages, RunLog
+from molvae.train.optimizer import make_optimizer
 from molvae.train.start import adapted_conditions, first_network
 from molvae.train.weights import KLWeight
 
@@ -84,19 +85,7 @@ class Trainer:
         vocabulary = len(dataset.vocabulary)
         self.network = first_network(config, vocabulary, self.conditions, start).to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
-        decayed = [p for p in self.network.parameters() if p.ndim > 1]
-        plain = [p for p in self.network.parameters() if p.ndim <= 1]
-        groups: list[dict[str, Any]] = [
-            {"params": decayed},
-            {"params": plain, "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW(
-            groups,
-            lr=self.options.learning_rate,
-            betas=(0.9, 0.98),
-            weight_decay=self.options.weight_decay,
-            foreach=True,
-        )
+        self.optimizer = make_optimizer(self.network, self.options, self.precision)
         self.batch_size = batch_size_for(self.options, len(self.items))
         check_shares(len(self.items), self.batch_size, self.world.size)
         self.total_steps = total_steps(self.options, len(self.items), self.batch_size)
@@ -272,6 +261,7 @@ class Trainer:
         if due <= self.validations and not ended:
             return
         self.validations = max(due, self.validations)
+        self.world.align(self.network)
         order = self.draws.permutation("valid", len(self.held_out))
         chosen = self.held_out[order[: self.options.valid_molecules]]
         found = self._figures(self.average, chosen, self.options.reconstructions)

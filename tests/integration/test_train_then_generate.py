@@ -43,7 +43,7 @@ def test_prepare_train_generate_info(demo_csv, tmp_path):
     result = molvae("prepare", demo_csv, "-o", data, "-p", "assay", "--workers", 1)
     assert "300 rows read = 300 kept + 0 merged" in result.stdout
     result = molvae(
-        "train", data, "-o", run, "--preset", "tiny", "--epochs", 3, "--seed", 4,
+        "train", data, "-o", run, "--preset", "tiny", "--epochs", 12, "--seed", 4,
         "--set", "train.validations=2",
     )  # fmt: skip
     assert "validation 2/2" in result.stderr
@@ -55,7 +55,7 @@ def test_prepare_train_generate_info(demo_csv, tmp_path):
     assert all(2 <= Crippen.MolLogP(MolFromSmiles(row["smiles"])) <= 6 for row in found)
     result = molvae("info", run)
     assert "assay" in result.stdout
-    assert "run finished: 15 steps" in result.stdout
+    assert "run finished: 60 steps" in result.stdout
     assert "300 kept" in molvae("info", data).stdout
 
 

@@ -1,0 +1,139 @@
+"""Muon for the matrices between hidden layers, AdamW for everything else.
+
+Muon (Jordan et al. 2024) follows the direction of steepest descent in the spectral norm: the
+momentum of a matrix with its singular values set to about 1. AdamW is that of Loshchilov & Hutter
+(2019). Both have one learning rate: steps of Muon are scaled to the root mean square of AdamW's
+(Liu et al. 2025, "Muon is scalable for LLM training"). ``torch.optim.Muon`` is too young for the
+versions of torch that molvae supports, and takes the gates of a recurrent layer for one matrix.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from molvae.config import TrainConfig
+from molvae.memory import Memory
+from molvae.model import CVAE
+from molvae.recurrent import GRU
+
+__all__ = ["Muon", "hidden_matrices", "make_optimizer", "orthogonal"]
+
+MOMENTUM = 0.95
+BETAS = (0.9, 0.98)
+TINY = 1e-8
+LIKE_ADAM = 0.2  # root mean square of an element of AdamW's steps, in learning rates
+# Of Jordan's iteration: singular values end between .7 and 1.2, in five rounds.
+QUINTIC, ROUNDS = (3.4445, -4.7750, 2.0315), 5
+
+
+def make_optimizer(network: CVAE, options: TrainConfig, precision: str) -> torch.optim.Optimizer:
+    """The optimiser of a run; what is no matrix is not decayed."""
+    rate, weight_decay = options.learning_rate, options.weight_decay
+    if options.optimizer == "muon":
+        dtype = torch.bfloat16 if precision == "bf16" else None
+        return Muon(network, rate=rate, weight_decay=weight_decay, dtype=dtype)
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in network.parameters() if p.ndim > 1]},
+        {"params": [p for p in network.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=rate, betas=BETAS, weight_decay=weight_decay, foreach=True)
+
+
+def orthogonal(matrices: Tensor) -> Tensor:
+    """Matrices (K, m, n) with the same singular vectors and singular values of about 1."""
+    a, b, c = QUINTIC
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if tall else matrices
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
+    for _ in range(ROUNDS):
+        gram = x @ x.mT
+        both = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, both, x, beta=a)
+    return x.mT if tall else x
+
+
+def hidden_matrices(network: CVAE) -> dict[str, int]:
+    """Parameters that lead from layer to layer, by name, and how many matrices each one holds.
+
+    Those that meet the vocabulary or the conditions are not among them.
+    """
+    found: dict[str, int] = {}
+    for name, module in network.named_modules():
+        if isinstance(module, GRU):
+            found |= {f"{name}.weight_ih_l0": 3, f"{name}.weight_hh_l0": 3}
+        elif isinstance(module, Memory):
+            found |= {f"{name}.tally.weight": 1}
+            found |= {f"{name}.asked.weight": 3} if module.asked is not None else {}
+    inner = ["posterior", "context.0", "context.2", "head.0", "initial"]
+    inner += [f"shift.{i}" for i in range(len(network.shift))]
+    if network.readout is not None:
+        inner += [f"readout.{name}" for name in ("from_state", "from_memory", "from_context")]
+    if network.forecast is not None:
+        inner += [f"forecast.{name}" for name in ("from_state", "from_memory")]
+    found |= {f"{name}.weight": 1 for name in inner}
+    found["initial.weight"] = network.config.decoder_layers
+    return found
+
+
+class Muon(torch.optim.Optimizer):
+    """One optimiser for all weights of a network.
+
+    ``dtype``: the type in which matrices are orthogonalised, the weights' own if None.
+    """
+
+    def __init__(
+        self, network: CVAE, *, rate: float, weight_decay: float, dtype: torch.dtype | None = None
+    ) -> None:
+        parts = hidden_matrices(network)
+        named = dict(network.named_parameters())
+        rest = [parameter for name, parameter in named.items() if name not in parts]
+        groups: list[dict[str, Any]] = [
+            {"params": [named[name]], "parts": count, "weight_decay": weight_decay}
+            for name, count in parts.items()
+        ]
+        groups += [
+            {"params": [p for p in rest if p.ndim > 1], "parts": 0, "weight_decay": weight_decay},
+            {"params": [p for p in rest if p.ndim <= 1], "parts": 0, "weight_decay": 0.0},
+        ]
+        super().__init__(groups, {"lr": rate})
+        self._dtype = dtype
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One step of every weight that has a gradient; ``closure`` is not used."""
+        for group in self.param_groups:
+            given = [p for p in group["params"] if p.grad is not None]
+            if given and group["weight_decay"]:
+                torch._foreach_mul_(given, 1 - group["lr"] * group["weight_decay"])
+            for parameter in given:
+                if group["parts"]:
+                    self._turn(parameter, group["lr"], group["parts"])
+                else:
+                    self._adapt(parameter, group["lr"])
+
+    def _turn(self, parameter: Tensor, rate: float, parts: int) -> None:
+        gradient, state = parameter.grad, self.state[parameter]
+        assert gradient is not None
+        if not state:
+            state["momentum"] = torch.zeros_like(parameter)
+        momentum = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
+        ahead = gradient.lerp(momentum, MOMENTUM).unflatten(0, (parts, -1))  # Nesterov's
+        scale = LIKE_ADAM * math.sqrt(max(ahead.shape[-2:]))
+        turned = orthogonal(ahead.to(self._dtype or ahead.dtype)).flatten(0, 1)
+        parameter.add_(turned, alpha=-rate * scale)
+
+    def _adapt(self, parameter: Tensor, rate: float) -> None:
+        gradient, state = parameter.grad, self.state[parameter]
+        assert gradient is not None
+        if not state:
+            state["mean"], state["square"] = (torch.zeros_like(parameter) for _ in range(2))
+            state["steps"] = 0
+        state["steps"] += 1
+        first, second = (1 - beta ** state["steps"] for beta in BETAS)
+        mean = state["mean"].lerp_(gradient, 1 - BETAS[0])
+        square = state["square"].mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
+        parameter.addcdiv_(mean, (square / second).sqrt_().add_(TINY), value=-rate / first)
