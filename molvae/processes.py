@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from molvae.errors import ConfigError, ElsewhereError, MolvaeError, RunError
@@ -95,13 +95,14 @@ class World:
         found: list[float] = joint.tolist()
         return found
 
-    @torch.no_grad()
-    def align(self, network: nn.Module) -> None:
-        """Weights as the first process has them: machines of two kinds round differently."""
-        if self.size > 1:
-            flat = nn.utils.parameters_to_vector(network.parameters())
-            distributed.broadcast(flat, src=0)
-            nn.utils.vector_to_parameters(flat, network.parameters())
+    def hand_out(self, tensors: Sequence[Tensor], owner: int) -> None:
+        """Fill these with what they are in the process ``owner``, which alone has computed them."""
+        if self.size > 1 and tensors:
+            flat = torch.cat([each.flatten() for each in tensors])
+            distributed.broadcast(flat, src=owner)
+            sizes = [each.numel() for each in tensors]
+            for each, part in zip(tensors, flat.split(sizes), strict=True):
+                each.copy_(part.view_as(each))
 
     def share(self, network: nn.Module, device: torch.device) -> nn.Module:
         """The network with gradients averaged over all processes, from equal weights."""

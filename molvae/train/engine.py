@@ -85,7 +85,7 @@ class Trainer:
         vocabulary = len(dataset.vocabulary)
         self.network = first_network(config, vocabulary, self.conditions, start).to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self.optimizer = make_optimizer(self.network, self.options, self.precision)
+        self.optimizer = make_optimizer(self.network, self.options, self.precision, self.world)
         self.batch_size = batch_size_for(self.options, len(self.items))
         check_shares(len(self.items), self.batch_size, self.world.size)
         self.total_steps = total_steps(self.options, len(self.items), self.batch_size)
@@ -261,7 +261,6 @@ class Trainer:
         if due <= self.validations and not ended:
             return
         self.validations = max(due, self.validations)
-        self.world.align(self.network)
         order = self.draws.permutation("valid", len(self.held_out))
         chosen = self.held_out[order[: self.options.valid_molecules]]
         found = self._figures(self.average, chosen, self.options.reconstructions)

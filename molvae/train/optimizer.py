@@ -10,6 +10,7 @@ versions of torch that molvae supports, and takes the gates of a recurrent layer
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,9 +19,10 @@ from torch import Tensor
 from molvae.config import TrainConfig
 from molvae.memory import Memory
 from molvae.model import CVAE
+from molvae.processes import World
 from molvae.recurrent import GRU
 
-__all__ = ["Muon", "hidden_matrices", "make_optimizer", "orthogonal"]
+__all__ = ["Muon", "hidden_matrices", "make_optimizer", "orthogonal", "shares"]
 
 MOMENTUM = 0.95
 BETAS = (0.9, 0.98)
@@ -30,12 +32,14 @@ LIKE_ADAM = 0.2  # root mean square of an element of AdamW's steps, in learning 
 QUINTIC, ROUNDS = (3.4445, -4.7750, 2.0315), 5
 
 
-def make_optimizer(network: CVAE, options: TrainConfig, precision: str) -> torch.optim.Optimizer:
+def make_optimizer(
+    network: CVAE, options: TrainConfig, precision: str, world: World | None = None
+) -> torch.optim.Optimizer:
     """The optimiser of a run; what is no matrix is not decayed."""
     rate, weight_decay = options.learning_rate, options.weight_decay
     if options.optimizer == "muon":
         dtype = torch.bfloat16 if precision == "bf16" else None
-        return Muon(network, rate=rate, weight_decay=weight_decay, dtype=dtype)
+        return Muon(network, rate=rate, weight_decay=weight_decay, dtype=dtype, world=world)
     groups: list[dict[str, Any]] = [
         {"params": [p for p in network.parameters() if p.ndim > 1]},
         {"params": [p for p in network.parameters() if p.ndim <= 1], "weight_decay": 0.0},
@@ -79,14 +83,32 @@ def hidden_matrices(network: CVAE) -> dict[str, int]:
     return found
 
 
+def shares(shapes: Sequence[Sequence[int]], count: int) -> list[int]:
+    """Who of ``count`` orthogonalises each of these matrices, so that all have as much to do."""
+    cost = [k * min(m, n) ** 2 * (2 * max(m, n) + min(m, n)) for k, m, n in shapes]
+    owners, load = [0] * len(shapes), [0] * count
+    for i in sorted(range(len(shapes)), key=lambda i: -cost[i]):
+        owners[i] = load.index(min(load))
+        load[owners[i]] += cost[i]
+    return owners
+
+
 class Muon(torch.optim.Optimizer):
     """One optimiser for all weights of a network.
 
-    ``dtype``: the type in which matrices are orthogonalised, the weights' own if None.
+    ``dtype``: the type in which matrices are orthogonalised, the weights' own if None. Each process
+    of ``world`` does so for its share of them and hands it out to the others, so that all take the
+    same step to the last bit, whatever machine they run on.
     """
 
     def __init__(
-        self, network: CVAE, *, rate: float, weight_decay: float, dtype: torch.dtype | None = None
+        self,
+        network: CVAE,
+        *,
+        rate: float,
+        weight_decay: float,
+        dtype: torch.dtype | None = None,
+        world: World | None = None,
     ) -> None:
         parts = hidden_matrices(network)
         named = dict(network.named_parameters())
@@ -100,31 +122,46 @@ class Muon(torch.optim.Optimizer):
             {"params": [p for p in rest if p.ndim <= 1], "parts": 0, "weight_decay": 0.0},
         ]
         super().__init__(groups, {"lr": rate})
-        self._dtype = dtype
+        self._dtype, self._world = dtype, world or World()
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One step of every weight that has a gradient; ``closure`` is not used."""
+        hidden, ahead = [], []
         for group in self.param_groups:
             given = [p for p in group["params"] if p.grad is not None]
             if given and group["weight_decay"]:
                 torch._foreach_mul_(given, 1 - group["lr"] * group["weight_decay"])
             for parameter in given:
                 if group["parts"]:
-                    self._turn(parameter, group["lr"], group["parts"])
+                    hidden.append((parameter, group["lr"]))
+                    ahead.append(self._ahead(parameter).unflatten(0, (group["parts"], -1)))
                 else:
                     self._adapt(parameter, group["lr"])
+        for (parameter, rate), turned in zip(hidden, self._turned(ahead), strict=True):
+            scale = LIKE_ADAM * math.sqrt(max(turned.shape[-2:]))
+            parameter.add_(turned.flatten(0, 1), alpha=-rate * scale)
 
-    def _turn(self, parameter: Tensor, rate: float, parts: int) -> None:
+    def _ahead(self, parameter: Tensor) -> Tensor:
+        """The momentum one step ahead (Nesterov's)."""
         gradient, state = parameter.grad, self.state[parameter]
         assert gradient is not None
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
-        momentum = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
-        ahead = gradient.lerp(momentum, MOMENTUM).unflatten(0, (parts, -1))  # Nesterov's
-        scale = LIKE_ADAM * math.sqrt(max(ahead.shape[-2:]))
-        turned = orthogonal(ahead.to(self._dtype or ahead.dtype)).flatten(0, 1)
-        parameter.add_(turned, alpha=-rate * scale)
+        momentum: Tensor = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
+        return gradient.lerp(momentum, MOMENTUM)
+
+    def _turned(self, matrices: Sequence[Tensor]) -> list[Tensor]:
+        world, owners = self._world, shares([m.shape for m in matrices], self._world.size)
+        rows = [m.to(self._dtype or m.dtype) for m in matrices]
+        turned = [
+            orthogonal(row) if owner == world.rank else torch.empty_like(row)
+            for row, owner in zip(rows, owners, strict=True)
+        ]
+        for rank in range(world.size):
+            theirs = [t for t, owner in zip(turned, owners, strict=True) if owner == rank]
+            world.hand_out(theirs, rank)
+        return turned
 
     def _adapt(self, parameter: Tensor, rate: float) -> None:
         gradient, state = parameter.grad, self.state[parameter]

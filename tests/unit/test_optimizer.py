@@ -9,7 +9,8 @@ from torch import nn
 
 from molvae.config import ModelConfig, TrainConfig
 from molvae.model import CVAE
-from molvae.train.optimizer import Muon, hidden_matrices, make_optimizer, orthogonal
+from molvae.processes import World
+from molvae.train.optimizer import Muon, hidden_matrices, make_optimizer, orthogonal, shares
 
 SIZES = ModelConfig(
     latent_size=5, embedding_size=6, encoder_size=7, decoder_size=8, decoder_layers=2,
@@ -157,3 +158,42 @@ def test_adamw_alone():
     assert isinstance(
         make_optimizer(network(), TrainConfig(optimizer="adamw"), "fp32"), torch.optim.AdamW
     )
+
+
+def test_matrices_are_shared_evenly():
+    """The greatest share is at most the mean and one matrix; every matrix has an owner."""
+    shapes = [(3, 512, 512), (3, 512, 128), (1, 256, 512), (3, 256, 256), (3, 256, 256)]
+    owners = shares(shapes, 2)
+    assert set(owners) == {0, 1}
+    assert owners[0] != owners[3] == owners[4]
+    assert shares(shapes, 1) == [0] * 5
+    assert set(shares(shapes, 9)) == {0, 1, 2, 3, 4}
+
+
+def test_a_share_is_handed_out():
+    """What a process does not own comes from the one that does."""
+
+    class Other(World):
+        """The second of two, whose first process answers with ones."""
+
+        def hand_out(self, tensors, owner):
+            if owner == 0:
+                for each in tensors:
+                    each.fill_(1.0)
+
+    model = with_gradients(network())
+    start = {name: p.detach().clone() for name, p in model.named_parameters()}
+    alone = with_gradients(network())
+    Muon(alone, rate=1e-2, weight_decay=0.0).step()
+    Muon(model, rate=1e-2, weight_decay=0.0, world=Other(1, 2)).step()
+    named, parts = dict(model.named_parameters()), hidden_matrices(model)
+    shapes = [named[n].unflatten(0, (k, -1)).shape for n, k in parts.items()]
+    owners = shares(shapes, 2)
+    assert set(owners) == {0, 1}
+    expected = dict(alone.named_parameters())
+    for name, shape, owner in zip(parts, shapes, owners, strict=True):
+        if owner == 1:
+            assert torch.equal(named[name], expected[name])
+        else:
+            step = torch.full_like(named[name], -1e-2 * 0.2 * max(shape[-2:]) ** 0.5)
+            torch.testing.assert_close(named[name] - start[name], step)
