@@ -164,7 +164,7 @@ class TrainConfig(_Section):
     # Muon turns the matrices between hidden layers, AdamW the rest; or AdamW alone.
     optimizer: Literal["muon", "adamw"] = "muon"
     # Peak learning rate, reached after warm_up of the budget, then cosine down to 2 %.
-    learning_rate: float = Field(3e-3, gt=0)
+    learning_rate: float = Field(6e-3, gt=0)
     warm_up: float = Field(0.02, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0)
     # Greatest norm of the gradient.
@@ -261,13 +261,13 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "decoder_size": 768, "decoder_layers": 3, "context_size": 512, "head_size": 256,
             "tally_size": 128, "attention_size": 256, "attention_heads": 4, "readout_size": 512,
         },
-        "train": {"batch_size": 1024, "learning_rate": 1.5e-3},
+        "train": {"batch_size": 1024, "learning_rate": 3e-3},
     },
 }  # fmt: skip
 
 # What a model that is trained on (--from) wants otherwise: the KL weight is at its height already,
 # and high rates would undo what was learnt.
-FINE_TUNING: dict[str, dict[str, Any]] = {"train": {"kl_warm_up": 0.0, "learning_rate": 1e-3}}
+FINE_TUNING: dict[str, dict[str, Any]] = {"train": {"kl_warm_up": 0.0, "learning_rate": 2e-3}}
 
 
 def parse_duration(text: str) -> float:

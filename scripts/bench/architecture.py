@@ -49,7 +49,7 @@ from molvae.train import train
 
 COMMON = (
     "train.validations=4", "train.patience=4", "train.valid_molecules=2048",
-    "train.learning_rate=3e-3",
+    "train.learning_rate=6e-3",
 )  # fmt: skip
 
 GAINS = "gains.json"
@@ -94,11 +94,12 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "decoder 1 x 768": ("plain", ("model.decoder_size=768",)),
     "decoder 1 x 384": ("plain", ("model.decoder_size=384",)),
     # optimisation
-    "rate 1.5e-3": ("plain", ("train.learning_rate=1.5e-3",)),
-    "rate 5e-3": ("plain", ("train.learning_rate=5e-3",)),
+    "AdamW, rate 3e-3": ("plain", ("train.optimizer=adamw", "train.learning_rate=3e-3")),
+    "rate 3e-3": ("plain", ("train.learning_rate=3e-3",)),
+    "rate 1e-2": ("plain", ("train.learning_rate=1e-2",)),
     "batch 128": ("plain", ("train.batch_size=128",)),
     "batch 512": ("plain", ("train.batch_size=512",)),
-    "batch 512, rate 5e-3": ("plain", ("train.batch_size=512", "train.learning_rate=5e-3")),
+    "batch 512, rate 1e-2": ("plain", ("train.batch_size=512", "train.learning_rate=1e-2")),
     "clip 5": ("plain", ("train.clip=5",)),
     # which noise levels
     "t: .2 prior, .6 exact": ("plain", ("train.prior_share=0.2", "train.exact_share=0.6")),
