@@ -73,20 +73,22 @@ class Decoding:
         # itself, and the memory of the prefix.
         self._states = [state.to(dtype) for state in states]
         self._offsets = [
-            cell.products(shift, bias=False)
-            for cell, shift in zip(self._cells, shifts, strict=True)
+            cell.offset(shift) for cell, shift in zip(self._cells, shifts, strict=True)
         ]
         self._context = context
         self._trace = None if network.memory is None else network.memory.trace(len(context))
+        # Where nothing is asked for, a forecast has nothing to add.
+        self._foretells = network.foretells(context)
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Logits (B, V) of the token after these, (B,)."""
-        x = self._table[tokens]
+        x = self._table.index_select(0, tokens)
         for i, cell in enumerate(self._cells):
             given = x if i == 0 else cell.products(x)
-            x = self._states[i] = cell(given.add_(self._offsets[i]), self._states[i])
+            x = self._states[i] = cell(given, self._offsets[i], self._states[i])
         memory = None if self._trace is None else self._trace.add(x).unsqueeze(1)
-        return self._network.read(x.unsqueeze(1), memory, self._context)[0].squeeze(1)
+        steps = x.unsqueeze(1), memory, self._context
+        return self._network.read(*steps, foretell=self._foretells)[0].squeeze(1)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these molecules only: a mask or indices; one may be taken more than once."""
@@ -200,20 +202,33 @@ class CVAE(nn.Module):
         return self.read(x, None if self.memory is None else self.memory(x), context)
 
     def read(
-        self, x: Tensor, memory: Tensor | None, context: Tensor
+        self, x: Tensor, memory: Tensor | None, context: Tensor, *, foretell: bool = True
     ) -> tuple[Tensor, Outlook | None]:
-        """(logits (B, T, V), outlook) from the last layer's states (B, T, H), memory (B, T, M)."""
+        """(logits (B, T, V), outlook) from the last layer's states (B, T, H), memory (B, T, M).
+
+        Without ``foretell`` there is no outlook, and the logits are those without conditions.
+        """
         logits = full_precision(self.output(x))
         if self.readout is None or memory is None:
             return logits, None
         width = self.config.context_size
         request = context[:, :width].unsqueeze(1)
         logits = logits + full_precision(self.readout(x, memory, request))
-        if self.forecast is None:
+        if self.forecast is None or not foretell:
             return logits, None
         outlook = self.forecast(x, memory)
-        conditions, mask = context[:, 2 * width :].unsqueeze(1).chunk(2, dim=-1)
+        conditions, mask = self._shown(context).unsqueeze(1).chunk(2, dim=-1)
         return logits + self.forecast.scores(outlook, conditions, mask), outlook
+
+    def _shown(self, context: Tensor) -> Tensor:
+        """Conditions and mask as they stand in a context with a forecast, (B, 2C)."""
+        return context[:, 2 * self.config.context_size :]
+
+    def foretells(self, context: Tensor) -> bool:
+        """Whether the forecast has a say in any of these molecules (B, …)."""
+        if self.forecast is None:
+            return False
+        return bool(self._shown(context).chunk(2, dim=-1)[1].any())
 
     def initial_state(self, context: Tensor) -> Tensor:
         """First hidden state of every decoder layer, shape (L, B, H)."""

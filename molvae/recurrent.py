@@ -75,25 +75,36 @@ class GRU(nn.GRU):
 
 
 class Cell:
-    """A layer at work without gradients, one step per call, its weights in one type."""
+    """A layer at work without gradients, one step per call, its weights in one type.
+
+    Biases that no gate scales are part of the offset, which is added once per step.
+    """
 
     def __init__(self, gru: GRU, dtype: torch.dtype) -> None:
-        self._from_input = gru.weight_ih_l0.to(dtype), gru.bias_ih_l0.to(dtype)
-        self._from_state = gru.weight_hh_l0.to(dtype), gru.bias_hh_l0.to(dtype)
+        self._gates = 2 * gru.hidden_size
+        self._from_input = gru.weight_ih_l0.to(dtype).t()
+        self._from_state = gru.weight_hh_l0.to(dtype).t()
+        bias = gru.bias_hh_l0.clone()
+        bias[self._gates :] = 0.0
+        self._bias = gru.bias_ih_l0 + bias
+        self._candidate_bias = gru.bias_hh_l0[self._gates :].to(dtype)
 
-    def products(self, x: Tensor, *, bias: bool = True) -> Tensor:
+    def products(self, x: Tensor) -> Tensor:
         """The input's products with its weights (B, 3H), from inputs (B, I)."""
-        weight, offset = self._from_input
-        return functional.linear(x.to(weight.dtype), weight, offset if bias else None)
+        return x.to(self._from_input.dtype) @ self._from_input
 
-    def __call__(self, given: Tensor, state: Tensor) -> Tensor:
+    def offset(self, shift: Tensor) -> Tensor:
+        """What the layer adds at every step (B, 3H), from a constant part (B, I) of its input."""
+        return (self.products(shift) + self._bias).to(self._from_input.dtype)
+
+    def __call__(self, given: Tensor, offset: Tensor, state: Tensor) -> Tensor:
         """The next state (B, H) from the input's products, which are used up, and the state."""
-        gates = 2 * state.shape[-1]
-        product = functional.linear(state, *self._from_state)
-        opened = torch.sigmoid_(given[:, :gates] + product[:, :gates])
-        reset, update = opened.chunk(2, dim=-1)
-        candidate = torch.tanh_(given[:, gates:].addcmul_(reset, product[:, gates:]))
-        return torch.lerp(candidate, state, update)
+        gates, size = self._gates, state.shape[-1]
+        product = state @ self._from_state
+        opened = given.add_(offset)[:, :gates].add_(product[:, :gates]).sigmoid_()
+        recalled = product[:, gates:].add_(self._candidate_bias)
+        candidate = given[:, gates:].addcmul_(opened[:, :size], recalled).tanh_()
+        return torch.lerp(candidate, state, opened[:, size:])
 
 
 def compute_dtype(like: Tensor) -> torch.dtype:

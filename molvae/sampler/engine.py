@@ -28,6 +28,7 @@ __all__ = ["BLOCK", "Sampler"]
 BLOCK = 1024  # wanted molecules settled together; fixed, so that results do not depend on batches
 WALK_NOISE = 0.3  # noise level at which a moved latent is decoded
 CORE_SHARE = 0.05  # of a block that may share a scaffold while there is a choice
+PARENTS = 0.1  # share of a block's wanted molecules whose nearest candidates later ones start from
 
 
 class _Candidate(NamedTuple):
@@ -231,7 +232,7 @@ class Sampler:
         return (numbers[:, None] * TRIES + slots[0].tried + np.arange(size)).reshape(-1)
 
     def _decode(self, items: NDArray[np.int64], slots: list[_Slot]) -> Iterator[_Proposals]:
-        """Batches of candidates; every second one of a later round starts at the nearest so far."""
+        """Batches of candidates; with walks, those of later rounds start at the nearest so far."""
         size = self.model.network.config.latent_size
         latents = np.full((len(items), size), np.nan, dtype=np.float32)
         levels = self.proposer.levels(items)
@@ -252,17 +253,25 @@ class Sampler:
         latents: NDArray[np.float32],
         levels: NDArray[np.float32],
     ) -> None:
-        """Let candidates start a walk away from the nearest of their slot."""
-        nearest = {slot.number: slot.nearest[1] for slot in slots if slot.nearest[1]}
-        owners = items // TRIES
-        moving = np.flatnonzero([owner in nearest for owner in owners.tolist()])
-        if not len(moving):
-            return
-        begin = self.proposer.encode_selfies([nearest[owners[i]] for i in moving])
+        """Let candidates start at the nearest of the block; of their own slot, around a molecule.
+
+        Where the critic believes the head, they walk along its gradient first: candidates that
+        please the head alone would breed (docs/experiments.md).
+        """
+        found = sorted((slot for slot in slots if slot.nearest[1]), key=lambda s: s.nearest[0])
+        if self.starts:
+            own = {slot.number: slot.nearest[1] for slot in found}
+            texts = [own.get(owner, "") for owner in (items // TRIES).tolist()]
+        else:
+            parents = [slot.nearest[1] for slot in found[: max(int(PARENTS * len(slots)), 1)]]
+            chance = self.proposer.draws.uniform("parent", items, 1)[:, 0]
+            texts = [parents[int(u * len(parents))] if parents else "" for u in chance]
+        begin = self.proposer.encode_selfies(texts)
         usable = ~np.isnan(begin[:, 0])
-        moving = moving[usable]
-        latents[moving] = self.proposer.walk(begin[usable], items[moving])
-        levels[moving] = WALK_NOISE
+        if self.critic.predicted:
+            begin[usable] = self.proposer.walk(begin[usable], items[usable])
+        latents[usable] = begin[usable]
+        levels[usable] = WALK_NOISE
 
     def _checked(
         self, proposals: Iterable[_Proposals]

@@ -481,6 +481,64 @@ def test_a_walk_is_taken_where_the_critic_is_blind_or_the_target_far(tiny_model)
     assert not sampler(tiny_model, "rings=3", walk=True)._walks  # the model knows nothing of it
 
 
+NEAREST = ["[C][C][O]", "[C][C][C][O]", "[C][C][N]", "[C][O][C]"]
+
+
+def moved(drawn, slots, monkeypatch):
+    """(texts that later candidates start from, their latents, their noise levels)."""
+    seen, encode = [], drawn.proposer.encode_selfies
+    monkeypatch.setattr(drawn.proposer, "encode_selfies", lambda t: seen.extend(t) or encode(t))
+    items = np.concatenate([slot.number * TRIES + 4 + np.arange(3) for slot in slots])
+    latents = np.full((len(items), 16), np.nan, dtype=np.float32)
+    levels = np.ones(len(items), dtype=np.float32)
+    drawn._move(items, slots, latents, levels)
+    return list(seen), latents, levels
+
+
+def slots_with(costs):
+    return [
+        _Slot(i, tried=4, nearest=(cost, NEAREST[i % 4] if cost < np.inf else ""))
+        for i, cost in enumerate(costs)
+    ]
+
+
+def test_later_candidates_start_at_the_nearest_of_the_block(tiny_model, monkeypatch):
+    drawn = sampler(tiny_model, "logp=20", precision="fp32")
+    slots = slots_with([5.0, 4.0, 0.5, np.inf, *[6.0] * 15, 0.1])  # 20: two may be parents
+    texts, latents, levels = moved(drawn, slots, monkeypatch)
+    assert len(texts) == 60
+    assert set(texts) == {NEAREST[2], NEAREST[3]}  # of slots 2 and 19
+    np.testing.assert_allclose(latents, drawn.proposer.encode_selfies(texts), atol=1e-5)
+    assert set(levels.tolist()) == {np.float32(0.3)}
+
+
+def test_around_molecules_they_start_at_the_nearest_of_their_own(tiny_model, monkeypatch):
+    drawn = sampler(tiny_model, "logp=20", like=("CCO", "CCN"), precision="fp32")
+    slots = slots_with([5.0, np.inf, 0.5])
+    texts, latents, levels = moved(drawn, slots, monkeypatch)
+    assert texts == [NEAREST[0]] * 3 + [""] * 3 + [NEAREST[2]] * 3
+    assert np.isnan(latents[3:6]).all()  # left as they were
+    assert levels.tolist() == pytest.approx([0.3] * 3 + [1.0] * 3 + [0.3] * 3)
+
+
+def test_for_own_columns_the_head_shows_the_way(tiny_model, monkeypatch):
+    drawn = sampler(tiny_model, "assay=6", precision="fp32")
+    asked = []
+    monkeypatch.setattr(
+        drawn.proposer, "walk", lambda z, items: asked.append(items) or np.zeros_like(z)
+    )
+    _, latents, _ = moved(drawn, slots_with([1.0, 2.0]), monkeypatch)
+    assert len(asked[0]) == 6
+    assert not latents.any()
+
+
+def test_where_nothing_was_found_nothing_moves(tiny_model, monkeypatch):
+    drawn = sampler(tiny_model, "logp=20", precision="fp32")
+    _, latents, levels = moved(drawn, slots_with([np.inf, np.inf]), monkeypatch)
+    assert np.isnan(latents).all()
+    assert (levels == 1).all()
+
+
 def test_blocks_are_the_stream_cut_up(tiny_model):
     stream = list(sampler(tiny_model, "logp=1:3").stream(20, first=5))
     (block,) = sampler(tiny_model, "logp=1:3").blocks([range(5, 25)])
