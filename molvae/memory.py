@@ -64,7 +64,8 @@ class Trace:
     def __init__(self, memory: Memory, rows: int) -> None:
         self._memory = memory
         self._sums = memory.tally.weight.new_zeros(rows, memory.tally.out_features)
-        # Keys and values of the steps so far, (2, B, N, room, A/N); the first ``_steps`` are set.
+        # Keys and values of the steps so far, (2, room, B, N, A/N); the first ``_steps`` are set.
+        # Steps come first: a CPU then reads what it needs in one piece.
         self._seen: Tensor | None = None
         self._steps = 0
 
@@ -74,27 +75,25 @@ class Trace:
         self._sums = self._sums + full_precision(memory.tally(states)) / SCALE
         if memory.asked is None:
             return self._sums
-        asked = memory.asked(states).unflatten(-1, (3, memory.heads, 1, -1))  # (B, 3, N, 1, A/N)
-        query = asked[:, 0]
-        seen = self._seen = self._with_room(asked)
-        seen[:, :, :, self._steps] = asked[:, 1:, :, 0].transpose(0, 1)
+        asked = memory.asked(states).unflatten(-1, (3, memory.heads, -1))  # (B, 3, N, A/N)
+        query, new = asked[:, 0], asked[:, 1:].transpose(0, 1)
+        seen = self._seen = self._with_room(new)
+        seen[:, self._steps] = new
         self._steps += 1
-        key, value = seen[:, :, :, : self._steps]
-        near = torch.matmul(key, query.transpose(-1, -2)) * query.shape[-1] ** -0.5
-        weight = full_precision(near).softmax(dim=-2).to(value.dtype)
-        found = torch.matmul(weight.transpose(-1, -2), value).flatten(1)
+        key, value = seen[:, : self._steps]  # (T, B, N, A/N)
+        near = full_precision((key * query).sum(dim=-1, keepdim=True)) * query.shape[-1] ** -0.5
+        found = (value * near.softmax(dim=0).to(value.dtype)).sum(dim=0).flatten(1)
         return torch.cat([self._sums, full_precision(found)], dim=-1)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these molecules only: a mask or indices; one may be taken more than once."""
         self._sums = self._sums[rows]
         if self._seen is not None:
-            self._seen = self._seen[:, rows]
+            self._seen = self._seen[:, :, rows]
 
-    def _with_room(self, asked: Tensor) -> Tensor:
-        """The keys and values so far, with room for those of one more step."""
-        if self._seen is not None and self._steps < self._seen.shape[3]:
+    def _with_room(self, new: Tensor) -> Tensor:
+        """The keys and values so far, with room for those of one more step, (2, B, N, A/N)."""
+        if self._seen is not None and self._steps < self._seen.shape[1]:
             return self._seen
-        rows, _, heads, _, width = asked.shape
-        more = asked.new_zeros(2, rows, heads, ROOM, width)
-        return more if self._seen is None else torch.cat([self._seen, more], dim=3)
+        more = new.new_zeros(2, ROOM, *new.shape[1:])
+        return more if self._seen is None else torch.cat([self._seen, more], dim=1)
