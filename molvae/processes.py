@@ -6,6 +6,7 @@ writes files and speaks. Without ``torchrun`` there is one process and nothing h
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -145,7 +146,10 @@ def joined(device: str) -> Iterator[tuple[World, torch.device]]:
         set_quiet(True)
     try:
         yield world, place
+        distributed.barrier()  # nobody leaves while others still need an answer
     finally:
+        # Threads of the group must end before the interpreter does: nothing may hold it then.
+        gc.collect()
         distributed.destroy_process_group()
 
 

@@ -75,7 +75,7 @@ def train(
         state = world.once(lambda: state_to_resume(run, config, dataset) if resume else None)
         keep_memory()
         trainer = world.together(lambda: Trainer(dataset, run, config, where, world, model))
-        stack.callback(trainer.log.close)
+        stack.callback(trainer.close)
         if state is None:
             world.once(lambda: start_run_folder(run, config, dataset))
             return trainer.run_to_end()

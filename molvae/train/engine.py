@@ -102,6 +102,11 @@ class Trainer:
         """The network as all processes train it; made when all of them have come that far."""
         return self.world.share(self.network, self.device)
 
+    def close(self) -> None:
+        """Let go of the log and of the other processes."""
+        self.log.close()
+        self.__dict__.pop("shared", None)
+
     def _conditions(self, start: SavedModel | None) -> ConditionSet:
         names = [self.dataset.names[c] for c in self.columns]
         # A million values tell a distribution well enough, and all of ten million fill the memory.
