@@ -122,11 +122,12 @@ class Proposer:
 
     def encode_selfies(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Posterior means (N, Z) of SELFIES; NaN where the model has never seen a token."""
-        usable, ids = self._known(texts)
+        rows = {text: i for i, text in enumerate(dict.fromkeys(texts))}  # parents come often
+        usable, ids = self._known(list(rows))
         size = self.network.config.latent_size
-        latents = np.full((len(texts), size), np.nan, dtype=np.float32)
+        latents = np.full((len(rows), size), np.nan, dtype=np.float32)
         latents[usable] = self.encode(ids)
-        return latents
+        return latents[[rows[text] for text in texts]]
 
     def nats_of_selfies(self, texts: Sequence[str]) -> list[float | None]:
         """:meth:`nats` of SELFIES; None where the model has never seen a token."""
