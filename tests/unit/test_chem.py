@@ -165,7 +165,7 @@ def test_a_failing_standardisation_is_counted(monkeypatch):
     def fail(mol, profile):
         raise RuntimeError("kekulise")
 
-    monkeypatch.setattr("molvae.chem.standardize", fail)
+    monkeypatch.setattr("molvae.chem.cleaning.standardize", fail)
     assert outcome("CC[O-]") == "! standardisation failed"
 
 

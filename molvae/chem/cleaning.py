@@ -1,0 +1,269 @@
+"""What a text must be to become a molecule of a dataset: standard form, allowed atoms, size."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rdkit import Chem, rdBase
+from rdkit.Chem import rdMolDescriptors, rdqueries
+from rdkit.Chem.MolStandardize import rdMolStandardize
+
+from molvae.chem.molecules import Mol, has_radical, parse
+from molvae.config import CleaningConfig
+from molvae.errors import ConfigError
+
+__all__ = [
+    "Cleaned",
+    "Profile",
+    "Rejected",
+    "clean",
+    "require_elements",
+    "require_profile",
+    "standardize",
+]
+
+
+Profile = Literal["rdkit", "chembl", "none"]
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """A molecule that passed, with its canonical isomeric SMILES."""
+
+    mol: Mol
+    smiles: str
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """Why a molecule was refused; ``reason`` is a short fixed phrase that can be counted."""
+
+    reason: str
+
+
+@functools.cache
+def _standardizers() -> tuple[
+    rdMolStandardize.CleanupParameters,
+    rdMolStandardize.LargestFragmentChooser,
+    rdMolStandardize.Uncharger,
+]:
+    # A drug is smaller than some of its counter-ions; hydrogens do not make a fragment large.
+    parameters = rdMolStandardize.CleanupParameters()
+    parameters.preferOrganic = True  # type: ignore[assignment]  # the stubs name the wrong type
+    parameters.largestFragmentChooserCountHeavyAtomsOnly = True  # type: ignore[assignment]
+    return (
+        parameters,
+        rdMolStandardize.LargestFragmentChooser(parameters),
+        rdMolStandardize.Uncharger(),
+    )
+
+
+def standardize(mol: Mol, profile: Profile = "rdkit") -> Mol:
+    """A molecule in its standard form; unchanged for profile ``none``.
+
+    ``rdkit``: RDKit's clean-up (normalise groups, cut bonds to metals, reionise), the largest
+    organic fragment, neutralised. A single neutral fragment is returned as it is: every rule of
+    the clean-up needs a charge, a metal bond or a second fragment to act on. The one exception is
+    undone: sulfoxides are written S=O, as a salt of one or one beside a nitro group would not equal
+    its plain form otherwise. ``chembl``: the parent molecule by ChEMBL's own pipeline (Bento et al.
+    2020), which needs the extra of that name.
+    """
+    if profile == "none":
+        return mol
+    if profile == "chembl":
+        return _chembl_parent(mol)
+    simple = all(a.GetFormalCharge() == 0 for a in mol.GetAtoms()) and not _has_metal(mol)
+    if simple and len(Chem.GetMolFrags(mol)) == 1:
+        return mol
+    parameters, chooser, uncharger = _standardizers()
+    with rdBase.BlockLogs():
+        mol = _cleaned_up(mol, parameters)
+        if len(Chem.GetMolFrags(mol)) > 1:
+            mol = chooser.choose(mol)
+        return uncharger.uncharge(_plain_sulfoxides(mol))
+
+
+def _cleaned_up(mol: Mol, parameters: rdMolStandardize.CleanupParameters) -> Mol:
+    """RDKit's clean-up; the molecule as drawn where that breaks it, as it breaks sydnones.
+
+    Moving charges, protons and bonds to metals changes hydrogens and charge together. A clean-up
+    that does more has left a broken ring, which would end as another, saturated molecule.
+    """
+    before = rdMolDescriptors.CalcNumAtoms(mol) - Chem.GetFormalCharge(mol)
+    cleaned: Mol = rdMolStandardize.Cleanup(mol, parameters)
+    try:
+        Chem.SanitizeMol(cleaned)
+    except ValueError:
+        return mol
+    after = rdMolDescriptors.CalcNumAtoms(cleaned) - Chem.GetFormalCharge(cleaned)
+    return cleaned if after == before else mol
+
+
+def require_elements(symbols: Iterable[str]) -> None:
+    """An error naming the first that is not the symbol of an element."""
+    table = Chem.GetPeriodicTable()
+    known = {table.GetElementSymbol(number) for number in range(1, 119)}
+    for symbol in symbols:
+        if symbol not in known:
+            raise ConfigError(f"elements: '{symbol}' is not an element; expected e.g. C, N, Cl")
+
+
+def require_profile(profile: Profile) -> None:
+    """An error naming the extra if the profile needs a library that is not installed."""
+    if profile == "chembl":
+        _chembl_pipeline()
+
+
+def _chembl_pipeline() -> Any:
+    try:
+        import chembl_structure_pipeline
+    except ImportError:
+        raise ConfigError(
+            "the cleaning profile 'chembl' needs the extra: pip install 'molvae[chembl]'"
+        ) from None
+    return chembl_structure_pipeline
+
+
+class _ExcludedError(ValueError):
+    """ChEMBL keeps no structure of such a compound, a complex of a metal for example."""
+
+
+def _chembl_parent(mol: Mol) -> Mol:
+    pipeline = _chembl_pipeline()
+    with rdBase.BlockLogs():
+        parent: Mol
+        parent, excluded = pipeline.get_parent_mol(pipeline.standardize_mol(mol))
+    if excluded:
+        raise _ExcludedError
+    Chem.SanitizeMol(parent)  # the pipeline leaves it without rings
+    return parent
+
+
+@functools.cache
+def _charged_sulfoxide() -> Mol:
+    return Chem.MolFromSmarts("[!O][S+1;X3;D3]([O-1;D1;H0])[!O]")
+
+
+def _plain_sulfoxides(mol: Mol) -> Mol:
+    matches = mol.GetSubstructMatches(_charged_sulfoxide())
+    for _, sulfur, oxygen, _ in matches:
+        mol.GetAtomWithIdx(sulfur).SetFormalCharge(0)
+        mol.GetAtomWithIdx(oxygen).SetFormalCharge(0)
+        mol.GetBondBetweenAtoms(sulfur, oxygen).SetBondType(Chem.BondType.DOUBLE)
+    if matches:
+        Chem.SanitizeMol(mol)
+    return mol
+
+
+_NON_METALS = frozenset(
+    {0, 1, 2, *range(5, 11), *range(14, 19), *range(33, 37), 52, 53, 54, 85, 86}
+)
+
+
+def _has_metal(mol: Mol) -> bool:
+    return any(atom.GetAtomicNum() not in _NON_METALS for atom in mol.GetAtoms())
+
+
+def _is_organometallic(mol: Mol) -> bool:
+    """Whether a metal is bound to carbon: cut off from it, the rest is another molecule."""
+    return any(
+        atom.GetAtomicNum() not in _NON_METALS
+        and any(neighbor.GetAtomicNum() == 6 for neighbor in atom.GetNeighbors())
+        for atom in mol.GetAtoms()
+    )
+
+
+_R_GROUP = re.compile(r"\[R\d*\]")
+
+
+def clean(smiles: str, options: CleaningConfig) -> Cleaned | Rejected:
+    """Parse, standardise and filter one molecule; cheap refusals come first."""
+    text = smiles.strip()
+    if not text:
+        return Rejected("empty")
+    mol = parse(text)
+    if mol is None:
+        return Rejected("wildcard or R-group" if _R_GROUP.search(text) else "not a valid SMILES")
+    if ":" in text:  # or an aromatic bond, which does no harm
+        for atom in mol.GetAtoms():
+            atom.SetAtomMapNum(0)
+    plain = _is_plain(mol)
+    if not plain:
+        if any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms()):
+            return Rejected("wildcard or R-group")
+        if options.standardize != "none" and _is_organometallic(mol):
+            return Rejected("organometallic")
+    try:
+        if not plain or options.standardize == "chembl":
+            mol = standardize(mol, options.standardize)
+            plain = False
+    except _ExcludedError:
+        return Rejected("excluded by the ChEMBL pipeline")
+    except (ValueError, RuntimeError):
+        return Rejected("standardisation failed")
+    reason = _size_refusal(mol, options)
+    if reason is None and not (plain and _COMMON.issubset(options.elements)):
+        reason = _refusal(mol, options)
+    if reason is not None:
+        return Rejected(reason)
+    if not options.stereo:
+        Chem.RemoveStereochemistry(mol)
+    return Cleaned(mol, Chem.MolToSmiles(mol))
+
+
+_COMMON = frozenset({"B", "Br", "C", "Cl", "F", "I", "N", "O", "P", "S"})
+
+
+@functools.cache
+def _unusual_atom() -> Mol:
+    """Matches charges, isotopes, radicals, and all elements but the common ones."""
+    unusual = rdqueries.FormalChargeEqualsQueryAtom(0, negate=True)
+    unusual.ExpandQuery(rdqueries.IsotopeGreaterQueryAtom(0), Chem.COMPOSITE_OR)
+    unusual.ExpandQuery(rdqueries.NumRadicalElectronsGreaterQueryAtom(0), Chem.COMPOSITE_OR)
+    table = Chem.GetPeriodicTable()
+    other = rdqueries.AtomNumEqualsQueryAtom(6, negate=True)
+    for symbol in sorted(_COMMON - {"C"}):
+        number = rdqueries.AtomNumEqualsQueryAtom(table.GetAtomicNumber(symbol), negate=True)
+        other.ExpandQuery(number, Chem.COMPOSITE_AND)
+    unusual.ExpandQuery(other, Chem.COMPOSITE_OR)
+    query = Chem.RWMol()
+    query.AddAtom(unusual)
+    return query.GetMol()
+
+
+def _is_plain(mol: Mol) -> bool:
+    """Whether there is nothing to standardise or to look at twice, as for most drug-like molecules.
+
+    One fragment of common elements without charges, isotopes and radicals. A query that RDKit
+    matches by itself is many times as fast as a loop over atoms here.
+    """
+    return not mol.HasSubstructMatch(_unusual_atom()) and len(Chem.GetMolFrags(mol)) == 1
+
+
+def _size_refusal(mol: Mol, options: CleaningConfig) -> str | None:
+    heavy = mol.GetNumHeavyAtoms()
+    if heavy < options.min_heavy_atoms:
+        return "too few heavy atoms"
+    if heavy > options.max_heavy_atoms:
+        return "too many heavy atoms"
+    return None
+
+
+def _refusal(mol: Mol, options: CleaningConfig) -> str | None:
+    allowed = frozenset(options.elements)
+    for atom in mol.GetAtoms():
+        if atom.GetSymbol() not in allowed:
+            return "element not allowed"
+        if atom.GetIsotope() and not options.isotopes:
+            return "isotope label"
+    if has_radical(mol):
+        return "radical"
+    if len(Chem.GetMolFrags(mol)) > 1:
+        return "more than one fragment"
+    if not options.charged and Chem.GetFormalCharge(mol) != 0:
+        return "charged"
+    return None

@@ -1,0 +1,134 @@
+"""Texts ⇄ molecules, and what molecules are made of: elements, scaffolds, fragments, bits."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit import Chem, DataStructs, rdBase
+from rdkit.Chem import GraphDescriptors, rdFingerprintGenerator, rdqueries
+from rdkit.Chem.Scaffolds import MurckoScaffold
+
+__all__ = [
+    "Mol",
+    "bertz_complexity",
+    "block_smiles",
+    "brics_fragments",
+    "canonical_smiles",
+    "elements",
+    "fingerprints",
+    "fragment_count",
+    "has_radical",
+    "parse",
+    "ring_scaffold",
+    "scaffold",
+    "to_smiles",
+]
+
+
+Mol = Chem.Mol
+
+
+def parse(smiles: str) -> Mol | None:
+    """The molecule, or None if RDKit refuses the text or it holds no atom at all.
+
+    RDKit parses the empty string to a molecule of zero atoms; nothing is not a valid molecule.
+    It also reads no further than the first line or NUL, which would silently lose the rest.
+    """
+    if len(smiles.strip().splitlines()) > 1 or "\0" in smiles:
+        return None
+    try:
+        with rdBase.BlockLogs():
+            mol = Chem.MolFromSmiles(smiles)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return None
+    if mol is None or mol.GetNumAtoms() == 0:
+        return None
+    return mol
+
+
+def canonical_smiles(smiles: str) -> str | None:
+    """Canonical isomeric SMILES, or None if ``smiles`` is not a valid molecule."""
+    mol = parse(smiles)
+    return None if mol is None else str(Chem.MolToSmiles(mol))
+
+
+def block_smiles(block: str) -> str | None:
+    """Canonical isomeric SMILES of a mol block, or None if RDKit refuses it or it has no atoms."""
+    with rdBase.BlockLogs():
+        mol = Chem.MolFromMolBlock(block)
+    if mol is None or mol.GetNumAtoms() == 0:
+        return None
+    return str(Chem.MolToSmiles(mol))
+
+
+def to_smiles(mol: Mol, *, isomeric: bool = True) -> str:
+    """Canonical SMILES of a molecule; not ``isomeric``: without stereochemistry and isotopes."""
+    return str(Chem.MolToSmiles(mol, isomericSmiles=isomeric))
+
+
+def elements(mol: Mol) -> frozenset[str]:
+    """Symbols of the elements in a molecule; hydrogens that are not atoms of the graph apart."""
+    return frozenset(atom.GetSymbol() for atom in mol.GetAtoms())
+
+
+def fragment_count(mol: Mol) -> int:
+    """Number of disconnected parts of a molecule, such as an ion and its counter-ion."""
+    return len(Chem.GetMolFrags(mol))
+
+
+@functools.cache
+def _radical_atom() -> Chem.QueryAtom:
+    return rdqueries.NumRadicalElectronsGreaterQueryAtom(0)
+
+
+def has_radical(mol: Mol) -> bool:
+    """Whether an atom has unpaired electrons: valid for RDKit, not what a chemist makes."""
+    return len(mol.GetAtomsMatchingQuery(_radical_atom())) > 0
+
+
+def scaffold(mol: Mol) -> str:
+    """SMILES of the Bemis-Murcko scaffold without stereochemistry; empty for acyclic molecules."""
+    core = MurckoScaffold.GetScaffoldForMol(mol)
+    return str(Chem.MolToSmiles(core, isomericSmiles=False))
+
+
+def ring_scaffold(mol: Mol, *, min_rings: int = 2) -> str:
+    """SMILES of the Bemis-Murcko scaffold as MOSES counts it; empty below ``min_rings`` rings.
+
+    MOSES (Polykovskiy et al. 2020) leaves single rings out, which nearly all molecules share, and
+    keeps the stereochemistry, if any.
+    """
+    core = MurckoScaffold.GetScaffoldForMol(mol)
+    if core.GetRingInfo().NumRings() < min_rings:
+        return ""
+    return str(Chem.MolToSmiles(core))
+
+
+def brics_fragments(mol: Mol) -> list[str]:
+    """SMILES of the pieces after cutting all BRICS bonds (Degen et al. 2008), with repeats.
+
+    A molecule without such a bond is its own single piece.
+    """
+    return str(Chem.MolToSmiles(Chem.FragmentOnBRICSBonds(mol))).split(".")
+
+
+def bertz_complexity(mol: Mol) -> float:
+    """Topological complexity of Bertz 1981 as RDKit defines it (BertzCT)."""
+    return float(GraphDescriptors.BertzCT(mol))
+
+
+@functools.cache
+def _morgan(radius: int, size: int) -> rdFingerprintGenerator.FingerprintGenerator64:
+    return rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=size)
+
+
+def fingerprints(mols: list[Mol], *, radius: int = 2, size: int = 1024) -> NDArray[np.uint8]:
+    """Morgan bit fingerprints packed into bytes, shape (len(mols), size / 8)."""
+    generator = _morgan(radius, size)
+    rows = np.empty((len(mols), size // 8), dtype=np.uint8)
+    for i, mol in enumerate(mols):
+        bits = DataStructs.BitVectToBinaryText(generator.GetFingerprint(mol))
+        rows[i] = np.frombuffer(bits, dtype=np.uint8)
+    return rows
