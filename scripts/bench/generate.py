@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -36,8 +35,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from prepare_memory import machine  # type: ignore[import-not-found]
-from train import child  # type: ignore[import-not-found]
+from turns import (  # type: ignore[import-not-found]
+    checked,
+    child,
+    common_arguments,
+    place,
+    ratio,
+    save,
+)
 
 from molvae import properties, tokens
 from molvae.checks import Checks
@@ -145,10 +150,8 @@ def table(found: dict[str, Any]) -> list[str]:
     best = [max(turn["molecules_per_s"] for turn in turns) for turns in zip(*others, strict=True)]
     for name, turns in races.items():
         speeds = [turn["molecules_per_s"] for turn in turns]
-        ratio = ""
-        if best and not name.startswith("MOSES"):
-            ratios = [one / other for one, other in zip(speeds, best, strict=False)]
-            ratio = f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
+        theirs = name.startswith("MOSES") or not best
+        against = "" if theirs else ratio(speeds, best, digits=1)
         stages = found["stages"].get(name, turns[:1])
         number = stages[0]["molecules"]
         cells = []
@@ -156,7 +159,7 @@ def table(found: dict[str, Any]) -> list[str]:
             seconds = [turn["stages"].get(stage) for turn in stages]
             cells.append("" if None in seconds else f"{1e6 * min(seconds) / number:.0f}")
         lines.append(
-            f"| {name} | {statistics.median(speeds):,.0f} | {stages[0]['tokens']:.1f} | {ratio} "
+            f"| {name} | {statistics.median(speeds):,.0f} | {stages[0]['tokens']:.1f} | {against} "
             f"| {' | '.join(cells)} |"
         )
     return [*lines, "", "Stages in µs per molecule, ours of one thread, the best of all rounds."]
@@ -171,17 +174,11 @@ def arguments() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("-n", "--number", type=int, default=10_000, help="molecules of ours")
     parser.add_argument("--workers", type=int, help="as of molvae generate")
-    parser.add_argument("--baseline", metavar="PYTHON", help="of the environment of MOSES")
-    parser.add_argument("--smiles", type=Path, metavar="FILE", help="molecules, for MOSES")
     parser.add_argument("--baseline-number", type=int, default=1024, help="molecules of MOSES")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="JSON to write")
-    parser.add_argument("--one", help=argparse.SUPPRESS)  # the way of this process
-    given = parser.parse_args()
+    common_arguments(parser)
+    given: argparse.Namespace = checked(parser)
     if not given.model or any(len(each) != 2 for each in given.model):
         parser.error("expected one or more of --model LABEL=MODEL")
-    if (given.baseline is None) != (given.smiles is None):
-        parser.error("--baseline and --smiles go together")
     return given
 
 
@@ -195,12 +192,7 @@ def main() -> None:
         return
     races: dict[str, list[dict[str, Any]]] = {}
     stages: dict[str, list[dict[str, Any]]] = {}
-    found = {
-        "machine": machine(),
-        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
-        "contestants": races,
-        "stages": stages,
-    }
+    found = {**place(), "contestants": races, "stages": stages}
     with tempfile.TemporaryDirectory() as folder:
         chosen = contestants(options, Path(folder) / OUTPUT)
         for number in range(options.rounds):
@@ -214,9 +206,7 @@ def main() -> None:
                 races.setdefault(who.name, []).append(turn)
                 speed = f"{turn['molecules_per_s']:,.0f}/s"
                 sys.stderr.write(f"round {number + 1}, {who.name}: {speed}\n")
-            if options.output is not None:  # after every round: a long run may be cut off
-                text = json.dumps(found, indent=1) + "\n"
-                options.output.write_text(text, encoding="utf-8")
+            save(found, options.output)
     sys.stdout.write("\n".join(table(found)) + "\n")
 
 

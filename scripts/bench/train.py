@@ -30,9 +30,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -43,9 +41,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from prepare_memory import machine  # type: ignore[import-not-found]
 from torch import Tensor
 from torch.nn import functional
+from turns import (  # type: ignore[import-not-found]
+    checked,
+    child,
+    common_arguments,
+    place,
+    ratio,
+    save,
+)
 
 from molvae.config import load_config
 from molvae.dataset import Dataset, batch_plan
@@ -61,6 +66,7 @@ NETWORKS: dict[str, tuple[str, ...]] = {
         "train.batch_size=512",
         "model.tally_size=0",
         "model.forecast_rank=0",  # theirs has neither memory nor forecast
+        "train.optimizer=adamw",
     ),
     "small": ("train.batch_size=256",),  # what training takes for large data
 }
@@ -203,32 +209,18 @@ def peak(seconds: float = 0.3) -> dict[str, float]:
 # -- all of them, in turn -----------------------------------------------------------------------
 
 
-def child(command: list[str]) -> dict[str, Any]:
-    """What a process printed as JSON; it must succeed."""
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
-
-
 def take_turn(who: Contestant | None, options: argparse.Namespace) -> dict[str, Any]:
     """One contestant, or the peak, in a process of its own."""
     common = ["--molecules", str(options.molecules)]
     common += ["--warm-up", str(options.warm_up), "--steps", str(options.steps)]
     if who == BASELINE:
         script = str(Path(__file__).with_name("moses_vae.py"))
-        return child([options.baseline, script, str(options.smiles), *common])
-    name = "peak" if who is None else "/".join(who)
-    return child([sys.executable, __file__, str(options.dataset), *common, "--one", name])
-
-
-def spread(mine: list[dict[str, Any]], others: list[dict[str, Any]]) -> str:
-    """Ratio of the speeds of each round: median and range."""
-    pairs = zip(mine, others, strict=True)
-    key = "median_molecules_per_s"
-    ratios = [one[key] / other[key] for one, other in pairs]
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        command = [options.baseline, script, str(options.smiles), *common]
+    else:
+        name = "peak" if who is None else "/".join(who)
+        command = [sys.executable, __file__, str(options.dataset), *common, "--one", name]
+    turn: dict[str, Any] = child(command)
+    return turn
 
 
 def table(found: dict[str, Any]) -> list[str]:
@@ -240,20 +232,27 @@ def table(found: dict[str, Any]) -> list[str]:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for who, turns in rounds.items():
-        speed = statistics.median(turn["median_molecules_per_s"] for turn in turns)
+        speed = statistics.median(_speeds(turns))
         step = statistics.median(turn["median_step_s"] for turn in turns)
         rate = statistics.median(_gflop_per_s(turn) for turn in turns)
         against = [
             BASELINE if who.network == BASELINE.network and who != BASELINE else None,
             who._replace(code="nn.GRU") if who.code == "molvae" else None,
         ]
-        ratios = [spread(turns, rounds[other]) if other in rounds else "" for other in against]
+        ratios = [
+            ratio(_speeds(turns), _speeds(rounds[other])) if other in rounds else ""
+            for other in against
+        ]
         rows.append(
             f"| {who.network} | {who.code} | {who.precision} | {speed:.0f} | {step:.2f} "
             f"| {turns[0]['tokens']:.1f} | {rate / found['peak_gflop_per_s'][who.precision]:.0%} "
             f"| {' | '.join(ratios)} |"
         )
     return rows
+
+
+def _speeds(turns: list[dict[str, Any]]) -> list[float]:
+    return [turn["median_molecules_per_s"] for turn in turns]
 
 
 def _gflop_per_s(turn: dict[str, Any]) -> float:
@@ -264,18 +263,12 @@ def arguments() -> argparse.Namespace:
     """The command line, checked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("dataset", type=Path, help="folder made by molvae prepare")
-    parser.add_argument("--baseline", metavar="PYTHON", help="of the environment of MOSES")
-    parser.add_argument("--smiles", type=Path, metavar="FILE", help="the same data, for MOSES")
     parser.add_argument("--molecules", type=int, default=32_768, help="first ones of the data")
     parser.add_argument("--warm-up", type=int, default=2, metavar="STEPS")
     parser.add_argument("--steps", type=int, default=3, help="measured per turn (default 3)")
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", metavar="TEXT", help="contestants with it in a name")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="JSON to write")
-    parser.add_argument("--one", help=argparse.SUPPRESS)  # the contestant of this process
-    given = parser.parse_args()
-    if (given.baseline is None) != (given.smiles is None):
-        parser.error("--baseline and --smiles go together")
+    common_arguments(parser)
+    given: argparse.Namespace = checked(parser)
     return given
 
 
@@ -296,8 +289,7 @@ def main() -> None:
     peaks: list[dict[str, float]] = []
     rounds: dict[str, list[dict[str, Any]]] = {"/".join(who): [] for who in chosen}
     found: dict[str, Any] = {
-        "machine": machine(),
-        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
+        **place(),
         "threads": torch.get_num_threads(),
         "peaks": peaks,
         "contestants": rounds,
@@ -311,8 +303,7 @@ def main() -> None:
                 f"round {number + 1}, {' '.join(who)}: {turn['median_molecules_per_s']:.0f}/s\n"
             )
         found["peak_gflop_per_s"] = {name: max(each[name] for each in peaks) for name in peaks[0]}
-        if options.output is not None:  # after every round: a long run may be cut off
-            options.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        save(found, options.output)
     best = ", ".join(f"{name} {rate:.0f}" for name, rate in found["peak_gflop_per_s"].items())
     lines = [*table(found), "", f"Peak in GFLOP/s: {best}; {found['threads']} threads."]
     sys.stdout.write("\n".join(lines) + "\n")
