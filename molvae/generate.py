@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -47,6 +48,7 @@ __all__ = [
 
 # Up to this many candidates starting worker processes costs more than it saves.
 INLINE = 5000
+LEAST_DECODERS, MOST_DECODERS = 3, 8  # batches decoded at a time; Python's lock sets the limit
 GRID = 100  # molecules in a grid picture
 
 
@@ -251,15 +253,17 @@ def _open_sampler(
         count //= 2  # the network has as much to do as RDKit
     keep_memory()  # a step of the decoder takes and frees megabytes
     with ExitStack() as stack:
-        pool = None
+        pool, threads, decoders = None, None, 1
         if count > 1 and (n * (request.candidates if request.targets else 1) > INLINE or novel):
             pool = stack.enter_context(worker_pool(count))
-            stack.enter_context(_threads_beside(count))
+            if where.type == "cpu":
+                decoders = stack.enter_context(_decoders_beside(count))
+                threads = stack.enter_context(ThreadPoolExecutor(decoders, "decoder"))
         count = count if pool is not None else 1
         known = known_molecules(novel, workers=count, executor=pool) if novel else None
         sampler = Sampler(
             model, request, seed=seed, device=where, precision=precision,
-            executor=pool, workers=count, known=known,
+            executor=pool, workers=count, decoders=threads, decoder_count=decoders, known=known,
         )  # fmt: skip
         for note in sampler.notes():
             say(f"note: {note}")
@@ -267,16 +271,18 @@ def _open_sampler(
 
 
 @contextmanager
-def _threads_beside(workers: int) -> Iterator[None]:
-    """As many threads for the network as the workers leave CPUs, for a while.
+def _decoders_beside(workers: int) -> Iterator[int]:
+    """How many batches to decode at a time beside the workers; each in one thread, for a while.
 
-    Threads of one product wait for each other in a loop: one more of them than there are idle CPUs
-    makes a product many times as slow as one thread alone (docs/benchmarks.md).
+    A product of one step is too small to be shared by threads, and where they outnumber the idle
+    CPUs they wait for each other in a loop; whole batches do not (docs/benchmarks.md). Some at
+    least, as workers are idle most of the time; none beside the first where one thread is allowed.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, min(before, available_cpus() - workers)))
+    idle = min(before, available_cpus() - workers)
+    torch.set_num_threads(1)
     try:
-        yield
+        yield 1 if before == 1 else min(max(idle, LEAST_DECODERS), MOST_DECODERS)
     finally:
         torch.set_num_threads(before)
 

@@ -53,6 +53,14 @@ class _Slot:
     nearest: tuple[float, str] = (math.inf, "")  # cost and SELFIES of the best, hit or miss
 
 
+class _Starts(NamedTuple):
+    """Candidates of one batch about to be decoded, as :meth:`Proposer.texts` takes them."""
+
+    items: NDArray[np.int64]
+    latents: NDArray[np.float32]
+    levels: NDArray[np.float32]
+
+
 class _Proposals(NamedTuple):
     """Candidates of one batch on their way through the checks."""
 
@@ -79,9 +87,14 @@ class Sampler:
         batch_size: int = 1024,
         executor: Executor | None = None,
         workers: int = 1,
+        decoders: Executor | None = None,
+        decoder_count: int = 1,
         known: KeySet | None = None,
     ) -> None:
-        """``known`` are the keys (:func:`molvae.keys.keys_of`) of molecules not to be written."""
+        """``executor`` holds ``workers`` for RDKit, ``decoders`` threads for the network.
+
+        ``known`` are the keys (:func:`molvae.keys.keys_of`) of molecules not to be written.
+        """
         self.model, self.request = model, request
         self.proposer = Proposer(
             model, request, draws=Draws(seed), device=device or torch.device("cpu"),
@@ -89,6 +102,7 @@ class Sampler:
         )  # fmt: skip
         self.batch_size = batch_size
         self.executor, self.workers = executor, workers
+        self.decoders, self.decoder_count = decoders, decoder_count
         self.known = known or KeySet()
         self.refused: Counter[str] = Counter()
         self.decoded = 0
@@ -149,12 +163,12 @@ class Sampler:
         """
         coming: deque[tuple[list[_Slot], int]] = deque()  # slots of a block, batches to come
 
-        def first_rounds() -> Iterator[_Proposals]:
+        def first_rounds() -> Iterator[_Starts]:
             for block in numbers:
                 slots = [_Slot(number) for number in block]
                 items = self._items(slots, self._first_round())
                 coming.append((slots, -(-len(items) // self.batch_size)))
-                yield from self._decode(items, slots)
+                yield from self._batches(items, slots)
 
         results = self._checked(first_rounds())
         for batch in results:
@@ -203,7 +217,7 @@ class Sampler:
                 break
             size = self._next_round(slots[0].tried, size)
             items = self._items(slots, size)
-            batches = list(self._checked(self._decode(items, slots)))
+            batches = list(self._checked(self._batches(items, slots)))
         if slots:
             self.refused["wanted molecules given up after max-tries candidates"] += len(slots)
         self._written.add(keys_of(written))
@@ -231,7 +245,7 @@ class Sampler:
         numbers = np.asarray([slot.number for slot in slots], dtype=np.int64)
         return (numbers[:, None] * TRIES + slots[0].tried + np.arange(size)).reshape(-1)
 
-    def _decode(self, items: NDArray[np.int64], slots: list[_Slot]) -> Iterator[_Proposals]:
+    def _batches(self, items: NDArray[np.int64], slots: list[_Slot]) -> Iterator[_Starts]:
         """Batches of candidates; with walks, those of later rounds start at the nearest so far."""
         size = self.model.network.config.latent_size
         latents = np.full((len(items), size), np.nan, dtype=np.float32)
@@ -242,9 +256,10 @@ class Sampler:
             self._move(items, slots, latents, levels)
         for start in range(0, len(items), self.batch_size):
             part = slice(start, start + self.batch_size)
-            yield _Proposals(
-                items[part], self.proposer.texts(items[part], latents[part], levels[part])
-            )
+            yield _Starts(items[part], latents[part], levels[part])
+
+    def _decode(self, starts: _Starts) -> _Proposals:
+        return _Proposals(starts.items, self.proposer.texts(*starts))
 
     def _move(
         self,
@@ -274,13 +289,15 @@ class Sampler:
         levels[usable] = WALK_NOISE
 
     def _checked(
-        self, proposals: Iterable[_Proposals]
+        self, batches: Iterable[_Starts]
     ) -> Iterator[tuple[_Proposals, list[Measured]]]:
-        """Every batch with what RDKit found; the next are decoded while workers are at it."""
+        """Every batch, decoded, with what RDKit found; the next are under way meanwhile."""
         sent: deque[_Proposals] = deque()
 
         def texts() -> Iterator[list[str]]:
-            for batch in proposals:
+            for batch in map_ordered(
+                self._decode, batches, workers=self.decoder_count, executor=self.decoders, ahead=2
+            ):
                 sent.append(batch)
                 yield batch.texts
 

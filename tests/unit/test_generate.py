@@ -59,28 +59,42 @@ def test_workers_change_nothing(tiny_model, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("cpus", "asked", "workers", "threads"),
-    [(2, None, 2, 1), (3, None, 3, 1), (8, None, 4, 4), (8, 2, 2, 6), (4, 6, 6, 1), (64, 2, 2, 7)],
+    ("cpus", "asked", "allowed", "workers", "decoders"),
+    [
+        (2, None, 7, 2, 3),
+        (3, None, 7, 3, 3),
+        (8, None, 7, 4, 4),
+        (8, 2, 7, 2, 6),
+        (4, 6, 7, 6, 3),
+        (64, 2, 7, 2, 7),
+        (64, None, 64, 32, 8),
+        (8, None, 1, 4, 1),
+    ],
 )
-def test_the_network_takes_the_threads_that_workers_leave(
-    tiny_model, monkeypatch, cpus, asked, workers, threads
+def test_batches_are_decoded_side_by_side_on_what_workers_leave(
+    tiny_model, monkeypatch, cpus, asked, allowed, workers, decoders
 ):
-    started = []
+    started, beside = [], []
 
     def pool(count):
         started.append(count)
         return ThreadPoolExecutor(1)
 
+    def threads(count, name):
+        beside.append(count)
+        return ThreadPoolExecutor(count, name)
+
     monkeypatch.setattr("molvae.generate.INLINE", 0)
     monkeypatch.setattr("molvae.generate.worker_pool", pool)
+    monkeypatch.setattr("molvae.generate.ThreadPoolExecutor", threads)
     monkeypatch.setattr("molvae.generate.available_cpus", lambda: cpus)
     monkeypatch.setattr("molvae.parallel.available_cpus", lambda: cpus)
     before = torch.get_num_threads()
-    torch.set_num_threads(7)
+    torch.set_num_threads(allowed)
     try:
         seen = [torch.get_num_threads() for _ in generate(2, model=tiny_model, workers=asked)]
-        assert (started, set(seen)) == ([workers], {threads})
-        assert torch.get_num_threads() == 7
+        assert (started, beside, set(seen)) == ([workers], [decoders], {1})
+        assert torch.get_num_threads() == allowed
     finally:
         torch.set_num_threads(before)
 

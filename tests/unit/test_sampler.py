@@ -1,6 +1,7 @@
 """The decoding loop on a fake network; the critic and the bookkeeping on a tiny trained one."""
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -56,7 +57,10 @@ def uniform(n, limit):
 
 
 def sampler(model, *targets, **options):
-    names = ("seed", "batch_size", "executor", "workers", "precision", "known")
+    names = (
+        "seed", "batch_size", "executor", "workers", "decoders", "decoder_count", "precision",
+        "known",
+    )  # fmt: skip
     door = {name: options.pop(name) for name in names if name in options}
     return Sampler(model, Request(targets=tuple(map(parse_target, targets)), **options), **door)
 
@@ -146,6 +150,32 @@ def test_workers_change_nothing(tiny_model):
     with worker_pool(2) as pool:
         parallel = sampler(tiny_model, "qed=0.5", batch_size=50, executor=pool, workers=2)
         assert smiles(parallel, 30) == first
+
+
+def test_batches_decoded_side_by_side_change_nothing(tiny_model):
+    alone = sampler(tiny_model, "qed=0.5", batch_size=20)
+    first = smiles(alone, 30)
+    with ThreadPoolExecutor(3) as pool:
+        beside = sampler(tiny_model, "qed=0.5", batch_size=20, decoders=pool, decoder_count=3)
+        assert smiles(beside, 30) == first
+    assert (beside.decoded, beside.refused) == (alone.decoded, alone.refused)
+
+
+def test_an_error_of_one_batch_ends_the_run(tiny_model, monkeypatch):
+    with ThreadPoolExecutor(2) as pool:
+        beside = sampler(tiny_model, batch_size=10, decoders=pool, decoder_count=2)
+        whole, calls = beside.proposer.texts, []
+
+        def texts(items, *more):
+            calls.append(items)
+            if 15 * TRIES in items:
+                raise MemoryError("no room")
+            return whole(items, *more)
+
+        monkeypatch.setattr(beside.proposer, "texts", texts)
+        with pytest.raises(MemoryError, match="no room"):
+            smiles(beside, 500)
+    assert len(calls) < 50
 
 
 def test_numbers_can_be_drawn_apart(tiny_model):
