@@ -288,9 +288,7 @@ class Sampler:
         latents[usable] = begin[usable]
         levels[usable] = WALK_NOISE
 
-    def _checked(
-        self, batches: Iterable[_Starts]
-    ) -> Iterator[tuple[_Proposals, list[Measured]]]:
+    def _checked(self, batches: Iterable[_Starts]) -> Iterator[tuple[_Proposals, list[Measured]]]:
         """Every batch, decoded, with what RDKit found; the next are under way meanwhile."""
         sent: deque[_Proposals] = deque()
 
