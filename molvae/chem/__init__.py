@@ -10,6 +10,7 @@ from molvae.chem.cleaning import (
     standardize,
 )
 from molvae.chem.drawing import draw_grid, draw_svg, sdf_block
+from molvae.chem.likeness import Features, Likeness, atom_counts, largest_ring
 from molvae.chem.molecules import (
     Mol,
     bertz_complexity,
@@ -25,15 +26,18 @@ from molvae.chem.molecules import (
     scaffold,
     to_smiles,
 )
-from molvae.chem.substructures import MARKS, Writing, contains, is_pattern, writings
+from molvae.chem.substructures import MARKS, Writing, contains, is_pattern, matches, writings
 
 __all__ = [
     "MARKS",
     "Cleaned",
+    "Features",
+    "Likeness",
     "Mol",
     "Profile",
     "Rejected",
     "Writing",
+    "atom_counts",
     "bertz_complexity",
     "block_smiles",
     "brics_fragments",
@@ -47,6 +51,8 @@ __all__ = [
     "fragment_count",
     "has_radical",
     "is_pattern",
+    "largest_ring",
+    "matches",
     "parse",
     "require_elements",
     "require_profile",

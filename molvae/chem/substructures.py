@@ -14,7 +14,7 @@ from rdkit.Chem import rdqueries
 from molvae.chem.molecules import Mol, fragment_count, parse
 from molvae.errors import TargetError
 
-__all__ = ["MARKS", "Writing", "contains", "is_pattern", "writings"]
+__all__ = ["MARKS", "Writing", "contains", "is_pattern", "matches", "writings"]
 
 
 class Writing(NamedTuple):
@@ -87,6 +87,23 @@ def contains(mol: Mol, text: str) -> bool:
     return bool(mol.HasSubstructMatch(*found))
 
 
+def matches(mol: Mol, smarts: str) -> bool:
+    """Whether a molecule has a substructure given as SMARTS, and read as nothing else."""
+    query = _query(smarts)
+    if query is None:
+        raise TargetError(f"'{smarts}' is not a valid SMARTS")
+    return bool(mol.HasSubstructMatch(query))
+
+
+@functools.lru_cache(maxsize=64)
+def _query(text: str) -> Mol | None:
+    if len(text.strip().splitlines()) > 1 or "\0" in text:
+        return None
+    with rdBase.BlockLogs():
+        query = Chem.MolFromSmarts(text)
+    return query if query is not None and query.GetNumAtoms() else None
+
+
 @functools.lru_cache(maxsize=64)
 def _pattern(text: str) -> tuple[Mol, Chem.SubstructMatchParameters] | None:
     options: Any = Chem.SubstructMatchParameters()  # the stubs name wrong types
@@ -94,11 +111,8 @@ def _pattern(text: str) -> tuple[Mol, Chem.SubstructMatchParameters] | None:
     mol = parse(text)
     points = None if mol is None else _attachment_points(mol)
     if mol is None or points is None:
-        if len(text.strip().splitlines()) > 1 or "\0" in text:
-            return None
-        with rdBase.BlockLogs():
-            query = Chem.MolFromSmarts(text)
-        return (query, options) if query is not None and query.GetNumAtoms() else None
+        query = _query(text)
+        return None if query is None else (query, options)
 
     core = Chem.RWMol(mol)
     room = [a.GetDegree() if points else sys.maxsize for a in mol.GetAtoms()]

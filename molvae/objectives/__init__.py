@@ -1,0 +1,39 @@
+"""What molecules are scored by: named objectives, functions of the user, other programs.
+
+:func:`parse_objective` reads what ``molvae optimize --objective`` takes. Nothing here is called
+before the search begins: a scoring function may be costly.
+"""
+
+from molvae.objectives.combined import Objective, Part, parse_objective
+from molvae.objectives.scorers import (
+    FileScorer,
+    PluginScorer,
+    ProcessScorer,
+    Scorer,
+    TaskScorer,
+    find_scorer,
+)
+from molvae.objectives.shapes import AtLeast, AtMost, Gaussian, Ramp, Shape, Window
+from molvae.objectives.tasks import ABSENT, PMO, TASKS, plogp
+
+__all__ = [
+    "ABSENT",
+    "PMO",
+    "TASKS",
+    "AtLeast",
+    "AtMost",
+    "FileScorer",
+    "Gaussian",
+    "Objective",
+    "Part",
+    "PluginScorer",
+    "ProcessScorer",
+    "Ramp",
+    "Scorer",
+    "Shape",
+    "TaskScorer",
+    "Window",
+    "find_scorer",
+    "parse_objective",
+    "plogp",
+]

@@ -1,0 +1,124 @@
+"""One or several scoring functions → the number that is maximised."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from molvae.errors import ConfigError
+from molvae.objectives.scorers import Scorer, find_scorer
+from molvae.objectives.shapes import Ramp
+
+__all__ = ["Objective", "Part", "parse_objective"]
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_TAIL = re.compile(
+    rf"(?P<scorer>.+?)(?:@(?P<zero>{_NUMBER}):(?P<one>{_NUMBER}))?(?:\*(?P<weight>{_NUMBER}))?"
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One scoring function of an objective, what its scores are worth, and its weight."""
+
+    text: str
+    scorer: Scorer
+    ramp: Ramp | None = None
+    weight: float = 1.0
+
+    def worth(self, score: float) -> float:
+        """The desirability of a score, or the score itself without a ramp."""
+        return score if self.ramp is None else self.ramp(score)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Scores of molecules, one column per part, and the number that is maximised.
+
+    A single part counts as it is, or negated with ``minimize``. Several are desirabilities from 0
+    to 1 and count by their weighted geometric mean (Derringer & Suich 1980).
+    """
+
+    parts: tuple[Part, ...]
+    minimize: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parts; what stands more than once is numbered."""
+        names = [part.scorer.name for part in self.parts]
+        return tuple(
+            name if names.count(name) == 1 else f"{name}_{names[: i + 1].count(name)}"
+            for i, name in enumerate(names)
+        )
+
+    def scores(self, smiles: Sequence[str]) -> list[tuple[float, ...]]:
+        """What every part says of each molecule, NaN for nothing."""
+        columns = [part.scorer(smiles) for part in self.parts]
+        return list(zip(*columns, strict=True))
+
+    def worth(self, scores: Sequence[float]) -> tuple[float, ...]:
+        """What each part's score is worth; greater is better."""
+        sign = -1.0 if self.minimize else 1.0
+        return tuple(sign * part.worth(x) for part, x in zip(self.parts, scores, strict=True))
+
+    def value(self, scores: Sequence[float]) -> float:
+        """The number that is maximised; NaN if a score is missing."""
+        worth = self.worth(scores)
+        if len(worth) == 1:
+            return worth[0]
+        if any(math.isnan(x) for x in worth):
+            return math.nan
+        weights = [part.weight for part in self.parts]
+        if any(x <= 0 for x in worth):
+            return 0.0
+        logs = math.fsum(w * math.log(x) for w, x in zip(weights, worth, strict=True))
+        return math.exp(logs / math.fsum(weights))
+
+
+def parse_objective(
+    texts: Sequence[str],
+    *,
+    minimize: bool = False,
+    pareto: bool = False,
+    timeout: float | None = None,
+) -> Objective:
+    """An objective from texts such as ``qed``, ``docking.py:score@-4:-10`` or ``logp=2:3*0.5``.
+
+    ``@ZERO:ONE`` says which score is worth 0 and which 1, straight between; ``*WEIGHT`` what it
+    counts among several. Several scoring functions need scores from 0 to 1, or such a ramp, unless
+    a Pareto front is wanted.
+    """
+    if not texts:
+        raise ConfigError("objective: got none, expected at least one --objective")
+    parts = tuple(_part(text, timeout) for text in texts)
+    if minimize and len(parts) > 1:
+        raise ConfigError(
+            "--minimize is for a single objective; of several, say NAME@WORST:BEST for each"
+        )
+    if pareto and len(parts) == 1:
+        raise ConfigError("--pareto needs several objectives: give --objective more than once")
+    for part in parts:
+        if len(parts) > 1 and not pareto and part.ramp is None and not part.scorer.bounded:
+            raise ConfigError(
+                f"objective '{part.text}': scores that may lie outside 0 to 1 cannot be combined; "
+                f"say which are worth 0 and 1, as in '{part.text}@0:10', or ask for --pareto"
+            )
+    return Objective(parts, minimize)
+
+
+def _part(text: str, timeout: float | None) -> Part:
+    match = _TAIL.fullmatch(text.strip())
+    if match is None:
+        raise ConfigError(f"objective '{text}': expected NAME, NAME@ZERO:ONE or NAME*WEIGHT")
+    ramp = None
+    if match["zero"] is not None:
+        zero, one = float(match["zero"]), float(match["one"])
+        if zero == one:
+            raise ConfigError(f"objective '{text}': the scores worth 0 and 1 are equal")
+        ramp = Ramp(zero, one)
+    weight = 1.0 if match["weight"] is None else float(match["weight"])
+    if not weight > 0 or math.isinf(weight):
+        raise ConfigError(f"objective '{text}': got weight {weight:g}, expected more than 0")
+    return Part(text.strip(), find_scorer(match["scorer"], timeout=timeout), ramp, weight)

@@ -1,0 +1,292 @@
+"""Scoring functions by name, from files, from packages and from other programs.
+
+All of them can be pickled: they travel to worker processes, which load what they name.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import math
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+from molvae import chem
+from molvae.errors import ConfigError, FileError, RunError, suggest
+from molvae.objectives.shapes import Window
+from molvae.objectives.tasks import ABSENT, TASKS, Term, mean
+from molvae.properties import PROPERTIES, compute
+
+__all__ = ["FileScorer", "PluginScorer", "ProcessScorer", "Scorer", "TaskScorer", "find_scorer"]
+
+GROUP = "molvae.objectives"  # of entry points
+SHARE = 0.1  # of a property's usual range: how far off still counts for something
+
+
+class Scorer(Protocol):
+    """A scoring function; greater is better."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+
+    @property
+    def bounded(self) -> bool:
+        """Whether its scores are known to lie between 0 and 1."""
+
+    def __call__(self, smiles: Sequence[str]) -> list[float]:
+        """One score per canonical SMILES; NaN where there is none."""
+
+
+@dataclass(frozen=True)
+class TaskScorer:
+    """A benchmark objective, a built-in property, or the likeness to a molecule.
+
+    ``text`` is the name of a task or property, ``NAME=LOW:HIGH`` (1 inside, less outside) or
+    ``similarity:SMILES`` (ECFP4).
+    """
+
+    text: str
+    window: tuple[float, float] | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+        return "similarity" if self.text.startswith("similarity:") else self.text
+
+    @property
+    def bounded(self) -> bool:
+        """Whether its scores are known to lie between 0 and 1."""
+        if self.text in TASKS:
+            return TASKS[self.text].bounded
+        return self.window is not None or self.name in ("similarity", "qed", "fsp3")
+
+    def __call__(self, smiles: Sequence[str]) -> list[float]:
+        """One score per SMILES; NaN where RDKit has none."""
+        mols = map(chem.parse, smiles)
+        return [math.nan if mol is None else self.of(mol) for mol in mols]
+
+    def of(self, mol: chem.Mol) -> float:
+        """The score of a molecule."""
+        terms, geometric = _terms(self)
+        return mean((term(mol) for term in terms), geometric=geometric)
+
+
+@functools.lru_cache(maxsize=64)
+def _terms(scorer: TaskScorer) -> tuple[list[Term], bool]:
+    if scorer.text in TASKS:
+        task = TASKS[scorer.text]
+        # The geometric mean of a single number is that number, unless it is negative.
+        return task.terms(), task.geometric and task.bounded
+    if scorer.name == "similarity":
+        return [Term(chem.Likeness(scorer.text.partition(":")[2]))], False
+    known, shape = PROPERTIES[scorer.text], None
+    if scorer.window is not None:
+        shape = Window(*scorer.window, SHARE * (known.high - known.low))
+    return [Term(lambda mol: float(compute(mol, [known.name])[0]), shape)], False
+
+
+@dataclass(frozen=True)
+class FileScorer:
+    """A function of a Python file: a list of SMILES → a score for each."""
+
+    path: str
+    function: str
+    bounded: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+        return self.function
+
+    def load(self) -> Callable[[Sequence[str]], Any]:
+        """The function; an error if there is none, or if the file cannot be run."""
+        found = getattr(_module(self.path), self.function, None)
+        if not callable(found):
+            raise ConfigError(
+                f"objective: '{self.path}' has no function '{self.function}'; expected "
+                f"`def {self.function}(smiles: list[str]) -> list[float]`"
+            )
+        function: Callable[[Sequence[str]], Any] = found
+        return function
+
+    def __call__(self, smiles: Sequence[str]) -> list[float]:
+        """What the function says."""
+        return _as_scores(self.load()(list(smiles)), len(smiles))
+
+
+@functools.lru_cache(maxsize=16)
+def _module(path: str) -> ModuleType:
+    file = Path(path).resolve()
+    if not file.is_file():
+        raise FileError(f"objective: no file '{path}'")
+    spec = importlib.util.spec_from_file_location(f"molvae_objective_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise FileError(f"objective: '{path}' is not a Python file; expected NAME.py:FUNCTION")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    if str(file.parent) not in sys.path:  # it may import its neighbours
+        sys.path.insert(0, str(file.parent))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise FileError(f"objective: '{path}' fails on import: {error!r}") from error
+    return module
+
+
+@dataclass(frozen=True)
+class PluginScorer:
+    """A function that an installed package offers under the entry point ``molvae.objectives``."""
+
+    name: str
+    bounded: bool = False
+
+    def __call__(self, smiles: Sequence[str]) -> list[float]:
+        """What the function says."""
+        return _as_scores(_plugin(self.name)(list(smiles)), len(smiles))
+
+
+@functools.lru_cache(maxsize=16)
+def _plugin(name: str) -> Callable[[Sequence[str]], Any]:
+    (entry,) = entry_points(group=GROUP, name=name)
+    function: Callable[[Sequence[str]], Any] = entry.load()
+    return function
+
+
+@dataclass(frozen=True)
+class ProcessScorer:
+    """Another program: SMILES on its standard input, one per line; JSON on its output.
+
+    The protocol of REINVENT 4's ExternalProcess: ``{"version": 1, "payload": {"NAME": [...]}}``,
+    one number per SMILES or null. A payload of several lists needs ``NAME``, in front of the
+    command: ``process:NAME=COMMAND``. The program is started for every batch.
+    """
+
+    command: str
+    key: str = ""
+    timeout: float | None = None
+    bounded: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+        return self.key or "process"
+
+    def __call__(self, smiles: Sequence[str]) -> list[float]:
+        """What the program says; an error if it fails or says something else."""
+        try:
+            done = subprocess.run(
+                shlex.split(self.command), input="".join(f"{text}\n" for text in smiles),
+                capture_output=True, encoding="utf-8", timeout=self.timeout, check=False,
+            )  # fmt: skip
+        except OSError as error:
+            raise RunError(f"objective: cannot run '{self.command}': {error}") from None
+        except subprocess.TimeoutExpired:
+            raise RunError(
+                f"objective: '{self.command}' took longer than {self.timeout:g} s"
+            ) from None
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise RunError(f"objective: '{self.command}' ended with {done.returncode}: {last}")
+        return _as_scores(self._payload(done.stdout), len(smiles))
+
+    def _payload(self, text: str) -> Any:
+        try:
+            payload = json.loads(text)["payload"]
+            if self.key:
+                return payload[self.key]
+            (only,) = payload.values()
+        except (ValueError, KeyError, TypeError, AttributeError):
+            wanted = f'"{self.key}"' if self.key else "one name"
+            raise RunError(
+                f"objective: '{self.command}' printed {text[:80]!r}; expected JSON such as "
+                f'{{"version": 1, "payload": {{"NAME": [0.5, null]}}}} with {wanted} in it'
+            ) from None
+        return only
+
+
+def _as_scores(found: Any, count: int) -> list[float]:
+    """What a foreign function returned as a list of floats; an error if it cannot be that."""
+    try:
+        scores = [math.nan if one is None else float(one) for one in found]
+    except (TypeError, ValueError):
+        raise RunError(f"objective: got {type(found).__name__} {str(found)[:60]!r}, expected "
+                       f"a list of {count} numbers") from None  # fmt: skip
+    if len(scores) != count:
+        raise RunError(f"objective: got {len(scores)} scores for {count} molecules")
+    return [score if math.isfinite(score) else math.nan for score in scores]
+
+
+def find_scorer(text: str, *, timeout: float | None = None) -> Scorer:
+    """The scoring function that a text names; nothing is scored to find out.
+
+    ``qed``, ``logp=2:3``, ``similarity:CCO``, ``docking.py:score``, ``process:COMMAND`` or the
+    name of an entry point.
+    """
+    head, colon, rest = text.partition(":")
+    if head == "process" and colon:
+        key, equals, command = rest.partition("=")
+        named = bool(equals) and key.isidentifier()
+        return _runnable(
+            ProcessScorer(command if named else rest, key if named else "", timeout), text
+        )
+    if head == "similarity" and colon:
+        chem.Likeness(rest)
+        return TaskScorer(text)
+    path, colon, function = text.rpartition(":")
+    if colon and path.endswith(".py"):
+        scorer = FileScorer(path, function)
+        scorer.load()
+        return scorer
+    return _named(text)
+
+
+def _runnable(scorer: ProcessScorer, text: str) -> ProcessScorer:
+    try:
+        words = shlex.split(scorer.command)
+    except ValueError as error:
+        raise ConfigError(f"objective '{text}': {error}") from None
+    if not words:
+        raise ConfigError(f"objective '{text}': expected process:COMMAND or process:NAME=COMMAND")
+    return scorer
+
+
+def _named(text: str) -> Scorer:
+    name, equals, window = text.partition("=")
+    plugins = {entry.name for entry in entry_points(group=GROUP)}
+    if equals and name in PROPERTIES:
+        return TaskScorer(name, _window(text, window))
+    if text in TASKS or text in PROPERTIES:
+        return TaskScorer(text)
+    if text in plugins:
+        return PluginScorer(text)
+    if text in ABSENT:
+        raise ConfigError(
+            f"objective '{text}' is a trained classifier that molvae may not hand out; wrap your "
+            "copy of it as FILE.py:FUNCTION"
+        )
+    raise ConfigError(
+        f"unknown objective '{text}': {suggest(text, {*TASKS, *PROPERTIES, *plugins})}; a function "
+        "of your own is FILE.py:FUNCTION, a program process:COMMAND"
+    )
+
+
+def _window(text: str, window: str) -> tuple[float, float]:
+    ends = window.split(":")
+    try:
+        low = float(ends[0]) if ends[0] else -math.inf
+        high = float(ends[-1]) if ends[-1] else math.inf
+    except ValueError:
+        low, high = math.nan, math.nan
+    if len(ends) > 2 or not low <= high or (math.isinf(low) and math.isinf(high)):
+        raise ConfigError(f"objective '{text}': expected NAME=VALUE, NAME=LOW:HIGH, NAME=LOW: or "
+                          "NAME=:HIGH")  # fmt: skip
+    return low, high

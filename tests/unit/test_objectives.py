@@ -1,0 +1,315 @@
+"""Benchmark objectives against published code and by hand; functions and programs of the user."""
+
+import json
+import math
+import pickle
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from molvae import chem
+from molvae.errors import ConfigError, FileError, RunError, TargetError
+from molvae.objectives import (
+    PMO,
+    TASKS,
+    AtLeast,
+    AtMost,
+    Gaussian,
+    Ramp,
+    TaskScorer,
+    find_scorer,
+    parse_objective,
+    plogp,
+    scorers,
+)
+from molvae.objectives.tasks import isomer, mean
+
+VALUES = json.loads((Path(__file__).parents[1] / "golden/guacamol_values.json").read_text())
+ASPIRIN, CAMPHOR = "CC(=O)Oc1ccccc1C(=O)O", "CC1(C)C2CCC1(C)C(=O)C2"
+
+
+# -- benchmark objectives -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PMO)
+def test_a_task_is_that_of_the_published_code(name):
+    scores = TaskScorer(name)(list(VALUES[name]))
+    assert scores == pytest.approx(list(VALUES[name].values()), abs=1e-12)
+    assert len({round(score, 6) for score in scores}) > 1 or name == "valsartan_smarts"
+
+
+def test_there_are_the_twenty_tasks_that_need_no_trained_classifier():
+    assert len(PMO) == 20
+    assert set(PMO) == set(VALUES)
+    assert all(TASKS[name].bounded for name in PMO)
+
+
+@pytest.mark.parametrize(
+    ("name", "smiles"),
+    [
+        ("celecoxib_rediscovery", "Cc1ccc(-c2cc(C(F)(F)F)nn2-c2ccc(S(N)(=O)=O)cc2)cc1"),
+        ("albuterol_similarity", "CC(C)(C)NCC(O)c1ccc(O)c(CO)c1"),
+        ("isomers_c7h8n2o2", "NC(=O)c1ccc(O)cc1N"),
+    ],
+)
+def test_the_wanted_molecule_scores_one(name, smiles):
+    assert TaskScorer(name)([smiles]) == [1.0]
+
+
+def test_an_isomer_counts_elements_and_all_atoms():
+    # Methane for CH2F2: C as wanted, H two too many, F two missing, the sum right.
+    terms = isomer("CH2F2")
+    mol = chem.parse("C")
+    assert [term(mol) for term in terms] == pytest.approx([1, math.exp(-2), math.exp(-2), 1])
+    assert mean([1, math.exp(-2), math.exp(-2), 1]) == pytest.approx(math.exp(-1))
+
+
+def test_penalised_logp_is_standardised_and_bounded_in_size():
+    from rdkit.Chem import Crippen, MolFromSmiles, RDConfig
+
+    sys.path.append(str(Path(RDConfig.RDContribDir) / "SA_Score"))
+    import sascorer
+
+    mol = MolFromSmiles("C1CCCCCCC1c1ccccc1")
+    expected = (
+        (Crippen.MolLogP(mol) - 2.4570953396190123) / 1.434324401111988
+        + (-sascorer.calculateScore(mol) + 3.0525811293166134) / 0.8335207024513095
+        + (-2 + 0.0485696876403053) / 0.2860212110245455
+    )
+    assert plogp(mol) == pytest.approx(expected, abs=1e-6)
+    assert not math.isnan(plogp(chem.parse("C" * 38)))
+    assert math.isnan(plogp(chem.parse("C" * 39)))
+
+
+def test_likeness_counts_features():
+    # Ethane and propane: environments of radius 0 and 1 are CH3 (2, 2), CH2 (0, 1), …
+    likeness = chem.Likeness("CC", "AP")
+    assert likeness(chem.parse("CC")) == 1.0
+    assert 0 < chem.Likeness("CCO", "ECFP4")(chem.parse("CCCO")) < 1
+    with pytest.raises(TargetError, match="'C1C' is not a valid SMILES"):
+        chem.Likeness("C1C")
+
+
+def test_smarts_are_read_as_smarts():
+    # As a SMILES the ring carbon of the pattern would have to be aliphatic.
+    assert chem.matches(chem.parse("Cc1ccccc1"), "C[#6]")
+    assert not chem.matches(chem.parse("CC"), "[#6]O")
+    with pytest.raises(TargetError, match="not a valid SMARTS"):
+        chem.matches(chem.parse("CC"), "[#6")
+
+
+# -- shapes ---------------------------------------------------------------------------------------
+
+
+@given(st.floats(-50, 50), st.floats(-10, 10), st.floats(0.1, 10))
+def test_half_gaussians_are_gaussians_on_one_side(x, mu, sigma):
+    bell = math.exp(-0.5 * ((x - mu) / sigma) ** 2)
+    assert Gaussian(mu, sigma)(x) == pytest.approx(bell)
+    assert AtLeast(mu, sigma)(x) == pytest.approx(1 if x >= mu else bell)
+    assert AtMost(mu, sigma)(x) == pytest.approx(1 if x <= mu else bell)
+
+
+@given(st.floats(-100, 100))
+def test_a_ramp_may_fall(x):
+    assert Ramp(-4, -10)(x) == pytest.approx(min(max((-4 - x) / 6, 0), 1))
+    assert Ramp(0, 2)(x) == pytest.approx(min(max(x / 2, 0), 1))
+
+
+@pytest.mark.parametrize("shape", [Gaussian(0, 1), AtLeast(0, 1), AtMost(0, 1), Ramp(0, 1)])
+def test_no_value_has_no_desirability(shape):
+    assert math.isnan(shape(math.nan))
+
+
+# -- scoring functions ----------------------------------------------------------------------------
+
+
+def test_properties_and_windows():
+    from rdkit.Chem import Crippen, MolFromSmiles
+
+    logp = Crippen.MolLogP(MolFromSmiles(ASPIRIN))
+    assert find_scorer("logp")([ASPIRIN]) == pytest.approx([logp], abs=1e-4)
+    assert find_scorer("logp=1:2")([ASPIRIN]) == [1.0]
+    (far,) = find_scorer("logp=4:")([ASPIRIN])
+    assert 0 < far < 0.1
+    assert find_scorer("qed").bounded
+    assert find_scorer("logp=1").bounded
+    assert not find_scorer("logp").bounded
+
+
+def test_similarity_to_a_molecule():
+    scorer = find_scorer(f"similarity:{ASPIRIN}")
+    assert scorer([ASPIRIN, CAMPHOR]) == [1.0, pytest.approx(0.0625, abs=0.06)]
+    assert (scorer.name, scorer.bounded) == ("similarity", True)
+
+
+def test_what_rdkit_refuses_has_no_score():
+    assert math.isnan(find_scorer("qed")(["C1C"])[0])
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+def test_a_function_of_a_file(tmp_path):
+    write(tmp_path / "near.py", "HALF = 0.5\n")
+    file = write(
+        tmp_path / "mine.py",
+        "import near\ndef score(smiles):\n    return [near.HALF * len(s) for s in smiles]\n",
+    )
+    scorer = pickle.loads(pickle.dumps(find_scorer(f"{file}:score")))
+    assert scorer(["CC", "CCC"]) == [1.0, 1.5]
+    assert (scorer.name, scorer.bounded) == ("score", False)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("absent.py:score", "no file"),
+        ("broken.py:score", "fails on import: ZeroDivisionError"),
+        ("mine.py:other", "has no function 'other'"),
+    ],
+)
+def test_files_that_cannot_be_used(tmp_path, text, message):
+    write(tmp_path / "broken.py", "1 / 0\n")
+    write(tmp_path / "mine.py", "def score(smiles): ...\n")
+    with pytest.raises((FileError, ConfigError), match=message):
+        find_scorer(f"{tmp_path}/{text}")
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ("[1.0]", "got 1 scores for 2 molecules"),
+        ("'ab'", "got str 'ab', expected"),
+        ("None", "got NoneType 'None', expected a list of 2 numbers"),
+    ],
+)
+def test_rubbish_is_an_error(tmp_path, returned, message):
+    file = write(tmp_path / "mine.py", f"def score(smiles):\n    return {returned}\n")
+    with pytest.raises(RunError, match=message):
+        find_scorer(f"{file}:score")(["C", "CC"])
+
+
+def test_none_and_infinities_are_no_scores(tmp_path):
+    file = write(tmp_path / "m.py", "def f(smiles):\n    return [None, float('inf'), 2]\n")
+    first, second, third = find_scorer(f"{file}:f")(["C", "CC", "CCC"])
+    assert math.isnan(first)
+    assert math.isnan(second)
+    assert third == 2.0
+
+
+def program(tmp_path, body):
+    file = write(
+        tmp_path / "program.py", f"import json, sys\nlines = sys.stdin.read().split()\n{body}\n"
+    )
+    return f"{sys.executable} {file}"
+
+
+def test_a_program_by_the_protocol_of_reinvent(tmp_path):
+    body = (
+        "print(json.dumps({'version': 1, 'payload': {'size': [len(s) for s in lines], 'x': []}}))"
+    )
+    scorer = find_scorer(f"process:size={program(tmp_path, body)}")
+    assert scorer(["CC", "CCC"]) == [2.0, 3.0]
+    assert scorer.name == "size"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("sys.exit('no licence')", "ended with 1: no licence"),
+        ("print('hello')", "printed 'hello.*expected JSON"),
+        ("print(json.dumps({'payload': {'a': [1], 'b': [2]}}))", "with one name in it"),
+        ("import time; time.sleep(60)", "took longer than 1 s"),
+    ],
+)
+def test_programs_that_fail(tmp_path, body, message):
+    scorer = find_scorer(f"process:{program(tmp_path, body)}", timeout=1)
+    with pytest.raises(RunError, match=message):
+        scorer(["CC"])
+
+
+def test_a_program_that_is_not_there():
+    with pytest.raises(RunError, match="cannot run"):
+        find_scorer("process:/no/such/program")(["C"])
+
+
+def test_an_entry_point_of_a_package(monkeypatch):
+    entry = EntryPoint("sizes", "builtins:len", "molvae.objectives")
+    monkeypatch.setattr(
+        scorers, "entry_points", lambda group, name=None: [entry] if name in (None, "sizes") else []
+    )
+    monkeypatch.setattr(EntryPoint, "load", lambda self: lambda smiles: [len(s) for s in smiles])
+    scorers._plugin.cache_clear()
+    assert find_scorer("sizes")(["CC"]) == [2.0]
+    scorers._plugin.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("qedd", "unknown objective 'qedd': did you mean 'qed'"),
+        ("drd2", "'drd2' is a trained classifier"),
+        ("logp=3:2", "expected NAME=VALUE"),
+        ("logp=a", "expected NAME=VALUE"),
+        ("process:", "expected process:COMMAND"),
+        ("process:'", "No closing quotation"),
+    ],
+)
+def test_what_names_no_objective(text, message):
+    with pytest.raises(ConfigError, match=message):
+        find_scorer(text)
+
+
+# -- several --------------------------------------------------------------------------------------
+
+
+def test_one_objective_counts_as_it_is():
+    objective = parse_objective(["logp"])
+    assert objective.value((-2.5,)) == -2.5
+    assert parse_objective(["logp"], minimize=True).value((-2.5,)) == 2.5
+    assert parse_objective(["logp@0:-5"]).value((-2.5,)) == 0.5
+
+
+def test_several_count_by_their_weighted_geometric_mean():
+    objective = parse_objective(["qed*3", "logp@0:10"])
+    assert objective.value((0.5, 2.0)) == pytest.approx((0.5**3 * 0.2) ** 0.25)
+    assert objective.value((0.5, -1.0)) == 0.0
+    assert math.isnan(objective.value((math.nan, 2.0)))
+    assert objective.names == ("qed", "logp")
+    assert objective.scores([ASPIRIN])[0] == pytest.approx((0.5501217966938848, 1.3101), abs=1e-4)
+
+
+def test_equal_names_are_numbered():
+    objective = parse_objective([f"similarity:{ASPIRIN}", "qed", f"similarity:{CAMPHOR}"])
+    assert objective.names == ("similarity_1", "qed", "similarity_2")
+
+
+def test_smiles_may_hold_the_signs_of_the_grammar():
+    (part,) = parse_objective(["similarity:C[C@H](N)C(=O)O*2"]).parts
+    assert (part.scorer.text, part.weight) == ("similarity:C[C@H](N)C(=O)O", 2.0)
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "message"),
+    [
+        ([], {}, "got none"),
+        (["qed", "logp"], {}, "scores that may lie outside 0 to 1"),
+        (["qed", "sas=:3"], {"minimize": True}, "--minimize is for a single objective"),
+        (["qed"], {"pareto": True}, "--pareto needs several"),
+        (["qed@1:1"], {}, "are equal"),
+        (["qed*0"], {}, "got weight 0"),
+    ],
+)
+def test_objectives_that_cannot_be_combined(texts, options, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_objective(texts, **options)
+
+
+def test_a_front_needs_no_bounds():
+    assert parse_objective(["qed", "logp"], pareto=True).worth((0.5, -2.0)) == (0.5, -2.0)
