@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 from molvae import __version__
-from molvae.cli import data, evaluation, models, molecules
+from molvae.cli import data, evaluation, models, molecules, search
 
 __all__ = ["main"]
 
@@ -26,7 +26,7 @@ def main() -> None:
 
 
 for verb in (
-    data.prepare, models.train, molecules.generate, evaluation.evaluate, molecules.interpolate,
-    models.info, data.fetch, data.merge,
+    data.prepare, models.train, molecules.generate, evaluation.evaluate, search.optimize,
+    molecules.interpolate, models.info, data.fetch, data.merge,
 ):  # fmt: skip
     main.add_command(verb)

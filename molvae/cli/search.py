@@ -1,0 +1,130 @@
+"""The verb that searches: optimize."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from molvae.cli.options import (
+    PATH,
+    common,
+    device_option,
+    force_option,
+    names,
+    show,
+    workers_option,
+)
+
+__all__: list[str] = []  # verbs are reached through their group
+
+
+@click.command()
+@click.option(
+    "-m", "--model", type=str, help="Model or run folder, or the name of a shipped model."
+)
+@click.option(
+    "--objective", "objectives", multiple=True, required=True,
+    metavar="NAME|FILE.py:FUNCTION|process:COMMAND",
+    help="What is maximised; @WORST:BEST scales it to 0 … 1, *WEIGHT weighs it (repeatable).",
+)  # fmt: skip
+@click.option("--budget", type=int, required=True, help="Calls of the objective, of new molecules.")
+@click.option(
+    "-o", "--output", required=True, type=PATH,
+    help="File for the best (.csv .tsv .smi .sdf, each also .gz; .parquet).",
+)  # fmt: skip
+@click.option("--minimize", is_flag=True, help="Lower scores are better, as of docking.")
+@click.option("--pareto", is_flag=True, help="Search for the front of several objectives.")
+@click.option(
+    "--method", default="auto", show_default=True, metavar="NAME",
+    help="learning, evolution, cma, sampling; auto picks by the budget.",
+)  # fmt: skip
+@click.option(
+    "-t", "--target", "targets", multiple=True, metavar="NAME=LOW:HIGH",
+    help="A constraint on every molecule that is scored (repeatable).",
+)  # fmt: skip
+@click.option(
+    "--like", multiple=True, metavar="SMILES|FILE",
+    help="Start from these molecules (repeatable).",
+)  # fmt: skip
+@click.option(
+    "--similarity", metavar="LOW:HIGH",
+    help="Score molecules only whose Tanimoto similarity to one of --like lies there.",
+)  # fmt: skip
+@click.option(
+    "--scaffold", metavar="SMILES|SMARTS", help="Score molecules with this substructure only."
+)
+@click.option(
+    "--novel", multiple=True, type=PATH, metavar="FILE",
+    help="Score no molecule of this file or dataset folder (repeatable).",
+)  # fmt: skip
+@click.option(
+    "--alerts", metavar="A,B,…",
+    help="Score no molecule with these alerts: pains, brenk, nih, zinc, chembl.",
+)  # fmt: skip
+@click.option("--elements", metavar="A,B,…", help="Score no molecule with any other.")
+@click.option("--keep", type=int, default=100, show_default=True, help="Molecules to write.")
+@click.option(
+    "--timeout", type=float, metavar="SECONDS", help="For one call, before it has failed."
+)
+@click.option("--call-size", type=int, default=16, show_default=True, help="Molecules per call.")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="INT", help="Seed.")
+@click.option("--resume", is_flag=True, help="Go on with the calls of a run that was stopped.")
+@device_option
+@click.option(
+    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
+    help="Arithmetic of the network.",
+)  # fmt: skip
+@workers_option
+@force_option
+@common
+def optimize(
+    model: str | None, objectives: tuple[str, ...], budget: int, output: Path, minimize: bool,
+    pareto: bool, method: str, targets: tuple[str, ...], like: tuple[str, ...],
+    similarity: str | None, scaffold: str | None, novel: tuple[Path, ...], alerts: str | None,
+    elements: str | None, keep: int, timeout: float | None, call_size: int, seed: int,
+    resume: bool, device: str, precision: str, workers: int | None, force: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Search for molecules that score higher; without -m, with the shipped model.
+
+    Every call is a row of STEM.calls.csv, written before it is made and after it was answered.
+
+    Example: molvae optimize --objective docking.py:score --minimize --budget 2000 -o best.csv
+    """
+    from molvae.conditions import parse_target
+    from molvae.errors import ConfigError
+    from molvae.objectives import parse_objective
+
+    for text in targets:
+        parse_target(text)  # a malformed one is said before anything heavy is loaded
+    if similarity is not None and not like:
+        raise ConfigError("--similarity needs --like, the molecules to be similar to")
+    objective = parse_objective(objectives, minimize=minimize, pareto=pareto, timeout=timeout)
+    from molvae.generate import read_starts
+    from molvae.optimize import optimize_file
+    from molvae.sampler import Request
+
+    starts = read_starts(like)
+    request = Request(
+        like=starts, scaffold=scaffold, alerts=tuple(names(alerts) or ()),
+        elements=tuple(names(elements) or ()),
+    )  # fmt: skip
+    window = [] if similarity is None else [f"similarity={similarity}"]
+    summary = optimize_file(
+        output, objective, budget, model=model, method=method, constraints=[*targets, *window],
+        request=request, given=starts, novel=novel, pareto=pareto, keep=keep, seed=seed,
+        device=device, precision=precision, workers=workers, timeout=timeout,
+        call_size=call_size, resume=resume, force=force,
+    )  # fmt: skip
+    lines = [
+        f"{summary.calls:,} calls by {summary.method} ({summary.reason}); "
+        f"{summary.written:,} best molecules written to {output}"
+    ]
+    if summary.best is not None:
+        lines.append(f"  best {summary.best:.4g}, mean of the ten best {summary.top:.4g}")
+    if summary.diversity is not None:
+        lines.append(f"  diversity of the ten best {summary.diversity:.2f}")
+    lines += [f"  {count:,} × {move}" for move, count in sorted(summary.moves.items())]
+    lines += [f"  {count:,} failed: {why}" for why, count in summary.failures.items()]
+    lines += [f"  {count:,} not scored: {why}" for why, count in summary.refused.items()]
+    show(as_json, summary.to_json(), lines)

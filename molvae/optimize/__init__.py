@@ -1,0 +1,275 @@
+"""Search for molecules that score higher on an objective.
+
+An engine proposes, a gate lets through what may be scored, the objective is called within its
+budget, and every call is written down (:mod:`molvae.optimize.calls`). A molecule is never scored
+twice; a run that was killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from molvae import chem
+from molvae.checkpoint import SavedModel, find_model, load_model
+from molvae.errors import ConfigError, RunError, suggest
+from molvae.files import fingerprint, require_absent, require_writer, write_rows
+from molvae.keys import KeySet
+from molvae.metrics import internal_diversity
+from molvae.novelty import known_molecules
+from molvae.objectives import Objective
+from molvae.optimize.archive import Answer, Archive, crowding, fronts, rank
+from molvae.optimize.calls import Asked, Calls, open_calls
+from molvae.optimize.cma import LatentCMA
+from molvae.optimize.engines import Candidate, Engine, Evolution, Sampling, selfies_of
+from molvae.optimize.gate import Gate, Passed
+from molvae.optimize.learning import Learning
+from molvae.optimize.scoring import Scored, Scoring
+from molvae.optimize.search import TOP, Search, round_size
+from molvae.parallel import worker_count, worker_pool
+from molvae.progress import Progress, say
+from molvae.runtime import Draws, choose_device, keep_memory
+from molvae.sampler import Proposer, Request
+
+__all__ = [
+    "METHODS",
+    "Answer",
+    "Archive",
+    "Asked",
+    "Calls",
+    "Candidate",
+    "Engine",
+    "Evolution",
+    "Gate",
+    "LatentCMA",
+    "Learning",
+    "OptimizeSummary",
+    "Passed",
+    "Sampling",
+    "Scored",
+    "Scoring",
+    "Search",
+    "choose_method",
+    "crowding",
+    "fronts",
+    "open_calls",
+    "optimize_file",
+    "rank",
+    "round_size",
+    "selfies_of",
+]
+
+METHODS = ("learning", "evolution", "cma", "sampling")
+FEW = 300  # calls: with fewer there is too little to learn from
+KEPT = 100  # molecules in the output
+
+
+@dataclass
+class OptimizeSummary:
+    """What a search did."""
+
+    budget: int
+    method: str
+    calls: int = 0
+    failed: int = 0
+    written: int = 0
+    rounds: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+    best: float | None = None
+    top: float | None = None  # mean value of the ten best
+    diversity: float | None = None  # of the ten best: one minus mean similarity
+    refused: dict[str, int] = field(default_factory=dict)
+    moves: dict[str, int] = field(default_factory=dict)  # calls by the move that led to them
+    failures: dict[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for ``--json``."""
+        return asdict(self)
+
+
+def choose_method(name: str, budget: int) -> str:
+    """The engine of a name; ``auto`` picks by the budget."""
+    if name == "auto":
+        return "evolution" if budget < FEW else "learning"
+    if name not in METHODS:
+        raise ConfigError(f"unknown method '{name}': {suggest(name, {*METHODS, 'auto'})}")
+    return name
+
+
+def optimize_file(
+    output: str | Path,
+    objective: Objective,
+    budget: int,
+    *,
+    model: str | Path | None = None,
+    method: str = "auto",
+    constraints: Sequence[str] = (),
+    request: Request | None = None,
+    given: Sequence[str] = (),
+    novel: Sequence[str | Path] = (),
+    pareto: bool = False,
+    keep: int = KEPT,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "auto",
+    workers: int | None = None,
+    timeout: float | None = None,
+    call_size: int = 16,
+    resume: bool = False,
+    force: bool = False,
+) -> OptimizeSummary:
+    """Search for molecules with a high objective; write the best into a file.
+
+    Args:
+        output: molecule file of the best; the calls go to ``STEM.calls.csv`` beside it.
+        objective: what is maximised, of :func:`molvae.objectives.parse_objective`.
+        budget: calls of the objective, each of another molecule.
+        model: as of :func:`molvae.generate.generate_file`.
+        method: one of :data:`METHODS`, or ``auto``.
+        constraints: ranges such as ``mw=:450`` that every molecule scored must meet.
+        request: alerts, elements, scaffold, and start molecules that ``similarity=0.4:`` is about.
+        given: SMILES that are scored first.
+        novel: files of molecules that are not to be scored.
+        pareto: search for the front of several objectives, not for the best of their mean.
+        keep: molecules written, the best first.
+        seed, device, precision, workers: as for generation; workers call the objective.
+        timeout: seconds after which a call has failed.
+        call_size: molecules per call of the objective.
+        resume: go on with the calls that are there.
+        force: overwrite them, and the output.
+
+    Raises:
+        ConfigError: something asked for does not fit, or the resumed run was another.
+        OutputExistsError: an output is in the way.
+        RunError: no molecule could be scored.
+    """
+    output = Path(output)
+    if budget < 1:
+        raise ConfigError(f"budget: got {budget}, expected 1 call or more")
+    if call_size < 1 or keep < 1:
+        raise ConfigError(f"got {call_size} per call and {keep} kept, expected 1 or more of each")
+    require_writer(output)
+    if not resume:
+        require_absent(output, force=force)
+    name = choose_method(method, budget)
+    saved = load_model(model)
+    request = request or Request()
+    request = replace(request, targets=request.parse(constraints, saved), temperature=1.0)
+    plan = {
+        "objective": [part.text for part in objective.parts],
+        "minimize": objective.minimize, "pareto": pareto, "method": name, "seed": seed,
+        "constraints": [target.text for target in request.targets],
+        "like": list(request.like), "scaffold": request.scaffold,
+        "alerts": list(request.alerts), "elements": list(request.elements),
+        "model": fingerprint(find_model(model) / "config.json")["sha256"],
+    }  # fmt: skip
+    summary = OptimizeSummary(budget=budget, method=name)
+    started = time.monotonic()
+    where, count = choose_device(device), worker_count(workers)
+    keep_memory()
+    path = calls_path(output)
+    with open_calls(path, objective, plan, pareto=pareto, resume=resume, force=force) as calls:
+        with ExitStack() as stack:
+            pool = stack.enter_context(worker_pool(count)) if count > 1 else None
+            known = known_molecules(novel, workers=count, executor=pool) if novel else KeySet()
+            proposer = Proposer(
+                saved, request, draws=Draws(seed), device=where, precision=precision
+            )
+            gate = Gate(
+                proposer, request, known=known, executor=pool if budget > 500 else None,
+                workers=count if budget > 500 else 1,
+            )  # fmt: skip
+            scoring = stack.enter_context(
+                Scoring(objective, workers=workers, timeout=timeout, size=call_size)
+            )
+            archive = Archive(pareto=pareto)
+            engine = _engine(name, proposer, archive, budget)
+            say(f"method {name}, {round_size(budget)} calls per round")
+            search = Search(engine, gate, scoring, calls, archive, budget=budget)
+            search.start(_given(gate, given, saved))
+            with Progress("optimize", total=budget, done=calls.count) as progress:
+                try:
+                    search.run(progress)
+                except KeyboardInterrupt:
+                    raise RunError(
+                        f"stopped after {len(calls.answers)} calls, which are in '{path}'; go on "
+                        "with --resume"
+                    ) from None
+        summary.seconds = time.monotonic() - started
+        _sum_up(summary, search, gate)
+        best = archive.rank(archive.pool)[:keep]
+        if not best:
+            raise RunError(
+                f"none of {len(calls.answers)} molecules could be scored; see the notes in '{path}'"
+            )
+        summary.written = _write_best(output, best, objective, pareto=pareto)
+    return summary
+
+
+def calls_path(output: Path) -> Path:
+    """Where the calls of a run are written down: beside its output."""
+    stem = output.name
+    while "." in stem:
+        stem = stem.rpartition(".")[0]
+    return output.with_name(f"{stem}.calls.csv")
+
+
+def _engine(name: str, proposer: Proposer, archive: Archive, budget: int) -> Engine:
+    first = int(np.clip(budget // 10, 4, 200))
+    parents = int(np.clip(budget // 20, 5, 100))
+    if name == "learning":
+        return Learning(proposer, archive, parents=parents, first=first)
+    if name == "evolution":
+        return Evolution(proposer, archive, parents=parents, first=first)
+    if name == "cma":
+        return LatentCMA(proposer, archive, first=first)
+    return Sampling(proposer, archive)
+
+
+def _given(gate: Gate, smiles: Sequence[str], model: SavedModel) -> list[tuple[str, str]]:
+    """Given molecules that may be scored; of the others it is said why not."""
+    limits = tuple(model.constraints.items())
+    texts = [selfies_of(text, limits) for text in smiles]
+    passed = gate(texts)
+    lost = sum(one is None for one in passed)
+    if lost:
+        say(f"note: {lost} of {len(smiles)} given molecules are not scored: {dict(gate.refused)}")
+    return [(one.smiles, "given") for one in passed if one is not None]
+
+
+def _sum_up(summary: OptimizeSummary, search: Search, gate: Gate) -> None:
+    answers, pool = search.calls.answers, search.archive.pool
+    summary.calls, summary.rounds, summary.reason = len(answers), search.round, search.reason
+    summary.failed = sum(answer.failed for answer in answers)
+    summary.refused = dict(gate.refused.most_common())
+    for answer in answers:
+        summary.moves[answer.origin] = summary.moves.get(answer.origin, 0) + 1
+        if answer.failed:
+            summary.failures[answer.note] = summary.failures.get(answer.note, 0) + 1
+    if pool and not search.archive.pareto:
+        told = search.calls.objective.told
+        summary.best = told(pool[0].value)
+        summary.top = told(float(np.mean([answer.value for answer in pool[:TOP]])))
+    if len(pool) > 1:
+        mols = [mol for one in pool[:TOP] if (mol := chem.parse(one.smiles)) is not None]
+        (diversity,) = internal_diversity(chem.fingerprints(mols), powers=(1,))
+        summary.diversity = diversity.value
+
+
+def _write_best(output: Path, best: Sequence[Answer], objective: Objective, *, pareto: bool) -> int:
+    """The molecules with their value, what each part said, and the call that found them."""
+    names = list(objective.names)
+    value = [] if pareto or len(names) == 1 else ["value"]
+    columns = ["smiles", *value, *names, "call", "origin"]
+    rows = (
+        [one.smiles, *([one.value] if value else []), *one.scores, one.number, one.origin]
+        for one in best
+    )
+    return write_rows(output, columns, rows)

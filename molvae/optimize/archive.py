@@ -1,0 +1,108 @@
+"""What has been scored so far, and which of it is best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Answer", "Archive", "crowding", "fronts", "rank"]
+
+POOL = 1000  # best molecules that engines choose from
+
+
+class Answer(NamedTuple):
+    """A molecule after its call of the objective."""
+
+    number: int  # of the call, from 1
+    round: int
+    origin: str  # the move of the engine that made it
+    smiles: str
+    scores: tuple[float, ...]  # as the parts of the objective gave them
+    worth: tuple[float, ...]  # what they are worth; greater is better
+    value: float  # the number that is maximised; of a Pareto search NaN
+    note: str = ""  # why there is no score
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has no score."""
+        return any(math.isnan(x) for x in self.worth)
+
+
+class Archive:
+    """All answers by molecule, and the best of them in order."""
+
+    def __init__(self, *, pareto: bool = False) -> None:
+        self.pareto = pareto
+        self.answers: dict[str, Answer] = {}
+        self.pool: list[Answer] = []
+
+    def __len__(self) -> int:
+        return len(self.answers)
+
+    def add(self, answers: Iterable[Answer]) -> None:
+        """Take in the answers of a round."""
+        new = list(answers)
+        self.answers.update({answer.smiles: answer for answer in new})
+        self.pool = self.rank([*self.pool, *(a for a in new if not a.failed)])[:POOL]
+
+    def rank(self, answers: Sequence[Answer]) -> list[Answer]:
+        """Answers with a score, the best first; of equals the earlier call."""
+        return rank(answers, pareto=self.pareto)
+
+    def normal_scores(self) -> dict[str, float]:
+        """Molecules → quantiles of N(0, 1) of their ranks in the pool, which has no scale."""
+        from molvae.runtime import normal_quantile
+
+        share = 1 - (np.arange(len(self.pool)) + 0.5) / max(len(self.pool), 1)
+        return dict(
+            zip((a.smiles for a in self.pool), normal_quantile(share).tolist(), strict=True)
+        )
+
+
+def rank(answers: Sequence[Answer], *, pareto: bool = False) -> list[Answer]:
+    """Answers, the best first: by value, or by front and then by crowding distance.
+
+    The order of NSGA-II (Deb et al. 2002): fronts of molecules that no other beats in everything,
+    and within a front those first that stand alone.
+    """
+    if not pareto:
+        return sorted(answers, key=lambda answer: (-answer.value, answer.number))
+    ordered: list[Answer] = []
+    worth = np.asarray([answer.worth for answer in answers], dtype=np.float64)
+    for front in fronts(worth):
+        distance = crowding(worth[front])
+        order = sorted(range(len(front)), key=lambda i: (-distance[i], answers[front[i]].number))
+        ordered += [answers[front[i]] for i in order]
+    return ordered
+
+
+def fronts(worth: NDArray[np.float64]) -> list[list[int]]:
+    """Indices of N molecules with P worths each, (N, P), in fronts: the first is not dominated."""
+    if not len(worth):
+        return []
+    more, as_much = worth[:, None] > worth[None], worth[:, None] >= worth[None]
+    beats: NDArray[np.bool_] = np.logical_and(np.all(as_much, axis=-1), np.any(more, axis=-1))
+    beaten_by, left = beats.sum(axis=0), np.ones(len(worth), dtype=np.bool_)
+    found = []
+    while left.any():
+        front = np.flatnonzero(left & (beaten_by == 0))
+        found.append(front.tolist())
+        left[front] = False
+        beaten_by = beaten_by - beats[front].sum(axis=0)
+    return found
+
+
+def crowding(worth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far apart the neighbours of each molecule of a front are, (N,); the ends have ∞."""
+    distance = np.zeros(len(worth))
+    for column in worth.T:
+        order = np.argsort(column, kind="stable")
+        spread = column[order[-1]] - column[order[0]]
+        distance[order[[0, -1]]] = np.inf
+        if spread > 0:
+            distance[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / spread
+    return distance

@@ -1,0 +1,111 @@
+"""Which of an engine's strings may be scored: molecules that meet the constraints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from typing import NamedTuple
+
+import numpy as np
+
+from molvae.checks import Checks, Look
+from molvae.errors import ConfigError
+from molvae.keys import KeySet, keys_of
+from molvae.parallel import map_ordered
+from molvae.properties import Measured
+from molvae.sampler import Proposer, Request
+from molvae.sampler.critic import Critic, Starts
+
+__all__ = ["Gate", "Passed"]
+
+CHUNK = 256  # strings per piece of work
+
+
+class Passed(NamedTuple):
+    """A molecule that may be scored."""
+
+    smiles: str  # canonical
+    selfies: str  # of the canonical SMILES
+
+
+class Gate:
+    """Checks strings by RDKit and by the model; counts what it turns away, and why.
+
+    Constraints are ranges of built-in properties (exact) or own columns (predicted), alerts,
+    elements, a scaffold, a range of similarity to given molecules, and molecules known before.
+    """
+
+    def __init__(
+        self,
+        proposer: Proposer,
+        request: Request,
+        *,
+        known: KeySet | None = None,
+        executor: Executor | None = None,
+        workers: int = 1,
+    ) -> None:
+        points = [target.text for target in request.targets if target.is_point]
+        if points:
+            raise ConfigError(
+                f"constraint {points[0]}: expected a range such as mw=:450; what is to be as near "
+                "as possible to a value is an objective: --objective NAME=VALUE"
+            )
+        self.request, self.known = request, known or KeySet()
+        self.executor, self.workers = executor, workers
+        self.refused: Counter[str] = Counter()
+        self._proposer = proposer
+        self._critic = Critic(proposer.model, request, proposer)
+        self._starts = Starts(request.like, proposer.model, proposer)
+        self._checks = Checks(
+            names=self._critic.exact,
+            constraints=proposer.model.constraints,
+            rewrite=True,
+            alerts=request.alerts,
+            elements=request.elements,
+            scaffold=request.scaffold,
+            fingerprint=bool(request.like),
+        )
+
+    def __call__(self, texts: Sequence[str]) -> list[Passed | None]:
+        """For each SELFIES the molecule, or None if it is none or may not be scored."""
+        chunks = [texts[i : i + CHUNK] for i in range(0, len(texts), CHUNK)]
+        measured = [
+            one
+            for found in map_ordered(
+                self._checks, chunks, workers=self.workers, executor=self.executor
+            )
+            for one in found
+        ]
+        similarity = self._similarity(measured)
+        _, _, outside = self._critic.judge(measured, texts, similarity)
+        known = self.known.holds(keys_of([one.smiles for one in measured]))
+        result: list[Passed | None] = []
+        for one, out, old in zip(measured, outside, known, strict=True):
+            reason = self._refusal(one, out=bool(out), old=bool(old))
+            if reason:
+                self.refused[reason] += 1
+            result.append(None if reason else Passed(one.smiles, one.selfies))
+        return result
+
+    def _similarity(self, measured: Sequence[Measured]) -> np.ndarray:
+        """To the most similar of the given molecules."""
+        best = np.full(len(measured), np.nan)
+        for number in range(len(self._starts)):
+            best = np.fmax(best, self._starts.similarity_to(number, measured))
+        return best
+
+    @staticmethod
+    def _refusal(one: Measured, *, out: bool, old: bool) -> str:
+        if not one.smiles:
+            return "not a molecule (no atoms)"
+        if one.radical:
+            return "unpaired electrons"
+        look: Look = one.found
+        if look.refusal:
+            return look.refusal
+        if old:
+            return "not novel"
+        if not one.selfies:
+            return "cannot be written as SELFIES"
+        return "outside a constraint" if out else ""

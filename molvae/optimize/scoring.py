@@ -1,0 +1,105 @@
+"""Calls of an objective that may raise, hang, crash or return rubbish."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from molvae.errors import MolvaeError
+from molvae.objectives import Objective
+from molvae.parallel import Crew, Watchdog
+
+__all__ = ["Scored", "Scoring"]
+
+
+class Scored(NamedTuple):
+    """A molecule with what each part of the objective gave; NaN and a note where it failed."""
+
+    smiles: str
+    scores: tuple[float, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call of the objective, in a worker process."""
+
+    objective: Objective
+    timeout: float | None
+
+    def __call__(self, smiles: Sequence[str]) -> list[tuple[float, ...]] | str:
+        """The scores, or why there are none."""
+        watchdog = Watchdog(self.timeout)
+        watchdog.step()
+        try:
+            # Standard output is for our results.
+            with contextlib.redirect_stdout(sys.stderr):
+                return self.objective.scores(smiles)
+        except MolvaeError as error:
+            return str(error)
+        except Exception as error:
+            return f"objective: {type(error).__name__}: {error}"
+        finally:
+            watchdog.rest()
+
+
+class Scoring:
+    """Scores molecules in worker processes; a context manager.
+
+    A call that raises, takes longer than ``timeout`` seconds or takes its process with it is
+    repeated molecule by molecule, so that only those fail which cannot be scored. What a function
+    has answered is never asked again.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        *,
+        workers: int | None = None,
+        timeout: float | None = None,
+        size: int = 16,
+    ) -> None:
+        """``size`` molecules per call; ``workers`` 0 calls in this process, unprotected."""
+        self.objective, self.timeout, self.size = objective, timeout, size
+        self._crew = Crew(workers)
+        limit = timeout if self._crew.protected else None
+        self._call = _Call(objective, limit)
+
+    def __enter__(self) -> Self:
+        self._crew.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._crew.__exit__(kind, error, trace)
+
+    def __call__(self, smiles: Sequence[str]) -> Iterator[list[Scored]]:
+        """The molecules with their scores, in order, as calls come back."""
+        chunks = [smiles[i : i + self.size] for i in range(0, len(smiles), self.size)]
+        for chunk, found in self._crew.map(self._call, chunks):
+            if isinstance(found, list):
+                yield [Scored(text, scores) for text, scores in zip(chunk, found, strict=True)]
+            elif len(chunk) == 1:
+                yield [self._failed(chunk[0], found)]
+            else:
+                for text in chunk:
+                    yield [self._single(text)]
+
+    def _single(self, text: str) -> Scored:
+        found = self._crew.alone(self._call, [text])
+        return Scored(text, found[0]) if isinstance(found, list) else self._failed(text, found)
+
+    def _failed(self, text: str, why: str | None) -> Scored:
+        lost = "the process was lost: it crashed"
+        if self.timeout is not None:
+            lost += f" or took longer than {self.timeout:g} s"
+        return Scored(text, (math.nan,) * len(self.objective.parts), why or lost)

@@ -1,0 +1,122 @@
+"""The loop of a search: ask the engine, score what is new, tell it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from molvae.errors import RunError
+from molvae.optimize.archive import Answer, Archive, fronts
+from molvae.optimize.calls import Calls
+from molvae.optimize.engines import Engine
+from molvae.optimize.gate import Passed
+from molvae.optimize.scoring import Scored
+from molvae.progress import Progress, say
+
+__all__ = ["TOP", "Search", "round_size"]
+
+ALL_FAILED = 20  # calls without a single score: the objective does not work
+STALLS = 30  # rounds in a row without a new molecule before the search gives up
+TOP = 10  # of which mean and diversity are told
+SPARE = 1.5  # candidates per wanted call: some are known or may not be scored
+
+
+def round_size(budget: int) -> int:
+    """Calls per round: fifty rounds or more, as long as a round is worth its overhead."""
+    return int(np.clip(budget // 50, 4, 100))
+
+
+class Search:
+    """One search: engine, gate, objective and calls; :meth:`run` spends the budget."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        gate: Callable[[Sequence[str]], Sequence[Passed | None]],
+        scoring: Callable[[Sequence[str]], Iterable[list[Scored]]],
+        calls: Calls,
+        archive: Archive,
+        *,
+        budget: int,
+    ) -> None:
+        self.engine, self.gate, self.scoring = engine, gate, scoring
+        self.calls, self.archive, self.budget = calls, archive, budget
+        self.size = round_size(budget)
+        self.round = calls.rounds
+        self.reason = ""
+
+    def start(self, given: Sequence[tuple[str, str]] = ()) -> None:
+        """Take up what was answered before; ask again what was under way; score given molecules.
+
+        ``given`` are pairs of SMILES and origin, scored before anything else as far as the budget
+        goes.
+        """
+        self.archive.add(self.calls.answers)
+        self.engine.restore(self.calls.answers)
+        if self.calls.pending:
+            say(f"{len(self.calls.pending)} calls were under way; they are made again")
+            self._answered(list(self.calls.pending))
+        new = [one for one in dict(given).items() if one[0] not in self.archive.answers][
+            : self.budget - self.calls.count
+        ]
+        if new:
+            self._call(new)
+
+    def run(self, progress: Progress) -> None:
+        """Rounds until the budget is spent or nothing new is found."""
+        stalls = 0
+        while self.calls.count < self.budget:
+            before = self.calls.count
+            self.step()
+            progress.advance(self.calls.count - before, done=self.calls.count, note=self._note())
+            stalls = 0 if self.calls.count > before else stalls + 1
+            if stalls >= STALLS:
+                self.reason = f"no new molecule in {STALLS} rounds"
+                return
+        self.reason = "budget spent"
+
+    def step(self) -> None:
+        """One round: ask the engine, score what is new, tell it."""
+        candidates = self.engine.ask(int(SPARE * self.size), self.round)
+        passed = self.gate([candidate.text for candidate in candidates])
+        new: dict[str, str] = {}
+        for candidate, one in zip(candidates, passed, strict=True):
+            if one is not None and one.smiles not in self.archive.answers:
+                new.setdefault(one.smiles, candidate.origin)
+        room = min(self.size, self.budget - self.calls.count)
+        if new:
+            self._call(list(new.items())[:room])
+        answers = [None if one is None else self.archive.answers.get(one.smiles) for one in passed]
+        self.engine.tell(candidates, answers)
+        self.round += 1
+
+    def _call(self, molecules: Sequence[tuple[str, str]]) -> None:
+        asked = self.calls.ask(molecules, round_=self.round)
+        self._answered([one.smiles for one in asked])
+
+    def _answered(self, smiles: list[str]) -> None:
+        found: list[Answer] = []
+        for scored in self.scoring(smiles):
+            found += self.calls.answer(scored)
+        self.archive.add(found)
+        answers = self.calls.answers
+        if not self.archive.pool and len(answers) >= max(ALL_FAILED, self.size):
+            note, count = Counter(answer.note for answer in answers).most_common(1)[0]
+            raise RunError(
+                f"all of the first {len(answers)} calls failed, {count} of them with: {note}; mend "
+                "the objective and start anew with --force"
+            )
+
+    def _note(self) -> str:
+        pool = self.archive.pool
+        if not pool:
+            return "no score yet"
+        if self.archive.pareto:
+            size = len(fronts(np.asarray([one.worth for one in pool]))[0])
+            return f"{size} on the front"
+        top = pool[:TOP]
+        told = self.calls.objective.told
+        mean = told(float(np.mean([answer.value for answer in top])))
+        return f"best {told(pool[0].value):.4g}, top {len(top)} {mean:.4g}"
