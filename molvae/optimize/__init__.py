@@ -67,6 +67,7 @@ __all__ = [
 
 METHODS = ("learning", "evolution", "cma", "sampling")
 FEW = 300  # calls: with fewer there is too little to learn from
+INLINE = 500  # calls, up to which starting worker processes for RDKit costs more than it saves
 KEPT = 100  # molecules in the output
 
 
@@ -175,33 +176,34 @@ def optimize_file(
     where, count = choose_device(device), worker_count(workers)
     keep_memory()
     path = calls_path(output)
-    with open_calls(path, objective, plan, pareto=pareto, resume=resume, force=force) as calls:
-        with ExitStack() as stack:
-            pool = stack.enter_context(worker_pool(count)) if count > 1 else None
-            known = known_molecules(novel, workers=count, executor=pool) if novel else KeySet()
-            proposer = Proposer(
-                saved, request, draws=Draws(seed), device=where, precision=precision
-            )
-            gate = Gate(
-                proposer, request, known=known, executor=pool if budget > 500 else None,
-                workers=count if budget > 500 else 1,
-            )  # fmt: skip
-            scoring = stack.enter_context(
-                Scoring(objective, workers=workers, timeout=timeout, size=call_size)
-            )
-            archive = Archive(pareto=pareto)
-            engine = _engine(name, proposer, archive, budget)
-            say(f"method {name}, {round_size(budget)} calls per round")
-            search = Search(engine, gate, scoring, calls, archive, budget=budget)
-            search.start(_given(gate, given, saved))
-            with Progress("optimize", total=budget, done=calls.count) as progress:
-                try:
-                    search.run(progress)
-                except KeyboardInterrupt:
-                    raise RunError(
-                        f"stopped after {len(calls.answers)} calls, which are in '{path}'; go on "
-                        "with --resume"
-                    ) from None
+    with ExitStack() as stack:
+        pool = stack.enter_context(worker_pool(count)) if count > 1 else None
+        known = known_molecules(novel, workers=count, executor=pool) if novel else KeySet()
+        proposer = Proposer(saved, request, draws=Draws(seed), device=where, precision=precision)
+        inline = pool is None or budget <= INLINE
+        gate = Gate(
+            proposer, request, known=known, executor=None if inline else pool,
+            workers=1 if inline else count,
+        )  # fmt: skip
+        archive = Archive(pareto=pareto)
+        engine = _engine(name, proposer, archive, budget)
+        calls = stack.enter_context(
+            open_calls(path, objective, plan, pareto=pareto, resume=resume, force=force)
+        )
+        scoring = stack.enter_context(
+            Scoring(objective, workers=workers, timeout=timeout, size=call_size)
+        )
+        say(f"method {name}, {round_size(budget)} calls per round")
+        search = Search(engine, gate, scoring, calls, archive, budget=budget)
+        search.start(_given(gate, given, saved))
+        with Progress("optimize", total=budget, done=calls.count) as progress:
+            try:
+                search.run(progress)
+            except KeyboardInterrupt:
+                raise RunError(
+                    f"stopped after {len(calls.answers)} calls, which are in '{path}'; go on "
+                    "with --resume"
+                ) from None
         summary.seconds = time.monotonic() - started
         _sum_up(summary, search, gate)
         best = archive.rank(archive.pool)[:keep]

@@ -26,6 +26,7 @@ _Ints = NDArray[np.int64]
 AROUND = (0.2, 0.8)  # noise levels at which a latent around a parent is decoded
 BETWEEN = (0.05, 0.5)  # and one between two parents
 CONTRAST = 2.0  # parents are drawn by uniform numbers to this power: the best ones more often
+ELITE = 5  # share of the parents, its inverse, that a move must reach to have won
 MEMORY = 0.98  # of a move's record, per call
 FLOOR = 0.05  # least share of a move
 
@@ -152,7 +153,7 @@ class Evolution(Sampling):
         self._count(set(answers))
 
     def _count(self, answers: set[Answer]) -> None:
-        best = {answer.smiles for answer in self.archive.pool[: self.parents]}
+        best = {answer.smiles for answer in self.archive.pool[: max(self.parents // ELITE, 3)]}
         for answer in sorted(answers, key=lambda one: one.number):
             if answer.origin in self._calls:
                 for record in (self._wins, self._calls):

@@ -1,0 +1,113 @@
+"""A search from the command line: killed again and again, and never asking an answered call."""
+
+import csv
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+BUDGET = 60
+
+# Slow enough to be killed in the middle; it writes down what it is really asked.
+OBJECTIVE = """
+import os, time
+def score(smiles):
+    with open(os.environ["ASKED"], "a") as log:
+        for text in smiles:
+            log.write(text + "\\n")
+    time.sleep(0.05 * len(smiles))
+    return [text.count("C") + text.count("c") - 0.1 * len(text) for text in smiles]
+"""
+
+
+def command(model, tmp_path, *more):
+    return [
+        sys.executable, "-m", "molvae", "optimize", "-m", str(model), "-o",
+        str(tmp_path / "best.csv"), "--objective", f"{tmp_path}/mine.py:score", "--budget",
+        str(BUDGET), "--workers", "1", "--call-size", "2", "--method", "evolution", *more,
+    ]  # fmt: skip
+
+
+def rows_of(path):
+    with path.open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_a_search_survives_kills_and_asks_nothing_twice(tiny_run, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(OBJECTIVE)
+    asked, calls = tmp_path / "asked", tmp_path / "best.calls.csv"
+    monkeypatch.setenv("ASKED", str(asked))
+    chance, answered = random.Random(0), 0
+    ends = []  # of each killed run: what was answered, and how many calls the function had seen
+    for _ in range(4):
+        process = subprocess.Popen(
+            command(tiny_run, tmp_path, "--resume"), stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 120
+        wanted = answered + chance.randint(5, 12)
+        while answered < wanted and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.03)
+            answered = calls.read_text().count(",answered,") if calls.exists() else 0
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        time.sleep(1.5)  # a worker outlives its parent by a moment
+        known = {row["smiles"] for row in rows_of(calls) if row["status"] == "answered"}
+        ends.append((known, len(asked.read_text().splitlines())))
+    again = subprocess.run(command(tiny_run, tmp_path), capture_output=True, text=True, check=False)
+    assert again.returncode == 2
+    assert "go on with it by --resume" in again.stderr
+    done = subprocess.run(
+        command(tiny_run, tmp_path, "--resume", "--json"), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    lines = asked.read_text().splitlines()
+    for known, seen in ends:
+        assert known
+        assert not known & set(lines[seen:])
+    rows = rows_of(calls)
+    for status in ("asked", "answered"):
+        smiles = [row["smiles"] for row in rows if row["status"] == status]
+        assert len(set(smiles)) == len(smiles) == BUDGET
+    summary = json.loads(done.stdout)
+    best = max(float(row["value"]) for row in rows if row["status"] == "answered")
+    assert (summary["calls"], summary["best"]) == (BUDGET, best)
+    assert float(rows_of(tmp_path / "best.csv")[0]["score"]) == best
+
+
+def test_words_for_people(tiny_run, tmp_path):
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "molvae", "optimize", "-m", str(tiny_run), "-o",
+            str(tmp_path / "best.sdf"), "--objective", "qed", "--objective", "sas@6:1*0.5",
+            "--budget", "12", "-t", "mw=:400", "--workers", "0",
+        ],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("12 calls by evolution (budget spent); 12 best molecules written")
+    assert "mean of the ten best" in done.stdout
+    assert "×" in done.stdout
+    assert (tmp_path / "best.sdf").read_text().count("$$$$") == 12
+
+
+def test_bad_requests_end_with_2_and_a_line(tiny_run, tmp_path):
+    for more, message in (
+        (["--objective", "qedd"], "did you mean 'qed'"),
+        (["--objective", "qed", "--similarity", "0.4:"], "--similarity needs --like"),
+        (["--objective", "qed", "--method", "magic"], "unknown method 'magic'"),
+        (["--objective", "qed", "-t", "mw=300"], "expected a range"),
+    ):
+        done = subprocess.run(
+            [
+                sys.executable, "-m", "molvae", "optimize", "-m", str(tiny_run), "-o",
+                str(tmp_path / "best.csv"), "--budget", "5", *more,
+            ],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 2, done.stderr
+        assert message in done.stderr
+        assert not (tmp_path / "best.csv").exists()
+        assert not (tmp_path / "best.calls.csv").exists(), more
