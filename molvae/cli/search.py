@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 
 import click
@@ -63,6 +65,9 @@ __all__: list[str] = []  # verbs are reached through their group
     help="Score no molecule with these alerts: pains, brenk, nih, zinc, chembl.",
 )  # fmt: skip
 @click.option("--elements", metavar="A,B,…", help="Score no molecule with any other.")
+@click.option(
+    "--report", type=PATH, metavar="FILE", help="HTML page: the curve, the scores, the best drawn."
+)
 @click.option("--keep", type=int, default=100, show_default=True, help="Molecules to write.")
 @click.option(
     "--timeout", type=float, metavar="SECONDS", help="For one call, before it has failed."
@@ -83,7 +88,8 @@ def optimize(
     pareto: bool, method: str, targets: tuple[str, ...], like: tuple[str, ...],
     similarity: str | None, scaffold: str | None, novel: tuple[Path, ...], alerts: str | None,
     elements: str | None, keep: int, timeout: float | None, call_size: int, seed: int,
-    resume: bool, device: str, precision: str, workers: int | None, force: bool, as_json: bool,
+    report: Path | None, resume: bool, device: str, precision: str, workers: int | None,
+    force: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Search for molecules that score higher; without -m, with the shipped model.
 
@@ -114,7 +120,8 @@ def optimize(
         output, objective, budget, model=model, method=method, constraints=[*targets, *window],
         request=request, given=starts, novel=novel, pareto=pareto, keep=keep, seed=seed,
         device=device, precision=precision, workers=workers, timeout=timeout,
-        call_size=call_size, resume=resume, force=force,
+        call_size=call_size, report=report, command=shlex.join(["molvae", *sys.argv[1:]]),
+        resume=resume, force=force,
     )  # fmt: skip
     lines = [
         f"{summary.calls:,} calls by {summary.method} ({summary.reason}); "

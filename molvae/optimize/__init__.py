@@ -30,11 +30,13 @@ from molvae.optimize.cma import LatentCMA
 from molvae.optimize.engines import Candidate, Engine, Evolution, Sampling, selfies_of
 from molvae.optimize.gate import Gate, Passed
 from molvae.optimize.learning import Learning
+from molvae.optimize.page import running_best, search_page
 from molvae.optimize.scoring import Scored, Scoring
 from molvae.optimize.search import TOP, Search, round_size
 from molvae.parallel import worker_count, worker_pool
 from molvae.progress import Progress, say
-from molvae.runtime import Draws, choose_device, keep_memory
+from molvae.report import write_html
+from molvae.runtime import Draws, choose_device, keep_memory, versions
 from molvae.sampler import Proposer, Request
 
 __all__ = [
@@ -62,6 +64,8 @@ __all__ = [
     "optimize_file",
     "rank",
     "round_size",
+    "running_best",
+    "search_page",
     "selfies_of",
 ]
 
@@ -123,6 +127,8 @@ def optimize_file(
     workers: int | None = None,
     timeout: float | None = None,
     call_size: int = 16,
+    report: str | Path | None = None,
+    command: str = "",
     resume: bool = False,
     force: bool = False,
 ) -> OptimizeSummary:
@@ -139,10 +145,12 @@ def optimize_file(
         given: SMILES that are scored first.
         novel: files of molecules that are not to be scored.
         pareto: search for the front of several objectives, not for the best of their mean.
-        keep: molecules written, the best first.
+        keep: molecules written, the best first; of a Pareto search at most 1,000.
         seed, device, precision, workers: as for generation; workers call the objective.
         timeout: seconds after which a call has failed.
         call_size: molecules per call of the objective.
+        report: HTML page to write: the curve over the calls, the best drawn.
+        command: what stands on that page as the command.
         resume: go on with the calls that are there.
         force: overwrite them, and the output.
 
@@ -157,8 +165,9 @@ def optimize_file(
     if call_size < 1 or keep < 1:
         raise ConfigError(f"got {call_size} per call and {keep} kept, expected 1 or more of each")
     require_writer(output)
-    if not resume:
-        require_absent(output, force=force)
+    for path in (output, report):
+        if path is not None and not resume:
+            require_absent(path, force=force)
     name = choose_method(method, budget)
     saved = load_model(model)
     request = request or Request()
@@ -169,13 +178,14 @@ def optimize_file(
         "constraints": [target.text for target in request.targets],
         "like": list(request.like), "scaffold": request.scaffold,
         "alerts": list(request.alerts), "elements": list(request.elements),
+        "novel": [str(path) for path in novel],
         "model": fingerprint(find_model(model) / "config.json")["sha256"],
     }  # fmt: skip
     summary = OptimizeSummary(budget=budget, method=name)
     started = time.monotonic()
     where, count = choose_device(device), worker_count(workers)
     keep_memory()
-    path = calls_path(output)
+    log = calls_path(output)
     with ExitStack() as stack:
         pool = stack.enter_context(worker_pool(count)) if count > 1 else None
         known = known_molecules(novel, workers=count, executor=pool) if novel else KeySet()
@@ -188,7 +198,7 @@ def optimize_file(
         archive = Archive(pareto=pareto)
         engine = _engine(name, proposer, archive, budget)
         calls = stack.enter_context(
-            open_calls(path, objective, plan, pareto=pareto, resume=resume, force=force)
+            open_calls(log, objective, plan, pareto=pareto, resume=resume, force=force)
         )
         scoring = stack.enter_context(
             Scoring(objective, workers=workers, timeout=timeout, size=call_size)
@@ -201,26 +211,32 @@ def optimize_file(
                 search.run(progress)
             except KeyboardInterrupt:
                 raise RunError(
-                    f"stopped after {len(calls.answers)} calls, which are in '{path}'; go on "
+                    f"stopped after {len(calls.answers)} calls, which are in '{log}'; go on "
                     "with --resume"
                 ) from None
         summary.seconds = time.monotonic() - started
         _sum_up(summary, search, gate)
-        best = archive.rank(archive.pool)[:keep]
+        # Fronts of very many are slow to find, and nobody looks beyond the first ones.
+        scored = archive.pool if pareto else [a for a in calls.answers if not a.failed]
+        best = archive.rank(scored)[:keep]
         if not best:
             raise RunError(
-                f"none of {len(calls.answers)} molecules could be scored; see the notes in '{path}'"
+                f"none of {len(calls.answers)} molecules could be scored; see the notes in '{log}'"
             )
         summary.written = _write_best(output, best, objective, pareto=pareto)
+        if report is not None:
+            page = search_page(
+                summary.to_json(), calls.answers, best, objective, model=find_model(model).name,
+                seed=seed, versions=versions(), command=command,
+            )  # fmt: skip
+            write_html(report, page)
     return summary
 
 
 def calls_path(output: Path) -> Path:
     """Where the calls of a run are written down: beside its output."""
-    stem = output.name
-    while "." in stem:
-        stem = stem.rpartition(".")[0]
-    return output.with_name(f"{stem}.calls.csv")
+    name = output.name.removesuffix(".gz")
+    return output.with_name(f"{name.rpartition('.')[0] or name}.calls.csv")
 
 
 def _engine(name: str, proposer: Proposer, archive: Archive, budget: int) -> Engine:

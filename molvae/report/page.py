@@ -103,7 +103,7 @@ def _sections(page: Page) -> list[Section]:
     sections = [
         Section(
             key,
-            heading,
+            page.headings.get(key, heading),
             page.remarks.get(key, ""),
             figures.get(key, ()),
             tables.get(key),

@@ -192,7 +192,8 @@ class Page:
 
     ``remarks`` holds a sentence to stand below a section's heading, by the section's key:
     summary, comparison, targets, calibration, properties, sizes, model, molecules.
-    ``definitions`` adds to those of the rows.
+    ``headings`` replaces the heading of a section, by the same key. ``definitions`` adds to those
+    of the rows.
     """
 
     title: str
@@ -208,6 +209,7 @@ class Page:
     model: Table | None = None
     cards: Sequence[Card] = ()
     remarks: Mapping[str, str] = field(default_factory=dict)
+    headings: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
     definitions: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)

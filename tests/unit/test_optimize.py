@@ -27,6 +27,7 @@ from molvae.optimize import (
     open_calls,
     optimize_file,
     round_size,
+    running_best,
 )
 from molvae.optimize.moves import mutated, slerp, spliced
 from molvae.optimize.scoring import Scored
@@ -469,3 +470,31 @@ def test_a_resumed_search_asks_again_what_was_under_way(tmp_path, tiny_run):
     # On a finished run it says so, and a larger budget goes on.
     assert search(tmp_path, tiny_run, "evolution", "qed", budget=60, resume=True).calls == 60
     assert search(tmp_path, tiny_run, "evolution", "qed", budget=70, resume=True).calls == 70
+
+
+def test_the_running_best_is_that_of_the_values_so_far():
+    values = [0.1, math.nan, 0.5, 0.3, 0.4]
+    assert running_best(values, top=2) == [
+        (0.1, 0.1), (0.1, 0.1), (0.5, 0.3), (0.5, pytest.approx(0.4)), (0.5, pytest.approx(0.45)),
+    ]  # fmt: skip
+    assert math.isnan(running_best([math.nan])[0][0])
+
+
+@pytest.mark.parametrize("pareto", [False, True])
+def test_the_page_has_the_curve_and_the_best_drawn(tmp_path, tiny_run, pareto):
+    objective = parse_objective(["qed", "logp@0:5"], pareto=pareto)
+    optimize_file(
+        tmp_path / "best.csv", objective, 30, model=tiny_run, pareto=pareto, workers=0,
+        device="cpu", report=tmp_path / "page.html", command="molvae optimize …",
+    )  # fmt: skip
+    page = (tmp_path / "page.html").read_text()
+    for text in (
+        "30 calls by evolution",
+        "mean of the ten best",
+        "molvae optimize …",
+        "logp",
+        ">Scores<",
+    ):
+        assert text in page
+    assert page.count("<svg") > 10
+    assert ("desirability" in page) is not pareto

@@ -1,0 +1,152 @@
+"""What a search did → one HTML page: the curve over the calls, the scores, the best drawn."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from molvae.objectives import Objective
+from molvae.optimize.archive import Answer
+from molvae.optimize.search import TOP
+from molvae.report import Card, Cell, Curve, Histogram, Page, Row, Series, Table
+from molvae.report.axes import number
+
+__all__ = ["running_best", "search_page"]
+
+CARDS = 60
+POINTS = 400  # of a curve
+DRAWABLE = 500  # characters; a drawing of more takes seconds and shows nothing
+
+
+def search_page(
+    summary: Mapping[str, Any],
+    answers: Sequence[Answer],
+    best: Sequence[Answer],
+    objective: Objective,
+    *,
+    model: str = "",
+    seed: int | None = None,
+    versions: Mapping[str, str] | None = None,
+    command: str = "",
+) -> Page:
+    """The page of a search: all its ``answers`` by call, and the ``best`` that were written."""
+    answers = sorted(answers, key=lambda one: one.number)
+    return Page(
+        title="Optimised molecules",
+        summary=_sentence(summary),
+        table=_run(summary, model, seed),
+        curves=_curves(answers, objective),
+        histograms=[
+            Histogram(
+                name=name,
+                description="",
+                unit="",
+                sets=[
+                    ("all calls", _column(answers, index)),
+                    ("written", _column(best, index)),
+                ],
+            )
+            for index, name in enumerate(objective.names)
+            if len(_column(answers, index))
+        ],
+        cards=[
+            Card(one.smiles, _values(one, objective), relation="")
+            for one in best[:CARDS]
+            if len(one.smiles) <= DRAWABLE
+        ],
+        headings={"properties": "Scores", "sizes": "Progress"},
+        remarks={"molecules": f"The best {min(len(best), CARDS)} of {len(best)} written."},
+        notes=[f"{count:,} calls failed: {why}" for why, count in summary["failures"].items()],
+        versions=dict(versions or {}),
+        command=command,
+    )
+
+
+def running_best(values: Iterable[float], top: int = TOP) -> list[tuple[float, float]]:
+    """After each call the best value so far and the mean of the ``top`` best; NaN is no value."""
+    heap: list[float] = []
+    found = []
+    for value in values:
+        if not math.isnan(value):
+            (heapq.heappush if len(heap) < top else heapq.heappushpop)(heap, value)
+        found.append((max(heap), math.fsum(heap) / len(heap)) if heap else (math.nan, math.nan))
+    return found
+
+
+def _curves(answers: Sequence[Answer], objective: Objective) -> list[Curve]:
+    """Of the value, or of what each part is worth where no single value is maximised."""
+    if not answers:
+        return []
+    if all(math.isnan(one.value) for one in answers):
+        columns = {
+            name: [one.worth[index] for one in answers]
+            for index, name in enumerate(objective.names)
+        }
+    else:
+        name = objective.names[0] if len(objective.names) == 1 else "desirability"
+        columns = {name: [one.value for one in answers]}
+    chosen = np.unique(np.linspace(0, len(answers) - 1, POINTS).round().astype(int))
+    curves = []
+    for name, values in columns.items():
+        running = running_best(values)
+        lines = zip(*(running[i] for i in chosen), strict=True)
+        curves.append(
+            Curve(
+                name=name,
+                description="the best so far, and the mean of the ten best",
+                x=[float(i + 1) for i in chosen],
+                series=[
+                    Series(label, [None if math.isnan(y) else objective.told(y) for y in line])
+                    for label, line in zip(("best", "mean of the ten best"), lines, strict=True)
+                ],
+                x_label="calls",
+                log_x=False,
+            )
+        )
+    return curves
+
+
+def _column(answers: Sequence[Answer], index: int) -> np.ndarray:
+    values = np.asarray([one.scores[index] for one in answers], dtype=np.float64)
+    return values[np.isfinite(values)]
+
+
+def _values(one: Answer, objective: Objective) -> dict[str, float]:
+    parts = dict(zip(objective.names, one.scores, strict=True))
+    several = len(parts) > 1 and not math.isnan(one.value)
+    return ({"value": one.value} if several else {}) | parts
+
+
+def _sentence(summary: Mapping[str, Any]) -> str:
+    text = f"{summary['calls']:,} calls by {summary['method']}: {summary['reason']}"
+    if summary["best"] is not None:
+        text += f"; best {number(summary['best'])}, mean of the ten best {number(summary['top'])}"
+    return f"{text}."
+
+
+def _run(summary: Mapping[str, Any], model: str, seed: int | None) -> Table:
+    calls, seconds = summary["calls"], summary["seconds"]
+    cells = {
+        "Calls": Cell(f"{calls:,}", f"of a budget of {summary['budget']:,}"),
+        "Written": Cell(f"{summary['written']:,}"),
+        "Rounds": Cell(f"{summary['rounds']:,}"),
+        "Seconds": Cell(
+            f"{seconds:,.1f}", f"{number(calls / seconds)} calls per second" if seconds else ""
+        ),
+        **(
+            {"Diversity of the ten best": Cell(number(summary["diversity"]))}
+            if summary["diversity"] is not None
+            else {}
+        ),
+        **({"Model": Cell(model)} if model else {}),
+        **({"Seed": Cell(str(seed))} if seed is not None else {}),
+        **{f"Calls by {move}": Cell(f"{n:,}") for move, n in summary["moves"].items()},
+        **{f"Not scored: {why}": Cell(f"{n:,}") for why, n in summary["refused"].items()},
+    }
+    return Table(
+        ["Value"], [Row(name, [cell]) for name, cell in cells.items()], head="Run", detail_head=""
+    )
