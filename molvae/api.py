@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ from molvae.config import load_config
 from molvae.dataset import pad_tokens
 from molvae.errors import FileError, TargetError
 from molvae.generate import columns_of, generate, molecule_row
+from molvae.objectives import FunctionScorer, Objective, Part, parse_objective
+from molvae.optimize import best_table, optimize
 from molvae.properties import measure_selfies
 from molvae.runtime import Draws
 from molvae.sampler import Request, decode_latents
@@ -102,6 +104,43 @@ class MolVAE:
             )
         ]
         return pd.DataFrame(rows, columns=columns_of(request.targets, extras))
+
+    def optimize(
+        self,
+        objective: str | Sequence[str] | Callable[[Sequence[str]], Any],
+        budget: int,
+        targets: Sequence[str] = (),
+        *,
+        minimize: bool = False,
+        pareto: bool = False,
+        **knobs: Any,
+    ) -> pd.DataFrame:
+        """The best molecules of a search, as a table: SMILES, what the objective said, the call.
+
+        ``objective`` is a function of a list of SMILES, or what ``--objective`` takes; ``budget``
+        counts its calls, of molecules that are scored once. ``targets`` are ranges that all of them
+        must meet. ``knobs`` are those of :func:`molvae.optimize.optimize` (``output`` keeps the
+        calls on disk, so that ``resume`` can go on with them) and the fields of
+        :class:`molvae.sampler.Request`; ``like`` is scored first, too. A function is called in this
+        process, which must survive it.
+        """
+        if callable(objective):
+            scorer = FunctionScorer(objective)
+            found = Objective((Part(scorer.name, scorer),), minimize)
+            knobs["workers"] = 0
+        else:
+            texts = [objective] if isinstance(objective, str) else list(objective)
+            found = parse_objective(
+                texts, minimize=minimize, pareto=pareto, timeout=knobs.get("timeout")
+            )
+        fields = ("like", "scaffold", "alerts", "elements")
+        request = Request(**{k: knobs.pop(k) for k in fields if k in knobs})
+        summary = optimize(
+            knobs.pop("output", None), found, budget, model=self._model, constraints=targets,
+            request=request, given=request.like, pareto=pareto, **knobs,
+        )  # fmt: skip
+        columns, rows = best_table(summary.molecules, found, pareto=pareto)
+        return pd.DataFrame(rows, columns=columns)
 
     @torch.no_grad()
     def encode(self, smiles: Sequence[str]) -> NDArray[np.float32]:

@@ -107,7 +107,7 @@ def optimize(
         raise ConfigError("--similarity needs --like, the molecules to be similar to")
     objective = parse_objective(objectives, minimize=minimize, pareto=pareto, timeout=timeout)
     from molvae.generate import read_starts
-    from molvae.optimize import optimize_file
+    from molvae.optimize import optimize as search
     from molvae.sampler import Request
 
     starts = read_starts(like)
@@ -116,7 +116,7 @@ def optimize(
         elements=tuple(names(elements) or ()),
     )  # fmt: skip
     window = [] if similarity is None else [f"similarity={similarity}"]
-    summary = optimize_file(
+    summary = search(
         output, objective, budget, model=model, method=method, constraints=[*targets, *window],
         request=request, given=starts, novel=novel, pareto=pareto, keep=keep, seed=seed,
         device=device, precision=precision, workers=workers, timeout=timeout,

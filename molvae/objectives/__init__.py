@@ -7,6 +7,7 @@ before the search begins: a scoring function may be costly.
 from molvae.objectives.combined import Objective, Part, parse_objective
 from molvae.objectives.scorers import (
     FileScorer,
+    FunctionScorer,
     PluginScorer,
     ProcessScorer,
     Scorer,
@@ -23,6 +24,7 @@ __all__ = [
     "AtLeast",
     "AtMost",
     "FileScorer",
+    "FunctionScorer",
     "Gaussian",
     "Objective",
     "Part",

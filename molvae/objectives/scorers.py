@@ -25,7 +25,15 @@ from molvae.objectives.shapes import Window
 from molvae.objectives.tasks import ABSENT, TASKS, Term, mean
 from molvae.properties import PROPERTIES, compute
 
-__all__ = ["FileScorer", "PluginScorer", "ProcessScorer", "Scorer", "TaskScorer", "find_scorer"]
+__all__ = [
+    "FileScorer",
+    "FunctionScorer",
+    "PluginScorer",
+    "ProcessScorer",
+    "Scorer",
+    "TaskScorer",
+    "find_scorer",
+]
 
 GROUP = "molvae.objectives"  # of entry points
 SHARE = 0.1  # of a property's usual range: how far off still counts for something
@@ -140,6 +148,23 @@ def _module(path: str) -> ModuleType:
     except Exception as error:
         raise FileError(f"objective: '{path}' fails on import: {error!r}") from error
     return module
+
+
+@dataclass(frozen=True)
+class FunctionScorer:
+    """A function at hand: a list of SMILES → a score for each. It need not be one to pickle."""
+
+    function: Callable[[Sequence[str]], Any]
+    bounded: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+        return str(getattr(self.function, "__name__", "objective"))
+
+    def __call__(self, smiles: Sequence[str]) -> list[float]:
+        """What the function says."""
+        return _as_scores(self.function(list(smiles)), len(smiles))
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,13 @@ twice; a run that was killed goes on where it stopped.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -57,11 +59,13 @@ __all__ = [
     "Scored",
     "Scoring",
     "Search",
+    "best_table",
+    "calls_path",
     "choose_method",
     "crowding",
     "fronts",
     "open_calls",
-    "optimize_file",
+    "optimize",
     "rank",
     "round_size",
     "running_best",
@@ -93,10 +97,11 @@ class OptimizeSummary:
     refused: dict[str, int] = field(default_factory=dict)
     moves: dict[str, int] = field(default_factory=dict)  # calls by the move that led to them
     failures: dict[str, int] = field(default_factory=dict)
+    molecules: list[Answer] = field(default_factory=list)  # the best ones
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for ``--json``."""
-        return asdict(self)
+        """Plain data for ``--json``, without the molecules."""
+        return {name: value for name, value in vars(self).items() if name != "molecules"}
 
 
 def choose_method(name: str, budget: int) -> str:
@@ -108,12 +113,12 @@ def choose_method(name: str, budget: int) -> str:
     return name
 
 
-def optimize_file(
-    output: str | Path,
+def optimize(
+    output: str | Path | None,
     objective: Objective,
     budget: int,
     *,
-    model: str | Path | None = None,
+    model: SavedModel | str | Path | None = None,
     method: str = "auto",
     constraints: Sequence[str] = (),
     request: Request | None = None,
@@ -132,10 +137,11 @@ def optimize_file(
     resume: bool = False,
     force: bool = False,
 ) -> OptimizeSummary:
-    """Search for molecules with a high objective; write the best into a file.
+    """Search for molecules with a high objective; the best are written and in the summary.
 
     Args:
-        output: molecule file of the best; the calls go to ``STEM.calls.csv`` beside it.
+        output: molecule file of the best; the calls go to ``STEM.calls.csv`` beside it. None:
+            nothing is left on disk.
         objective: what is maximised, of :func:`molvae.objectives.parse_objective`.
         budget: calls of the objective, each of another molecule.
         model: as of :func:`molvae.generate.generate_file`.
@@ -159,17 +165,18 @@ def optimize_file(
         OutputExistsError: an output is in the way.
         RunError: no molecule could be scored.
     """
-    output = Path(output)
     if budget < 1:
         raise ConfigError(f"budget: got {budget}, expected 1 call or more")
     if call_size < 1 or keep < 1:
         raise ConfigError(f"got {call_size} per call and {keep} kept, expected 1 or more of each")
-    require_writer(output)
+    if output is not None:
+        require_writer(Path(output))
     for path in (output, report):
         if path is not None and not resume:
             require_absent(path, force=force)
     name = choose_method(method, budget)
-    saved = load_model(model)
+    saved = model if isinstance(model, SavedModel) else load_model(model)
+    label, identity = _identity(model)
     request = request or Request()
     request = replace(request, targets=request.parse(constraints, saved), temperature=1.0)
     plan = {
@@ -179,14 +186,17 @@ def optimize_file(
         "like": list(request.like), "scaffold": request.scaffold,
         "alerts": list(request.alerts), "elements": list(request.elements),
         "novel": [str(path) for path in novel],
-        "model": fingerprint(find_model(model) / "config.json")["sha256"],
+        "model": identity,
     }  # fmt: skip
     summary = OptimizeSummary(budget=budget, method=name)
     started = time.monotonic()
     where, count = choose_device(device), worker_count(workers)
     keep_memory()
-    log = calls_path(output)
     with ExitStack() as stack:
+        if output is None:
+            log = Path(stack.enter_context(TemporaryDirectory())) / "calls.csv"
+        else:
+            log = calls_path(Path(output))
         pool = stack.enter_context(worker_pool(count)) if count > 1 else None
         known = known_molecules(novel, workers=count, executor=pool) if novel else KeySet()
         proposer = Proposer(saved, request, draws=Draws(seed), device=where, precision=precision)
@@ -223,11 +233,14 @@ def optimize_file(
             raise RunError(
                 f"none of {len(calls.answers)} molecules could be scored; see the notes in '{log}'"
             )
-        summary.written = _write_best(output, best, objective, pareto=pareto)
+        summary.molecules = best
+        if output is not None:
+            columns, rows = best_table(best, objective, pareto=pareto)
+            summary.written = write_rows(output, columns, rows)
         if report is not None:
             page = search_page(
-                summary.to_json(), calls.answers, best, objective, model=find_model(model).name,
-                seed=seed, versions=versions(), command=command,
+                summary.to_json(), calls.answers, best, objective, model=label, seed=seed,
+                versions=versions(), command=command,
             )  # fmt: skip
             write_html(report, page)
     return summary
@@ -281,13 +294,25 @@ def _sum_up(summary: OptimizeSummary, search: Search, gate: Gate) -> None:
         summary.diversity = diversity.value
 
 
-def _write_best(output: Path, best: Sequence[Answer], objective: Objective, *, pareto: bool) -> int:
-    """The molecules with their value, what each part said, and the call that found them."""
+def best_table(
+    best: Sequence[Answer], objective: Objective, *, pareto: bool = False
+) -> tuple[list[str], list[list[object]]]:
+    """Columns and rows: the molecules, their value, what each part said, the call, its origin."""
     names = list(objective.names)
     value = [] if pareto or len(names) == 1 else ["value"]
     columns = ["smiles", *value, *names, "call", "origin"]
-    rows = (
+    return columns, [
         [one.smiles, *([one.value] if value else []), *one.scores, one.number, one.origin]
         for one in best
-    )
-    return write_rows(output, columns, rows)
+    ]
+
+
+def _identity(model: SavedModel | str | Path | None) -> tuple[str, str]:
+    """Name of a model, and what tells it from others."""
+    if not isinstance(model, SavedModel):
+        folder = find_model(model)
+        return folder.name, str(fingerprint(folder / "config.json")["sha256"])
+    digest = hashlib.sha256()
+    for name, value in model.network.state_dict().items():
+        digest.update(name.encode() + value.detach().cpu().numpy().tobytes())
+    return "", digest.hexdigest()

@@ -28,7 +28,7 @@ import torch
 from turns import place  # type: ignore[import-not-found]
 
 from molvae.objectives import PMO, parse_objective
-from molvae.optimize import METHODS, optimize_file
+from molvae.optimize import METHODS, optimize
 
 BUDGET, STEP, TOP = 10_000, 100, 10
 PUBLISHED: dict[str, dict[str, float]] = {
@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> None:
             if record.exists():
                 continue
             folder.mkdir(parents=True, exist_ok=True)
-            summary = optimize_file(
+            summary = optimize(
                 folder / "best.csv", parse_objective([task]), options.budget,
                 model=options.model, method=options.method, seed=seed, workers=options.workers,
                 call_size=50, resume=True,

@@ -105,3 +105,27 @@ def test_training_takes_dotted_options(demo_csv, tmp_path):
     )  # fmt: skip
     assert model.latent_size == 6
     assert model.conditions.names == ("logp",)
+
+
+def test_a_function_is_optimised_within_its_budget(model):
+    seen = []
+
+    def carbons(smiles):
+        seen.extend(smiles)
+        return [text.count("C") + text.count("c") for text in smiles]
+
+    table = model.optimize(carbons, 40, targets=["mw=:400"], keep=5, device="cpu")
+    assert list(table.columns) == ["smiles", "carbons", "call", "origin"]
+    assert len(seen) == len(set(seen)) == 40
+    assert len(table) == 5
+    assert table["carbons"].is_monotonic_decreasing
+    assert table["carbons"][0] == max(text.count("C") + text.count("c") for text in seen)
+
+
+def test_named_objectives_are_optimised_and_kept_on_disk(model, tmp_path):
+    options = {"output": tmp_path / "best.csv", "device": "cpu", "workers": 0}
+    model.optimize(["qed", "sas@6:1"], 12, **options)
+    table = model.optimize(["qed", "sas@6:1"], 20, resume=True, **options)
+    assert list(table.columns) == ["smiles", "value", "qed", "sas", "call", "origin"]
+    assert len(table) == 20
+    assert (tmp_path / "best.calls.csv").read_text().count(",asked,") == 20

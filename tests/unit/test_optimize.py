@@ -25,7 +25,7 @@ from molvae.optimize import (
     crowding,
     fronts,
     open_calls,
-    optimize_file,
+    optimize,
     round_size,
     running_best,
 )
@@ -298,7 +298,7 @@ def test_a_constraint_is_a_range(tiny_model):
 
 def search(tmp_path, model, method, objective, seed=0, budget=300, **options):
     options = {"workers": 0, "device": "cpu"} | options
-    return optimize_file(
+    return optimize(
         tmp_path / f"{method}{seed}.csv", parse_objective([objective]), budget, model=model,
         method=method, seed=seed, **options,
     )  # fmt: skip
@@ -351,7 +351,7 @@ def test_a_better_molecule_is_never_lost_and_none_is_scored_twice(tmp_path, tiny
 
 def test_minimising_tells_scores_as_they_are(tmp_path, tiny_run):
     objective = parse_objective(["sas"], minimize=True)
-    summary = optimize_file(
+    summary = optimize(
         tmp_path / "easy.csv", objective, 60, model=tiny_run, workers=0, device="cpu"
     )
     with (tmp_path / "easy.csv").open() as handle:
@@ -379,7 +379,7 @@ def test_constraints_hold_for_every_call(tmp_path, tiny_run):
 def test_a_front_of_two_objectives(tmp_path, tiny_run):
     path = tmp_path / "front.csv"
     objective = parse_objective(["qed", "logp"], pareto=True)
-    summary = optimize_file(
+    summary = optimize(
         path, objective, 80, model=tiny_run, pareto=True, keep=1000, workers=0, device="cpu"
     )
     with path.open() as handle:
@@ -416,7 +416,7 @@ def test_an_objective_that_never_works_spends_no_budget(tmp_path, tiny_run):
 def test_what_cannot_be_searched(tmp_path, tiny_run, options, message):
     given = {"budget": 10, "method": "auto", "keep": 5} | options
     with pytest.raises(ConfigError, match=message):
-        optimize_file(tmp_path / "x.csv", QED, model=tiny_run, **given)
+        optimize(tmp_path / "x.csv", QED, model=tiny_run, **given)
 
 
 def test_the_budget_picks_the_method_and_the_size_of_rounds():
@@ -483,7 +483,7 @@ def test_the_running_best_is_that_of_the_values_so_far():
 @pytest.mark.parametrize("pareto", [False, True])
 def test_the_page_has_the_curve_and_the_best_drawn(tmp_path, tiny_run, pareto):
     objective = parse_objective(["qed", "logp@0:5"], pareto=pareto)
-    optimize_file(
+    optimize(
         tmp_path / "best.csv", objective, 30, model=tiny_run, pareto=pareto, workers=0,
         device="cpu", report=tmp_path / "page.html", command="molvae optimize …",
     )  # fmt: skip
