@@ -35,6 +35,7 @@ from molvae.optimize.learning import Learning
 from molvae.optimize.page import running_best, search_page
 from molvae.optimize.scoring import Scored, Scoring
 from molvae.optimize.search import TOP, Search, round_size
+from molvae.optimize.trust import TrustRegion
 from molvae.parallel import worker_count, worker_pool
 from molvae.progress import Progress, say
 from molvae.report import write_html
@@ -59,6 +60,7 @@ __all__ = [
     "Scored",
     "Scoring",
     "Search",
+    "TrustRegion",
     "best_table",
     "calls_path",
     "choose_method",
@@ -73,7 +75,7 @@ __all__ = [
     "selfies_of",
 ]
 
-METHODS = ("learning", "evolution", "cma", "sampling")
+METHODS = ("learning", "evolution", "cma", "trust", "sampling")
 FEW = 300  # calls: with fewer there is too little to learn from
 INLINE = 500  # calls, up to which starting worker processes for RDKit costs more than it saves
 KEPT = 100  # molecules in the output
@@ -261,6 +263,8 @@ def _engine(name: str, proposer: Proposer, archive: Archive, budget: int) -> Eng
         return Evolution(proposer, archive, parents=parents, first=first)
     if name == "cma":
         return LatentCMA(proposer, archive, first=first)
+    if name == "trust":
+        return TrustRegion(proposer, archive, first=first)
     return Sampling(proposer, archive)
 
 

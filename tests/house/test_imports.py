@@ -73,10 +73,12 @@ ORDER = (
 
 # Foreign library -> the only modules that may import it, anywhere in them.
 DOORS = {
+    "botorch": {"optimize"},
     "cma": {"optimize"},
     "click": {"cli"},
     "chembl_structure_pipeline": {"chem"},
     "distributed": {"parallel"},
+    "gpytorch": {"optimize"},
     "pyarrow": {"files", "readers"},
     "rdkit": {"chem", "filters", "properties"},
     "selfies": {"tokens"},

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from molvae.optimize import (
     LatentCMA,
     Learning,
     Scoring,
+    TrustRegion,
     choose_method,
     crowding,
     fronts,
@@ -316,7 +318,7 @@ def test_evolution_beats_samples_of_a_model_that_knows_little(tmp_path, tiny_run
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["evolution", "cma", "learning"])
+@pytest.mark.parametrize("method", ["evolution", "cma", "learning", "trust"])
 def test_an_engine_beats_samples_on_a_known_optimum(tmp_path, method):
     # Similarity to celecoxib: 1 is reached by it alone. The margin is of the mean of the ten best.
     objective = "celecoxib_rediscovery"
@@ -498,3 +500,33 @@ def test_the_page_has_the_curve_and_the_best_drawn(tmp_path, tiny_run, pareto):
         assert text in page
     assert page.count("<svg") > 10
     assert ("desirability" in page) is not pareto
+
+
+def test_the_trust_region_breathes(tiny_model):
+    pytest.importorskip("botorch")
+    archive = Archive()
+    proposer = Proposer(tiny_model, Request(), draws=Draws(0), device=torch.device("cpu"))
+    engine = TrustRegion(proposer, archive, first=4)
+    smiles = ["CCO", "CCN", "CCC", "CCOC", "CC(C)O"]
+    archive.add([answer(i, float(i), smiles=s) for i, s in enumerate(smiles)])
+    candidates = engine.ask(6, 1)
+    assert [c.origin for c in candidates] == ["trust"] * 6
+    assert candidates == engine.ask(6, 1)
+    side = engine.side
+    for i in range(3):
+        archive.add([answer(10 + i, 10.0 + i, smiles=f"C{'C' * i}F")])
+        engine.tell([], [])
+    assert engine.side == 2 * side
+    for _ in range(5):
+        engine.tell([], [])
+    assert engine.side == side
+    while engine._moves == 0:
+        engine.tell([], [])
+    assert engine.side == side
+
+
+def test_the_trust_region_says_what_it_needs(tmp_path, tiny_run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "botorch", None)
+    with pytest.raises(ConfigError, match="pip install 'molvae\\[bo\\]'"):
+        search(tmp_path, tiny_run, "trust", "qed", budget=20)
+    assert not list(tmp_path.iterdir())
