@@ -16,7 +16,7 @@ from molvae import chem, tokens
 from molvae.checkpoint import SavedModel, load_model, save_model
 from molvae.config import load_config
 from molvae.dataset import pad_tokens
-from molvae.errors import FileError, TargetError
+from molvae.errors import ConfigError, FileError, TargetError
 from molvae.generate import columns_of, generate, molecule_row
 from molvae.objectives import FunctionScorer, Objective, Part, parse_objective
 from molvae.optimize import best_table, optimize
@@ -125,6 +125,8 @@ class MolVAE:
         process, which must survive it.
         """
         if callable(objective):
+            if pareto:
+                raise ConfigError("pareto needs several objectives, got one function")
             scorer = FunctionScorer(objective)
             found = Objective((Part(scorer.name, scorer),), minimize)
             knobs["workers"] = 0
@@ -133,6 +135,8 @@ class MolVAE:
             found = parse_objective(
                 texts, minimize=minimize, pareto=pareto, timeout=knobs.get("timeout")
             )
+        if isinstance(knobs.get("like"), str):
+            knobs["like"] = (knobs["like"],)
         fields = ("like", "scaffold", "alerts", "elements")
         request = Request(**{k: knobs.pop(k) for k in fields if k in knobs})
         summary = optimize(

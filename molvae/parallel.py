@@ -13,7 +13,14 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from types import TracebackType
@@ -64,6 +71,12 @@ def _settle() -> None:
 def _follow(parent: Any) -> None:
     parent.join()
     os._exit(1)
+
+
+def _kill(pool: ProcessPoolExecutor) -> None:
+    """End the workers at once; the library offers that from Python 3.14 on."""
+    for process in list((pool._processes or {}).values()):
+        process.kill()
 
 
 def map_ordered(
@@ -189,6 +202,8 @@ class Crew:
     ) -> None:
         for pool in (self._pool, self._alone):
             if isinstance(pool, ProcessPoolExecutor):
+                if kind is not None and issubclass(kind, KeyboardInterrupt):
+                    _kill(pool)  # who asks to stop does not wait for work that hangs
                 pool.shutdown(wait=True, cancel_futures=True)
         self._pool = self._alone = None
         if self._client is not None:
@@ -226,9 +241,17 @@ class Crew:
         self._pool = self._client.get_executor(pure=False)
 
     def map(
-        self, function: Callable[[A], B], items: Iterable[A], *, ahead: int = 4
+        self,
+        function: Callable[[A], B],
+        items: Iterable[A],
+        *,
+        ahead: int = 4,
+        ordered: bool = True,
     ) -> Iterator[tuple[A, B | None]]:
-        """(item, its result, or None if it was lost) in the order of the items."""
+        """(item, its result, or None if it was lost) in the order of the items.
+
+        Not ``ordered``: as they are done, so that one long item holds up no other.
+        """
         if not self.protected:
             for item in items:
                 with _signals_later():
@@ -240,14 +263,27 @@ class Crew:
             for item in items:
                 pending.append((item, *self._submit(function, item)))
                 if len(pending) >= ahead * self.count:
-                    first, future, pool = pending.popleft()
+                    first, future, pool = self._next(pending, ordered)
                     yield first, self._result(function, first, future, pool)
             while pending:
-                first, future, pool = pending.popleft()
+                first, future, pool = self._next(pending, ordered)
                 yield first, self._result(function, first, future, pool)
         finally:
             for _, future, _ in pending:
                 future.cancel()
+
+    @staticmethod
+    def _next(
+        pending: deque[tuple[A, Future[B], Executor]], ordered: bool
+    ) -> tuple[A, Future[B], Executor]:
+        """Take the first of those under way, or one that is done."""
+        if not ordered:
+            wait([future for _, future, _ in pending], return_when=FIRST_COMPLETED)
+            for index, (_, future, _) in enumerate(pending):
+                if future.done():
+                    pending.rotate(-index)
+                    break
+        return pending.popleft()
 
     def alone(self, function: Callable[[A], B], item: A) -> B | None:
         """The result of an item while no other shares its worker; None if it kills it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -51,7 +52,7 @@ __all__: list[str] = []  # verbs are reached through their group
 )  # fmt: skip
 @click.option(
     "--similarity", metavar="LOW:HIGH",
-    help="Score molecules only whose Tanimoto similarity to one of --like lies there.",
+    help="Score molecules only whose Tanimoto similarity to the nearest of --like lies there.",
 )  # fmt: skip
 @click.option(
     "--scaffold", metavar="SMILES|SMARTS", help="Score molecules with this substructure only."
@@ -70,9 +71,12 @@ __all__: list[str] = []  # verbs are reached through their group
 )
 @click.option("--keep", type=int, default=100, show_default=True, help="Molecules to write.")
 @click.option(
-    "--timeout", type=float, metavar="SECONDS", help="For one call, before it has failed."
+    "--timeout", type=float, metavar="SECONDS", help="For one molecule, before it has failed."
 )
-@click.option("--call-size", type=int, default=16, show_default=True, help="Molecules per call.")
+@click.option(
+    "--call-size", type=int, default=16, show_default=True,
+    help="Molecules handed to the objective together, at most.",
+)  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, metavar="INT", help="Seed.")
 @click.option("--resume", is_flag=True, help="Go on with the calls of a run that was stopped.")
 @device_option
@@ -132,6 +136,9 @@ def optimize(
     if summary.diversity is not None:
         lines.append(f"  diversity of the ten best {summary.diversity:.2f}")
     lines += [f"  {count:,} × {move}" for move, count in sorted(summary.moves.items())]
-    lines += [f"  {count:,} failed: {why}" for why, count in summary.failures.items()]
+    failures = Counter(summary.failures).most_common()
+    lines += [f"  {count:,} failed: {why}" for why, count in failures[:5]]
+    if len(failures) > 5:
+        lines.append(f"  {sum(count for _, count in failures[5:]):,} failed for other reasons")
     lines += [f"  {count:,} not scored: {why}" for why, count in summary.refused.items()]
     show(as_json, summary.to_json(), lines)

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from molvae.errors import ConfigError
-from molvae.objectives.scorers import Scorer, find_scorer
+from molvae.objectives.scorers import FileScorer, Scorer, find_scorer
 from molvae.objectives.shapes import Ramp
 
 __all__ = ["Objective", "Part", "parse_objective"]
 
+# Names of other columns in the files of a search.
+TAKEN = frozenset({"smiles", "value", "call", "round", "origin", "status", "note"})
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _TAIL = re.compile(
     rf"(?P<scorer>.+?)(?:@(?P<zero>{_NUMBER}):(?P<one>{_NUMBER}))?(?:\*(?P<weight>{_NUMBER}))?"
@@ -46,12 +48,21 @@ class Objective:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the parts; what stands more than once is numbered."""
-        names = [part.scorer.name for part in self.parts]
+        """Names of the parts; what stands more than once is numbered, and no column bears two."""
+        names = [
+            f"{part.scorer.name}_score" if part.scorer.name in TAKEN else part.scorer.name
+            for part in self.parts
+        ]
         return tuple(
             name if names.count(name) == 1 else f"{name}_{names[: i + 1].count(name)}"
             for i, name in enumerate(names)
         )
+
+    def load(self) -> None:
+        """Make ready for calls what takes its time: import the user's files."""
+        for part in self.parts:
+            if isinstance(part.scorer, FileScorer):
+                part.scorer.load()
 
     def scores(self, smiles: Sequence[str]) -> list[tuple[float, ...]]:
         """What every part says of each molecule, NaN for nothing."""
@@ -101,6 +112,13 @@ def parse_objective(
         raise ConfigError(
             "--minimize is for a single objective; of several, say NAME@WORST:BEST for each"
         )
+    if minimize and parts[0].ramp is not None:
+        raise ConfigError(
+            f"objective '{parts[0].text}': @WORST:BEST says already which scores are better; leave "
+            "out --minimize"
+        )
+    if timeout is not None and not 0 < timeout < math.inf:
+        raise ConfigError(f"timeout: got {timeout:g}, expected seconds, more than 0")
     if pareto and len(parts) == 1:
         raise ConfigError("--pareto needs several objectives: give --objective more than once")
     for part in parts:

@@ -5,11 +5,14 @@ All of them can be pickled: they travel to worker processes, which load what the
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import json
 import math
+import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -144,8 +147,9 @@ def _module(path: str) -> ModuleType:
     if str(file.parent) not in sys.path:  # it may import its neighbours
         sys.path.insert(0, str(file.parent))
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        with contextlib.redirect_stdout(sys.stderr):  # standard output is for our results
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
         raise FileError(f"objective: '{path}' fails on import: {error!r}") from error
     return module
 
@@ -192,7 +196,8 @@ class ProcessScorer:
 
     The protocol of REINVENT 4's ExternalProcess: ``{"version": 1, "payload": {"NAME": [...]}}``,
     one number per SMILES or null. A payload of several lists needs ``NAME``, in front of the
-    command: ``process:NAME=COMMAND``. The program is started for every batch.
+    command: ``process:NAME=COMMAND``. The program is started for every batch, and killed with all
+    it started when it takes longer than ``timeout`` seconds per molecule.
     """
 
     command: str
@@ -207,21 +212,28 @@ class ProcessScorer:
 
     def __call__(self, smiles: Sequence[str]) -> list[float]:
         """What the program says; an error if it fails or says something else."""
+        limit = None if self.timeout is None else self.timeout * len(smiles)
         try:
-            done = subprocess.run(
-                shlex.split(self.command), input="".join(f"{text}\n" for text in smiles),
-                capture_output=True, encoding="utf-8", timeout=self.timeout, check=False,
+            program = subprocess.Popen(
+                _words(self.command), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, encoding="utf-8", errors="replace",
+                start_new_session=True,
             )  # fmt: skip
         except OSError as error:
             raise RunError(f"objective: cannot run '{self.command}': {error}") from None
-        except subprocess.TimeoutExpired:
-            raise RunError(
-                f"objective: '{self.command}' took longer than {self.timeout:g} s"
-            ) from None
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise RunError(f"objective: '{self.command}' ended with {done.returncode}: {last}")
-        return _as_scores(self._payload(done.stdout), len(smiles))
+        with program:
+            try:
+                text, errors = program.communicate("".join(f"{s}\n" for s in smiles), limit)
+            except subprocess.TimeoutExpired:
+                raise RunError(
+                    f"objective: '{self.command}' took longer than {limit:g} s"
+                ) from None
+            finally:
+                _end(program)
+        if program.returncode:
+            last = (errors.strip().splitlines() or ["no message"])[-1]
+            raise RunError(f"objective: '{self.command}' ended with {program.returncode}: {last}")
+        return _as_scores(self._payload(text), len(smiles))
 
     def _payload(self, text: str) -> Any:
         try:
@@ -238,9 +250,26 @@ class ProcessScorer:
         return only
 
 
+def _end(program: subprocess.Popen[str]) -> None:
+    """End a program that is still at work, and all it started."""
+    if program.poll() is not None:
+        return
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(program.pid, signal.SIGKILL)
+    else:
+        program.kill()
+
+
+def _words(command: str) -> list[str]:
+    return shlex.split(command, posix=os.name != "nt")
+
+
 def _as_scores(found: Any, count: int) -> list[float]:
     """What a foreign function returned as a list of floats; an error if it cannot be that."""
     try:
+        if isinstance(found, str | bytes | set | frozenset | dict):
+            raise TypeError
         scores = [math.nan if one is None else float(one) for one in found]
     except (TypeError, ValueError):
         raise RunError(f"objective: got {type(found).__name__} {str(found)[:60]!r}, expected "
@@ -276,7 +305,7 @@ def find_scorer(text: str, *, timeout: float | None = None) -> Scorer:
 
 def _runnable(scorer: ProcessScorer, text: str) -> ProcessScorer:
     try:
-        words = shlex.split(scorer.command)
+        words = _words(scorer.command)
     except ValueError as error:
         raise ConfigError(f"objective '{text}': {error}") from None
     if not words:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,14 +27,14 @@ from molvae.metrics import internal_diversity
 from molvae.novelty import known_molecules
 from molvae.objectives import Objective
 from molvae.optimize.archive import Answer, Archive, crowding, fronts, rank
-from molvae.optimize.calls import Asked, Calls, open_calls
+from molvae.optimize.calls import Asked, Calls, method_before, open_calls
 from molvae.optimize.cma import LatentCMA
 from molvae.optimize.engines import Candidate, Engine, Evolution, Sampling, selfies_of
 from molvae.optimize.gate import Gate, Passed
 from molvae.optimize.learning import Learning
 from molvae.optimize.page import running_best, search_page
 from molvae.optimize.scoring import Scored, Scoring
-from molvae.optimize.search import TOP, Search, round_size
+from molvae.optimize.search import TOP, Search, commonest, round_size
 from molvae.optimize.trust import TrustRegion
 from molvae.parallel import worker_count, worker_pool
 from molvae.progress import Progress, say
@@ -64,8 +64,10 @@ __all__ = [
     "best_table",
     "calls_path",
     "choose_method",
+    "commonest",
     "crowding",
     "fronts",
+    "method_before",
     "open_calls",
     "optimize",
     "rank",
@@ -155,8 +157,8 @@ def optimize(
         pareto: search for the front of several objectives, not for the best of their mean.
         keep: molecules written, the best first; of a Pareto search at most 1,000.
         seed, device, precision, workers: as for generation; workers call the objective.
-        timeout: seconds after which a call has failed.
-        call_size: molecules per call of the objective.
+        timeout: seconds per molecule after which its call has failed.
+        call_size: molecules handed to the objective together, at most.
         report: HTML page to write: the curve over the calls, the best drawn.
         command: what stands on that page as the command.
         resume: go on with the calls that are there.
@@ -171,16 +173,14 @@ def optimize(
         raise ConfigError(f"budget: got {budget}, expected 1 call or more")
     if call_size < 1 or keep < 1:
         raise ConfigError(f"got {call_size} per call and {keep} kept, expected 1 or more of each")
-    if output is not None:
-        require_writer(Path(output))
-    for path in (output, report):
-        if path is not None and not resume:
-            require_absent(path, force=force)
-    name = choose_method(method, budget)
+    _check_outputs(output, report, resume=resume, force=force)
+    chem.require_elements(request.elements if request else ())
+    before = method_before(calls_path(Path(output))) if resume and output is not None else None
+    name = choose_method(before if method == "auto" and before is not None else method, budget)
     saved = model if isinstance(model, SavedModel) else load_model(model)
     label, identity = _identity(model)
     request = request or Request()
-    request = replace(request, targets=request.parse(constraints, saved), temperature=1.0)
+    request = replace(request, targets=request.parse(constraints, saved), critic=True)
     plan = {
         "objective": [part.text for part in objective.parts],
         "minimize": objective.minimize, "pareto": pareto, "method": name, "seed": seed,
@@ -194,7 +194,7 @@ def optimize(
     started = time.monotonic()
     where, count = choose_device(device), worker_count(workers)
     keep_memory()
-    with ExitStack() as stack:
+    with _stoppable(output), ExitStack() as stack:
         if output is None:
             log = Path(stack.enter_context(TemporaryDirectory())) / "calls.csv"
         else:
@@ -219,22 +219,14 @@ def optimize(
         search = Search(engine, gate, scoring, calls, archive, budget=budget)
         search.start(_given(gate, given, saved))
         with Progress("optimize", total=budget, done=calls.count) as progress:
-            try:
-                search.run(progress)
-            except KeyboardInterrupt:
-                raise RunError(
-                    f"stopped after {len(calls.answers)} calls, which are in '{log}'; go on "
-                    "with --resume"
-                ) from None
+            search.run(progress)
         summary.seconds = time.monotonic() - started
         _sum_up(summary, search, gate)
         # Fronts of very many are slow to find, and nobody looks beyond the first ones.
         scored = archive.pool if pareto else [a for a in calls.answers if not a.failed]
         best = archive.rank(scored)[:keep]
         if not best:
-            raise RunError(
-                f"none of {len(calls.answers)} molecules could be scored; see the notes in '{log}'"
-            )
+            raise RunError(_nothing(calls, gate))
         summary.molecules = best
         if output is not None:
             columns, rows = best_table(best, objective, pareto=pareto)
@@ -266,6 +258,47 @@ def _engine(name: str, proposer: Proposer, archive: Archive, budget: int) -> Eng
     if name == "trust":
         return TrustRegion(proposer, archive, first=first)
     return Sampling(proposer, archive)
+
+
+@contextmanager
+def _stoppable(output: str | Path | None) -> Iterator[None]:
+    """Say what is left of a search that the user stops."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = (
+            ""
+            if output is None
+            else (f"; what was answered is in '{calls_path(Path(output))}': go on with --resume")
+        )
+        raise RunError(f"stopped{kept}") from None
+
+
+def _check_outputs(
+    output: str | Path | None, report: str | Path | None, *, resume: bool, force: bool
+) -> None:
+    """Refuse to write over what is there, or two things into one file."""
+    if output is None:
+        if resume:
+            raise ConfigError("resume needs an output, beside which the calls are")
+        log = None
+    else:
+        require_writer(Path(output))
+        log = calls_path(Path(output))
+    paths = [Path(path).absolute() for path in (output, report, log) if path is not None]
+    if len(set(paths)) < len(paths):
+        raise ConfigError(f"'{report}': a file of its own is needed for the report")
+    for path in (output, report):
+        if path is not None and not (resume and log is not None and log.exists()):
+            require_absent(path, force=force)
+
+
+def _nothing(calls: Calls, gate: Gate) -> str:
+    """Why there is no molecule to write."""
+    if calls.answers:
+        return f"none of {len(calls.answers)} molecules could be scored{commonest(calls.answers)}"
+    why = ", ".join(f"{count} × {reason}" for reason, count in gate.refused.most_common(3))
+    return f"no molecule met the constraints ({why}); widen them"
 
 
 def _given(gate: Gate, smiles: Sequence[str], model: SavedModel) -> list[tuple[str, str]]:

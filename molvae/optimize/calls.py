@@ -7,6 +7,7 @@ with it by mistake.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
@@ -24,8 +25,9 @@ from molvae.objectives import Objective
 from molvae.optimize.archive import Answer
 from molvae.optimize.scoring import Scored
 
-__all__ = ["Asked", "Calls", "open_calls"]
+__all__ = ["Asked", "Calls", "method_before", "open_calls"]
 
+LONGEST = 200  # characters of a note
 ASKED, ANSWERED, FAILED = "asked", "answered", "failed"
 FIXED = ("call", "round", "origin", "smiles", "status", "value", "note")
 
@@ -90,7 +92,8 @@ class Calls:
     def _answer(self, asked: Asked, scores: tuple[float, ...], note: str) -> Answer:
         worth = self.objective.worth(scores)
         value = math.nan if self.pareto else self.objective.value(scores)
-        note = " ".join(note.split())
+        # A message may hold anything, half of a surrogate pair or a whole file.
+        note = " ".join(note.split())[:LONGEST].encode("ascii", "backslashreplace").decode()
         if any(math.isnan(x) for x in worth) and not note:
             note = "the objective gave no number"
         return Answer(
@@ -125,13 +128,17 @@ class Calls:
         """Read what is there and add to it; a row that a kill cut short is dropped."""
         whole = self.path.read_bytes()
         end = whole.rfind(b"\n") + 1
-        rows = csv.reader(whole[:end].decode("utf-8").splitlines())
-        if next(rows, None) != self._columns:
+        if not end:  # killed before its first line was written
+            self.start()
+            return
+        lines = whole[:end].decode("utf-8", "replace").split("\n")[:-1]
+        if next(csv.reader(lines[:1]), None) != self._columns:
             raise FileError(f"'{self.path}': not the calls of such a run, its columns differ")
-        for number, row in enumerate(rows, start=2):
+        for number, line in enumerate(lines[1:], start=2):
             try:
+                (row,) = csv.reader([line])
                 self._take(row)
-            except (ValueError, KeyError, IndexError):
+            except (ValueError, KeyError, IndexError, csv.Error):
                 raise FileError(f"'{self.path}', line {number}: damaged; restore it, or start "
                                 "anew with --force") from None  # fmt: skip
         self._handle = open(self.path, "r+", encoding="utf-8", newline="")  # noqa: SIM115
@@ -192,13 +199,24 @@ def open_calls(
                 raise OutputExistsError(
                     f"'{path}' exists: go on with it by --resume, or drop it by --force"
                 )
+            path.unlink(missing_ok=True)  # first: no record must stand beside calls of another run
             write_json(record, dict(plan))
             calls.start()
         yield calls
     finally:
         calls.close()
+        with contextlib.suppress(OSError):  # where an open file cannot be removed
+            Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def method_before(path: Path) -> str | None:
+    """The method that the calls in a file were made by, if that is known."""
+    try:
+        found = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["method"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return str(found) if path.exists() else None
 
 
 def _require_same(record: Path, plan: Mapping[str, Any]) -> None:

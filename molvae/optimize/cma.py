@@ -30,6 +30,8 @@ class LatentCMA(Sampling):
     may not be scored counts as the worst, and one whose molecule is known as that.
     """
 
+    spare = 1.0  # what it asks for is what it learns from
+
     def __init__(self, proposer: Proposer, archive: Archive, *, first: int = 100) -> None:
         """``first`` samples come before the first generation."""
         super().__init__(proposer, archive)

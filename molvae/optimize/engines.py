@@ -48,6 +48,8 @@ class Candidate(NamedTuple):
 class Engine(Protocol):
     """Proposes molecules and learns from their scores."""
 
+    spare: float  # candidates to ask for per wanted call: some are known or may not be scored
+
     def ask(self, count: int, round_: int) -> list[Candidate]:
         """About so many candidates."""
 
@@ -63,6 +65,8 @@ class Engine(Protocol):
 
 class Sampling:
     """Molecules from the model alone: what every search must beat."""
+
+    spare = 1.5
 
     def __init__(self, proposer: Proposer, archive: Archive) -> None:
         self.proposer, self.archive, self.draws = proposer, archive, proposer.draws
@@ -121,12 +125,14 @@ class Evolution(Sampling):
         """``parents`` best molecules are changed, after ``first`` samples."""
         super().__init__(proposer, archive)
         self.parents, self.first = parents, first
+        self._round = -1
         self._wins = dict.fromkeys(self.moves, 1.0)
         self._calls = dict.fromkeys(self.moves, 4.0)
         self._alphabet = [t for t in proposer.model.vocabulary.tokens if t not in SPECIAL_TOKENS]
 
     def ask(self, count: int, round_: int) -> list[Candidate]:
         """Samples at first, then children of the best."""
+        self._round = round_
         items = self.items(count, round_)
         if len(self.archive) < self.first or len(self.archive.pool) < 2:
             return self.samples(items)
@@ -135,18 +141,20 @@ class Evolution(Sampling):
         chosen = np.searchsorted(shares, u[:, 0] * shares[-1])
         texts = self._parents()
         pairs = (u[:, 1:] ** CONTRAST * len(texts)).astype(np.int64)
-        found: list[Candidate] = []
+        # In the order of the items: the last ones may find no room in the round.
+        found: dict[int, Candidate] = {}
         for number, move in enumerate(self.moves):
             which = np.flatnonzero(chosen == number)
             if len(which):
                 made = self._make(move, items[which], pairs[which], texts)
-                found += [Candidate(text, move) for text in made]
-        return found
+                found |= {
+                    i: Candidate(text, move) for i, text in zip(which.tolist(), made, strict=True)
+                }
+        return [found[i] for i in range(count)]
 
     def tell(self, candidates: Sequence[Candidate], answers: Sequence[Answer | None]) -> None:
         """Count how often each move leads to one of the best."""
-        last = max((a.round for a in answers if a is not None), default=-1)
-        self._count({a for a in answers if a is not None and a.round == last})
+        self._count({a for a in answers if a is not None and a.round == self._round})
 
     def restore(self, answers: Sequence[Answer]) -> None:
         """Count the moves of earlier calls."""
@@ -198,8 +206,9 @@ class Evolution(Sampling):
 
     def _mutate(self, items: _Ints, first: list[str], second: list[str]) -> list[str]:
         u = self.draws.uniform("mutate", items, 10)
+        limit = self.proposer.model.max_tokens
         return [
-            mutated(split_selfies(text), self._alphabet, row)
+            mutated(split_selfies(text), self._alphabet, row, limit)
             for text, row in zip(first, u, strict=True)
         ]
 

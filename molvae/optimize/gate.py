@@ -8,14 +8,18 @@ from concurrent.futures import Executor
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from molvae import chem
 from molvae.checks import Checks, Look
-from molvae.errors import ConfigError
+from molvae.errors import ConfigError, TargetError
 from molvae.keys import KeySet, keys_of
+from molvae.metrics import tanimoto
 from molvae.parallel import map_ordered
 from molvae.properties import Measured
 from molvae.sampler import Proposer, Request
-from molvae.sampler.critic import Critic, Starts
+from molvae.sampler.critic import Critic
+from molvae.sampler.request import SIMILARITY
 
 __all__ = ["Gate", "Passed"]
 
@@ -56,7 +60,7 @@ class Gate:
         self.refused: Counter[str] = Counter()
         self._proposer = proposer
         self._critic = Critic(proposer.model, request, proposer)
-        self._starts = Starts(request.like, proposer.model, proposer)
+        self._given = _fingerprints(request.like) if self._compares else None
         self._checks = Checks(
             names=self._critic.exact,
             constraints=proposer.model.constraints,
@@ -64,7 +68,7 @@ class Gate:
             alerts=request.alerts,
             elements=request.elements,
             scaffold=request.scaffold,
-            fingerprint=bool(request.like),
+            fingerprint=self._compares,
         )
 
     def __call__(self, texts: Sequence[str]) -> list[Passed | None]:
@@ -88,11 +92,19 @@ class Gate:
             result.append(None if reason else Passed(one.smiles, one.selfies))
         return result
 
-    def _similarity(self, measured: Sequence[Measured]) -> np.ndarray:
-        """To the most similar of the given molecules."""
+    @property
+    def _compares(self) -> bool:
+        return any(target.name == SIMILARITY for target in self.request.targets)
+
+    def _similarity(self, measured: Sequence[Measured]) -> NDArray[np.float64]:
+        """Tanimoto to the most similar of the given molecules; NaN where that is not asked."""
         best = np.full(len(measured), np.nan)
-        for number in range(len(self._starts)):
-            best = np.fmax(best, self._starts.similarity_to(number, measured))
+        made = np.flatnonzero([bool(one.smiles) for one in measured])
+        if self._given is None or not len(made):
+            return best
+        packed = b"".join(one.found.fingerprint for one in measured if one.smiles)
+        bits = np.frombuffer(packed, dtype=np.uint8).reshape(len(made), -1)
+        best[made] = tanimoto(bits, self._given).max(axis=1)
         return best
 
     @staticmethod
@@ -109,3 +121,11 @@ class Gate:
         if not one.selfies:
             return "cannot be written as SELFIES"
         return "outside a constraint" if out else ""
+
+
+def _fingerprints(smiles: Sequence[str]) -> NDArray[np.uint8]:
+    mols = [(text, chem.parse(text)) for text in smiles]
+    bad = [text for text, mol in mols if mol is None]
+    if bad:
+        raise TargetError(f"like: '{bad[0]}' is not a valid SMILES")
+    return chem.fingerprints([mol for _, mol in mols if mol is not None])

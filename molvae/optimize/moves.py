@@ -12,10 +12,13 @@ __all__ = ["mutated", "slerp", "spliced"]
 EDITS = 3  # at most
 
 
-def mutated(symbols: Sequence[str], alphabet: Sequence[str], u: NDArray[np.float64]) -> str:
+def mutated(
+    symbols: Sequence[str], alphabet: Sequence[str], u: NDArray[np.float64], limit: int
+) -> str:
     """SELFIES after one to three edits: a symbol replaced, put in, or taken out.
 
     ``u`` are ten uniform numbers: of the number of edits, and of kind, place and symbol of each.
+    ``limit`` symbols at most are returned.
     """
     found = list(symbols)
     for edit in range(1 + int(u[0] * EDITS)):
@@ -27,7 +30,7 @@ def mutated(symbols: Sequence[str], alphabet: Sequence[str], u: NDArray[np.float
             found[int(place * len(found))] = new
         else:
             del found[int(place * len(found))]
-    return "".join(found)
+    return "".join(found[:limit])
 
 
 def spliced(first: Sequence[str], second: Sequence[str], u: NDArray[np.float64], limit: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from molvae.report.axes import number
 __all__ = ["running_best", "search_page"]
 
 CARDS = 60
+NOTES = 10  # reasons why calls failed
 POINTS = 400  # of a curve
 DRAWABLE = 500  # characters; a drawing of more takes seconds and shows nothing
 
@@ -60,7 +62,10 @@ def search_page(
         ],
         headings={"properties": "Scores", "sizes": "Progress"},
         remarks={"molecules": f"The best {min(len(best), CARDS)} of {len(best)} written."},
-        notes=[f"{count:,} calls failed: {why}" for why, count in summary["failures"].items()],
+        notes=[
+            f"{count:,} calls failed: {why}"
+            for why, count in Counter(summary["failures"]).most_common(NOTES)
+        ],
         versions=dict(versions or {}),
         command=command,
     )

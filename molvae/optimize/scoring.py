@@ -13,8 +13,11 @@ from typing import NamedTuple, Self
 from molvae.errors import MolvaeError
 from molvae.objectives import Objective
 from molvae.parallel import Crew, Watchdog
+from molvae.progress import say
 
 __all__ = ["Scored", "Scoring"]
+
+GRACE = 1.0  # seconds that a program has to end by its own limit before its worker is ended
 
 
 class Scored(NamedTuple):
@@ -34,26 +37,35 @@ class _Call:
 
     def __call__(self, smiles: Sequence[str]) -> list[tuple[float, ...]] | str:
         """The scores, or why there are none."""
-        watchdog = Watchdog(self.timeout)
-        watchdog.step()
+        limit = None if self.timeout is None else GRACE + self.timeout * len(smiles)
+        watchdog = Watchdog(limit)
         try:
             # Standard output is for our results.
             with contextlib.redirect_stdout(sys.stderr):
+                self.objective.load()  # once per worker, and not on the clock
+                watchdog.step()
                 return self.objective.scores(smiles)
         except MolvaeError as error:
             return str(error)
-        except Exception as error:
-            return f"objective: {type(error).__name__}: {error}"
+        except (Exception, SystemExit) as error:
+            return f"objective: {type(error).__name__}: {_words(error)}"
         finally:
             watchdog.rest()
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "its message cannot be told"
 
 
 class Scoring:
     """Scores molecules in worker processes; a context manager.
 
-    A call that raises, takes longer than ``timeout`` seconds or takes its process with it is
-    repeated molecule by molecule, so that only those fail which cannot be scored. What a function
-    has answered is never asked again.
+    A call that raises, takes longer than ``timeout`` seconds per molecule or takes its process with
+    it is repeated molecule by molecule, so that only those fail which cannot be scored. What a
+    function has answered is never asked again.
     """
 
     def __init__(
@@ -64,11 +76,12 @@ class Scoring:
         timeout: float | None = None,
         size: int = 16,
     ) -> None:
-        """``size`` molecules per call; ``workers`` 0 calls in this process, unprotected."""
+        """``size`` molecules per call at most; ``workers`` 0 calls in this process, unprotected."""
         self.objective, self.timeout, self.size = objective, timeout, size
         self._crew = Crew(workers)
-        limit = timeout if self._crew.protected else None
-        self._call = _Call(objective, limit)
+        if timeout is not None and not self._crew.protected:
+            say("note: without worker processes no time limit is kept, but that of programs")
+        self._call = _Call(objective, timeout if self._crew.protected else None)
 
     def __enter__(self) -> Self:
         self._crew.__enter__()
@@ -83,9 +96,11 @@ class Scoring:
         self._crew.__exit__(kind, error, trace)
 
     def __call__(self, smiles: Sequence[str]) -> Iterator[list[Scored]]:
-        """The molecules with their scores, in order, as calls come back."""
-        chunks = [smiles[i : i + self.size] for i in range(0, len(smiles), self.size)]
-        for chunk, found in self._crew.map(self._call, chunks):
+        """The molecules with their scores, as calls come back: whichever comes first."""
+        # No worker without work while another has several molecules before it.
+        size = max(1, min(self.size, -(-len(smiles) // max(self._crew.count, 1))))
+        chunks = [smiles[i : i + size] for i in range(0, len(smiles), size)]
+        for chunk, found in self._crew.map(self._call, chunks, ordered=False):
             if isinstance(found, list):
                 yield [Scored(text, scores) for text, scores in zip(chunk, found, strict=True)]
             elif len(chunk) == 1:

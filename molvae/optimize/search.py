@@ -8,24 +8,30 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from molvae.errors import RunError
-from molvae.optimize.archive import Answer, Archive, fronts
+from molvae.optimize.archive import POOL, Answer, Archive, fronts
 from molvae.optimize.calls import Calls
 from molvae.optimize.engines import Engine
 from molvae.optimize.gate import Passed
 from molvae.optimize.scoring import Scored
 from molvae.progress import Progress, say
 
-__all__ = ["TOP", "Search", "round_size"]
+__all__ = ["TOP", "Search", "commonest", "round_size"]
 
 ALL_FAILED = 20  # calls without a single score: the objective does not work
 STALLS = 30  # rounds in a row without a new molecule before the search gives up
+STALLED = 2000  # candidates that must have been tried in them
 TOP = 10  # of which mean and diversity are told
-SPARE = 1.5  # candidates per wanted call: some are known or may not be scored
 
 
 def round_size(budget: int) -> int:
     """Calls per round: fifty rounds or more, as long as a round is worth its overhead."""
     return int(np.clip(budget // 50, 4, 100))
+
+
+def commonest(answers: Sequence[Answer]) -> str:
+    """The most frequent note of failed calls, to stand behind a number of them."""
+    notes = Counter(answer.note for answer in answers if answer.failed).most_common(1)
+    return f", {notes[0][1]} of them with: {notes[0][0]}" if notes else ""
 
 
 class Search:
@@ -46,6 +52,7 @@ class Search:
         self.size = round_size(budget)
         self.round = calls.rounds
         self.reason = ""
+        self._worked = False  # whether any call has given a score
 
     def start(self, given: Sequence[tuple[str, str]] = ()) -> None:
         """Take up what was answered before; ask again what was under way; score given molecules.
@@ -53,33 +60,36 @@ class Search:
         ``given`` are pairs of SMILES and origin, scored before anything else as far as the budget
         goes.
         """
-        self.archive.add(self.calls.answers)
+        answers = sorted(self.calls.answers, key=lambda one: one.number)
+        for first in range(0, len(answers), POOL):
+            self.archive.add(answers[first : first + POOL])
         self.engine.restore(self.calls.answers)
         if self.calls.pending:
             say(f"{len(self.calls.pending)} calls were under way; they are made again")
             self._answered(list(self.calls.pending))
         new = [one for one in dict(given).items() if one[0] not in self.archive.answers][
-            : self.budget - self.calls.count
+            : max(self.budget - self.calls.count, 0)
         ]
         if new:
             self._call(new)
 
     def run(self, progress: Progress) -> None:
         """Rounds until the budget is spent or nothing new is found."""
-        stalls = 0
+        stalls = tried = 0
         while self.calls.count < self.budget:
             before = self.calls.count
             self.step()
             progress.advance(self.calls.count - before, done=self.calls.count, note=self._note())
-            stalls = 0 if self.calls.count > before else stalls + 1
-            if stalls >= STALLS:
-                self.reason = f"no new molecule in {STALLS} rounds"
+            new = self.calls.count > before
+            stalls, tried = (0, 0) if new else (stalls + 1, tried + self.size)
+            if stalls >= STALLS and tried >= STALLED:
+                self.reason = f"no new molecule in {stalls} rounds"
                 return
         self.reason = "budget spent"
 
     def step(self) -> None:
         """One round: ask the engine, score what is new, tell it."""
-        candidates = self.engine.ask(int(SPARE * self.size), self.round)
+        candidates = self.engine.ask(int(self.engine.spare * self.size), self.round)
         passed = self.gate([candidate.text for candidate in candidates])
         new: dict[str, str] = {}
         for candidate, one in zip(candidates, passed, strict=True):
@@ -100,13 +110,18 @@ class Search:
         found: list[Answer] = []
         for scored in self.scoring(smiles):
             found += self.calls.answer(scored)
-        self.archive.add(found)
+            self._require_a_score()
+        self.archive.add(sorted(found, key=lambda one: one.number))
+
+    def _require_a_score(self) -> None:
         answers = self.calls.answers
-        if not self.archive.pool and len(answers) >= max(ALL_FAILED, self.size):
-            note, count = Counter(answer.note for answer in answers).most_common(1)[0]
+        if len(answers) < ALL_FAILED or self._worked:
+            return
+        self._worked = any(not answer.failed for answer in answers)
+        if not self._worked:
             raise RunError(
-                f"all of the first {len(answers)} calls failed, {count} of them with: {note}; mend "
-                "the objective and start anew with --force"
+                f"all of the first {len(answers)} calls failed{commonest(answers)}; mend the "
+                "objective and start anew with --force"
             )
 
     def _note(self) -> str:

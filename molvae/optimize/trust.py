@@ -36,6 +36,8 @@ class TrustRegion(Sampling):
     of their ranks, so that the scale of the objective does not matter.
     """
 
+    spare = 1.0  # what it asks for is what it learns from
+
     def __init__(self, proposer: Proposer, archive: Archive, *, first: int = 100) -> None:
         """``first`` samples come before the first surrogate."""
         super().__init__(proposer, archive)

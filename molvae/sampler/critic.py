@@ -52,25 +52,14 @@ class Starts:
         self, items: NDArray[np.int64], measured: Sequence[Measured]
     ) -> NDArray[np.float64]:
         """Tanimoto similarity of every candidate to its start; NaN without one."""
-        if not self.smiles:
-            return np.full(len(items), np.nan)
-        return self._tanimoto(items // TRIES % len(self), measured)
-
-    def similarity_to(self, number: int, measured: Sequence[Measured]) -> NDArray[np.float64]:
-        """Tanimoto similarity of every molecule to one start; NaN for no molecule."""
-        return self._tanimoto(np.full(len(measured), number), measured)
-
-    def _tanimoto(
-        self, starts: NDArray[np.int64], measured: Sequence[Measured]
-    ) -> NDArray[np.float64]:
-        result = np.full(len(measured), np.nan)
+        result = np.full(len(items), np.nan)
         made = np.flatnonzero([bool(one.smiles) for one in measured])
-        if not len(made):
+        if not self.smiles or not len(made):
             return result
         packed = b"".join(one.found.fingerprint for one in measured if one.smiles)
         bits = np.frombuffer(packed, dtype=np.uint8).reshape(len(made), -1)
-        given = self._bits[starts[made]]
-        common, either = (np.unpackbits(each, axis=1) for each in (bits & given, bits | given))
+        starts = self._bits[items[made] // TRIES % len(self)]
+        common, either = (np.unpackbits(each, axis=1) for each in (bits & starts, bits | starts))
         result[made] = common.sum(axis=1) / np.maximum(either.sum(axis=1), 1)
         return result
 

@@ -171,11 +171,13 @@ def test_a_function_of_a_file(tmp_path):
     [
         ("absent.py:score", "no file"),
         ("broken.py:score", "fails on import: ZeroDivisionError"),
+        ("exits.py:score", "fails on import: SystemExit"),
         ("mine.py:other", "has no function 'other'"),
     ],
 )
 def test_files_that_cannot_be_used(tmp_path, text, message):
     write(tmp_path / "broken.py", "1 / 0\n")
+    write(tmp_path / "exits.py", "import sys\nprint('usage')\nsys.exit(2)\n")
     write(tmp_path / "mine.py", "def score(smiles): ...\n")
     with pytest.raises((FileError, ConfigError), match=message):
         find_scorer(f"{tmp_path}/{text}")
@@ -185,7 +187,8 @@ def test_files_that_cannot_be_used(tmp_path, text, message):
     ("returned", "message"),
     [
         ("[1.0]", "got 1 scores for 2 molecules"),
-        ("'ab'", "got str 'ab', expected"),
+        ("'12'", "got str '12', expected"),
+        ("{1.0, 2.0}", "got set .*, expected"),
         ("None", "got NoneType 'None', expected a list of 2 numbers"),
     ],
 )
@@ -290,6 +293,11 @@ def test_equal_names_are_numbered():
     assert objective.names == ("similarity_1", "qed", "similarity_2")
 
 
+def test_a_function_has_no_name_of_another_column(tmp_path):
+    file = write(tmp_path / "mine.py", "def value(smiles): ...\n")
+    assert parse_objective([f"{file}:value"]).names == ("value_score",)
+
+
 def test_smiles_may_hold_the_signs_of_the_grammar():
     (part,) = parse_objective(["similarity:C[C@H](N)C(=O)O*2"]).parts
     assert (part.scorer.text, part.weight) == ("similarity:C[C@H](N)C(=O)O", 2.0)
@@ -302,6 +310,9 @@ def test_smiles_may_hold_the_signs_of_the_grammar():
         (["qed", "logp"], {}, "scores that may lie outside 0 to 1"),
         (["qed", "sas=:3"], {"minimize": True}, "--minimize is for a single objective"),
         (["qed"], {"pareto": True}, "--pareto needs several"),
+        (["logp@0:5"], {"minimize": True}, "leave out --minimize"),
+        (["qed"], {"timeout": -1.0}, "timeout: got -1"),
+        (["qed"], {"timeout": math.nan}, "timeout: got nan"),
         (["qed@1:1"], {}, "are equal"),
         (["qed*0"], {}, "got weight 0"),
     ],

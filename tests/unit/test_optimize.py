@@ -3,6 +3,8 @@
 import csv
 import math
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from molvae.optimize import (
     METHODS,
     Answer,
     Archive,
+    Evolution,
     Gate,
     LatentCMA,
     Learning,
@@ -100,9 +103,10 @@ strings = st.lists(st.sampled_from(SYMBOLS), min_size=1, max_size=12)
 def test_a_mutation_is_one_to_three_edits(symbols, u):
     from molvae.tokens import split_selfies
 
-    found = split_selfies(mutated(symbols, SYMBOLS, np.asarray(u)))
+    found = split_selfies(mutated(symbols, SYMBOLS, np.asarray(u), 20))
     assert abs(len(found) - len(symbols)) <= 3
     assert found
+    assert split_selfies(mutated(symbols, SYMBOLS, np.asarray(u), 2)) == found[:2]
     assert set(found) <= set(SYMBOLS)
 
 
@@ -181,6 +185,28 @@ def test_calls_go_on_after_a_kill_at_any_byte(tmp_path):
             assert not calls.pending
 
 
+def test_calls_cut_short_before_their_first_line_begin_anew(tmp_path):
+    path = tmp_path / "best.calls.csv"
+    with calls_in(path):
+        pass
+    header = path.read_bytes()
+    path.write_bytes(header[:7])
+    with calls_in(path, resume=True) as calls:
+        calls.ask([("CC", "sample")], round_=0)
+    assert path.read_bytes().startswith(header)
+
+
+def test_a_note_may_hold_anything(tmp_path):
+    path = tmp_path / "best.calls.csv"
+    with calls_in(path) as calls:
+        calls.ask([("CC", "sample")], round_=0)
+        calls.answer([Scored("CC", (math.nan,), "bad \udcff, \x00\n" + 5000 * "x")])
+    with calls_in(path, resume=True) as calls:
+        (one,) = calls.answers
+    assert one.note.startswith("bad \\udcff, ")
+    assert len(one.note) < 300
+
+
 def test_calls_of_another_run_are_not_gone_on_with(tmp_path):
     path = tmp_path / "best.calls.csv"
     with (
@@ -218,6 +244,10 @@ def score(smiles):
         time.sleep(60)
     if any(s == "O" for s in smiles):
         os._exit(7)
+    if "P" in smiles:
+        sys.exit("no pose")
+    if "CP" in smiles:
+        raise ValueError("bad \\udcff file " + 500 * "x")
     if "F" in smiles:
         return [1.0]
     return [None if s == "S" else float(len(s)) for s in smiles]
@@ -232,16 +262,18 @@ def scored(objective, smiles, **options):
 def test_trouble_costs_its_molecules_alone(tmp_path, capfd):
     (tmp_path / "trouble.py").write_text(TROUBLE)
     objective = parse_objective([f"{tmp_path}/trouble.py:score"])
-    smiles = ["CC", "C", "CCC", "N", "CCCC", "O", "S", "CCN", "FF"]
-    found = scored(objective, smiles, workers=1, timeout=2, size=3)
-    assert list(found) == smiles
-    assert {s: one.scores[0] for s, one in found.items() if s not in ("C", "N", "O", "S")} == {
-        "CC": 2.0, "CCC": 3.0, "CCCC": 4.0, "CCN": 3.0, "FF": 2.0,
+    smiles = ["CC", "C", "CCC", "N", "CCCC", "O", "S", "CCN", "FF", "P", "CCP"]
+    found = scored(objective, smiles, workers=1, timeout=1, size=3)
+    assert sorted(found) == sorted(smiles)
+    bad = ("C", "N", "O", "S", "P")
+    assert {s: one.scores[0] for s, one in found.items() if s not in bad} == {
+        "CC": 2.0, "CCC": 3.0, "CCCC": 4.0, "CCN": 3.0, "FF": 2.0, "CCP": 3.0,
     }  # fmt: skip
     assert found["C"].note == "objective: ValueError: no force field"
-    assert "took longer than 2 s" in found["N"].note
+    assert "took longer than 1 s" in found["N"].note
     assert "crashed" in found["O"].note
-    assert all(math.isnan(found[s].scores[0]) for s in ("C", "N", "O", "S"))
+    assert found["P"].note == "objective: SystemExit: no pose"
+    assert all(math.isnan(found[s].scores[0]) for s in bad)
     out, _ = capfd.readouterr()
     assert out == ""
 
@@ -252,6 +284,50 @@ def test_the_wrong_number_of_scores_is_a_failure(tmp_path):
     found = scored(objective, ["F", "CC"], workers=0, size=2)
     assert found["CC"].scores == (2.0,)
     assert found["F"].scores == (1.0,)  # alone it has the right number
+
+
+def test_a_slow_molecule_holds_up_no_other(tmp_path):
+    (tmp_path / "slow.py").write_text(
+        "import time\n"
+        "def score(smiles):\n"
+        "    time.sleep(5 if 'C' in smiles else 0)\n"
+        "    return [1.0] * len(smiles)\n"
+    )
+    objective = parse_objective([f"{tmp_path}/slow.py:score"])
+    found = scored(objective, ["C", "CC", "CCC", "CCCC", "CCCCC"], workers=2, size=1)
+    assert list(found)[-1] == "C"
+
+
+def test_molecules_are_spread_over_the_workers(tmp_path):
+    (tmp_path / "who.py").write_text(
+        "import os, time\n"
+        "def score(smiles):\n"
+        "    time.sleep(0.5)\n"
+        "    return [float(os.getpid())] * len(smiles)\n"
+    )
+    objective = parse_objective([f"{tmp_path}/who.py:score"])
+    found = scored(objective, ["C", "CC", "CCC", "CCCC"], workers=2, size=16)
+    assert len({one.scores for one in found.values()}) == 2
+
+
+def test_what_a_program_leaves_behind_is_ended_with_it(tmp_path):
+    mark = tmp_path / "pid"
+    (tmp_path / "program.py").write_text(
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        f"open({str(mark)!r}, 'w').write(str(child.pid))\n"
+        "time.sleep(60)\n"
+    )
+    objective = parse_objective([f"process:{sys.executable} {tmp_path}/program.py"], timeout=2)
+    found = scored(objective, ["C"], workers=1, timeout=2, size=1)
+    assert "took longer than 2 s" in found["C"].note
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{mark.read_text()}").exists():
+        state = Path(f"/proc/{mark.read_text()}/stat").read_text().rsplit(")")[-1].split()[0]
+        if state == "Z":
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 # -- the gate -------------------------------------------------------------------------------------
@@ -327,6 +403,17 @@ def test_an_engine_beats_samples_on_a_known_optimum(tmp_path, method):
         found = search(tmp_path, None, method, objective, seed, budget=1000)
         assert found.calls == samples.calls == 1000
         assert found.top > samples.top + 0.02, (method, seed, found.top, samples.top)
+
+
+def test_no_move_is_at_the_end_of_the_queue(tiny_model):
+    archive = Archive()
+    proposer = Proposer(tiny_model, Request(), draws=Draws(0), device=torch.device("cpu"))
+    engine = Evolution(proposer, archive, parents=5, first=4)
+    archive.add([answer(i, float(i), smiles="C" * (i + 1) + "O") for i in range(6)])
+    candidates = engine.ask(400, 1)
+    for part in (candidates[:200], candidates[200:]):
+        shares = {move: sum(c.origin == move for c in part) / 200 for move in engine.moves}
+        assert all(0.1 < share < 0.3 for share in shares.values()), shares
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -530,3 +617,34 @@ def test_the_trust_region_says_what_it_needs(tmp_path, tiny_run, monkeypatch):
     with pytest.raises(ConfigError, match="pip install 'molvae\\[bo\\]'"):
         search(tmp_path, tiny_run, "trust", "qed", budget=20)
     assert not list(tmp_path.iterdir())
+
+
+def test_auto_goes_on_with_the_method_it_began_with(tmp_path, tiny_run):
+    first = optimize(tmp_path / "x.csv", QED, 20, model=tiny_run, workers=0, device="cpu")
+    more = optimize(
+        tmp_path / "x.csv", QED, 310, model=tiny_run, workers=0, device="cpu", resume=True
+    )
+    assert (first.method, more.method, more.calls) == ("evolution", "evolution", 310)
+    # A smaller budget is spent already.
+    less = optimize(
+        tmp_path / "x.csv", QED, 5, model=tiny_run, workers=0, device="cpu", resume=True,
+        given=["CCO", "CCN", "CCC"],
+    )  # fmt: skip
+    assert less.calls == 310
+
+
+def test_outputs_keep_out_of_each_others_way(tmp_path, tiny_run):
+    for report in ("best.csv", "best.calls.csv"):
+        with pytest.raises(ConfigError, match="a file of its own is needed"):
+            optimize(tmp_path / "best.csv", QED, 5, model=tiny_run, report=tmp_path / report)
+    (tmp_path / "best.csv").write_text("mine")
+    with pytest.raises(OutputExistsError):  # there are no calls to go on with
+        optimize(tmp_path / "best.csv", QED, 5, model=tiny_run, resume=True)
+    assert (tmp_path / "best.csv").read_text() == "mine"
+
+
+def test_constraints_that_nothing_meets_are_said(tmp_path, tiny_run):
+    with pytest.raises(RunError, match=r"no molecule met the constraints .*outside a constraint"):
+        search(tmp_path, tiny_run, "sampling", "qed", budget=4, constraints=["mw=:10"])
+    with pytest.raises(ConfigError, match="'Xx' is not an element"):
+        search(tmp_path, tiny_run, "sampling", "qed", budget=4, request=Request(elements=("Xx",)))
