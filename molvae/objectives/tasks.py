@@ -248,4 +248,10 @@ TASKS: dict[str, Task] = {
     ),
 }
 PMO = tuple(TASKS)  # those of the benchmark, in its order
-TASKS["plogp"] = Task(lambda: [Term(plogp)], bounded=False)
+TASKS |= {  # two more of GuacaMol's own suite
+    "aripiprazole_similarity": Task(
+        lambda: [_like("Clc4cccc(N3CCN(CCCCOc2ccc1c(NC(=O)CC1)c2)CC3)c4Cl", "ECFP4", Ramp(0, 0.75))]
+    ),
+    "isomers_c11h24": Task(lambda: isomer("C11H24")),
+    "plogp": Task(lambda: [Term(plogp)], bounded=False),
+}

@@ -39,6 +39,9 @@ DRUGS = (
 
 # Arguments of its function ``similarity``, as its suites give them.
 SIMILAR = {
+    "aripiprazole_similarity": (
+        "Clc4cccc(N3CCN(CCCCOc2ccc1c(NC(=O)CC1)c2)CC3)c4Cl", "ECFP4", 0.75,
+    ),
     "albuterol_similarity": ("CC(C)(C)NCC(O)c1ccc(O)c(CO)c1", "FCFP4", 0.75),
     "celecoxib_rediscovery": (
         "CC1=CC=C(C=C1)C1=CC(=NN1C1=CC=C(C=C1)S(N)(=O)=O)C(F)(F)F", "ECFP4", 1.0,
@@ -70,6 +73,7 @@ def benchmarks() -> dict[str, Any]:
         "amlodipine_mpo": given.amlodipine_rings(),
         "deco_hop": given.decoration_hop(),
         "fexofenadine_mpo": given.hard_fexofenadine(),
+        "isomers_c11h24": given.isomers_c11h24(),
         "isomers_c7h8n2o2": given.isomers_c7h8n2o2(),
         "isomers_c9h10n2o2pf2cl": given.isomers_c9h10n2o2pf2cl(),
         "median1": given.median_camphor_menthol(),

@@ -35,7 +35,7 @@ ASPIRIN, CAMPHOR = "CC(=O)Oc1ccccc1C(=O)O", "CC1(C)C2CCC1(C)C(=O)C2"
 # -- benchmark objectives -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", PMO)
+@pytest.mark.parametrize("name", VALUES)
 def test_a_task_is_that_of_the_published_code(name):
     scores = TaskScorer(name)(list(VALUES[name]))
     assert scores == pytest.approx(list(VALUES[name].values()), abs=1e-12)
@@ -44,7 +44,7 @@ def test_a_task_is_that_of_the_published_code(name):
 
 def test_there_are_the_twenty_tasks_that_need_no_trained_classifier():
     assert len(PMO) == 20
-    assert set(PMO) == set(VALUES)
+    assert {*PMO, "aripiprazole_similarity", "isomers_c11h24"} == set(VALUES)
     assert all(TASKS[name].bounded for name in PMO)
 
 
