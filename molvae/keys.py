@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["KeySet", "keys_of"]
+__all__ = ["KeySet", "among", "keys_of"]
 
 
 def keys_of(texts: Iterable[str]) -> NDArray[np.uint64]:
@@ -18,6 +18,16 @@ def keys_of(texts: Iterable[str]) -> NDArray[np.uint64]:
     """
     digests = b"".join(hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+
+
+def among(keys: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Whether each key is among some ascending ones."""
+    if not len(known):
+        return np.zeros(len(keys), dtype=np.bool_)
+    places = np.searchsorted(known, keys)
+    np.minimum(places, len(known) - 1, out=places)
+    found: NDArray[np.bool_] = known[places] == keys
+    return found
 
 
 class KeySet:
@@ -38,9 +48,7 @@ class KeySet:
         """Which of the keys are in the set, shape as given."""
         found = np.zeros(len(keys), dtype=np.bool_)
         for run in self._runs:
-            places = np.searchsorted(run, keys)
-            np.minimum(places, len(run) - 1, out=places)
-            found |= run[places] == keys
+            found |= among(keys, run)
         return found
 
     def add(self, keys: NDArray[np.uint64]) -> None:

@@ -19,9 +19,9 @@ from molvae.evaluate.judging import SAMPLE, Options, Request, judge
 from molvae.evaluate.references import Reference
 from molvae.evaluate.results import Comparison, Curves, PropertySummary, Report
 from molvae.evaluate.sources import Paths, Source, from_files, from_list
-from molvae.evaluate.work import Workers
 from molvae.filters import load_filters
 from molvae.properties import PROPERTIES
+from molvae.work import Workers
 
 __all__ = [
     "Comparison",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from molvae import metrics
 from molvae.evaluate.references import Reference
 from molvae.evaluate.sample import Sample
-from molvae.evaluate.work import keys_of
+from molvae.keys import keys_of
 from molvae.report import Card
 
 __all__ = ["cards"]

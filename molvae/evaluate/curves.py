@@ -11,7 +11,7 @@ from molvae import metrics
 from molvae.evaluate.references import Reference
 from molvae.evaluate.results import Curves
 from molvae.evaluate.sample import Sample
-from molvae.evaluate.work import keys_of
+from molvae.keys import keys_of
 from molvae.metrics import Metric, Occurrences, frechet
 from molvae.metrics.frechet import Moments
 

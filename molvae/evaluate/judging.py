@@ -18,13 +18,14 @@ from molvae.evaluate.references import Reference
 from molvae.evaluate.results import Curves, PropertySummary, Report
 from molvae.evaluate.sample import Sample, read
 from molvae.evaluate.sources import LONGEST, Source
-from molvae.evaluate.work import Workers, among, keys_of
 from molvae.filters import Filter
+from molvae.keys import among, keys_of
 from molvae.metrics import NO_VALID, Control, Metric, Wanted, frechet, guacamol
 from molvae.metrics.frechet import Moments
 from molvae.metrics.similarity import similarity_sums
 from molvae.properties import PROPERTIES
 from molvae.runtime import Draws, versions
+from molvae.work import Workers
 
 __all__ = ["Options", "Request", "judge"]
 

@@ -29,12 +29,14 @@ from numpy.typing import NDArray
 from molvae import chem
 from molvae.evaluate.kept import Kept
 from molvae.evaluate.sources import Source
-from molvae.evaluate.work import Workers, description, keys_of
+from molvae.evaluate.work import description
+from molvae.keys import keys_of
 from molvae.metrics import FINGERPRINT_BYTES, MoleculeSet, Wanted, frechet, guacamol
 from molvae.metrics.frechet import Moments
 from molvae.metrics.guacamol import Described
 from molvae.properties import PROPERTIES
 from molvae.runtime import Draws
+from molvae.work import Workers
 
 __all__ = ["Reference"]
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from molvae import metrics
 from molvae.evaluate.sources import LONGEST, Source, bounded
-from molvae.evaluate.work import Workers, description, scan
+from molvae.evaluate.work import description, scan
 from molvae.metrics import MoleculeSet, Wanted
 from molvae.runtime import Draws
+from molvae.work import Workers
 
 __all__ = ["Sample", "read"]
 

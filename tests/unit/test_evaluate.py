@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from molvae import chem, evaluate, metrics, pages, progress
+from molvae import chem, evaluate, metrics, pages, progress, work
 from molvae.errors import ConfigError, FileError, InputError, TargetError
-from molvae.evaluate import curves, references, sample, work
+from molvae.evaluate import curves, references, sample
+from molvae.evaluate.work import scan
 from molvae.metrics import frechet
 
 # The data of the published parity case are too large to ship.
@@ -291,7 +292,7 @@ def kill_worker(texts):
     """For worker processes: die over butane, as RDKit does over some molecules."""
     if "CCCC" in texts:
         os.kill(os.getpid(), signal.SIGKILL)
-    return work.scan(texts)
+    return scan(texts)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
