@@ -174,3 +174,49 @@ def interpolate(
         lines.append(f"{one.share:5.2f} {near}  {one.smiles or '(no molecule)'}")
     data = [{k: v for k, v in asdict(one).items() if v == v} for one in found]
     show(as_json, {"points": data}, lines)
+
+
+@click.command()
+@click.option(
+    "-m", "--model", type=str, help="Model or run folder, or the name of a shipped model."
+)
+@click.argument("inputs", nargs=-1, required=True, type=PATH, metavar="INPUT...")
+@click.option(
+    "-o", "--output", required=True, type=PATH,
+    help="File to write: .npy (latents alone), .csv .tsv (also .gz), .parquet.",
+)  # fmt: skip
+@click.option("--smiles-column", metavar="NAME", help="Column with the SMILES.")
+@click.option(
+    "--score",
+    is_flag=True,
+    help="Add −log p of each molecule, and given its latent, in nats.",
+)
+@click.option("--predict", is_flag=True, help="Add the model's prediction of your own columns.")
+@device_option
+@click.option(
+    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
+    help="Arithmetic of the network.",
+)  # fmt: skip
+@workers_option
+@force_option
+@common
+def encode(
+    model: str | None, inputs: tuple[Path, ...], output: Path, smiles_column: str | None,
+    score: bool, predict: bool, device: str, precision: str, workers: int | None, force: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """The latent points of molecules, how likely the model finds them, predictions.
+
+    Example: molvae encode my_molecules.csv -o latents.npy
+    """
+    from molvae.encode import encode_file
+
+    summary = encode_file(
+        inputs, output, model=model, smiles_column=smiles_column, score=score, predict=predict,
+        device=device, precision=precision, workers=workers, force=force,
+    )  # fmt: skip
+    lines = [f"{summary.encoded:,} of {summary.molecules:,} molecules encoded into {output}"]
+    lines += [f"  {count:,} × {reason}" for reason, count in summary.refused.items()]
+    show(as_json, summary.to_json(), lines)
+    if not summary.encoded:
+        raise RunError("no molecule could be encoded")

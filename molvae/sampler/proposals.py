@@ -104,9 +104,13 @@ class Proposer:
         return np.concatenate(means)
 
     @torch.no_grad()
-    def nats(self, ids: Sequence[NDArray[np.int64]]) -> list[float]:
-        """−log p of molecules given as token ids at t = 1 and without conditions: exact, as no
-        latent enters.
+    def nats(
+        self, ids: Sequence[NDArray[np.int64]], latents: NDArray[np.float32] | None = None
+    ) -> list[float]:
+        """−log p of molecules given as token ids, without conditions, in nats.
+
+        At t = 1, where it is exact, as no latent enters; with ``latents`` (N, Z) at t = 0 from
+        these.
         """
         found: list[float] = []
         for start in range(0, len(ids), self.batch_size):
@@ -114,8 +118,11 @@ class Proposer:
             inputs, targets, lengths = map(self.tensor, arrays)
             empty = torch.zeros(len(lengths), self.network.condition_count, device=self.device)
             z = torch.zeros(len(lengths), self.network.config.latent_size, device=self.device)
+            t = torch.ones_like(z[:, 0])
+            if latents is not None:
+                z, t = self.tensor(latents[start : start + len(lengths)]), torch.zeros_like(t)
             with autocast(self.device, self.precision):
-                context = self.network.make_context(z, torch.ones_like(z[:, 0]), empty, empty)
+                context = self.network.make_context(z, t, empty, empty)
                 logits = self.network.decode(inputs, context)
             found += reconstruction(logits, targets, lengths).tolist()
         return found

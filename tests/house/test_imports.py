@@ -59,6 +59,7 @@ ORDER = (
     "outcome",
     "generate",
     "interpolate",
+    "encode",
     "prepare",
     "examine",
     "evaluate",
