@@ -13,7 +13,10 @@ from molvae.cli.options import (
     common,
     device_option,
     force_option,
+    model_option,
     names,
+    precision_option,
+    seed_option,
     show,
     span,
     workers_option,
@@ -24,9 +27,7 @@ __all__: list[str] = []  # verbs are reached through their group
 
 
 @click.command()
-@click.option(
-    "-m", "--model", type=str, help="Model or run folder, or the name of a shipped model."
-)
+@model_option
 @click.option("-n", "--number", type=int, required=True, help="Molecules to write.")
 @click.option(
     "-o", "--output", required=True, type=PATH,
@@ -80,16 +81,13 @@ __all__: list[str] = []  # verbs are reached through their group
 @click.option("--nll", is_flag=True, help="Add a column: −log p of the molecule, in nats.")
 @click.option("--report", type=PATH, metavar="FILE", help="HTML page: targets against results.")
 @click.option("--grid", type=PATH, metavar="FILE", help="Picture of the first 100 (.png .svg).")
-@click.option("--seed", type=int, default=0, show_default=True, metavar="INT", help="Seed.")
+@seed_option
 @click.option(
     "--shard", metavar="I/N", help="Make the I-th of N shares, each by a command of its own."
 )
 @click.option("--resume", is_flag=True, help="Go on where a killed run stopped.")
 @device_option
-@click.option(
-    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
-    help="Arithmetic of the network.",
-)  # fmt: skip
+@precision_option
 @workers_option
 @force_option
 @common
@@ -138,9 +136,7 @@ def generate(
 
 
 @click.command()
-@click.option(
-    "-m", "--model", type=str, help="Model or run folder, or the name of a shipped model."
-)
+@model_option
 @click.argument("first", metavar="SMILES")
 @click.argument("last", metavar="SMILES")
 @click.option("-o", "--output", type=PATH, help="File for the molecules (.csv .tsv .smi .sdf …).")
@@ -149,7 +145,7 @@ def generate(
 @click.option(
     "--noise", type=float, default=0.0, show_default=True, help="Noise level of the decoder."
 )
-@click.option("--seed", type=int, default=0, show_default=True, metavar="INT", help="Seed.")
+@seed_option
 @force_option
 @common
 def interpolate(
@@ -177,9 +173,7 @@ def interpolate(
 
 
 @click.command()
-@click.option(
-    "-m", "--model", type=str, help="Model or run folder, or the name of a shipped model."
-)
+@model_option
 @click.argument("inputs", nargs=-1, required=True, type=PATH, metavar="INPUT...")
 @click.option(
     "-o", "--output", required=True, type=PATH,
@@ -193,10 +187,7 @@ def interpolate(
 )
 @click.option("--predict", is_flag=True, help="Add the model's prediction of your own columns.")
 @device_option
-@click.option(
-    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
-    help="Arithmetic of the network.",
-)  # fmt: skip
+@precision_option
 @workers_option
 @force_option
 @common

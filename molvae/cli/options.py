@@ -23,7 +23,10 @@ __all__ = [
     "data_options",
     "device_option",
     "force_option",
+    "model_option",
     "names",
+    "precision_option",
+    "seed_option",
     "show",
     "span",
     "workers_option",
@@ -78,6 +81,31 @@ def workers_option(function: F) -> F:
     """How many processes do RDKit's work."""
     return click.option(
         "--workers", type=int, metavar="N", help="Processes for RDKit work (default: all CPUs)."
+    )(function)
+
+
+def model_option(function: F) -> F:
+    """Which model."""
+    return click.option(
+        "-m", "--model", type=str, help="Model or run folder, or the name of a shipped model."
+    )(function)
+
+
+def precision_option(function: F) -> F:
+    """How the network computes."""
+    return click.option(
+        "--precision",
+        type=click.Choice(["auto", "fp32", "bf16"]),
+        default="auto",
+        show_default=True,
+        help="Arithmetic of the network.",
+    )(function)
+
+
+def seed_option(function: F) -> F:
+    """What all random numbers follow from."""
+    return click.option(
+        "--seed", type=int, default=0, show_default=True, metavar="INT", help="Seed."
     )(function)
 
 

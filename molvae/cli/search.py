@@ -14,7 +14,10 @@ from molvae.cli.options import (
     common,
     device_option,
     force_option,
+    model_option,
     names,
+    precision_option,
+    seed_option,
     show,
     workers_option,
 )
@@ -23,9 +26,7 @@ __all__: list[str] = []  # verbs are reached through their group
 
 
 @click.command()
-@click.option(
-    "-m", "--model", type=str, help="Model or run folder, or the name of a shipped model."
-)
+@model_option
 @click.option(
     "--objective", "objectives", multiple=True, required=True,
     metavar="NAME|FILE.py:FUNCTION|process:COMMAND",
@@ -77,13 +78,10 @@ __all__: list[str] = []  # verbs are reached through their group
     "--call-size", type=int, default=16, show_default=True,
     help="Molecules handed to the objective together, at most.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, metavar="INT", help="Seed.")
+@seed_option
 @click.option("--resume", is_flag=True, help="Go on with the calls of a run that was stopped.")
 @device_option
-@click.option(
-    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
-    help="Arithmetic of the network.",
-)  # fmt: skip
+@precision_option
 @workers_option
 @force_option
 @common

@@ -17,7 +17,7 @@ from molvae.diagnostics.latent import (
     latent_map,
     mutual_information,
 )
-from molvae.diagnostics.paths import Interpolation, interpolate, random_pairs, smoothness
+from molvae.diagnostics.paths import Interpolation, along, interpolate, random_pairs, smoothness
 from molvae.diagnostics.rates import figures
 from molvae.diagnostics.reconstruction import Reconstruction, reconstructions
 
@@ -33,6 +33,7 @@ __all__ = [
     "Molecules",
     "Reconstruction",
     "Reply",
+    "along",
     "calibrate",
     "encode_molecules",
     "figures",

@@ -17,7 +17,7 @@ from molvae.properties import measure_selfies
 from molvae.runtime import Draws
 from molvae.sampler import decode_latents
 
-__all__ = ["Interpolation", "describe_paths", "interpolate", "random_pairs", "smoothness"]
+__all__ = ["Interpolation", "along", "describe_paths", "interpolate", "random_pairs", "smoothness"]
 
 EXAMPLES = 3
 AT_ONCE = 64  # paths decoded together
@@ -61,14 +61,23 @@ def random_pairs(n: int, count: int, draws: Draws) -> NDArray[np.int64]:
 def interpolate(
     first: NDArray[np.floating[Any]], last: NDArray[np.floating[Any]], points: int
 ) -> NDArray[np.float64]:
-    """Paths from each ``first`` to its ``last`` (P, Z), ends included: (P, K, Z).
+    """Paths from each ``first`` to its ``last`` (P, Z), ends included: (P, K, Z). See `along`."""
+    paths = along(first, last, np.broadcast_to(np.linspace(0.0, 1.0, points), (len(first), points)))
+    paths[:, 0], paths[:, -1] = first, last
+    return paths
+
+
+def along(
+    first: NDArray[np.floating[Any]], last: NDArray[np.floating[Any]], share: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Points at shares (P, K) of the way from each ``first`` to its ``last`` (P, Z): (P, K, Z).
 
     Spherical in direction (Shoemake 1985), linear in length. Latents of a high-dimensional Gaussian
     lie near a sphere; a straight line between two of them passes through its inside, where the
     decoder has seen hardly any (White 2016). Parallel ends are joined by a straight line.
     """
     first, last = first.astype(np.float64), last.astype(np.float64)
-    share = np.linspace(0.0, 1.0, points)[None, :, None]
+    share = share[:, :, None]
     lengths = [np.linalg.norm(ends, axis=1)[:, None, None] for ends in (first, last)]
     a, b = first[:, None, :], last[:, None, :]
     tiny = np.finfo(np.float64).tiny
@@ -79,9 +88,8 @@ def interpolate(
     below = np.where(bent, sine, 1.0)
     direction = (np.sin((1 - share) * angle) * units[0] + np.sin(share * angle) * units[1]) / below
     length = (1 - share) * lengths[0] + share * lengths[1]
-    paths = np.where(bent, direction * length, (1 - share) * a + share * b)
-    paths[:, 0], paths[:, -1] = first, last
-    return paths
+    found: NDArray[np.float64] = np.where(bent, direction * length, (1 - share) * a + share * b)
+    return found
 
 
 def smoothness(

@@ -14,8 +14,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from molvae.diagnostics import along
 from molvae.optimize.archive import Answer, Archive
-from molvae.optimize.moves import mutated, slerp, spliced
+from molvae.optimize.moves import mutated, spliced
 from molvae.sampler import TRIES, Proposer
 from molvae.tokens import SPECIAL_TOKENS, split_selfies, to_selfies, use_constraints
 
@@ -195,9 +196,8 @@ class Evolution(Sampling):
 
     def _between(self, items: _Ints, first: list[str], second: list[str]) -> list[str]:
         share = self.draws.uniform("between", items, 1)
-        latents = slerp(
-            self.proposer.encode_selfies(first), self.proposer.encode_selfies(second), share
-        )
+        ends = self.proposer.encode_selfies(first), self.proposer.encode_selfies(second)
+        latents = along(*ends, share)[:, 0].astype(np.float32)
         return self.decoded(items, latents, self._levels(items, BETWEEN))
 
     def _levels(self, items: _Ints, ends: tuple[float, float]) -> NDArray[np.float32]:

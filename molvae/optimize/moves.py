@@ -1,4 +1,4 @@
-"""Changes of molecules, as SELFIES and as latents."""
+"""Changes of molecules, as SELFIES."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["mutated", "slerp", "spliced"]
+__all__ = ["mutated", "spliced"]
 
 EDITS = 3  # at most
 
@@ -38,27 +38,3 @@ def spliced(first: Sequence[str], second: Sequence[str], u: NDArray[np.float64],
     start = 1 + int(u[0] * len(first))
     end = int(u[1] * len(second))
     return "".join([*first[:start], *second[end:]][:limit])
-
-
-def slerp(
-    first: NDArray[np.float32], second: NDArray[np.float32], share: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """Points (N, Z) at a share (N, 1) of the arc between latents, with the length between theirs.
-
-    Spherical interpolation (Shoemake 1985): a straight line would pass near 0, where no molecule
-    of N(0, I) lies.
-    """
-    lengths = [np.linalg.norm(each, axis=1, keepdims=True) + 1e-12 for each in (first, second)]
-    units = first / lengths[0], second / lengths[1]
-    angle = np.arccos(np.clip((units[0] * units[1]).sum(axis=1, keepdims=True), -1.0, 1.0))
-    straight = np.sin(angle) < 1e-6
-    divisor = np.where(straight, 1.0, np.sin(angle))
-    weights = (
-        np.where(straight, 1 - share, np.sin((1 - share) * angle) / divisor),
-        np.where(straight, share, np.sin(share * angle) / divisor),
-    )
-    length = lengths[0] ** (1 - share) * lengths[1] ** share
-    point: NDArray[np.float32] = (length * (weights[0] * units[0] + weights[1] * units[1])).astype(
-        np.float32
-    )
-    return point

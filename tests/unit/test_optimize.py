@@ -34,7 +34,7 @@ from molvae.optimize import (
     round_size,
     running_best,
 )
-from molvae.optimize.moves import mutated, slerp, spliced
+from molvae.optimize.moves import mutated, spliced
 from molvae.optimize.scoring import Scored
 from molvae.runtime import Draws
 from molvae.sampler import Proposer, Request
@@ -119,15 +119,6 @@ def test_a_splice_is_a_beginning_and_an_end(first, second, u, v, limit):
     assert found[0] == first[0]
     if len(found) < limit:
         assert found[-1] == second[-1]
-
-
-def test_slerp_goes_along_the_arc():
-    first, second = np.eye(2, dtype=np.float32)[:1], 4 * np.eye(2, dtype=np.float32)[1:]
-    half = slerp(first, second, np.asarray([[0.5]]))
-    # Half of the right angle; the length is the geometric mean.
-    assert half == pytest.approx(np.asarray([[math.sqrt(2), math.sqrt(2)]]), abs=1e-6)
-    ends = slerp(np.vstack([first, first]), np.vstack([second, first]), np.asarray([[1.0], [0.3]]))
-    assert ends == pytest.approx(np.vstack([second, first]), abs=1e-6)
 
 
 # -- calls on disk --------------------------------------------------------------------------------
