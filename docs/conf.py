@@ -1,5 +1,6 @@
 """Sphinx settings; `scripts/check --all` builds these pages with warnings as errors."""
 
+import re
 from importlib.metadata import version as installed_version
 
 project = "molvae"
@@ -24,3 +25,12 @@ autodoc_typehints = "description"  # signatures stay readable
 
 html_theme = "furo"
 html_title = f"molvae {release}"
+
+
+def _literal_stars(app, ctx, lines):
+    """The help of options is plain text, in which an asterisk is no markup."""
+    lines[:] = [re.sub(r"(?<!\*)\*(?!\*)", r"\*", line) for line in lines]
+
+
+def setup(app):
+    app.connect("sphinx-click-process-options", _literal_stars)
