@@ -21,6 +21,8 @@ from molvae.properties import PROPERTIES
 from molvae.runtime import Draws, normal_cdf, normal_quantile
 
 __all__ = [
+    "NUMBER",
+    "QUANTILES",
     "YES_NO",
     "Condition",
     "ConditionSet",
@@ -31,7 +33,7 @@ __all__ = [
     "parse_targets",
 ]
 
-QUANTILES = 129
+QUANTILES = 129  # of a condition that are kept
 SWEEPS = 12
 
 
@@ -93,10 +95,11 @@ def _number(value: float) -> str:
 YES_NO = {
     "yes": 1.0, "true": 1.0, "active": 1.0, "no": 0.0, "false": 0.0, "inactive": 0.0,
 }  # fmt: skip
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+# A decimal number in a regular expression.
+NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _TARGET = re.compile(
-    rf"(?P<name>[^\s=](?:[^=]*[^\s=])?)=(?:(?P<value>{_NUMBER}|(?i:{'|'.join(YES_NO)}))|"
-    rf"(?P<low>{_NUMBER})?(?P<colon>:)(?P<high>{_NUMBER})?)"
+    rf"(?P<name>[^\s=](?:[^=]*[^\s=])?)=(?:(?P<value>{NUMBER}|(?i:{'|'.join(YES_NO)}))|"
+    rf"(?P<low>{NUMBER})?(?P<colon>:)(?P<high>{NUMBER})?)"
 )
 
 

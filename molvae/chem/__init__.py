@@ -10,9 +10,10 @@ from molvae.chem.cleaning import (
     standardize,
 )
 from molvae.chem.drawing import draw_grid, draw_svg, sdf_block
-from molvae.chem.likeness import Features, Likeness, atom_counts, largest_ring
+from molvae.chem.likeness import Features, Likeness
 from molvae.chem.molecules import (
     Mol,
+    atom_counts,
     bertz_complexity,
     block_smiles,
     brics_fragments,
@@ -21,6 +22,7 @@ from molvae.chem.molecules import (
     fingerprints,
     fragment_count,
     has_radical,
+    largest_ring,
     parse,
     ring_scaffold,
     scaffold,

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, Literal
 
-from rdkit import Chem, DataStructs
+from rdkit import DataStructs
 from rdkit.Chem import rdFingerprintGenerator
 from rdkit.Chem.Pharm2D import Generate, Gobbi_Pharm2D
 
 from molvae.chem.molecules import Mol, parse
 from molvae.errors import TargetError
 
-__all__ = ["Features", "Likeness", "atom_counts", "largest_ring"]
+__all__ = ["Features", "Likeness"]
 
 Features = Literal["ECFP4", "ECFP6", "FCFP4", "AP", "PHCO"]
 
@@ -58,15 +57,3 @@ _FEATURES: dict[Features, Callable[[Mol], Any]] = {
     "AP": lambda mol: _pairs().GetSparseCountFingerprint(mol),
     "PHCO": lambda mol: Generate.Gen2DFingerprint(mol, Gobbi_Pharm2D.factory),
 }
-
-
-def atom_counts(mol: Mol) -> Counter[str]:
-    """Symbol of each element → number of its atoms, hydrogens included."""
-    counts = Counter(atom.GetSymbol() for atom in mol.GetAtoms())
-    counts["H"] += sum(atom.GetTotalNumHs() for atom in mol.GetAtoms())
-    return counts
-
-
-def largest_ring(mol: Mol) -> int:
-    """Atoms of the largest of the smallest rings; 0 without a ring."""
-    return max((len(ring) for ring in Chem.GetSymmSSSR(mol)), default=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from rdkit.Chem.Scaffolds import MurckoScaffold
 
 __all__ = [
     "Mol",
+    "atom_counts",
     "bertz_complexity",
     "block_smiles",
     "brics_fragments",
@@ -20,6 +22,7 @@ __all__ = [
     "fingerprints",
     "fragment_count",
     "has_radical",
+    "largest_ring",
     "parse",
     "ring_scaffold",
     "scaffold",
@@ -132,3 +135,15 @@ def fingerprints(mols: list[Mol], *, radius: int = 2, size: int = 1024) -> NDArr
         bits = DataStructs.BitVectToBinaryText(generator.GetFingerprint(mol))
         rows[i] = np.frombuffer(bits, dtype=np.uint8)
     return rows
+
+
+def atom_counts(mol: Mol) -> Counter[str]:
+    """Symbol of each element → number of its atoms, hydrogens included."""
+    counts = Counter(atom.GetSymbol() for atom in mol.GetAtoms())
+    counts["H"] += sum(atom.GetTotalNumHs() for atom in mol.GetAtoms())
+    return counts
+
+
+def largest_ring(mol: Mol) -> int:
+    """Atoms of the largest of the smallest rings; 0 without a ring."""
+    return max((len(ring) for ring in Chem.GetSymmSSSR(mol)), default=0)

@@ -1,4 +1,4 @@
-"""The verbs about new molecules: generate and interpolate."""
+"""The verbs about molecules: generate, interpolate and encode."""
 
 from __future__ import annotations
 

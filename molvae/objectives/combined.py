@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from molvae.conditions import NUMBER
 from molvae.errors import ConfigError
 from molvae.objectives.scorers import FileScorer, Scorer, find_scorer
 from molvae.objectives.shapes import Ramp
@@ -15,9 +16,8 @@ __all__ = ["Objective", "Part", "parse_objective"]
 
 # Names of other columns in the files of a search.
 TAKEN = frozenset({"smiles", "value", "call", "round", "origin", "status", "note"})
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _TAIL = re.compile(
-    rf"(?P<scorer>.+?)(?:@(?P<zero>{_NUMBER}):(?P<one>{_NUMBER}))?(?:\*(?P<weight>{_NUMBER}))?"
+    rf"(?P<scorer>.+?)(?:@(?P<zero>{NUMBER}):(?P<one>{NUMBER}))?(?:\*(?P<weight>{NUMBER}))?"
 )
 
 

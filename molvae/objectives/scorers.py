@@ -23,7 +23,8 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from molvae import chem
-from molvae.errors import ConfigError, FileError, RunError, suggest
+from molvae.conditions import YES_NO, parse_target
+from molvae.errors import ConfigError, FileError, RunError, TargetError, suggest
 from molvae.objectives.shapes import Window
 from molvae.objectives.tasks import ABSENT, TASKS, Term, mean
 from molvae.properties import PROPERTIES, compute
@@ -314,10 +315,10 @@ def _runnable(scorer: ProcessScorer, text: str) -> ProcessScorer:
 
 
 def _named(text: str) -> Scorer:
-    name, equals, window = text.partition("=")
+    name, equals, _ = text.partition("=")
     plugins = {entry.name for entry in entry_points(group=GROUP)}
     if equals and name in PROPERTIES:
-        return TaskScorer(name, _window(text, window))
+        return TaskScorer(name, _window(text))
     if text in TASKS or text in PROPERTIES:
         return TaskScorer(text)
     if text in plugins:
@@ -333,14 +334,11 @@ def _named(text: str) -> Scorer:
     )
 
 
-def _window(text: str, window: str) -> tuple[float, float]:
-    ends = window.split(":")
+def _window(text: str) -> tuple[float, float]:
     try:
-        low = float(ends[0]) if ends[0] else -math.inf
-        high = float(ends[-1]) if ends[-1] else math.inf
-    except ValueError:
-        low, high = math.nan, math.nan
-    if len(ends) > 2 or not low <= high or (math.isinf(low) and math.isinf(high)):
-        raise ConfigError(f"objective '{text}': expected NAME=VALUE, NAME=LOW:HIGH, NAME=LOW: or "
-                          "NAME=:HIGH")  # fmt: skip
-    return low, high
+        target = parse_target(text)
+    except TargetError as error:
+        raise ConfigError(f"objective: {error}") from None
+    if text.partition("=")[2].strip().lower() in YES_NO:
+        raise ConfigError(f"objective '{text}': expected a number or a range, as in NAME=2:3")
+    return target.low, target.high

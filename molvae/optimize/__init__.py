@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,14 +30,14 @@ from molvae.objectives import Objective
 from molvae.optimize.archive import Answer, Archive, crowding, fronts, rank
 from molvae.optimize.calls import Asked, Calls, method_before, open_calls
 from molvae.optimize.cma import LatentCMA
-from molvae.optimize.engines import Candidate, Engine, Evolution, Sampling, selfies_of
-from molvae.optimize.gate import Gate, Passed
+from molvae.optimize.engines import Candidate, Engine, Evolution, LatentSearch, Sampling, selfies_of
+from molvae.optimize.gate import Gate
 from molvae.optimize.learning import Learning
 from molvae.optimize.page import running_best, search_page
 from molvae.optimize.scoring import Scored, Scoring
 from molvae.optimize.search import TOP, Search, commonest, round_size
 from molvae.optimize.trust import TrustRegion
-from molvae.parallel import worker_count, worker_pool
+from molvae.parallel import Crew, worker_count, worker_pool
 from molvae.progress import Progress, say
 from molvae.report import write_html
 from molvae.runtime import Draws, choose_device, keep_memory, versions
@@ -53,9 +54,9 @@ __all__ = [
     "Evolution",
     "Gate",
     "LatentCMA",
+    "LatentSearch",
     "Learning",
     "OptimizeSummary",
-    "Passed",
     "Sampling",
     "Scored",
     "Scoring",
@@ -173,9 +174,9 @@ def optimize(
         raise ConfigError(f"budget: got {budget}, expected 1 call or more")
     if call_size < 1 or keep < 1:
         raise ConfigError(f"got {call_size} per call and {keep} kept, expected 1 or more of each")
-    _check_outputs(output, report, resume=resume, force=force)
+    log = _checked_outputs(output, report, resume=resume, force=force)
     chem.require_elements(request.elements if request else ())
-    before = method_before(calls_path(Path(output))) if resume and output is not None else None
+    before = method_before(log) if resume and log is not None else None
     name = choose_method(before if method == "auto" and before is not None else method, budget)
     saved = model if isinstance(model, SavedModel) else load_model(model)
     label, identity = _identity(model)
@@ -194,11 +195,9 @@ def optimize(
     started = time.monotonic()
     where, count = choose_device(device), worker_count(workers)
     keep_memory()
-    with _stoppable(output), ExitStack() as stack:
-        if output is None:
+    with _stoppable(log), ExitStack() as stack:
+        if log is None:
             log = Path(stack.enter_context(TemporaryDirectory())) / "calls.csv"
-        else:
-            log = calls_path(Path(output))
         pool = stack.enter_context(worker_pool(count)) if count > 1 else None
         known = known_molecules(novel, workers=count, executor=pool) if novel else KeySet()
         proposer = Proposer(saved, request, draws=Draws(seed), device=where, precision=precision)
@@ -212,9 +211,8 @@ def optimize(
         calls = stack.enter_context(
             open_calls(log, objective, plan, pareto=pareto, resume=resume, force=force)
         )
-        scoring = stack.enter_context(
-            Scoring(objective, workers=workers, timeout=timeout, size=call_size)
-        )
+        crew = stack.enter_context(Crew(workers))
+        scoring = Scoring(objective, crew, timeout=timeout, size=call_size)
         say(f"method {name}, {round_size(budget)} calls per round")
         search = Search(engine, gate, scoring, calls, archive, budget=budget)
         search.start(_given(gate, given, saved))
@@ -261,27 +259,23 @@ def _engine(name: str, proposer: Proposer, archive: Archive, budget: int) -> Eng
 
 
 @contextmanager
-def _stoppable(output: str | Path | None) -> Iterator[None]:
+def _stoppable(log: Path | None) -> Iterator[None]:
     """Say what is left of a search that the user stops."""
     try:
         yield
     except KeyboardInterrupt:
-        kept = (
-            ""
-            if output is None
-            else (f"; what was answered is in '{calls_path(Path(output))}': go on with --resume")
-        )
+        kept = f"; what was answered is in '{log}': go on with --resume" if log else ""
         raise RunError(f"stopped{kept}") from None
 
 
-def _check_outputs(
+def _checked_outputs(
     output: str | Path | None, report: str | Path | None, *, resume: bool, force: bool
-) -> None:
-    """Refuse to write over what is there, or two things into one file."""
+) -> Path | None:
+    """The file of calls. Nothing that is there is written over, nor two things into one file."""
+    log = None
     if output is None:
         if resume:
             raise ConfigError("resume needs an output, beside which the calls are")
-        log = None
     else:
         require_writer(Path(output))
         log = calls_path(Path(output))
@@ -291,6 +285,7 @@ def _check_outputs(
     for path in (output, report):
         if path is not None and not (resume and log is not None and log.exists()):
             require_absent(path, force=force)
+    return log
 
 
 def _nothing(calls: Calls, gate: Gate) -> str:
@@ -309,7 +304,7 @@ def _given(gate: Gate, smiles: Sequence[str], model: SavedModel) -> list[tuple[s
     lost = sum(one is None for one in passed)
     if lost:
         say(f"note: {lost} of {len(smiles)} given molecules are not scored: {dict(gate.refused)}")
-    return [(one.smiles, "given") for one in passed if one is not None]
+    return [(one, "given") for one in passed if one is not None]
 
 
 def _sum_up(summary: OptimizeSummary, search: Search, gate: Gate) -> None:
@@ -317,10 +312,8 @@ def _sum_up(summary: OptimizeSummary, search: Search, gate: Gate) -> None:
     summary.calls, summary.rounds, summary.reason = len(answers), search.round, search.reason
     summary.failed = sum(answer.failed for answer in answers)
     summary.refused = dict(gate.refused.most_common())
-    for answer in answers:
-        summary.moves[answer.origin] = summary.moves.get(answer.origin, 0) + 1
-        if answer.failed:
-            summary.failures[answer.note] = summary.failures.get(answer.note, 0) + 1
+    summary.moves = dict(Counter(answer.origin for answer in answers))
+    summary.failures = dict(Counter(answer.note for answer in answers if answer.failed))
     if pool and not search.archive.pareto:
         told = search.calls.objective.told
         summary.best = told(pool[0].value)

@@ -10,34 +10,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from molvae.errors import ConfigError
 from molvae.optimize.archive import Answer, Archive
-from molvae.optimize.engines import Candidate, Sampling
+from molvae.optimize.engines import Candidate, LatentSearch
 from molvae.sampler import Proposer
 
 __all__ = ["LatentCMA"]
 
-NOISE = 0.1  # level at which latents are decoded
 SPREAD = 0.5  # of the first generation around the best molecule
 STARTS = 100  # best molecules, which it starts at in turn
 STALE = 12  # generations without a better molecule before a new start
 
 
-class LatentCMA(Sampling):
+class LatentCMA(LatentSearch):
     """Covariance matrix adaptation (Hansen & Ostermeier 2001) of latents, by ranks.
 
     It starts at one of the best molecules and again when it stands still. A latent whose molecule
     may not be scored counts as the worst, and one whose molecule is known as that.
     """
 
-    spare = 1.0  # what it asks for is what it learns from
-
     def __init__(self, proposer: Proposer, archive: Archive, *, first: int = 100) -> None:
         """``first`` samples come before the first generation."""
-        super().__init__(proposer, archive)
-        if archive.pareto:
-            raise ConfigError("--pareto needs an engine that keeps many: --method evolution")
-        self.first = first
+        super().__init__(proposer, archive, first=first)
         self._search: Any = None
         self._points: list[Any] = []
         self._starts = self._stale = 0
@@ -52,9 +45,7 @@ class LatentCMA(Sampling):
         if self._search is None or self._stale >= STALE or self._search.stop():
             self._begin(count)
         self._points = self._search.ask(count)
-        latents = np.asarray(self._points, dtype=np.float32)
-        texts = self.decoded(items, latents, np.full(count, NOISE, dtype=np.float32))
-        return [Candidate(text, "cma") for text in texts]
+        return self.near(items, np.asarray(self._points, dtype=np.float32), "cma")
 
     def tell(self, candidates: Sequence[Candidate], answers: Sequence[Answer | None]) -> None:
         """Move the distribution towards the better half."""

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molvae.diagnostics import along
+from molvae.errors import ConfigError
 from molvae.optimize.archive import Answer, Archive
 from molvae.optimize.moves import mutated, spliced
 from molvae.sampler import TRIES, Proposer
 from molvae.tokens import SPECIAL_TOKENS, split_selfies, to_selfies, use_constraints
 
-__all__ = ["Candidate", "Engine", "Evolution", "Sampling", "selfies_of"]
+__all__ = ["Candidate", "Engine", "Evolution", "LatentSearch", "Sampling", "selfies_of"]
 
 _Ints = NDArray[np.int64]
 
@@ -94,19 +95,45 @@ class Sampling:
 
     def samples(self, items: _Ints) -> list[Candidate]:
         """As many samples."""
+        return [Candidate(text, "sample") for text in self.drawn(items, self.proposer)]
+
+    def drawn(self, items: _Ints, proposer: Proposer) -> list[str]:
+        """SELFIES that a model draws afresh."""
         latents = np.full((len(items), self.size), np.nan, dtype=np.float32)
-        texts = self.decoded(items, latents, np.ones(len(items), dtype=np.float32))
-        return [Candidate(text, "sample") for text in texts]
+        return self.decoded(items, latents, np.ones(len(items), dtype=np.float32), proposer)
 
     def decoded(
-        self, items: _Ints, latents: NDArray[np.float32], levels: NDArray[np.float32]
+        self,
+        items: _Ints,
+        latents: NDArray[np.float32],
+        levels: NDArray[np.float32],
+        proposer: Proposer | None = None,
     ) -> list[str]:
-        """SELFIES of latents at noise levels, in batches."""
-        size, texts = self.proposer.batch_size, []
-        for start in range(0, len(items), size):
-            part = slice(start, start + size)
-            texts += self.proposer.texts(items[part], latents[part], levels[part])
+        """SELFIES of latents at noise levels, in batches; by the engine's proposer unless given."""
+        proposer, texts = proposer or self.proposer, []
+        for start in range(0, len(items), proposer.batch_size):
+            part = slice(start, start + proposer.batch_size)
+            texts += proposer.texts(items[part], latents[part], levels[part])
         return texts
+
+
+class LatentSearch(Sampling):
+    """What engines share that choose latents and decode them almost without noise."""
+
+    spare = 1.0  # what they ask for is what they learn from
+    noise = 0.1  # level at which latents are decoded
+
+    def __init__(self, proposer: Proposer, archive: Archive, *, first: int = 100) -> None:
+        """``first`` samples come before the first latent is chosen."""
+        super().__init__(proposer, archive)
+        if archive.pareto:
+            raise ConfigError("--pareto needs an engine that keeps many: --method evolution")
+        self.first = first
+
+    def near(self, items: _Ints, latents: NDArray[np.float32], origin: str) -> list[Candidate]:
+        """Candidates decoded from latents (N, Z)."""
+        levels = np.full(len(items), self.noise, dtype=np.float32)
+        return [Candidate(text, origin) for text in self.decoded(items, latents, levels)]
 
 
 class Evolution(Sampling):
@@ -187,7 +214,7 @@ class Evolution(Sampling):
             "splice": self._splice,
         }
         if move == "sample":
-            return [candidate.text for candidate in self.samples(items)]
+            return self.drawn(items, self.proposer)
         first, second = ([texts[i] for i in column] for column in pairs.T)
         return makers[move](items, first, second)
 

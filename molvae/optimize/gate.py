@@ -5,32 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from molvae import chem
 from molvae.checks import Checks, Look
-from molvae.errors import ConfigError, TargetError
+from molvae.errors import ConfigError
 from molvae.keys import KeySet, keys_of
 from molvae.metrics import tanimoto
 from molvae.parallel import map_ordered
 from molvae.properties import Measured
 from molvae.sampler import Proposer, Request
-from molvae.sampler.critic import Critic
+from molvae.sampler.critic import Critic, start_molecules
 from molvae.sampler.request import SIMILARITY
 
-__all__ = ["Gate", "Passed"]
+__all__ = ["Gate"]
 
 CHUNK = 256  # strings per piece of work
-
-
-class Passed(NamedTuple):
-    """A molecule that may be scored."""
-
-    smiles: str  # canonical
-    selfies: str  # of the canonical SMILES
 
 
 class Gate:
@@ -60,7 +52,9 @@ class Gate:
         self.refused: Counter[str] = Counter()
         self._proposer = proposer
         self._critic = Critic(proposer.model, request, proposer)
-        self._given = _fingerprints(request.like) if self._compares else None
+        self._given: NDArray[np.uint8] | None = None
+        if self._compares:
+            self._given = chem.fingerprints(start_molecules(request.like))
         self._checks = Checks(
             names=self._critic.exact,
             constraints=proposer.model.constraints,
@@ -71,8 +65,8 @@ class Gate:
             fingerprint=self._compares,
         )
 
-    def __call__(self, texts: Sequence[str]) -> list[Passed | None]:
-        """For each SELFIES the molecule, or None if it is none or may not be scored."""
+    def __call__(self, texts: Sequence[str]) -> list[str | None]:
+        """For each SELFIES the canonical SMILES, or None if it may not be scored."""
         chunks = [texts[i : i + CHUNK] for i in range(0, len(texts), CHUNK)]
         measured = [
             one
@@ -84,12 +78,12 @@ class Gate:
         similarity = self._similarity(measured)
         _, _, outside = self._critic.judge(measured, texts, similarity)
         known = self.known.holds(keys_of([one.smiles for one in measured]))
-        result: list[Passed | None] = []
+        result: list[str | None] = []
         for one, out, old in zip(measured, outside, known, strict=True):
             reason = self._refusal(one, out=bool(out), old=bool(old))
             if reason:
                 self.refused[reason] += 1
-            result.append(None if reason else Passed(one.smiles, one.selfies))
+            result.append(None if reason else one.smiles)
         return result
 
     @property
@@ -121,11 +115,3 @@ class Gate:
         if not one.selfies:
             return "cannot be written as SELFIES"
         return "outside a constraint" if out else ""
-
-
-def _fingerprints(smiles: Sequence[str]) -> NDArray[np.uint8]:
-    mols = [(text, chem.parse(text)) for text in smiles]
-    bad = [text for text, mol in mols if mol is None]
-    if bad:
-        raise TargetError(f"like: '{bad[0]}' is not a valid SMILES")
-    return chem.fingerprints([mol for _, mol in mols if mol is not None])

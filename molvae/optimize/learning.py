@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,15 +10,15 @@ import torch
 from numpy.typing import NDArray
 
 from molvae.checkpoint import SavedModel
-from molvae.conditions import Condition, ConditionSet, Target
+from molvae.conditions import QUANTILES, Condition, ConditionSet, Target
 from molvae.config import Config, TrainConfig
-from molvae.dataset import pad_tokens
+from molvae.dataset import Batch, pad_tokens
 from molvae.loss import elbo
-from molvae.noise import noise_levels
+from molvae.noise import drawn_batch
 from molvae.optimize.archive import Answer, Archive
 from molvae.optimize.engines import Candidate, Evolution
 from molvae.runtime import autocast, normal_quantile
-from molvae.sampler import Proposer
+from molvae.sampler import Proposer, Request
 from molvae.tokens import split_selfies
 from molvae.train.optimizer import make_optimizer
 from molvae.train.start import first_network
@@ -51,11 +50,14 @@ class Learning(Evolution):
         super().__init__(proposer, archive, parents=parents, first=first)
         self.tuned = _with_score(proposer.model)
         self.network = self.tuned.network.to(proposer.device)
-        self._options = TrainConfig(learning_rate=RATE)
-        self._optimizer = make_optimizer(self.network, self._options, proposer.precision)
-        for group in self._optimizer.param_groups:
-            group["lr"] = RATE
+        sizes = self.network.config.model_copy(update={"dropout": 0.0})
+        self._config = Config(model=sizes, train=TrainConfig(learning_rate=RATE))
+        self._optimizer = make_optimizer(self.network, self._config.train, proposer.precision)
         self._steps = 0
+        self._student = Proposer(
+            self.tuned, self._request(), draws=self.draws, device=proposer.device,
+            precision=proposer.precision, batch_size=proposer.batch_size,
+        )  # fmt: skip
 
     def tell(self, candidates: Sequence[Candidate], answers: Sequence[Answer | None]) -> None:
         """Learn from the best so far."""
@@ -75,15 +77,15 @@ class Learning(Evolution):
     ) -> list[str]:
         if move != "learned":
             return super()._make(move, items, pairs, texts)
-        top = normal_quantile(np.asarray([1 - 0.5 / max(len(self.archive.pool), 1)]))[0] + BEYOND
-        wish = Target(SCORE, float(top), float(top))
-        request = replace(self.proposer.request, targets=(*self.proposer.request.targets, wish))
-        tuned = Proposer(
-            self.tuned, request, draws=self.draws, device=self.proposer.device,
-            precision=self.proposer.precision, batch_size=self.proposer.batch_size,
-        )  # fmt: skip
-        latents = np.full((len(items), self.size), np.nan, dtype=np.float32)
-        return tuned.texts(items, latents, np.ones(len(items), dtype=np.float32))
+        self._student.request = self._request()
+        self.network.eval()
+        return self.drawn(items, self._student)
+
+    def _request(self) -> Request:
+        """What is asked for, and a score above the best."""
+        top = max(self.archive.normal_scores().values(), default=0.0) + BEYOND
+        targets = (*self.proposer.request.targets, Target(SCORE, top, top))
+        return replace(self.proposer.request, targets=targets)
 
     def _learn(self, steps: int) -> None:
         """Some steps on molecules of the pool, the better ones more often."""
@@ -106,39 +108,38 @@ class Learning(Evolution):
             self._step([rows[i] for i in chosen], [worth[i] for i in chosen])
 
     def _step(self, rows: list[NDArray[np.int64]], scores: list[float]) -> None:
-        device, draws, size = self.proposer.device, self.draws, self.size
+        device, conditions = self.proposer.device, self.tuned.conditions
         items = np.arange(len(rows), dtype=np.int64)
-        inputs, targets, lengths = (torch.from_numpy(a).to(device) for a in pad_tokens(rows))
-        known = torch.zeros(len(rows), len(self.tuned.conditions), device=device)
-        known[:, -1] = 1.0
-        values = torch.zeros_like(known)
-        values[:, -1] = torch.tensor(scores, device=device)
-        shown = draws.uniform("shown", items, 1, epoch=self._steps) < SHOWN
-        mask = known * torch.from_numpy(shown.astype(np.float32)).to(device)
-        t = noise_levels(items, self._options, draws, epoch=self._steps)
-        noises = [
-            torch.from_numpy(draws.normal(name, items, size, epoch=self._steps)).to(device)
-            for name in ("latent", "channel")
-        ]
+        values = np.full((len(rows), len(conditions)), np.nan, dtype=np.float32)
+        values[:, -1] = scores
+        batch = drawn_batch(
+            Batch(items, *pad_tokens(rows), values), list(range(len(conditions))), conditions,
+            self._config, self.draws, epoch=self._steps, device=device,
+        )  # fmt: skip
+        # More often than training shows a condition: there is no other.
+        shown = self.draws.uniform("shown", items, 1, epoch=self._steps) < SHOWN
+        mask = batch.known * torch.from_numpy(shown).to(device)
         with autocast(device, self.proposer.precision):
             output = self.network(
-                inputs, targets, lengths, torch.from_numpy(t).to(device), values, mask, *noises
-            )
-        yesno = torch.zeros(known.shape[1], dtype=torch.bool, device=device)
+                batch.inputs, batch.targets, batch.lengths, batch.t, batch.conditions, mask,
+                batch.posterior_noise, batch.channel_noise,
+            )  # fmt: skip
+        options = self._config.train
         terms = elbo(
-            output, targets, lengths, values, known, yesno, kl_weight=self._options.kl_weight,
-            head_weight=self._options.head_weight, forecast_weight=self._options.forecast_weight,
+            output, batch.targets, batch.lengths, batch.conditions, batch.known,
+            torch.from_numpy(conditions.yesno).to(device), kl_weight=options.kl_weight,
+            head_weight=options.head_weight, forecast_weight=options.forecast_weight,
         )  # fmt: skip
         self._optimizer.zero_grad(set_to_none=True)
         terms.total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._options.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), options.clip)
         if bool(torch.isfinite(norm)):
             self._optimizer.step()
 
 
 def _with_score(model: SavedModel) -> SavedModel:
     """A copy of a model with one more condition, the last, which has no say at first."""
-    points = np.linspace(0.5 / 129, 1 - 0.5 / 129, 129)
+    points = (np.arange(QUANTILES) + 0.5) / QUANTILES
     score = Condition(
         SCORE, "number", "", builtin=False, integer=False, known=1, mean=0.0, std=1.0,
         quantiles=tuple(normal_quantile(points).tolist()),
@@ -146,4 +147,4 @@ def _with_score(model: SavedModel) -> SavedModel:
     conditions = ConditionSet([*model.conditions.conditions, score])
     config = Config(model=model.network.config)
     network = first_network(config, len(model.vocabulary), conditions, model)
-    return replace(model, network=copy.deepcopy(network), conditions=conditions)
+    return replace(model, network=network, conditions=conditions)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molvae.objectives import Objective
 from molvae.optimize.archive import Answer
@@ -56,7 +57,7 @@ def search_page(
             if len(_column(answers, index))
         ],
         cards=[
-            Card(one.smiles, _values(one, objective), relation="")
+            Card(one.smiles, _values(one, objective))
             for one in best[:CARDS]
             if len(one.smiles) <= DRAWABLE
         ],
@@ -115,7 +116,7 @@ def _curves(answers: Sequence[Answer], objective: Objective) -> list[Curve]:
     return curves
 
 
-def _column(answers: Sequence[Answer], index: int) -> np.ndarray:
+def _column(answers: Sequence[Answer], index: int) -> NDArray[np.float64]:
     values = np.asarray([one.scores[index] for one in answers], dtype=np.float64)
     return values[np.isfinite(values)]
 

@@ -7,8 +7,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from molvae.errors import MolvaeError
 from molvae.objectives import Objective
@@ -61,7 +60,7 @@ def _words(error: BaseException) -> str:
 
 
 class Scoring:
-    """Scores molecules in worker processes; a context manager.
+    """Scores molecules in the worker processes of a crew.
 
     A call that raises, takes longer than ``timeout`` seconds per molecule or takes its process with
     it is repeated molecule by molecule, so that only those fail which cannot be scored. What a
@@ -71,29 +70,17 @@ class Scoring:
     def __init__(
         self,
         objective: Objective,
+        crew: Crew,
         *,
-        workers: int | None = None,
         timeout: float | None = None,
         size: int = 16,
     ) -> None:
-        """``size`` molecules per call at most; ``workers`` 0 calls in this process, unprotected."""
+        """``size`` molecules per call at most; a crew of none calls here, unprotected."""
         self.objective, self.timeout, self.size = objective, timeout, size
-        self._crew = Crew(workers)
-        if timeout is not None and not self._crew.protected:
+        self._crew = crew
+        if timeout is not None and not crew.protected:
             say("note: without worker processes no time limit is kept, but that of programs")
-        self._call = _Call(objective, timeout if self._crew.protected else None)
-
-    def __enter__(self) -> Self:
-        self._crew.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._crew.__exit__(kind, error, trace)
+        self._call = _Call(objective, timeout if crew.protected else None)
 
     def __call__(self, smiles: Sequence[str]) -> Iterator[list[Scored]]:
         """The molecules with their scores, as calls come back: whichever comes first."""

@@ -11,7 +11,6 @@ from molvae.errors import RunError
 from molvae.optimize.archive import POOL, Answer, Archive, fronts
 from molvae.optimize.calls import Calls
 from molvae.optimize.engines import Engine
-from molvae.optimize.gate import Passed
 from molvae.optimize.scoring import Scored
 from molvae.progress import Progress, say
 
@@ -40,7 +39,7 @@ class Search:
     def __init__(
         self,
         engine: Engine,
-        gate: Callable[[Sequence[str]], Sequence[Passed | None]],
+        gate: Callable[[Sequence[str]], Sequence[str | None]],
         scoring: Callable[[Sequence[str]], Iterable[list[Scored]]],
         calls: Calls,
         archive: Archive,
@@ -92,13 +91,15 @@ class Search:
         candidates = self.engine.ask(int(self.engine.spare * self.size), self.round)
         passed = self.gate([candidate.text for candidate in candidates])
         new: dict[str, str] = {}
-        for candidate, one in zip(candidates, passed, strict=True):
-            if one is not None and one.smiles not in self.archive.answers:
-                new.setdefault(one.smiles, candidate.origin)
+        for candidate, smiles in zip(candidates, passed, strict=True):
+            if smiles is not None and smiles not in self.archive.answers:
+                new.setdefault(smiles, candidate.origin)
         room = min(self.size, self.budget - self.calls.count)
         if new:
             self._call(list(new.items())[:room])
-        answers = [None if one is None else self.archive.answers.get(one.smiles) for one in passed]
+        answers = [
+            None if smiles is None else self.archive.answers.get(smiles) for smiles in passed
+        ]
         self.engine.tell(candidates, answers)
         self.round += 1
 

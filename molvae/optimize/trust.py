@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from molvae.errors import ConfigError
 from molvae.optimize.archive import Answer, Archive
-from molvae.optimize.engines import Candidate, Sampling
+from molvae.optimize.engines import Candidate, LatentSearch
 from molvae.sampler import Proposer
 
 __all__ = ["TrustRegion"]
@@ -24,10 +24,9 @@ EDGE = 3.0  # latents of N(0, 1) within it become the unit cube
 CHANGED = 20  # latent dimensions in which a candidate differs from the centre, about
 FIRST, WIDEST, NARROWEST = 0.4, 0.8, 0.05  # sides of the region, in the unit cube
 SUCCESSES, FAILURES = 3, 5  # rounds in a row after which it grows and shrinks
-NOISE = 0.1  # level at which latents are decoded
 
 
-class TrustRegion(Sampling):
+class TrustRegion(LatentSearch):
     """Thompson sampling from a Gaussian process around the best molecule.
 
     The region of TuRBO (Eriksson et al. 2019): it grows while rounds find something better and
@@ -36,15 +35,10 @@ class TrustRegion(Sampling):
     of their ranks, so that the scale of the objective does not matter.
     """
 
-    spare = 1.0  # what it asks for is what it learns from
-
     def __init__(self, proposer: Proposer, archive: Archive, *, first: int = 100) -> None:
         """``first`` samples come before the first surrogate."""
-        super().__init__(proposer, archive)
-        if archive.pareto:
-            raise ConfigError("--pareto needs an engine that keeps many: --method evolution")
+        super().__init__(proposer, archive, first=first)
         self._botorch()  # what is missing is said before anything is scored
-        self.first = first
         self.side = FIRST
         self._successes = self._failures = self._moves = 0
         self._best = -np.inf
@@ -71,8 +65,7 @@ class TrustRegion(Sampling):
         scores = self.archive.normal_scores()
         values = np.asarray([scores[one] for one in smiles])
         latents = self._chosen(points, values, self._latents[centre], count, round_)
-        texts = self.decoded(items, latents, np.full(len(items), NOISE, dtype=np.float32))
-        return [Candidate(text, "trust") for text in texts]
+        return self.near(items, latents, "trust")
 
     def tell(self, candidates: Sequence[Candidate], answers: Sequence[Answer | None]) -> None:
         """Grow or shrink the region."""

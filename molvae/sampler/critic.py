@@ -16,9 +16,20 @@ from molvae.properties import PROPERTIES, Measured
 from molvae.sampler.proposals import Proposer
 from molvae.sampler.request import SIMILARITY, TRIES, Request
 
-__all__ = ["Critic", "Starts", "Verdicts"]
+__all__ = ["Critic", "Starts", "Verdicts", "start_molecules"]
 
 SIMILARITY_SPREAD = 0.15  # what a standard deviation is to a property
+
+
+def start_molecules(texts: Sequence[str]) -> list[chem.Mol]:
+    """The molecules that others are to be like."""
+    mols = []
+    for text in texts:
+        mol = chem.parse(text)
+        if mol is None:
+            raise TargetError(f"like: '{text}' is not a valid SMILES")
+        mols.append(mol)
+    return mols
 
 
 class Starts:
@@ -26,15 +37,11 @@ class Starts:
 
     def __init__(self, texts: Sequence[str], model: SavedModel, proposer: Proposer) -> None:
         self.smiles: list[str] = []
-        ids, mols = [], []
-        for text in texts:
-            mol = chem.parse(text)
-            if mol is None:
-                raise TargetError(f"like: '{text}' is not a valid SMILES")
+        ids, mols = [], start_molecules(texts)
+        for mol in mols:
             self.smiles.append(chem.to_smiles(mol))
             with tokens.use_constraints(model.constraints):
                 ids.append(model.vocabulary.encode(self.smiles[-1]))
-            mols.append(mol)
         self._latents, self._bits = proposer.encode(ids), chem.fingerprints(mols)
 
     def __len__(self) -> int:

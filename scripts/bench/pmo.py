@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import argparse
 import csv
-import heapq
 import json
+import math
 import statistics
 import sys
 from pathlib import Path
@@ -28,7 +28,7 @@ import torch
 from turns import place  # type: ignore[import-not-found]
 
 from molvae.objectives import PMO, parse_objective
-from molvae.optimize import METHODS, optimize
+from molvae.optimize import METHODS, optimize, running_best
 
 BUDGET, STEP, TOP = 10_000, 100, 10
 PUBLISHED: dict[str, dict[str, float]] = {
@@ -58,13 +58,10 @@ def area(values: list[float], budget: int = BUDGET) -> float:
 
     Trapezoids between every hundredth call and the last; the last mean is carried to the budget.
     """
-    best: list[float] = []
     total, before, called = 0.0, 0.0, 0
-    for number, value in enumerate(values[:budget], start=1):
-        if value == value:  # a failed call has none, but it was one
-            (heapq.heappush if len(best) < TOP else heapq.heappushpop)(best, value)
+    for number, (_, mean) in enumerate(running_best(values[:budget], TOP), start=1):
         if number % STEP == 0 or number == min(len(values), budget):
-            now = statistics.fmean(best) if best else 0.0
+            now = 0.0 if math.isnan(mean) else mean  # nothing but failed calls so far
             total += (number - called) * (now + before) / 2
             before, called = now, number
     return (total + (budget - called) * before) / budget

@@ -258,7 +258,7 @@ def test_an_entry_point_of_a_package(monkeypatch):
     [
         ("qedd", "unknown objective 'qedd': did you mean 'qed'"),
         ("drd2", "'drd2' is a trained classifier"),
-        ("logp=3:2", "expected NAME=VALUE"),
+        ("logp=3:2", "the lower bound 3 exceeds the upper 2"),
         ("logp=a", "expected NAME=VALUE"),
         ("process:", "expected process:COMMAND"),
         ("process:'", "No closing quotation"),
