@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from molvae import chem, tokens
 from molvae.checkpoint import SavedModel, load_model, save_model
 from molvae.config import load_config
-from molvae.dataset import pad_tokens
+from molvae.encode import encode
 from molvae.errors import ConfigError, FileError, TargetError
 from molvae.generate import columns_of, generate, molecule_row
+from molvae.interpolate import COLUMNS, interpolate
 from molvae.objectives import FunctionScorer, Objective, Part, parse_objective
 from molvae.optimize import best_table, optimize
 from molvae.properties import measure_selfies
 from molvae.runtime import Draws
-from molvae.sampler import Request, decode_latents
+from molvae.sampler import Proposer, Request, decode_latents
 from molvae.train import train
 
 if TYPE_CHECKING:
@@ -83,6 +83,10 @@ class MolVAE:
         """Write a model folder; ``half`` stores 16-bit weights."""
         save_model(folder, self._model, half=half)
 
+    # The names that libraries of models have for the two.
+    from_pretrained = load
+    save_pretrained = save
+
     def generate(
         self, n: int, targets: Sequence[str] = (), *, seed: int = 0, **knobs: Any
     ) -> pd.DataFrame:
@@ -121,8 +125,8 @@ class MolVAE:
         counts its calls, of molecules that are scored once. ``targets`` are ranges that all of them
         must meet. ``knobs`` are those of :func:`molvae.optimize.optimize` (``output`` keeps the
         calls on disk, so that ``resume`` can go on with them) and the fields of
-        :class:`molvae.sampler.Request`; ``like`` is scored first, too. A function is called in this
-        process, which must survive it.
+        :class:`molvae.sampler.Request`; molecules of ``like`` and ``given`` are scored first. A
+        function is called in this process, which must survive it.
         """
         if callable(objective):
             if pareto:
@@ -141,24 +145,33 @@ class MolVAE:
         request = Request(**{k: knobs.pop(k) for k in fields if k in knobs})
         summary = optimize(
             knobs.pop("output", None), found, budget, model=self._model, constraints=targets,
-            request=request, given=request.like, pareto=pareto, **knobs,
+            request=request, given=(*request.like, *knobs.pop("given", ())), pareto=pareto, **knobs,
         )  # fmt: skip
         columns, rows = best_table(summary.molecules, found, pareto=pareto)
         return pd.DataFrame(rows, columns=columns)
 
-    @torch.no_grad()
-    def encode(self, smiles: Sequence[str]) -> NDArray[np.float32]:
-        """Latent means, shape (N, Z). A SMILES that is not valid is an error naming it."""
-        rows = [self._ids(text) for text in smiles]
-        network = self._model.network
-        device = next(network.parameters()).device
-        means = np.empty((len(rows), self.latent_size), dtype=np.float32)
-        for start in range(0, len(rows), ENCODE_BATCH):
-            _, targets, lengths = pad_tokens(rows[start : start + ENCODE_BATCH])
-            posterior = network.encode(
-                torch.from_numpy(targets).to(device), torch.from_numpy(lengths).to(device)
-            )
-            means[start : start + len(lengths)] = posterior.mean.cpu().numpy()
+    def encode(
+        self, smiles: Sequence[str], *, invalid: Literal["raise", "nan"] = "raise"
+    ) -> NDArray[np.float32]:
+        """Latent means, shape (N, Z).
+
+        A SMILES that is not valid, or has atoms that the model does not know, is an error naming
+        it, or a row of NaN.
+        """
+        ids: dict[int, NDArray[np.int64]] = {}
+        for i, text in enumerate(smiles):
+            try:
+                ids[i] = self._ids(text)
+            except FileError:
+                if invalid == "raise":
+                    raise
+        device = next(self._model.network.parameters()).device
+        proposer = Proposer(
+            self._model, Request(), draws=Draws(0), device=device, precision="fp32",
+            batch_size=ENCODE_BATCH,
+        )  # fmt: skip
+        means = np.full((len(smiles), self.latent_size), np.nan, dtype=np.float32)
+        means[list(ids)] = proposer.encode(list(ids.values()))
         return means
 
     def decode(
@@ -176,6 +189,66 @@ class MolVAE:
         rows = decode_latents(self._model, points, noise=noise, draws=Draws(seed))
         texts = [self._model.vocabulary.selfies(row.tolist()) for row in rows]
         return [m.smiles for m in measure_selfies(texts, (), self._model.constraints)]
+
+    def interpolate(
+        self, first: str, last: str, n: int = 11, *, noise: float = 0.0, seed: int = 0
+    ) -> pd.DataFrame:
+        """``n`` points on the path between two molecules, ends included, one row each.
+
+        ``smiles`` (empty where a point decodes to no molecule), ``share`` of the path, and the
+        Tanimoto similarity to either end.
+        """
+        points = interpolate(self._model, first, last, points=n, noise=noise, seed=seed)
+        rows = [[getattr(one, name) for name in COLUMNS] for one in points]
+        return pd.DataFrame(rows, columns=list(COLUMNS))
+
+    def neighbors(
+        self,
+        smiles: str,
+        n: int = 10,
+        *,
+        noise: float | tuple[float, float] | None = None,
+        **knobs: Any,
+    ) -> pd.DataFrame:
+        """Up to ``n`` other molecules around one, with their Tanimoto similarity to it.
+
+        ``noise`` is the level at which its latent point is decoded: near 0 the molecule itself and
+        its closest relatives, towards 1 any molecule. ``knobs`` are those of :meth:`generate`.
+        """
+        return self.generate(n, like=(smiles,), noise=noise, **knobs)
+
+    def score(self, smiles: Sequence[str], **knobs: Any) -> pd.DataFrame:
+        """How likely the model finds molecules: ``smiles``, ``nats``, ``distortion``, ``note``.
+
+        ``nats`` is −log p of the molecule's SELFIES at t = 1, without conditions: exact, and high
+        for molecules unlike the training data. ``distortion`` is what is left of it when the
+        decoder sees the molecule's own latent. Molecules are cleaned as the training data were;
+        ``note`` says why one has no figures. ``knobs``: ``device``, ``precision``, ``workers``.
+        """
+        rows = [
+            [one.text, one.nats, one.distortion, one.note]
+            for one in encode(smiles, self._model, score=True, **knobs)
+        ]
+        return pd.DataFrame(rows, columns=["smiles", "nats", "distortion", "note"])
+
+    def predict(self, smiles: Sequence[str], **knobs: Any) -> pd.DataFrame:
+        """Own columns of the model as its property head predicts them from the latent means.
+
+        ``smiles``, each ``NAME`` and the spread ``NAME_sd`` that the head expects (none for yes/no
+        columns, of which the probability of yes is told), and ``note`` as of :meth:`score`.
+
+        Raises:
+            ConfigError: the model knows no column but RDKit's properties.
+        """
+        own = [one.name for one in self.conditions.conditions if not one.builtin]
+        if not own:
+            raise ConfigError("the model knows no column of its own, only RDKit's properties")
+        columns = [name for each in own for name in (each, f"{each}_sd")]
+        rows = [
+            [one.text, *one.predicted.T.reshape(-1).tolist(), one.note]
+            for one in encode(smiles, self._model, **knobs)
+        ]
+        return pd.DataFrame(rows, columns=["smiles", *columns, "note"])
 
     def _ids(self, smiles: str) -> NDArray[np.int64]:
         canonical = chem.canonical_smiles(smiles)

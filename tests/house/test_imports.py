@@ -69,6 +69,7 @@ ORDER = (
     "info",
     # the door
     "api",
+    "conventions",
     "cli",
     "__main__",
 )

@@ -6,7 +6,7 @@ from rdkit.Chem import Crippen, MolFromSmiles
 
 import molvae
 from molvae import MolVAE
-from molvae.errors import FileError, TargetError
+from molvae.errors import ConfigError, FileError, TargetError
 
 SMILES = ["O=C(Nc1ccc(-c2ccc(F)c(Cl)c2)cc1)c1cncnc1", "Cn1cc(-c2ccc(S(N)(=O)=O)cc2)cn1", "CCO"]
 
@@ -129,3 +129,45 @@ def test_named_objectives_are_optimised_and_kept_on_disk(model, tmp_path):
     assert list(table.columns) == ["smiles", "value", "qed", "sas", "call", "origin"]
     assert len(table) == 20
     assert (tmp_path / "best.calls.csv").read_text().count(",asked,") == 20
+
+
+def test_the_way_between_two_molecules_is_a_table(model):
+    table = model.interpolate(SMILES[0], SMILES[1], 5, noise=0.1, seed=2)
+    assert list(table.columns) == ["smiles", "share", "similarity_first", "similarity_last"]
+    assert table["share"].tolist() == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert table.equals(model.interpolate(SMILES[0], SMILES[1], 5, noise=0.1, seed=2))
+
+
+def test_neighbours_are_other_molecules_with_their_similarity(model):
+    table = model.neighbors(SMILES[0], 6, noise=0.4, workers=0)
+    assert len(table) == table["smiles"].nunique() == 6
+    assert set(table["start"]) == {SMILES[0]}
+    assert SMILES[0] not in set(table["smiles"])
+    assert table["similarity"].between(0, 1).all()
+
+
+def test_scores_are_nats_and_a_note_where_there_are_none(model):
+    table = model.score([*SMILES, "C1CC"], workers=0, precision="fp32")
+    assert list(table.columns) == ["smiles", "nats", "distortion", "note"]
+    assert table["smiles"].tolist() == [*SMILES, "C1CC"]
+    assert (table["nats"][:3] > 0).all()
+    assert (table["distortion"][:3] > 0).all()
+    assert table["nats"].isna().tolist() == (table["note"] != "").tolist()
+    alone = model.score(SMILES[2:], workers=0, precision="fp32")
+    assert alone["nats"][0] == pytest.approx(table["nats"][2], rel=1e-4)
+
+
+def test_own_columns_are_predicted_with_their_spread(model):
+    table = model.predict(SMILES[:2], workers=0)
+    assert list(table.columns) == ["smiles", "assay", "assay_sd", "note"]
+    assert np.isfinite(table[["assay", "assay_sd"]]).all(axis=None)
+
+
+def test_without_own_columns_there_is_nothing_to_predict():
+    with pytest.raises(ConfigError, match="no column of its own"):
+        MolVAE.load().predict(SMILES)
+
+
+def test_pretrained_names_are_other_words(model, tmp_path):
+    model.save_pretrained(tmp_path / "copy", half=True)
+    assert MolVAE.from_pretrained(tmp_path / "copy").conditions.names == model.conditions.names
