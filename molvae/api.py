@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from molvae.config import load_config
 from molvae.encode import encode
 from molvae.errors import ConfigError, FileError, TargetError
 from molvae.generate import columns_of, generate, molecule_row
+from molvae.hub import push
 from molvae.interpolate import COLUMNS, interpolate
 from molvae.objectives import FunctionScorer, Objective, Part, parse_objective
 from molvae.optimize import best_table, optimize
@@ -45,7 +47,10 @@ class MolVAE:
 
     @classmethod
     def load(cls, name: str | Path | None = None) -> MolVAE:
-        """A model folder, a run folder, the name of a shipped model, or the default model."""
+        """A model folder, a run folder, the name of a shipped model, or the default model.
+
+        ``hf://OWNER/NAME`` (or ``…@REVISION``) is a model on the hub; it needs the extra ``hub``.
+        """
         return cls(load_model(name))
 
     @classmethod
@@ -82,6 +87,16 @@ class MolVAE:
     def save(self, folder: str | Path, *, half: bool = False) -> None:
         """Write a model folder; ``half`` stores 16-bit weights."""
         save_model(folder, self._model, half=half)
+
+    def push_to_hub(self, name: str, *, private: bool = False) -> str:
+        """Put the model on the hub as ``OWNER/NAME``; its address.
+
+        Whoever has that name loads it with ``MolVAE.load("hf://OWNER/NAME")``. Needs the extra
+        ``hub`` and a login.
+        """
+        with TemporaryDirectory() as folder:
+            self.save(Path(folder) / "model")
+            return push(Path(folder) / "model", name, private=private)
 
     # The names that libraries of models have for the two.
     from_pretrained = load

@@ -24,6 +24,7 @@ from molvae.config import ModelConfig
 from molvae.dataset import read_vocabulary
 from molvae.errors import FileError, ModelFolderError, suggest
 from molvae.files import fingerprint, scratch_folder, write_json
+from molvae.hub import SCHEME, pull
 from molvae.model import CVAE
 from molvae.tokens import Vocabulary
 
@@ -135,9 +136,14 @@ def shipped_models() -> list[str]:
 
 
 def find_model(name: str | Path | None) -> Path:
-    """The model folder a user means: a model folder, a run folder, a shipped name, or None."""
+    """The model folder a user means: a model folder, a run folder, a shipped name, or None.
+
+    ``hf://OWNER/NAME`` is a model on the hub, which is downloaded once.
+    """
     if name is None:
         name = SHIPPED / DEFAULT
+    if isinstance(name, str) and name.startswith(SCHEME):
+        name = pull(name)
     path = Path(name)
     if not path.exists() and str(name) in shipped_models():
         return SHIPPED / str(name)

@@ -41,6 +41,7 @@ ORDER = (
     "model",
     "loss",
     "processes",
+    "hub",
     "checkpoint",
     "sampler",
     "diagnostics",
@@ -82,6 +83,7 @@ DOORS = {
     "chembl_structure_pipeline": {"chem"},
     "distributed": {"parallel"},
     "gpytorch": {"optimize"},
+    "huggingface_hub": {"hub"},
     "pyarrow": {"files", "readers"},
     "rdkit": {"chem", "filters", "properties"},
     "selfies": {"tokens"},
@@ -119,6 +121,7 @@ WITHOUT_TORCH = {
     "metrics",
     "filters",
     "checks",
+    "hub",
     "cli",
 }
 

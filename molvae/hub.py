@@ -1,0 +1,71 @@
+"""Models on the hub: fetch one by its id, put one there; needs the extra ``hub``.
+
+The library decides where the hub is and who may write: ``HF_ENDPOINT``, ``HF_HOME``, its login.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from molvae.errors import ModelFolderError
+
+__all__ = ["SCHEME", "pull", "push"]
+
+SCHEME = "hf://"
+FILES = ("config.json", "model.safetensors", "vocab.json", "conditions.json", "card.md")
+
+
+def pull(name: str) -> Path:
+    """The folder of ``hf://OWNER/NAME`` or ``hf://OWNER/NAME@REVISION``, downloaded once.
+
+    Nothing but the files of a model folder is fetched; loading verifies them.
+
+    Raises:
+        ModelFolderError: the library is missing, or there is no such model.
+    """
+    repository, _, revision = name.removeprefix(SCHEME).partition("@")
+    hub = _library(name)
+    try:
+        found = hub.snapshot_download(
+            repository, revision=revision or None, allow_patterns=list(FILES)
+        )
+    except Exception as error:  # of the many kinds its network layers have
+        raise _failed(name, error) from error
+    return Path(found)
+
+
+def push(folder: Path, name: str, *, private: bool = False) -> str:
+    """Put a model folder on the hub as ``OWNER/NAME``, which is made if need be; its address.
+
+    Raises:
+        ModelFolderError: the library is missing, or the hub refuses.
+    """
+    repository = name.removeprefix(SCHEME)
+    hub = _library(name)
+    try:
+        api = hub.HfApi()
+        address = api.create_repo(repository, private=private, exist_ok=True)
+        api.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=list(FILES))
+        # What the hub shows of a model.
+        api.upload_file(
+            repo_id=repository, path_or_fileobj=folder / "card.md", path_in_repo="README.md"
+        )
+    except Exception as error:
+        raise _failed(name, error) from error
+    return str(address)
+
+
+def _library(name: str) -> Any:
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise ModelFolderError(
+            f"'{name}': models on the hub need the extra: pip install 'molvae[hub]'"
+        ) from None
+    return huggingface_hub
+
+
+def _failed(name: str, error: Exception) -> ModelFolderError:
+    words = str(error).strip().splitlines() or [type(error).__name__]
+    return ModelFolderError(f"'{name}': the hub says: {words[0]}")
