@@ -369,7 +369,9 @@ def test_a_constraint_is_a_range(tiny_model):
 def search(tmp_path, model, method, objective, seed=0, budget=300, **options):
     options = {"workers": 0, "device": "cpu"} | options
     return optimize(
-        tmp_path / f"{method}{seed}.csv", parse_objective([objective]), budget, model=model,
+        tmp_path / f"{method}{seed}.csv",
+        parse_objective([objective] if isinstance(objective, str) else objective), budget,
+        model=model,
         method=method, seed=seed, **options,
     )  # fmt: skip
 
@@ -388,13 +390,14 @@ def test_evolution_beats_samples_of_a_model_that_knows_little(tmp_path, tiny_run
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["evolution", "cma", "learning", "trust"])
 def test_an_engine_beats_samples_on_a_known_optimum(tmp_path, method):
-    # Similarity to celecoxib: 1 is reached by it alone. The margin is of the mean of the ten best.
-    objective = "celecoxib_rediscovery"
+    # Two windows beyond the data: 1 inside both, .05 to .09 for the mean of the ten best samples.
+    # The engines reached .69 or more; the margin is of that mean.
+    objective = ("tpsa=150:160", "logp=5:6")
     for seed in range(3):
-        samples = search(tmp_path, None, "sampling", objective, seed, budget=1000)
-        found = search(tmp_path, None, method, objective, seed, budget=1000)
-        assert found.calls == samples.calls == 1000
-        assert found.top > samples.top + 0.02, (method, seed, found.top, samples.top)
+        samples = search(tmp_path, None, "sampling", objective, seed, budget=500)
+        found = search(tmp_path, None, method, objective, seed, budget=500)
+        assert found.calls == samples.calls == 500
+        assert samples.top + 0.3 < found.top <= 1.0, (method, seed, found.top, samples.top)
 
 
 def test_no_move_is_at_the_end_of_the_queue(tiny_model):
