@@ -109,6 +109,7 @@ class Sampler:
         self._written = KeySet()
         self.critic = Critic(model, request, self.proposer)
         self.starts = Starts(request.like, model, self.proposer)
+        self._given = set(self.starts.smiles) if request.unique else set()
         self._walks = self._must_walk()
         self._checks = Checks(
             names=self.critic.exact,
@@ -331,7 +332,9 @@ class Sampler:
                 continue
             if costs[i] < slot.nearest[0]:
                 slot.nearest = (float(costs[i]), candidate.selfies)
-            if known[i]:
+            if candidate.smiles in self._given:
+                self.refused["the given molecule itself"] += 1
+            elif known[i]:
                 self.refused["not novel"] += 1
             elif outside[i] and not self.request.allow_misses:
                 self.refused["outside the requested range"] += 1

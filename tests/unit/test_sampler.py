@@ -1,5 +1,6 @@
 """The decoding loop on a fake network; the critic and the bookkeeping on a tiny trained one."""
 
+import itertools
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -383,6 +384,16 @@ def test_analogs_take_turns_and_know_their_similarity(tiny_model):
             generator.GetFingerprint(MolFromSmiles(s)) for s in (molecule.smiles, molecule.start)
         )
         assert molecule.similarity == pytest.approx(DataStructs.TanimotoSimilarity(a, b))
+
+
+@pytest.mark.parametrize("unique", [True, False])
+def test_a_given_molecule_is_no_analog_of_itself(tiny_model, monkeypatch, unique):
+    drawn = sampler(tiny_model, like=("CCO",), unique=unique, max_tries=64)
+    texts = itertools.cycle(("[C][C][O]", "[O][C][C]", "[C][C][N]"))
+    monkeypatch.setattr(drawn.proposer, "texts", lambda items, *rest: [next(texts) for _ in items])
+    found = {m.smiles for m in drawn.stream(1 if unique else 8)}
+    assert found == ({"CCN"} if unique else {"CCO", "CCN"})
+    assert (drawn.refused["the given molecule itself"] > 0) == unique
 
 
 def test_a_window_of_similarity_holds(tiny_model):
