@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from molvae import chem, tokens
 from molvae.checkpoint import SavedModel, load_model, save_model
 from molvae.config import load_config
+from molvae.decode import decode
 from molvae.encode import encode
-from molvae.errors import ConfigError, FileError, TargetError
+from molvae.errors import ConfigError, FileError
 from molvae.generate import columns_of, generate, molecule_row
 from molvae.hub import push
 from molvae.interpolate import COLUMNS, interpolate
 from molvae.objectives import FunctionScorer, Objective, Part, parse_objective
 from molvae.optimize import best_table, optimize
-from molvae.properties import measure_selfies
 from molvae.runtime import Draws
-from molvae.sampler import Proposer, Request, decode_latents
+from molvae.sampler import Proposer, Request
 from molvae.train import train
 
 if TYPE_CHECKING:
@@ -196,14 +196,11 @@ class MolVAE:
 
         An empty text stands for a point whose tokens describe no atom.
         """
-        if not 0 <= noise <= 1:
-            raise TargetError(f"noise: got {noise:g}, expected a level from 0 to 1")
         points = np.asarray(z, dtype=np.float32)
         if points.ndim != 2 or points.shape[1] != self.latent_size:
             raise FileError(f"latents: got shape {points.shape}, expected (N, {self.latent_size})")
-        rows = decode_latents(self._model, points, noise=noise, draws=Draws(seed))
-        texts = [self._model.vocabulary.selfies(row.tolist()) for row in rows]
-        return [m.smiles for m in measure_selfies(texts, (), self._model.constraints)]
+        device = next(self._model.network.parameters()).device.type
+        return list(decode(points, self._model, noise=noise, seed=seed, device=device))
 
     def interpolate(
         self, first: str, last: str, n: int = 11, *, noise: float = 0.0, seed: int = 0

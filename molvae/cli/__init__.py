@@ -27,6 +27,6 @@ def main() -> None:
 
 for verb in (
     data.prepare, models.train, molecules.generate, evaluation.evaluate, search.optimize,
-    molecules.interpolate, molecules.encode, models.info, data.fetch, data.merge,
+    molecules.interpolate, molecules.encode, molecules.decode, models.info, data.fetch, data.merge,
 ):  # fmt: skip
     main.add_command(verb)

@@ -1,4 +1,4 @@
-"""The verbs about molecules: generate, interpolate and encode."""
+"""The verbs about molecules: generate, interpolate, encode and decode."""
 
 from __future__ import annotations
 
@@ -211,3 +211,39 @@ def encode(
     show(as_json, summary.to_json(), lines)
     if not summary.encoded:
         raise RunError("no molecule could be encoded")
+
+
+@click.command()
+@model_option
+@click.argument("latents", type=PATH, metavar="FILE")
+@click.option(
+    "-o", "--output", required=True, type=PATH,
+    help="File to write (.csv .tsv .smi .sdf, each also .gz; .parquet).",
+)  # fmt: skip
+@click.option(
+    "--noise", type=float, default=0.0, show_default=True, help="Noise level of the decoder."
+)
+@click.option(
+    "--temperature", type=float, default=0.0, show_default=True,
+    help="Of the token distribution; 0 takes the likeliest token.",
+)  # fmt: skip
+@seed_option
+@device_option
+@force_option
+@common
+def decode(
+    model: str | None, latents: Path, output: Path, noise: float, temperature: float, seed: int,
+    device: str, force: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """The molecules of latent points, as encode writes them (.npy, or columns z0, z1 …).
+
+    Example: molvae decode latents.npy -o molecules.csv
+    """
+    from molvae.decode import decode_file
+
+    summary = decode_file(
+        latents, output, model=model, noise=noise, temperature=temperature, seed=seed,
+        device=device, force=force,
+    )  # fmt: skip
+    line = f"{summary.decoded:,} of {summary.points:,} points decoded into {output}"
+    show(as_json, summary.to_json(), [line])

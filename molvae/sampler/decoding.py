@@ -107,16 +107,18 @@ def decode_latents(
     draws: Draws,
     temperature: float = 0.0,
     batch_size: int = 256,
+    first: int = 0,
 ) -> list[NDArray[np.int64]]:
     """Token rows of latent points (N, Z) at a noise level, no conditions shown.
 
-    The likeliest ones, or with a ``temperature`` drawn ones.
+    The likeliest ones, or with a ``temperature`` drawn ones. ``first`` is the number of the first
+    point, to which its draws belong.
     """
     network, rows = model.network.eval(), []
     device = next(network.parameters()).device
     for start in range(0, len(z), batch_size):
         part = torch.from_numpy(z[start : start + batch_size]).to(device)
-        items = np.arange(start, start + len(part), dtype=np.int64)
+        items = np.arange(len(part), dtype=np.int64) + first + start
         channel = torch.from_numpy(draws.normal("channel", items, z.shape[1])).to(device)
         t = torch.full((len(part),), noise, device=device)
         empty = torch.zeros(len(part), network.condition_count, device=device)

@@ -61,6 +61,7 @@ ORDER = (
     "generate",
     "interpolate",
     "encode",
+    "decode",
     "prepare",
     "examine",
     "evaluate",

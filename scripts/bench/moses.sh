@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# The MOSES benchmark: train on its training set alone, draw 30,000 molecules, judge them against its
+# two test sets. Everything that is there already is kept, so that the same command goes on.
+#
+#   scripts/bench/moses.sh FOLDER [TRAIN TEST TEST_SCAFFOLDS]
+#
+# Without files they are fetched. Settings by environment variables:
+#   PRESET=small  TIME=150m  PROCESSES=2   of each training (torchrun with more than one process)
+#   TRAININGS="1"                          seeds of trainings; three on a GPU
+#   SAMPLES="0 1 2"                        seeds of samples, at temperature 1
+#   TEMPERATURES="0.8 0.9 1.1"             others, one sample each
+#   MODEL=                                 a model to judge in place of training one
+#   FILTERS=                               folder with MOSES' mcf.csv and wehi_pains.csv
+set -euo pipefail
+out=${1:?give a folder for the results: scripts/bench/moses.sh FOLDER}
+PRESET=${PRESET:-small} TIME=${TIME:-150m} PROCESSES=${PROCESSES:-2}
+TRAININGS=${TRAININGS:-1} SAMPLES=${SAMPLES:-0 1 2} TEMPERATURES=${TEMPERATURES:-0.8 0.9 1.1}
+mkdir -p "$out"
+
+if [ $# -ge 4 ]; then
+    train=$2 test=$3 scaffolds=$4
+else
+    molvae fetch moses -o "$out/data"
+    train=$(ls "$out"/data/*train*) test=$(ls "$out"/data/*test.* | grep -v scaffold)
+    scaffolds=$(ls "$out"/data/*scaffold*)
+fi
+
+if [ -z "${MODEL:-}" ] && [ ! -d "$out/moses.ds" ]; then
+    molvae prepare "$train" -o "$out/moses.ds" \
+        --set data.valid_fraction=0.01 --set data.test_fraction=0.01
+fi
+
+judge() { # MODEL NAME SEED TEMPERATURE
+    local made="$out/$2_seed$3_t$4"
+    [ -f "$made.csv" ] ||
+        molvae generate -m "$1" -n 30000 --no-unique --seed "$3" --temperature "$4" -o "$made.csv"
+    [ -f "$made.json" ] ||
+        molvae evaluate "$made.csv" --train "$train" --test "$test" --test-scaffolds "$scaffolds" \
+            ${FILTERS:+--filters-from "$FILTERS"} -o "$made.json"
+}
+
+sample() { # MODEL NAME
+    local seed temperature
+    for seed in $SAMPLES; do judge "$1" "$2" "$seed" 1; done
+    for temperature in $TEMPERATURES; do judge "$1" "$2" 0 "$temperature"; done
+}
+
+if [ -n "${MODEL:-}" ]; then
+    sample "$MODEL" given
+else
+    launch=(python -m molvae)
+    if [ "$PROCESSES" -gt 1 ]; then
+        launch=(env OMP_NUM_THREADS=1 python -m torch.distributed.run --standalone
+            --nproc-per-node "$PROCESSES" -m molvae)
+    fi
+    for training in $TRAININGS; do
+        "${launch[@]}" train "$out/moses.ds" -o "$out/run$training" --preset "$PRESET" \
+            --max-time "$TIME" --seed "$training" --resume
+        sample "$out/run$training" "training$training"
+    done
+fi
+
+python "$(dirname "${BASH_SOURCE[0]}")/moses_table.py" "$out"
