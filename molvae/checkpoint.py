@@ -47,8 +47,8 @@ DEFAULT = "default"
 # A vocabulary or statistics file of this size is damage or malice, not chemistry.
 MAX_JSON_BYTES = 20_000_000
 MAX_TOKENS = 2000  # the longest molecule the configuration allows in training
-# Sizes of models from before there were memories and forecasts.
-WITHOUT = {"tally_size": 0, "attention_size": 0, "forecast_rank": 0}
+# Sizes of models from before there were modulation, memories and forecasts.
+WITHOUT = {"modulation": False, "tally_size": 0, "attention_size": 0, "forecast_rank": 0}
 MAX_SIZE = 65_536  # units of a layer; far above any use, far below what exhausts memory
 
 

@@ -124,6 +124,8 @@ class ModelConfig(_Section):
     # Hidden units and layers of the decoder GRU.
     decoder_size: int = Field(512, ge=1)
     decoder_layers: int = Field(1, ge=1, le=8)
+    # Whether the context scales and shifts what the last decoder layer puts out.
+    modulation: bool = True
     # What stands beside the decoder's state when a token is chosen: sums over the tokens so far,
     # attention to them (its width over all heads, 0 for none), and the width of the layer that
     # weighs it all. Without sums there is no such layer.

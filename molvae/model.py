@@ -76,6 +76,8 @@ class Decoding:
             cell.offset(shift) for cell, shift in zip(self._cells, shifts, strict=True)
         ]
         self._context = context
+        changes = network.modulation(context)
+        self._modulation = None if changes is None else tuple(each.to(dtype) for each in changes)
         self._trace = None if network.memory is None else network.memory.trace(len(context))
         # Where nothing is asked for, a forecast has nothing to add.
         self._foretells = network.foretells(context)
@@ -86,6 +88,8 @@ class Decoding:
         for i, cell in enumerate(self._cells):
             given = x if i == 0 else cell.products(x)
             x = self._states[i] = cell(given, self._offsets[i], self._states[i])
+        if self._modulation is not None:
+            x = torch.addcmul(self._modulation[1], x, self._modulation[0])
         memory = None if self._trace is None else self._trace.add(x).unsqueeze(1)
         steps = x.unsqueeze(1), memory, self._context
         return self._network.read(*steps, foretell=self._foretells)[0].squeeze(1)
@@ -95,6 +99,8 @@ class Decoding:
         self._states = [state[rows] for state in self._states]
         self._offsets = [offset[rows] for offset in self._offsets]
         self._context = self._context[rows]
+        if self._modulation is not None:
+            self._modulation = tuple(each[rows] for each in self._modulation)
         if self._trace is not None:
             self._trace.keep(rows)
 
@@ -119,6 +125,7 @@ class CVAE(nn.Module):
         self.initial = nn.Linear(k, layers * h)
         self.shift = nn.ModuleList(nn.Linear(k, e if i == 0 else h) for i in range(layers))
         self.decoder = nn.ModuleList(GRU(e if i == 0 else h, h) for i in range(layers))
+        self.film = nn.Linear(k, 2 * h) if config.modulation else None
         self.output = nn.Linear(h, vocabulary_size)
         self.memory = Memory(config) if config.tally_size else None
         self.readout: Readout | None = None
@@ -186,13 +193,17 @@ class CVAE(nn.Module):
         return self._read_all(self.states(inputs, context), context, dropout)[0]
 
     def states(self, inputs: Tensor, context: Tensor) -> Tensor:
-        """States (B, T, H) of the last layer over the true tokens (B, T)."""
+        """What the last layer puts out (B, T, H) over the true tokens (B, T), modulated."""
         layers = cast("list[GRU]", list(self.decoder))
         states, shifts = self.initial_state(context), self.shifts(context)
         x = layers[0].over_tokens(inputs, self.embedding.weight, states[0], shifts[0])
         for gru, state, shift in zip(layers[1:], states[1:], shifts[1:], strict=True):
             x = gru.over_states(x, state, shift)
-        return x
+        changes = self.modulation(context)
+        if changes is None:
+            return x
+        factor, term = (each.to(x.dtype).unsqueeze(1) for each in changes)
+        return torch.addcmul(term, x, factor)
 
     def _read_all(
         self, x: Tensor, context: Tensor, dropout: Tensor | None
@@ -239,6 +250,16 @@ class CVAE(nn.Module):
     def shifts(self, context: Tensor) -> list[Tensor]:
         """The context's term at each layer's input, once per molecule: L × (B, E or H)."""
         return [shift(self._latent_context(context)) for shift in self.shift]
+
+    def modulation(self, context: Tensor) -> tuple[Tensor, ...] | None:
+        """Factor and term, each (B, H), for what the last layer puts out (FiLM, Perez et al. 2018).
+
+        The state that goes from step to step stays as it is.
+        """
+        if self.film is None:
+            return None
+        scale, shift = self.film(self._latent_context(context)).chunk(2, dim=-1)
+        return 1 + scale, shift
 
     def decoding(self, context: Tensor) -> Decoding:
         """The decoder one token at a time, from contexts (B, K); for use without gradients."""

@@ -74,6 +74,8 @@ def hidden_matrices(network: CVAE) -> dict[str, int]:
             found |= {f"{name}.asked.weight": 3} if module.asked is not None else {}
     inner = ["posterior", "context.0", "context.2", "head.0", "initial"]
     inner += [f"shift.{i}" for i in range(len(network.shift))]
+    if network.film is not None:
+        found["film.weight"] = 2
     if network.readout is not None:
         inner += [f"readout.{name}" for name in ("from_state", "from_memory", "from_context")]
     if network.forecast is not None:

@@ -80,7 +80,7 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "forecast of rank 16": ("plain", ("model.forecast_rank=16",)),
     # how the context enters
     "context at the gates": ("gates", ()),
-    "context scales the states": ("film", ()),
+    "no modulation": ("plain", ("model.modulation=false",)),
     "context not at the readout": ("blind", ()),
     "context in the first state only": ("first", ()),
     # the encoder
@@ -183,20 +183,6 @@ class Gates(Variant):
         return x.transpose(0, 1)
 
 
-class Film(Variant):
-    """The context scales and shifts the last layer's states too (FiLM, Perez et al. 2018)."""
-
-    def __init__(self, config: ModelConfig, vocabulary_size: int, condition_count: int) -> None:
-        super().__init__(config, vocabulary_size, condition_count)
-        self.film = nn.Linear(config.context_size, 2 * config.decoder_size)
-
-    def states(self, inputs: Tensor, context: Tensor) -> Tensor:
-        """As the parent's."""
-        scale, shift = self.film(self._latent_context(context)).unsqueeze(1).chunk(2, dim=-1)
-        changed: Tensor = super().states(inputs, context) * (1 + scale) + shift
-        return changed
-
-
 class Blind(Variant):
     """The readout does not see the context: conditions enter through the forecast alone."""
 
@@ -284,7 +270,7 @@ class Hetero(CVAE):
 
 
 VARIANTS: dict[str, type[CVAE]] = {
-    "plain": CVAE, "gates": Gates, "film": Film, "blind": Blind, "first": First, "pool": Pool,
+    "plain": CVAE, "gates": Gates, "blind": Blind, "first": First, "pool": Pool,
     "no sums": NoSums, "tied": Tied,
     "hetero": Hetero, "random": CVAE, "few": CVAE,
 }  # fmt: skip

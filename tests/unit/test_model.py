@@ -20,7 +20,7 @@ SIZES = ModelConfig(
 )  # fmt: skip
 KINDS = {
     "forecast": {}, "memory": {"forecast_rank": 0}, "sums": {"attention_size": 0},
-    "plain": {"tally_size": 0},
+    "plain": {"tally_size": 0}, "rigid": {"modulation": False},
 }  # fmt: skip
 
 

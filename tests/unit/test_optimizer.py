@@ -54,7 +54,8 @@ def test_half_precision_turns_almost_as_well():
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"forecast_rank": 0}, {"attention_size": 0}, {"tally_size": 0}]
+    "changes",
+    [{}, {"forecast_rank": 0}, {"attention_size": 0}, {"tally_size": 0}, {"modulation": False}],
 )
 def test_matrices_between_hidden_layers_are_those_without_an_end(changes):
     """Neither of their sides counts tokens or conditions (but the first layer of the context)."""
