@@ -388,6 +388,7 @@ def test_evolution_beats_samples_of_a_model_that_knows_little(tmp_path, tiny_run
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # three searches of up to two minutes with one thread
 @pytest.mark.parametrize("method", ["evolution", "cma", "learning", "trust"])
 def test_an_engine_beats_samples_on_a_known_optimum(tmp_path, method):
     # Two windows beyond the data: 1 inside both, .05 to .09 for the mean of the ten best samples.
