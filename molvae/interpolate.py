@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from molvae import chem, tokens
 from molvae.checkpoint import SavedModel, load_model
+from molvae.decode import decode
 from molvae.diagnostics import interpolate as path_between
 from molvae.errors import InputError, TargetError
 from molvae.files import (
@@ -22,9 +23,8 @@ from molvae.files import (
     write_rows,
 )
 from molvae.metrics import tanimoto
-from molvae.properties import measure_selfies
 from molvae.runtime import Draws
-from molvae.sampler import Proposer, Request, decode_latents
+from molvae.sampler import Proposer, Request
 
 __all__ = ["COLUMNS", "Point", "interpolate", "interpolate_file"]
 
@@ -71,9 +71,7 @@ def interpolate(
     )
     z = proposer.encode(ids)
     path = path_between(z[:1], z[1:], points)[0].astype(np.float32)
-    rows = decode_latents(model, path, noise=noise, draws=Draws(seed))
-    texts = [model.vocabulary.selfies(row.tolist()) for row in rows]
-    found = [one.smiles for one in measure_selfies(texts, (), model.constraints)]
+    found = list(decode(path, model, noise=noise, seed=seed, device="cpu"))
     similarity = _similarity(found, ends)
     return [
         Point(smiles, i / (points - 1), *map(float, similarity[i]))
