@@ -17,13 +17,21 @@ from typing import Any
 
 from molvae.config import differences
 from molvae.errors import ConfigError, FileError, RunError
-from molvae.files import atomic_binary, require_absent, require_writer, write_json, write_rows
+from molvae.files import (
+    atomic_binary,
+    clear_unfinished,
+    require_absent,
+    require_writer,
+    write_json,
+    write_rows,
+)
 from molvae.progress import say
-from molvae.unfinished import LOCK, PLAN, workplace
+from molvae.unfinished import PLAN, workplace
 
 __all__ = ["Blocks", "block_files", "open_blocks"]
 
 SCHEMA = 1  # of the plan and of blocks
+CLAIMED = "claimed.json"
 
 
 @contextmanager
@@ -32,18 +40,20 @@ def open_blocks(
     columns: Sequence[str],
     plan: Mapping[str, Any],
     *,
+    beside: Sequence[Path] = (),
     resume: bool = False,
     force: bool = False,
 ) -> Iterator[Blocks]:
     """The finished blocks of ``output``, in the folder ``FILE.part`` that is locked meanwhile.
 
     The folder vanishes at the end. If the work fails, is stopped, or ends without
-    :meth:`Blocks.join`, its finished blocks stay, and the user is told how to go on.
+    :meth:`Blocks.joined`, its finished blocks stay, and the user is told how to go on.
 
     Args:
         output: the file to make, in a format of :func:`molvae.files.write_rows`.
         columns: its columns, the SMILES first.
         plan: all that decides the content, as plain JSON without NaN and infinities.
+        beside: other files that the caller makes of the joined blocks.
         resume: go on with the blocks of an equal plan, if there are any.
         force: overwrite the output; where ``resume`` is not given, drop unfinished work.
 
@@ -54,19 +64,22 @@ def open_blocks(
     """
     output = Path(output)
     require_writer(output)
-    require_absent(output, force=force)
+    work = output.with_name(f"{output.name}.part")
+    ours = _claimed(work) if resume else []
+    for path in (output, *beside):
+        require_absent(path, force=force or str(path.absolute()) in ours)
     with workplace(
-        output.with_name(f"{output.name}.part"),
+        work,
         verb="generate",
         finished=block_files,
         pieces=lambda count: f"{count:,} finished block{'s' * (count != 1)}",
         worth_keeping=1,
         resume=resume,
         force=force,
-    ) as work:
-        blocks = Blocks(work, output, columns, plan, force=force)
+    ):
+        blocks = Blocks(work, output, columns, plan, beside=beside, force=force)
         yield blocks
-        if not blocks.joined:
+        if not blocks.complete:
             raise RunError(f"'{output}': not written, as its blocks were not joined")
 
 
@@ -80,12 +93,13 @@ class Blocks:
         columns: Sequence[str],
         plan: Mapping[str, Any],
         *,
+        beside: Sequence[Path] = (),
         force: bool = False,
     ) -> None:
         self.output, self.columns = output, list(columns)
         self.finished: dict[int, dict[str, Any]] = {}
-        self.joined = False
-        self._work, self._force = work, force
+        self.complete = False
+        self._work, self._beside, self._force = work, tuple(beside), force
         self._take_over(_plain({**plan, "columns": self.columns, "schema": SCHEMA}))
 
     def write(
@@ -115,23 +129,32 @@ class Blocks:
                 ) from None
             yield from rows
 
-    def join(self) -> int:
-        """Write the output from all finished blocks; the number of rows."""
+    @contextmanager
+    def joined(self) -> Iterator[int]:
+        """All finished blocks as one file, which gets its name at the end; the number of rows.
+
+        The time for the files beside it: whatever a kill cuts off here is made again.
+        """
         whole = self._work / self.output.name  # a kill leaves nothing outside the folder
         count = write_rows(whole, self.columns, self.rows())
-        require_absent(self.output, force=self._force)  # it may have appeared while we worked
+        ours = _claimed(self._work)
+        places = [str(path.absolute()) for path in (self.output, *self._beside)]
+        for place in places:  # it may have appeared while we worked
+            require_absent(place, force=self._force or place in ours)
+        write_json(self._work / CLAIMED, {"files": places})
+        for path in (self.output, *self._beside):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            clear_unfinished(path.parent, path.name)
+        yield count
         os.replace(whole, self.output)
-        self.joined = True
-        return count
+        self.complete = True
 
     def _path(self, number: int) -> Path:
         return self._work / f"block-{number:09d}.json.gz"
 
     def _take_over(self, plan: dict[str, Any]) -> None:
         """Find the blocks that an equal plan left here whole; remove what is broken."""
-        for path in self._work.glob(".*"):
-            if path.name != LOCK:  # a writer was killed
-                path.unlink()
+        clear_unfinished(self._work)
         kept = block_files(self._work)
         if kept and (conflict := _conflict(self._work / PLAN, plan)):
             raise ConfigError(
@@ -149,6 +172,14 @@ class Blocks:
         if self.finished:
             say(f"resuming with {count:,} finished molecules")
         write_json(self._work / PLAN, plan)
+
+
+def _claimed(work: Path) -> list[str]:
+    """The files that this work was about to make, and may have made, when it was killed."""
+    try:
+        return list(json.loads((work / CLAIMED).read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
 
 
 def block_files(folder: Path) -> dict[int, Path]:

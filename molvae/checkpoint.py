@@ -12,18 +12,18 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from molvae.conditions import ConditionSet
 from molvae.config import ModelConfig
 from molvae.dataset import read_vocabulary
 from molvae.errors import FileError, ModelFolderError, suggest
-from molvae.files import fingerprint, scratch_folder, write_json
+from molvae.files import atomic_binary, fingerprint, naming, scratch_folder, write_json
 from molvae.hub import SCHEME, pull
 from molvae.model import CVAE
 from molvae.tokens import Vocabulary
@@ -73,38 +73,37 @@ def save_model(folder: str | Path, model: SavedModel, *, half: bool = False) -> 
     folder = Path(folder)
     scratch = scratch_folder(folder)
     try:
-        dtype = torch.float16 if half else torch.float32
-        tensors = {
-            name: value.detach().to("cpu", dtype).contiguous()
-            for name, value in model.network.state_dict().items()
-        }
-        save_file(tensors, scratch / "model.safetensors")
-        write_json(
-            scratch / "vocab.json",
-            {
-                "schema": SCHEMA,
-                "tokens": list(model.vocabulary.tokens),
-                "constraints": model.constraints,
-            },
-        )
-        write_json(scratch / "conditions.json", {"schema": SCHEMA, **model.conditions.to_json()})
-        (scratch / "card.md").write_text(model.card, encoding="utf-8")
-        config = {
-            "schema": SCHEMA,
-            "kind": "molvae-model",
-            "model": model.network.config.model_dump(mode="json"),
-            "max_tokens": model.max_tokens,
-            "files": {name: fingerprint(scratch / name) for name in PARTS},
-            "training": model.training,
-        }
-        write_json(scratch / "config.json", config)
-        for name in (*PARTS, "config.json"):
-            os.chmod(scratch / name, 0o644)  # safetensors writes for its owner alone
-            _sync(scratch / name)
-        _replace_folder(scratch, folder)
+        with naming(folder):
+            _write_parts(scratch, model, torch.float16 if half else torch.float32)
+            _replace_folder(scratch, folder)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
+
+
+def _write_parts(folder: Path, model: SavedModel, dtype: torch.dtype) -> None:
+    """All files of a model folder, on the disk when it returns."""
+    tensors = {
+        name: value.detach().to("cpu", dtype).contiguous()
+        for name, value in model.network.state_dict().items()
+    }
+    # Written here: what safetensors raises when the disk is full is no OSError.
+    (folder / "model.safetensors").write_bytes(save(tensors))
+    vocabulary = {"tokens": list(model.vocabulary.tokens), "constraints": model.constraints}
+    write_json(folder / "vocab.json", {"schema": SCHEMA, **vocabulary})
+    write_json(folder / "conditions.json", {"schema": SCHEMA, **model.conditions.to_json()})
+    (folder / "card.md").write_text(model.card, encoding="utf-8")
+    config = {
+        "schema": SCHEMA,
+        "kind": "molvae-model",
+        "model": model.network.config.model_dump(mode="json"),
+        "max_tokens": model.max_tokens,
+        "files": {name: fingerprint(folder / name) for name in PARTS},
+        "training": model.training,
+    }
+    write_json(folder / "config.json", config)
+    for name in (*PARTS, "config.json", "card.md"):
+        _sync(folder / name)
 
 
 def _set_aside(place: Path) -> Path:
@@ -265,13 +264,13 @@ def _load_network(path: Path, sizes: ModelConfig, vocabulary: int, conditions: i
 
 def save_state(path: str | Path, state: dict[str, Any]) -> None:
     """Write a training state to a temporary file, flush it to disk and rename it."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.part")
-    with open(temporary, "wb") as handle:
-        torch.save(state, handle)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(temporary, path)
+    with atomic_binary(path) as handle:
+        try:
+            torch.save(state, cast("IO[bytes]", handle))
+        except RuntimeError as error:  # torch's own complaint hides that the disk is full
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load_state(path: str | Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,9 +24,12 @@ __all__ = [
     "Format",
     "atomic_binary",
     "atomic_text",
+    "clear_unfinished",
     "file_format",
     "fingerprint",
     "format_cell",
+    "is_unfinished",
+    "naming",
     "picture_format",
     "require_absent",
     "require_writer",
@@ -37,6 +41,7 @@ __all__ = [
 
 Format = Literal["smi", "csv", "tsv", "sdf", "parquet"]
 
+UNFINISHED = ".unfinished"  # how the names of temporary files and folders end
 GROUP = 1 << 15  # rows of a parquet file that are written at once
 
 
@@ -78,6 +83,17 @@ def require_absent(path: str | Path, *, force: bool) -> None:
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of writing that name no file, as that of a full disk, get the name of this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def atomic_binary(path: str | Path) -> Iterator[io.BufferedWriter | gzip.GzipFile]:
     """Write bytes to a temporary file beside ``path`` and rename it when it is complete.
 
@@ -85,9 +101,9 @@ def atomic_binary(path: str | Path) -> Iterator[io.BufferedWriter | gzip.GzipFil
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, temporary = tempfile.mkstemp(UNFINISHED, f".{path.name}.", path.parent)
     try:
-        with os.fdopen(handle, "wb") as raw:
+        with naming(path), os.fdopen(handle, "wb") as raw:
             if path.suffix.lower() == ".gz":
                 # No time and no name in the header: equal content gives equal bytes.
                 with gzip.GzipFile("", "wb", 6, fileobj=raw, mtime=0) as packed:
@@ -233,9 +249,24 @@ def fingerprint(path: Path) -> dict[str, Any]:
 def scratch_folder(place: Path) -> Path:
     """An empty folder beside ``place``, to be renamed to it when it is complete."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
+    folder = Path(tempfile.mkdtemp(UNFINISHED, f".{place.name}.", place.parent))
     os.chmod(folder, 0o777 & ~_umask())
     return folder
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether the name is that of something this room had not finished when it was killed."""
+    return path.name.startswith(".") and path.name.endswith(UNFINISHED)
+
+
+def clear_unfinished(folder: Path, name: str = "") -> None:
+    """Remove what killed processes left unfinished in a folder, or of one name in it.
+
+    For those who hold a lock only: another process may be at work on it.
+    """
+    for path in folder.iterdir():
+        if is_unfinished(path) and path.name.startswith(f".{name}"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def format_cell(value: object) -> str:

@@ -23,7 +23,6 @@ from molvae.files import (
     fingerprint,
     format_cell,
     picture_format,
-    require_absent,
     require_writer,
     write_picture,
 )
@@ -155,9 +154,6 @@ def generate_file(
     """
     _check_number(n)
     require_writer(Path(output))
-    for more in (report, grid):
-        if more is not None:
-            require_absent(more, force=force)
     if grid is not None:
         picture_format(Path(grid))
     saved = load_model(model)
@@ -168,34 +164,37 @@ def generate_file(
     plan = _plan(find_model(model), request, n, seed, precision, novel, shard)
     summary = GenerationSummary(wanted=sum(map(len, numbers.values())))
     started = time.monotonic()
-    with open_blocks(output, columns, plan, resume=resume, force=force) as blocks:
+    beside = [Path(path) for path in (report, grid) if path is not None]
+    with open_blocks(
+        output, columns, plan, beside=beside, resume=resume, force=force
+    ) as blocks:  # fmt: skip
         with _open_sampler(
             saved, request, summary.wanted, seed=seed, device=device, precision=precision,
             workers=workers, novel=novel,
         ) as sampler:  # fmt: skip
             summary.notes = sampler.notes()
             _fill(blocks, sampler, numbers)
-        summary.written = blocks.join()
-        summary.decoded = sum(record["decoded"] for record in blocks.finished.values())
-        refused: Counter[str] = Counter()
-        for record in blocks.finished.values():
-            refused.update(record["refused"])
-        summary.refused = dict(refused.most_common())
-        summary.seconds = time.monotonic() - started
-        if report is not None:
-            figures = saved.training.get("figures") or {}
-            page = Outcome(columns, request.targets, saved.conditions, figures.get("head"))
-            for row in blocks.rows():
-                page.add(row)
-            write_html(
-                report,
-                page.page(
-                    summary.to_json(), model=find_model(model).name, seed=seed,
-                    versions=versions(), command=command,
-                ),
-            )  # fmt: skip
-        if grid is not None:
-            _draw(Path(grid), columns, blocks)
+        with blocks.joined() as summary.written:
+            summary.decoded = sum(record["decoded"] for record in blocks.finished.values())
+            refused: Counter[str] = Counter()
+            for record in blocks.finished.values():
+                refused.update(record["refused"])
+            summary.refused = dict(refused.most_common())
+            summary.seconds = time.monotonic() - started
+            if report is not None:
+                figures = saved.training.get("figures") or {}
+                page = Outcome(columns, request.targets, saved.conditions, figures.get("head"))
+                for row in blocks.rows():
+                    page.add(row)
+                write_html(
+                    report,
+                    page.page(
+                        summary.to_json(), model=find_model(model).name, seed=seed,
+                        versions=versions(), command=command,
+                    ),
+                )  # fmt: skip
+            if grid is not None:
+                _draw(Path(grid), columns, blocks)
     return summary
 
 

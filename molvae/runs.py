@@ -15,7 +15,7 @@ from molvae.conditions import ConditionSet
 from molvae.config import Config, differences, validate
 from molvae.dataset import Dataset
 from molvae.errors import ConfigError, FileError, OutputExistsError
-from molvae.files import atomic_text, require_absent
+from molvae.files import atomic_text, is_unfinished, require_absent, write_json
 from molvae.progress import say
 from molvae.runtime import versions
 
@@ -40,8 +40,8 @@ def check_run_folder(run: Path, *, resume: bool, force: bool) -> None:
     require_absent(run, force=True)  # the folder around it must be there, or be possible to make
     if resume and force:
         raise ConfigError("--resume and --force: one continues a run, the other starts it anew")
-    leftovers = [p for p in run.iterdir() if p.name != ".lock"] if run.is_dir() else []
-    if not leftovers:
+    found = run.iterdir() if run.is_dir() else ()
+    if all(path.name == ".lock" or is_unfinished(path) for path in found):
         return
     if not (resume or force):
         raise OutputExistsError(
@@ -63,9 +63,6 @@ def start_run_folder(run: Path, config: Config, dataset: Dataset) -> None:
         (run / name).unlink(missing_ok=True)
     for name in ("model", ".model.old", "tensorboard"):
         shutil.rmtree(run / name, ignore_errors=True)
-    rejects = dataset.folder / "rejects.csv"
-    if rejects.is_file():
-        shutil.copyfile(rejects, run / "rejects.csv")
     record = {
         "kind": KIND,
         "schema": 1,
@@ -77,7 +74,11 @@ def start_run_folder(run: Path, config: Config, dataset: Dataset) -> None:
         },
         "versions": versions(),
     }
-    (run / "config.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    # First: it makes the folder a run's, which may then be resumed whatever is missing.
+    write_json(run / "config.json", record)
+    rejects = dataset.folder / "rejects.csv"
+    if rejects.is_file():
+        shutil.copyfile(rejects, run / "rejects.csv")
 
 
 def effective(config: Config, dataset: Dataset) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from molvae.errors import ConfigError, FileError, OutputExistsError, RunError
+from molvae.files import UNFINISHED, naming
 from molvae.progress import say
 
 __all__ = ["workplace"]
@@ -52,6 +54,8 @@ def workplace(
         raise OutputExistsError(
             f"'{work}' holds unfinished work; go on with it by --resume, or drop it by --force"
         )
+    gone = work.with_name(f".{work.name}{UNFINISHED}")
+    shutil.rmtree(gone, ignore_errors=True)
     work.mkdir(parents=True, exist_ok=True)
     lock = FileLock(work / LOCK)
     try:
@@ -63,7 +67,8 @@ def workplace(
             for old in work.iterdir():
                 if old.name != LOCK:
                     shutil.rmtree(old) if old.is_dir() else old.unlink()
-        yield work
+        with naming(work):
+            yield work
     except BaseException as error:
         lock.release()
         kept = len(finished(work))
@@ -81,4 +86,9 @@ def workplace(
             say(stopped)
         raise
     lock.release()
-    shutil.rmtree(work, ignore_errors=True)
+    # By one rename: half a folder would be taken for work to go on with.
+    try:
+        os.replace(work, gone)
+    except OSError:
+        gone = work  # another process looks into it just now, where that forbids a rename
+    shutil.rmtree(gone, ignore_errors=True)

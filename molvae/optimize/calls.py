@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from molvae.errors import ConfigError, FileError, OutputExistsError
-from molvae.files import write_json
+from molvae.files import naming, write_json
 from molvae.objectives import Objective
 from molvae.optimize.archive import Answer
 from molvae.optimize.scoring import Scored
@@ -113,9 +113,10 @@ class Calls:
         return [*head, _cell(value), note, *cells]
 
     def _write(self, rows: Sequence[Sequence[str]]) -> None:
-        csv.writer(self._handle, lineterminator="\n").writerows(rows)
-        self._handle.flush()
-        os.fsync(self._handle.fileno())
+        with naming(self.path):
+            csv.writer(self._handle, lineterminator="\n").writerows(rows)
+            self._handle.flush()
+            os.fsync(self._handle.fileno())
 
     # -- opening ------------------------------------------------------------------------------
 
@@ -160,7 +161,8 @@ class Calls:
     def close(self) -> None:
         """No more calls."""
         if self._handle is not None:
-            self._handle.close()
+            with naming(self.path):
+                self._handle.close()
 
 
 def _cell(value: float) -> str:

@@ -18,7 +18,7 @@ from molvae.checkpoint import SavedModel, find_model, load_model, restore_model
 from molvae.config import Config, DataConfig, differences
 from molvae.dataset import Dataset
 from molvae.errors import ConfigError, FileError
-from molvae.files import fingerprint
+from molvae.files import clear_unfinished, fingerprint
 from molvae.prepare import cached_dataset, summary_lines
 from molvae.processes import joined
 from molvae.progress import say
@@ -118,6 +118,7 @@ def _hold(run: Path, stack: ExitStack) -> None:
     except Timeout:
         raise FileError(f"'{run}': another training is writing into this folder") from None
     stack.callback(lock.release)
+    clear_unfinished(run)
 
 
 def _open_dataset(

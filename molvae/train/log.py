@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from molvae.files import naming
 from molvae.progress import say
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class RunLog:
     def record(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         """One line, flushed; numbers inside nested mappings become curves like ``D/0.5``."""
         line = {"kind": kind, "step": step, **values}
-        with open(self.path, "a", encoding="utf-8") as handle:
+        with naming(self.path), open(self.path, "a", encoding="utf-8") as handle:
             handle.write(json.dumps(line) + "\n")
         board = self._tensorboard()
         if board is not None:

@@ -47,6 +47,12 @@ def make(output, *numbers, then=lambda blocks: None, columns=COLUMNS, plan=PLAN,
         then(blocks)
 
 
+def join(blocks):
+    """The number of rows, all in the output."""
+    with blocks.joined() as count:
+        return count
+
+
 def fail(blocks):
     raise ZeroDivisionError
 
@@ -78,7 +84,7 @@ def test_cells_come_back_as_they_were_given(tmp_path_factory, rows):
         blocks.write(3, rows, {})
         found = list(blocks.rows(3))
         blocks.write(3, [], {})
-        blocks.join()
+        join(blocks)
     # A NaN has many bit patterns; which one is not a value.
     assert exact(found) == exact([[math.nan if c != c else c for c in row] for row in rows])
 
@@ -93,7 +99,7 @@ def test_joined_blocks_are_the_file_that_is_written_at_once(tmp_path, suffix):
     with open_blocks(output, COLUMNS, PLAN) as blocks:
         for number in (5, 0, 1):
             blocks.write(number, ROWS[number], {})
-        assert blocks.join() == 4
+        assert join(blocks) == 4
     assert write_rows(other, COLUMNS, [row for rows in ROWS.values() for row in rows]) == 4
     assert output.read_bytes() == other.read_bytes()
     assert names(tmp_path) == sorted([output.name, other.name])
@@ -101,7 +107,7 @@ def test_joined_blocks_are_the_file_that_is_written_at_once(tmp_path, suffix):
 
 def test_no_blocks_make_an_empty_file(output):
     with open_blocks(output, COLUMNS, PLAN) as blocks:
-        assert blocks.join() == 0
+        assert join(blocks) == 0
     assert output.read_text() == "smiles,logp,note\n"
 
 
@@ -110,7 +116,7 @@ def test_a_block_written_twice_counts_once(output):
         blocks.write(0, ROWS[0], {"try": 1})
         blocks.write(0, ROWS[5], {"try": 2})
         assert blocks.finished == {0: {"try": 2}}
-        assert blocks.join() == 2
+        assert join(blocks) == 2
 
 
 @pytest.mark.parametrize(("number", "rows"), [(0, [("C", 1.0)]), (-1, [])])
@@ -137,7 +143,7 @@ def test_failed_work_is_kept_and_taken_up(output, capsys):
         assert exact(blocks.rows()) == exact([*ROWS[0], *ROWS[5]])
         blocks.write(1, ROWS[1], {})
         assert list(blocks.finished) == [0, 5, 1]
-        assert blocks.join() == 4
+        assert join(blocks) == 4
     assert names(output.parent) == ["out.csv"]
     with open(output, encoding="utf-8", newline="") as text:
         assert list(csv.reader(text)) == [
@@ -161,7 +167,7 @@ def test_a_record_is_the_same_before_and_after(output):
         assert blocks.finished == before == {
             0: {"refused": {"radical": 3}, "pair": [1, 2.5], "7": None}
         }  # fmt: skip
-        blocks.join()
+        join(blocks)
 
 
 def test_force_drops_unfinished_work_and_the_output(output):
@@ -172,7 +178,7 @@ def test_force_drops_unfinished_work_and_the_output(output):
     with open_blocks(output, COLUMNS, PLAN, force=True) as blocks:
         assert blocks.finished == {}
         assert output.read_text() == "old"
-        blocks.join()
+        join(blocks)
     assert output.read_text() == "smiles,logp,note\n"
     assert names(output.parent) == ["out.csv"]
 
@@ -180,7 +186,7 @@ def test_force_drops_unfinished_work_and_the_output(output):
 def test_nothing_to_resume_starts_afresh(output):
     with open_blocks(output, COLUMNS, PLAN, resume=True) as blocks:
         assert blocks.finished == {}
-        blocks.join()
+        join(blocks)
     assert output.exists()
 
 
@@ -199,7 +205,7 @@ def test_another_plan_is_refused_and_its_work_left_alone(output, columns, plan, 
     with pytest.raises(ConfigError, match=f"was begun with another request: {difference};"):
         make(output, columns=columns, plan=plan, resume=True)
     with open_blocks(output, COLUMNS, PLAN, resume=True) as blocks:
-        assert blocks.join() == 4
+        assert join(blocks) == 4
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "1"])
@@ -236,21 +242,21 @@ def test_a_damaged_block_is_made_again(output, damage, capsys):
         assert not path.exists()
         blocks.write(5, ROWS[5], {"refused": 5})
         assert path.read_bytes() == whole
-        assert blocks.join() == 4
+        assert join(blocks) == 4
 
 
 def test_damage_found_late_is_named_and_costs_one_block(output):
     def damage(blocks):
         path = block_files(output.with_name("out.csv.part"))[5]
         path.write_bytes(path.read_bytes()[:30])
-        blocks.join()
+        join(blocks)
 
     with pytest.raises(FileError, match=r"block-000000005\.json\.gz': damaged block .* --resume"):
         make(output, 0, 5, then=damage)
     assert names(output.parent) == ["out.csv.part"]
     with open_blocks(output, COLUMNS, PLAN, resume=True) as blocks:
         assert list(blocks.finished) == [0]
-        blocks.join()
+        join(blocks)
 
 
 # -- stopping -----------------------------------------------------------------------------------
@@ -285,12 +291,12 @@ def test_a_failed_join_keeps_the_blocks_and_the_old_output(output):
     output = output.with_suffix(".sdf")
     output.write_text("old")
 
-    def join(blocks):
+    def spoil(blocks):
         blocks.write(1, [("xyz", 1.0, None)], {})
-        blocks.join()
+        join(blocks)
 
     with pytest.raises(FileError, match="cannot write 'xyz'"):
-        make(output, 0, then=join, force=True)
+        make(output, 0, then=spoil, force=True)
     assert output.read_text() == "old"
     assert names(output.with_name("out.sdf.part")) == [
         ".lock", "block-000000000.json.gz", "block-000000001.json.gz", "plan.json",
@@ -300,13 +306,13 @@ def test_a_failed_join_keeps_the_blocks_and_the_old_output(output):
 def test_an_output_that_appears_meanwhile_is_not_overwritten(output):
     def appear(blocks):
         output.write_text("mine")
-        blocks.join()
+        join(blocks)
 
     with pytest.raises(OutputExistsError, match="exists already"):
         make(output, 0, then=appear)
     assert output.read_text() == "mine"
     with open_blocks(output, COLUMNS, PLAN, resume=True, force=True) as blocks:
-        assert blocks.join() == 2
+        assert join(blocks) == 2
 
 
 @pytest.mark.parametrize("options", [{"resume": True}, {"force": True}])
@@ -335,6 +341,40 @@ def test_a_name_that_cannot_be_written_is_refused_before_the_work(tmp_path, name
     assert names(tmp_path) == []
 
 
+def test_files_beside_are_made_again_by_the_work_that_began_them(output):
+    page = output.with_name("page.html")
+
+    def stop(blocks):
+        with blocks.joined():
+            page.write_text("half of it")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        make(output, 0, then=stop, beside=[page])
+    with pytest.raises(OutputExistsError, match="page"):
+        make(output, beside=[page])
+    with open_blocks(output, COLUMNS, PLAN, beside=[page], resume=True) as blocks:
+        output.write_text("renamed just before the kill")
+        with blocks.joined() as count:
+            page.write_text("all of it")
+    assert (count, len(output.read_text().splitlines())) == (2, 3)
+    assert names(output.parent) == ["out.csv", "page.html"]
+
+
+def test_a_file_that_appears_meanwhile_is_nobodys_to_overwrite(output):
+    page = output.with_name("page.html")
+
+    def appear(blocks):
+        page.write_text("a stranger's")
+        join(blocks)
+
+    with pytest.raises(OutputExistsError, match="page"):
+        make(output, 0, then=appear, beside=[page])
+    with pytest.raises(OutputExistsError, match="page"):
+        make(output, beside=[page], resume=True)
+    assert page.read_text() == "a stranger's"
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -350,7 +390,8 @@ with open_blocks(Path(sys.argv[1]), ["smiles", "x"], {"seed": 0}) as blocks:
         os.fsync = kill
         blocks.write(1, [("CCC", 1.0)], {})
     os.replace = kill
-    blocks.join()
+    with blocks.joined():
+        pass
 """
 
 
@@ -368,7 +409,7 @@ def test_finished_blocks_survive_sigkill(tmp_path, when):
         assert set(names(work)) == left
         assert blocks.finished == {0: {"refused": 2}, 2: {}}
         blocks.write(1, [("CCC", 1.0)], {})
-        assert blocks.join() == 3
+        assert join(blocks) == 3
     assert output.read_text() == "smiles,x\nCCO,0.1\nCCC,1\nCCN,\n"
     assert names(tmp_path) == ["out.csv"]
 
@@ -382,7 +423,7 @@ def test_a_block_is_on_the_disk_before_it_has_its_name(output, monkeypatch):
         del done[:]
         blocks.write(0, ROWS[0], {})
         assert done == ["fsync", "replace"]
-        blocks.join()
+        join(blocks)
 
 
 def test_memory_does_not_grow_with_the_rows(output):
@@ -391,7 +432,7 @@ def test_memory_does_not_grow_with_the_rows(output):
         with open_blocks(output, COLUMNS, PLAN, force=True) as blocks:
             for number in range(count):
                 blocks.write(number, [("C" * 999, 1.0, None)] * 100, {})
-            assert blocks.join() == 100 * count
+            assert join(blocks) == 100 * count
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return found

@@ -120,7 +120,7 @@ def test_saving_replaces_and_leaves_nothing_behind(folder, model):
 
 
 def test_a_failure_while_saving_keeps_the_old_model(folder, model, monkeypatch):
-    monkeypatch.setattr("molvae.checkpoint.save_file", lambda *_: 1 / 0)
+    monkeypatch.setattr("molvae.checkpoint.save", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         save_model(folder, model)
     monkeypatch.undo()

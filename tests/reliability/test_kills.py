@@ -1,0 +1,188 @@
+"""SIGKILL at any moment: nothing finished is lost, nothing is made twice, the end is the same.
+
+Each work is killed at 20 random moments, and in a chain whose n-th process dies just before its
+n-th change on the disk, so that every such change is the last one once.
+"""
+
+import csv
+import random
+import shutil
+
+import pytest
+
+from tests.reliability.wrecking import Wreck, seconds_of
+
+KILLS = 20
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+class Work:
+    """A verb, what it makes, and what must hold after a kill and at the end."""
+
+    def __init__(self, tmp_path, dataset, model, library):
+        self.folder, self.dataset, self.model, self.library = tmp_path, dataset, model, library
+        self.whole, self.output = tmp_path / "whole" / self.name, tmp_path / "output" / self.name
+        self.whole.parent.mkdir()
+        self.output.parent.mkdir()
+
+    def begin_anew(self):
+        shutil.rmtree(self.output.parent)
+        self.output.parent.mkdir()
+
+    def after_kill(self):
+        """Nothing to see by default."""
+
+
+class Train(Work):
+    name = "run"
+
+    def command(self, output, *more):
+        return (
+            "train", str(self.dataset), "-o", str(output), "--preset", "tiny", "--epochs", "60",
+            "--device", "cpu", "--set", "train.validations=12", "--set", "train.patience=99",
+            "--set", "train.checkpoint_every=0.1", *more,
+        )  # fmt: skip
+
+    def check(self):
+        for name in ("model/model.safetensors", "model/conditions.json", "model/vocab.json"):
+            assert (self.output / name).read_bytes() == (self.whole / name).read_bytes(), name
+        names = sorted(path.name for path in self.whole.iterdir())
+        assert sorted(path.name for path in self.output.iterdir()) == names
+
+
+class Prepare(Work):
+    name = "library.ds"
+
+    def command(self, output, *more):
+        return (
+            "prepare", str(self.library), "-o", str(output), "-p", "assay", "--conditions",
+            "logp,qed,assay", "--workers", "0", *more,
+        )  # fmt: skip
+
+    def after_kill(self):
+        if self.output.exists():
+            self.check()
+
+    def check(self):
+        names = sorted(path.name for path in self.whole.iterdir())
+        assert sorted(path.name for path in self.output.iterdir()) == names
+        for name in names:
+            assert (self.output / name).read_bytes() == (self.whole / name).read_bytes(), name
+
+
+class Generate(Work):
+    name = "out.csv"
+
+    def command(self, output, *more):
+        return (
+            "generate", "-m", str(self.model), "-n", "6000", "-o", str(output), "-t", "logp=0:6",
+            "--seed", "4", "--workers", "0", "--precision", "fp32", "--report",
+            f"{output}.html", *more,
+        )  # fmt: skip
+
+    def after_kill(self):
+        if self.output.exists():
+            assert self.output.read_bytes() == self.whole.read_bytes()
+
+    def check(self):
+        assert self.output.read_bytes() == self.whole.read_bytes()
+
+
+class GenerateSDF(Generate):
+    name = "out.sdf.gz"
+
+    def command(self, output, *more):
+        return tuple("1500" if word == "6000" else word for word in super().command(output, *more))
+
+
+OBJECTIVE = """
+import time
+def score(smiles):
+    with open({asked!r}, "a") as log:
+        log.write("".join(text + "\\n" for text in smiles))
+    time.sleep(0.002 * len(smiles))
+    return [text.count("C") + text.count("c") - 0.1 * len(text) for text in smiles]
+"""
+
+
+class Optimize(Work):
+    name = "best.csv"
+    budget = 600
+
+    def __init__(self, tmp_path, *given):
+        super().__init__(tmp_path, *given)
+        self.asked = tmp_path / "asked"
+        (tmp_path / "mine.py").write_text(OBJECTIVE.format(asked=str(self.asked)))
+
+    def command(self, output, *more):
+        return (
+            "optimize", "-m", str(self.model), "-o", str(output), "--objective",
+            f"{self.folder}/mine.py:score", "--budget", str(self.budget), "--workers", "0",
+            "--call-size", "10", "--method", "evolution", "--seed", "1", *more,
+        )  # fmt: skip
+
+    def begin_anew(self):
+        super().begin_anew()
+        self.asked.unlink(missing_ok=True)
+
+    def answered(self):
+        path = self.output.with_name("best.calls.csv")
+        if not path.exists():
+            return []
+        with path.open(newline="") as handle:
+            rows = list(csv.DictReader(handle))
+        return [row["smiles"] for row in rows if row["status"] == "answered"]
+
+    def after_kill(self):
+        answered = self.answered()
+        assert len(set(answered)) == len(answered)
+        self.ends = [*getattr(self, "ends", []), (set(answered), self.seen())]
+
+    def seen(self):
+        return len(self.asked.read_text().splitlines()) if self.asked.exists() else 0
+
+    def check(self):
+        lines = self.asked.read_text().splitlines()
+        for known, seen in getattr(self, "ends", []):
+            assert not known & set(lines[seen:]), "an answered call was asked again"
+        self.ends = []
+        answered = self.answered()
+        assert len(set(answered)) == len(answered) == self.budget
+
+
+WORKS = [Train, Prepare, Generate, GenerateSDF, Optimize]
+
+
+@pytest.fixture
+def work(request, tmp_path, tiny_dataset, tiny_run, demo_csv):
+    """One of the works, with the result of an undisturbed process beside it."""
+    return request.param(tmp_path, tiny_dataset, tiny_run, demo_csv)
+
+
+@pytest.mark.parametrize("work", WORKS, indirect=True)
+def test_kills_at_random_moments(work, tmp_path):
+    longest = seconds_of(work.command(work.whole))
+    work.begin_anew()
+    wreck = Wreck(work.command(work.output, "--resume"), tmp_path)
+    chance = random.Random(0)
+    while wreck.kills < KILLS:
+        if wreck.at_random(chance, longest):
+            work.after_kill()
+        else:
+            work.check()
+            work.begin_anew()
+    assert not wreck.end(wreck.start())
+    work.check()
+
+
+@pytest.mark.parametrize("work", WORKS, indirect=True)
+def test_a_kill_before_every_change_on_the_disk(work, tmp_path):
+    seconds_of(work.command(work.whole))
+    work.begin_anew()
+    wreck = Wreck(work.command(work.output, "--resume"), tmp_path)
+    number = 1
+    while wreck.before_change(number):
+        work.after_kill()
+        number += 1
+    work.check()
+    assert wreck.kills >= 3
