@@ -42,8 +42,10 @@ def assemble(
     (folder / ".keys").unlink()
     total = int(kept.sum())
     if total < 2:
+        more = len(sources) - 1
         raise FileError(
-            f"{survey.rows} rows gave {total} usable molecules, expected at least 2"
+            f"'{sources[0]['file']}'{f' and {more} more' if more else ''}: {survey.rows} rows gave "
+            f"{total} usable molecules, expected at least 2"
             + "".join(f"; {count} × {reason}" for reason, count in survey.reasons.most_common(5))
         )
     kinds = _kinds(survey, recipe)

@@ -168,9 +168,12 @@ def find_model(name: str | Path | None) -> Path:
 
 def folder_kind(folder: Path) -> str | None:
     """The ``kind`` in a folder's ``config.json`` (``molvae-model``, ``molvae-run``), or None."""
+    path = folder / "config.json"
     try:
-        return str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("kind"))
-    except (OSError, ValueError, AttributeError):
+        if path.stat().st_size > MAX_JSON_BYTES:
+            return None
+        return str(json.loads(path.read_text(encoding="utf-8")).get("kind"))
+    except (OSError, ValueError, AttributeError, RecursionError):
         return None
 
 
@@ -201,6 +204,8 @@ def load_model(name: str | Path | None = None) -> SavedModel:
     conditions = ConditionSet.from_json(_read_json(folder / "conditions.json"))
     network = _load_network(folder / "model.safetensors", sizes, len(vocabulary), len(conditions))
     card = folder / "card.md"
+    if card.is_file():
+        _check_size(card)
     return SavedModel(
         network=network,
         vocabulary=vocabulary,
@@ -222,6 +227,8 @@ def _verify_files(folder: Path, config: dict[str, Any]) -> None:
             raise ModelFolderError(f"'{folder}': config.json: files: no entry for {name}")
         if not path.is_file():
             raise ModelFolderError(f"'{folder}': incomplete: {name} is missing")
+        if path.suffix == ".json":
+            _check_size(path)
         size = path.stat().st_size
         if size != stated.get("size"):
             raise ModelFolderError(
@@ -301,8 +308,7 @@ def _first_line(error: Exception) -> str:
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelFolderError(f"'{path.parent}': incomplete: {path.name} is missing")
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise ModelFolderError(f"'{path}': {path.stat().st_size} bytes is too large to be ours")
+    _check_size(path)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -310,6 +316,15 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ModelFolderError(f"'{path}': expected a JSON object")
     return data
+
+
+def _check_size(path: Path) -> None:
+    """Refuse what would fill the memory before it is read."""
+    size = path.stat().st_size
+    if size > MAX_JSON_BYTES:
+        raise ModelFolderError(
+            f"'{path}': has {size:,} bytes, expected at most {MAX_JSON_BYTES:,}; it is not ours"
+        )
 
 
 def _sync(path: Path) -> None:

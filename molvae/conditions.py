@@ -28,12 +28,15 @@ __all__ = [
     "ConditionSet",
     "Target",
     "hit",
+    "is_name",
     "misfit",
     "parse_target",
     "parse_targets",
 ]
 
 QUANTILES = 129  # of a condition that are kept
+MOST_QUANTILES = 10_000
+LONGEST_NAME = 200
 SWEEPS = 12
 
 
@@ -329,9 +332,13 @@ class ConditionSet:
             ]
             size = len(conditions)
             correlations = np.asarray(data["correlations"], dtype=np.float64).reshape(size, size)
+            names = [c.name for c in conditions]
+            unnamed = [name for name in names if names.count(name) > 1 or not is_name(name)]
             faulty = [c.name for c in conditions if not _sound(c)]
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFolderError(f"conditions.json: malformed ({error})") from None
+        if unnamed:
+            raise ModelFolderError(f"conditions.json: {unnamed[0]!r} is no name, or stands twice")
         if faulty:
             raise ModelFolderError(f"conditions.json: bad statistics of '{faulty[0]}'")
         symmetric = np.allclose(correlations, correlations.T)  # False where one is not a number
@@ -340,13 +347,33 @@ class ConditionSet:
         return cls(conditions, correlations)
 
 
+def is_name(name: object) -> bool:
+    """Whether a condition may have this name: it is typed in targets and printed on terminals."""
+    return (
+        isinstance(name, str)
+        and 0 < len(name) <= LONGEST_NAME
+        and name.isprintable()
+        and name == name.strip()
+        and "=" not in name
+    )
+
+
 def _sound(condition: Condition) -> bool:
-    """Whether the statistics of a stored condition can be used."""
+    """Whether a stored condition can be used."""
     numbers = (condition.mean, condition.std, *condition.quantiles)
-    if not all(math.isfinite(v) for v in numbers) or condition.std <= 0:
-        return False
-    ordered = all(a <= b for a, b in itertools.pairwise(condition.quantiles))
-    return len(condition.quantiles) > 1 and ordered and condition.kind in ("number", "yesno")
+    flags = (condition.builtin, condition.integer)
+    return (
+        all(isinstance(v, (int, float)) and math.isfinite(v) for v in numbers)
+        and condition.std > 0
+        and 1 < len(condition.quantiles) <= MOST_QUANTILES
+        and all(a <= b for a, b in itertools.pairwise(condition.quantiles))
+        and condition.kind in ("number", "yesno")
+        and all(isinstance(flag, bool) for flag in flags)
+        and (condition.name in PROPERTIES or not condition.builtin)
+        and isinstance(condition.known, int)
+        and isinstance(condition.unit, str)
+        and condition.unit.isprintable()
+    )
 
 
 def _inside(target: Target, low: float, high: float) -> bool:

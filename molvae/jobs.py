@@ -25,7 +25,7 @@ from molvae.progress import Progress, say
 from molvae.readers import Row, Rows, read_rows, save_stdin
 from molvae.unfinished import GO_ON, PLAN
 
-__all__ = ["Input", "Job", "open_inputs", "part_files", "workplace"]
+__all__ = ["Input", "Job", "open_inputs", "part_files", "work_folder", "workplace"]
 
 CHUNK = 1000  # rows of a part
 WORTH_KEEPING = 2  # finished chunks
@@ -41,7 +41,7 @@ def workplace(
     ``advice`` is what the user is told to do with those.
     """
     return unfinished.workplace(
-        output.with_name(f"{output.name}.partial"),
+        work_folder(output),
         verb="prepare",
         finished=part_files,
         pieces=lambda count: f"{count:,} chunks of {CHUNK:,} rows",
@@ -50,6 +50,11 @@ def workplace(
         force=force,
         advice=advice,
     )
+
+
+def work_folder(output: Path) -> Path:
+    """Where the parts of an output are kept until it is complete."""
+    return output.with_name(f"{output.name}.partial")
 
 
 def part_files(folder: Path) -> dict[int, Path]:

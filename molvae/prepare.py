@@ -23,11 +23,12 @@ from filelock import FileLock, Timeout
 from molvae import chem, tokens
 from molvae.assemble import assemble
 from molvae.cache import cache_folder
+from molvae.conditions import is_name
 from molvae.config import CleaningConfig, DataConfig
 from molvae.dataset import SCHEMA, Dataset
 from molvae.errors import FileError, PropertyError
-from molvae.files import require_absent
-from molvae.jobs import Input, Job, open_inputs, part_files, workplace
+from molvae.files import UNFINISHED, require_absent
+from molvae.jobs import Input, Job, open_inputs, part_files, work_folder, workplace
 from molvae.labels import parse_transform
 from molvae.parallel import Crew
 from molvae.parts import Recipe
@@ -45,9 +46,23 @@ __all__ = [
 ]
 
 
+# Names of columns that molvae writes beside those of conditions.
+TAKEN, ERROR = ("smiles", "start", "similarity", "nll"), "error_"
+
+
 def condition_names(config: DataConfig) -> tuple[list[str], list[str]]:
     """(built-in names, user names) a dataset of this configuration holds; clashes are errors."""
     for name in config.properties:
+        if not is_name(name):
+            raise PropertyError(
+                f"{name!r} cannot be the name of a condition (printable, without '=', no space "
+                "at its ends, at most 200 characters); give your column another: -p NAME=COLUMN"
+            )
+        if name in TAKEN or name.startswith(ERROR):
+            raise PropertyError(
+                f"'{name}' is a column that molvae writes; give your column another name: "
+                f"-p my_{name}={config.properties[name]}"
+            )
         if name in PROPERTIES:
             raise PropertyError(
                 f"'{name}' is a built-in property; give your column another name: "
@@ -108,7 +123,7 @@ def prepare(
         FileError: an input cannot be read or holds what the options do not allow.
         RunError: the work was stopped or lost its workers.
     """
-    output = _place(output, "manifest.json", force=force)
+    output = _place(output, "manifest.json", resume=resume, force=force)
     recipe = _recipe(config, vocabulary, constraints, clean)
     with workplace(output, resume=resume, force=force) as work:
         job = Job(work, open_inputs(inputs, work, recipe), recipe)
@@ -131,11 +146,12 @@ def prepare_shard(
     clean: _Cleaning = chem.clean,
 ) -> Path:
     """One job's share of :func:`prepare`, as a folder that :func:`merge` takes."""
-    output = _place(output, "shard.json", force=force)
+    output = _place(output, "shard.json", resume=resume, force=force)
     recipe = _recipe(config, vocabulary, constraints, clean)
     with workplace(output, resume=resume, force=force) as work:
         job = Job(work, open_inputs(inputs, work, recipe), recipe, shard)
         job.fill(Crew(workers, scheduler=scheduler))
+        shutil.rmtree(work / NEW, ignore_errors=True)  # of an interrupted try
         (work / NEW).mkdir()
         for part in part_files(work).values():
             _also_at(part, work / NEW / part.name)
@@ -193,14 +209,17 @@ def merge(
 NEW = "new"  # what is to become the output, in the work folder
 
 
-def _place(output: str | Path, marker: str, *, force: bool) -> Path:
-    """Where the output goes, if nothing but an older one, told by its ``marker``, is there."""
+def _place(output: str | Path, marker: str, *, resume: bool = False, force: bool) -> Path:
+    """Where the output goes, if nothing but an older one, told by its ``marker``, is there.
+
+    With unfinished work to ``resume`` it may be what that work made just before it was killed.
+    """
     output = Path(output)
     if output.is_symlink():
         output = output.resolve()
     if output.resolve() == Path.cwd():
         raise FileError(f"'{output}': is the current folder; name a folder to be made")
-    require_absent(output, force=force)
+    require_absent(output, force=force or (resume and bool(part_files(work_folder(output)))))
     _require_ours(output, marker)
     return output
 
@@ -236,11 +255,20 @@ def _also_at(path: Path, place: Path) -> None:
 
 
 def _put_in_place(folder: Path, output: Path, *, force: bool) -> None:
-    if output.exists():
-        require_absent(output, force=force)  # it may have appeared while we worked
-        _require_ours(output, "shard.json" if (folder / "shard.json").exists() else "manifest.json")
-        shutil.rmtree(output)
+    if not output.exists():
+        os.replace(folder, output)
+        return
+    marker = "shard.json" if (folder / "shard.json").exists() else "manifest.json"
+    _require_ours(output, marker)
+    if not force and (output / marker).read_bytes() == (folder / marker).read_bytes():
+        return  # made by this very work, which was killed before it could be forgotten
+    require_absent(output, force=force)  # it may have appeared while we worked
+    # By renames: a kill leaves the old one or the new one, and no half of either.
+    aside = output.with_name(f".{output.name}{UNFINISHED}")
+    shutil.rmtree(aside, ignore_errors=True)
+    os.replace(output, aside)
     os.replace(folder, output)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _recipe(

@@ -20,6 +20,14 @@ LOCK, PLAN = ".lock", "plan.json"
 GO_ON = "go on with --resume, or delete it"
 
 
+def _ours(work: Path) -> bool:
+    """Whether there is nothing of that name, or a folder that we made."""
+    if not work.exists():
+        return True
+    names = {path.name for path in work.iterdir()} if work.is_dir() else {work.name}
+    return not names or bool(names & {LOCK, PLAN})  # empty: killed as soon as it was made
+
+
 @contextmanager
 def workplace(
     work: Path,
@@ -48,7 +56,7 @@ def workplace(
         FileError: something else has the name of the folder, or another process works there.
         OutputExistsError: pieces worth keeping are there, and neither flag was given.
     """
-    if work.exists() and not any((work / name).exists() for name in (LOCK, PLAN)):
+    if not _ours(work):
         raise FileError(f"'{work}': is in the way and not of our making; rename or remove it")
     if len(finished(work)) >= worth_keeping and not (resume or force):
         raise OutputExistsError(

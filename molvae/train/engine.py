@@ -127,6 +127,9 @@ class Trainer:
             f"{parameters / 1e6:.1f} M parameters on {self.device}, {self.precision}{together}; "
             f"{len(self.conditions)} conditions, {self.batch_size} molecules per step"
         )
+        if self.step == 0:
+            # A model without a state would be one to keep: the run could not be resumed.
+            self.world.once(self.save)
         started = time.monotonic() - self.elapsed
         saved = time.monotonic()
         stopped = False

@@ -5,8 +5,11 @@ n-th change on the disk, so that every such change is the last one once.
 """
 
 import csv
+import gzip
+import itertools
 import random
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +34,10 @@ class Work:
 
     def after_kill(self):
         """Nothing to see by default."""
+
+    def complete(self):
+        """Whether the output is there, and nothing to go on with: --resume would refuse."""
+        return False
 
 
 class Train(Work):
@@ -59,6 +66,9 @@ class Prepare(Work):
             "logp,qed,assay", "--workers", "0", *more,
         )  # fmt: skip
 
+    def complete(self):
+        return self.output.exists() and not self.output.with_name(f"{self.name}.partial").exists()
+
     def after_kill(self):
         if self.output.exists():
             self.check()
@@ -70,6 +80,13 @@ class Prepare(Work):
             assert (self.output / name).read_bytes() == (self.whole / name).read_bytes(), name
 
 
+class PrepareShard(Prepare):
+    name = "shard.ds"
+
+    def command(self, output, *more):
+        return super().command(output, "--shard", "1/2", *more)
+
+
 class Generate(Work):
     name = "out.csv"
 
@@ -79,6 +96,9 @@ class Generate(Work):
             "--seed", "4", "--workers", "0", "--precision", "fp32", "--report",
             f"{output}.html", *more,
         )  # fmt: skip
+
+    def complete(self):
+        return self.output.exists() and not self.output.with_name(f"{self.name}.part").exists()
 
     def after_kill(self):
         if self.output.exists():
@@ -150,25 +170,35 @@ class Optimize(Work):
         assert len(set(answered)) == len(answered) == self.budget
 
 
-WORKS = [Train, Prepare, Generate, GenerateSDF, Optimize]
+WORKS = [Train, Prepare, PrepareShard, Generate, GenerateSDF, Optimize]
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    """Molecules for three chunks of a preparation."""
+    path = tmp_path_factory.mktemp("library") / "library.csv"
+    with gzip.open(Path(__file__).parents[2] / "data" / "demo.csv.gz", "rb") as rows:
+        path.write_bytes(b"".join(itertools.islice(rows, 2501)))
+    return path
 
 
 @pytest.fixture
-def work(request, tmp_path, tiny_dataset, tiny_run, demo_csv):
-    """One of the works, with the result of an undisturbed process beside it."""
-    return request.param(tmp_path, tiny_dataset, tiny_run, demo_csv)
+def work(request, tmp_path, tiny_dataset, tiny_run, library):
+    """One of the works."""
+    return request.param(tmp_path, tiny_dataset, tiny_run, library)
 
 
-@pytest.mark.parametrize("work", WORKS, indirect=True)
+@pytest.mark.parametrize("work", [Train, Prepare, Generate, Optimize], indirect=True)
 def test_kills_at_random_moments(work, tmp_path):
     longest = seconds_of(work.command(work.whole))
     work.begin_anew()
     wreck = Wreck(work.command(work.output, "--resume"), tmp_path)
     chance = random.Random(0)
     while wreck.kills < KILLS:
-        if wreck.at_random(chance, longest):
+        killed = wreck.at_random(chance, longest)
+        if killed:
             work.after_kill()
-        else:
+        if work.complete() or not killed:
             work.check()
             work.begin_anew()
     assert not wreck.end(wreck.start())
@@ -181,7 +211,7 @@ def test_a_kill_before_every_change_on_the_disk(work, tmp_path):
     work.begin_anew()
     wreck = Wreck(work.command(work.output, "--resume"), tmp_path)
     number = 1
-    while wreck.before_change(number):
+    while wreck.before_change(number) and not work.complete():
         work.after_kill()
         number += 1
     work.check()

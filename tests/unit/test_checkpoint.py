@@ -189,7 +189,63 @@ def nested(folder):
     (folder / "config.json").write_text('{"kind": "molvae-model", "schema": 1, "files": ' + "[" * 9)
 
 
+def conditions_with(**fields):
+    """The first condition says something else, and the hashes agree."""
+
+    def change(folder):
+        edit(folder, lambda d: d["conditions"][0].update(fields), "conditions.json")
+        seal(folder)
+
+    return change
+
+
+def grown(name):
+    """Ten gigabytes by name only: the file has a hole."""
+
+    def change(folder):
+        os.truncate(folder / name, 10**10)
+        if name != "card.md":
+            edit(folder, lambda d: d["files"][name].update(size=10**10))
+
+    return change
+
+
+def header_of(length):
+    """The weights say that their header has so many bytes."""
+
+    def change(folder):
+        path = folder / "model.safetensors"
+        path.write_bytes(length.to_bytes(8, "little") + path.read_bytes()[8:])
+        seal(folder)
+
+    return change
+
+
+def elsewhere(folder):
+    """The hashes are those of a file outside the folder."""
+    edit(folder, lambda d: d.update(files={"../../etc/passwd": {"size": 1, "sha256": "0"}}))
+
+
 DAMAGE = {
+    "a name that is no text": (conditions_with(name=["logp"]), r"conditions\.json"),
+    "a name that rings the bell": (conditions_with(name="a\x1b]0;b\x07"), "is no name"),
+    "a name twice": (conditions_with(name="y", builtin=False), "'y' is no name, or stands twice"),
+    "a built-in that there is not": (
+        conditions_with(name="docking", builtin=True),
+        "bad statistics of 'docking'",
+    ),
+    "a mean as text": (conditions_with(mean="1"), "bad statistics of 'logp'"),
+    "no spread": (conditions_with(std=0.0), "bad statistics of 'logp'"),
+    "quantiles upside down": (conditions_with(quantiles=[1.0, 0.0]), "bad statistics of 'logp'"),
+    "a unit that moves the cursor": (conditions_with(unit="\x1b[2J"), "bad statistics of 'logp'"),
+    "a field too many": (conditions_with(script="rm"), r"conditions\.json: malformed"),
+    "a vocabulary of 10 GB": (grown("vocab.json"), r"vocab\.json': has 10,000,000,000 bytes"),
+    "conditions of 10 GB": (grown("conditions.json"), r"conditions\.json': has 10,000,000,000"),
+    "a card of 10 GB": (grown("card.md"), r"card\.md': has 10,000,000,000 bytes"),
+    "a config of 10 GB": (lambda f: os.truncate(f / "config.json", 10**10), "config.json"),
+    "a header of 2^60 bytes": (header_of(2**60), "not a safetensors file"),
+    "a header of no bytes": (header_of(0), "not a safetensors file"),
+    "paths outside the folder": (elsewhere, r"files: no entry for model\.safetensors"),
     "weights cut off": (cut("model.safetensors"), r"model\.safetensors has \d+ bytes"),
     "weights changed": (flip("model.safetensors"), r"model\.safetensors does not match its sha256"),
     "vocabulary changed": (flip("vocab.json"), r"vocab\.json does not match its sha256"),
