@@ -23,6 +23,7 @@ from concurrent.futures import (
 )
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.context import SpawnContext, SpawnProcess
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -49,9 +50,19 @@ def worker_count(workers: int | None) -> int:
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:
     """Processes started afresh: forking a process with torch threads can deadlock."""
-    return ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_settle
-    )
+    return ProcessPoolExecutor(workers, mp_context=_Context(), initializer=_settle)
+
+
+class _Process(SpawnProcess):
+    """A process that is begun with Ctrl-C blocked, so that it does not die of it half made."""
+
+    def start(self) -> None:
+        with _signals_later():
+            super().start()
+
+
+class _Context(SpawnContext):
+    Process = _Process
 
 
 def _settle() -> None:
@@ -61,6 +72,8 @@ def _settle() -> None:
     then goes on with what it has found so far.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if hasattr(os, "setsid"):
         os.setsid()  # what a terminal sends does not come here
     parent = multiprocessing.parent_process()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -29,8 +31,24 @@ __all__ = [
     "seed_option",
     "show",
     "span",
+    "terminated_as_interrupted",
     "workers_option",
 ]
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM, which job schedulers send, stops a verb as Ctrl-C does: cleanly, with a word."""
+    try:
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    except ValueError:  # not the main thread: signals are the caller's business
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
@@ -46,7 +64,8 @@ def common(function: F) -> F:
 
         set_quiet(quiet)
         try:
-            function(**options)
+            with terminated_as_interrupted():
+                function(**options)
         except MolvaeError as error:
             if traceback:
                 raise
