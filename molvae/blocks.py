@@ -19,14 +19,13 @@ from molvae.config import differences
 from molvae.errors import ConfigError, FileError, RunError
 from molvae.files import (
     atomic_binary,
-    clear_unfinished,
     require_absent,
     require_writer,
     write_json,
     write_rows,
 )
 from molvae.progress import say
-from molvae.unfinished import PLAN, workplace
+from molvae.unfinished import PLAN, clear_unfinished, workplace
 
 __all__ = ["Blocks", "block_files", "open_blocks"]
 

@@ -23,10 +23,11 @@ from molvae.conditions import ConditionSet
 from molvae.config import ModelConfig
 from molvae.dataset import read_vocabulary
 from molvae.errors import FileError, ModelFolderError, suggest
-from molvae.files import atomic_binary, fingerprint, naming, scratch_folder, write_json
+from molvae.files import atomic_binary, fingerprint, scratch_folder, write_json
 from molvae.hub import SCHEME, pull
 from molvae.model import CVAE
 from molvae.tokens import Vocabulary
+from molvae.unfinished import naming
 
 __all__ = [
     "SavedModel",

@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,17 +18,15 @@ from typing import IO, Any, Literal
 
 from molvae import chem
 from molvae.errors import FileError, OutputExistsError
+from molvae.unfinished import UNFINISHED, naming
 
 __all__ = [
     "Format",
     "atomic_binary",
     "atomic_text",
-    "clear_unfinished",
     "file_format",
     "fingerprint",
     "format_cell",
-    "is_unfinished",
-    "naming",
     "picture_format",
     "require_absent",
     "require_writer",
@@ -41,7 +38,6 @@ __all__ = [
 
 Format = Literal["smi", "csv", "tsv", "sdf", "parquet"]
 
-UNFINISHED = ".unfinished"  # how the names of temporary files and folders end
 GROUP = 1 << 15  # rows of a parquet file that are written at once
 
 
@@ -80,17 +76,6 @@ def require_absent(path: str | Path, *, force: bool) -> None:
         raise FileError(f"'{path}': '{parent}' is not a folder")
     if not os.access(parent, os.W_OK):
         raise FileError(f"'{path}': the folder '{parent}' is not writable")
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Errors of writing that name no file, as that of a full disk, get the name of this one."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None and error.errno is not None:
-            error.filename = str(path)
-        raise
 
 
 @contextmanager
@@ -252,21 +237,6 @@ def scratch_folder(place: Path) -> Path:
     folder = Path(tempfile.mkdtemp(UNFINISHED, f".{place.name}.", place.parent))
     os.chmod(folder, 0o777 & ~_umask())
     return folder
-
-
-def is_unfinished(path: Path) -> bool:
-    """Whether the name is that of something this room had not finished when it was killed."""
-    return path.name.startswith(".") and path.name.endswith(UNFINISHED)
-
-
-def clear_unfinished(folder: Path, name: str = "") -> None:
-    """Remove what killed processes left unfinished in a folder, or of one name in it.
-
-    For those who hold a lock only: another process may be at work on it.
-    """
-    for path in folder.iterdir():
-        if is_unfinished(path) and path.name.startswith(f".{name}"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def format_cell(value: object) -> str:

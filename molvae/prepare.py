@@ -27,7 +27,7 @@ from molvae.conditions import is_name
 from molvae.config import CleaningConfig, DataConfig
 from molvae.dataset import SCHEMA, Dataset
 from molvae.errors import FileError, PropertyError
-from molvae.files import UNFINISHED, require_absent
+from molvae.files import require_absent
 from molvae.jobs import Input, Job, open_inputs, part_files, work_folder, workplace
 from molvae.labels import parse_transform
 from molvae.parallel import Crew
@@ -35,6 +35,7 @@ from molvae.parts import Recipe
 from molvae.plans import Shard, read_shard, work_versions
 from molvae.progress import say
 from molvae.properties import PROPERTIES, get_property
+from molvae.unfinished import UNFINISHED
 
 __all__ = [
     "cached_dataset",

@@ -15,9 +15,10 @@ from molvae.conditions import ConditionSet
 from molvae.config import Config, differences, validate
 from molvae.dataset import Dataset
 from molvae.errors import ConfigError, FileError, OutputExistsError
-from molvae.files import atomic_text, is_unfinished, require_absent, write_json
+from molvae.files import atomic_text, require_absent, write_json
 from molvae.progress import say
 from molvae.runtime import versions
+from molvae.unfinished import is_unfinished
 
 __all__ = [
     "check_run_folder",

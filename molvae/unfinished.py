@@ -1,4 +1,4 @@
-"""Unfinished work: a locked folder beside the output whose finished pieces survive a kill."""
+"""Unfinished work: temporary names, and locked folders whose finished pieces survive a kill."""
 
 from __future__ import annotations
 
@@ -11,13 +11,39 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from molvae.errors import ConfigError, FileError, OutputExistsError, RunError
-from molvae.files import UNFINISHED, naming
 from molvae.progress import say
 
-__all__ = ["workplace"]
+__all__ = ["clear_unfinished", "is_unfinished", "naming", "workplace"]
 
 LOCK, PLAN = ".lock", "plan.json"
+UNFINISHED = ".unfinished"  # how the names of temporary files and folders end
 GO_ON = "go on with --resume, or delete it"
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether the name is that of a file or folder not finished when its maker was killed."""
+    return path.name.startswith(".") and path.name.endswith(UNFINISHED)
+
+
+def clear_unfinished(folder: Path, name: str = "") -> None:
+    """Remove what killed processes left unfinished in a folder, or of one name in it.
+
+    For those who hold a lock only: another process may be at work on it.
+    """
+    for path in folder.iterdir():
+        if is_unfinished(path) and path.name.startswith(f".{name}"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of writing that name no file, as that of a full disk, get the name of this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
 
 
 def _ours(work: Path) -> bool:

@@ -20,10 +20,11 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from molvae.errors import ConfigError, FileError, OutputExistsError
-from molvae.files import naming, write_json
+from molvae.files import write_json
 from molvae.objectives import Objective
 from molvae.optimize.archive import Answer
 from molvae.optimize.scoring import Scored
+from molvae.unfinished import naming
 
 __all__ = ["Asked", "Calls", "method_before", "open_calls"]
 

@@ -18,7 +18,7 @@ from molvae.checkpoint import SavedModel, find_model, load_model, restore_model
 from molvae.config import Config, DataConfig, differences
 from molvae.dataset import Dataset
 from molvae.errors import ConfigError, FileError
-from molvae.files import clear_unfinished, fingerprint
+from molvae.files import fingerprint
 from molvae.prepare import cached_dataset, summary_lines
 from molvae.processes import joined
 from molvae.progress import say
@@ -26,6 +26,7 @@ from molvae.runs import check_run_folder, start_run_folder, state_to_resume
 from molvae.runtime import keep_memory
 from molvae.train.engine import Trainer, TrainSummary
 from molvae.train.start import adapted_config, adapted_dataset
+from molvae.unfinished import clear_unfinished
 
 __all__ = ["TrainSummary", "train"]
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molvae.files import naming
 from molvae.progress import say
+from molvae.unfinished import naming
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
