@@ -260,10 +260,11 @@ def _put_in_place(folder: Path, output: Path, *, force: bool) -> None:
         os.replace(folder, output)
         return
     marker = "shard.json" if (folder / "shard.json").exists() else "manifest.json"
-    _require_ours(output, marker)
-    if not force and (output / marker).read_bytes() == (folder / marker).read_bytes():
+    there = output / marker
+    if not force and there.is_file() and there.read_bytes() == (folder / marker).read_bytes():
         return  # made by this very work, which was killed before it could be forgotten
     require_absent(output, force=force)  # it may have appeared while we worked
+    _require_ours(output, marker)
     # By renames: a kill leaves the old one or the new one, and no half of either.
     aside = output.with_name(f".{output.name}{UNFINISHED}")
     shutil.rmtree(aside, ignore_errors=True)

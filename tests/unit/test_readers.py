@@ -436,7 +436,10 @@ def test_the_position_grows_to_the_size(tmp_path, suffix):
     stream = read_rows(path)
     places = [(stream.position(), next(stream)) and stream.position() for _ in many]
     assert places == sorted(places)
-    assert 0 < places[len(places) // 2] < stream.size == path.stat().st_size
+    half = places[len(places) // 2]
+    assert 0 < half <= stream.size == path.stat().st_size
+    if not suffix.endswith(".gz"):  # Python 3.12 reads a packed file of this size at once
+        assert half < stream.size
     assert next(stream, None) is None
     assert stream.position() == stream.size
 
