@@ -25,7 +25,13 @@ from molvae.files import (
     write_rows,
 )
 from molvae.progress import say
-from molvae.unfinished import PLAN, clear_unfinished, workplace
+from molvae.unfinished import (
+    PLAN,
+    clear_forgotten,
+    clear_unfinished,
+    is_unfinished,
+    workplace,
+)
 
 __all__ = ["Blocks", "block_files", "open_blocks"]
 
@@ -64,6 +70,7 @@ def open_blocks(
     output = Path(output)
     require_writer(output)
     work = output.with_name(f"{output.name}.part")
+    clear_forgotten(work)
     ours = _claimed(work) if resume else []
     for path in (output, *beside):
         require_absent(path, force=force or str(path.absolute()) in ours)
@@ -143,7 +150,7 @@ class Blocks:
         write_json(self._work / CLAIMED, {"files": places})
         for path in (self.output, *self._beside):
             path.parent.mkdir(parents=True, exist_ok=True)
-            clear_unfinished(path.parent, path.name)
+            clear_unfinished(path.parent, [path.name])
         yield count
         os.replace(whole, self.output)
         self.complete = True
@@ -153,7 +160,8 @@ class Blocks:
 
     def _take_over(self, plan: dict[str, Any]) -> None:
         """Find the blocks that an equal plan left here whole; remove what is broken."""
-        clear_unfinished(self._work)
+        for path in filter(is_unfinished, self._work.iterdir()):  # a writer was killed
+            path.unlink()
         kept = block_files(self._work)
         if kept and (conflict := _conflict(self._work / PLAN, plan)):
             raise ConfigError(

@@ -171,8 +171,8 @@ def folder_kind(folder: Path) -> str | None:
     """The ``kind`` in a folder's ``config.json`` (``molvae-model``, ``molvae-run``), or None."""
     path = folder / "config.json"
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            return None
+        if not path.is_file() or path.stat().st_size > MAX_JSON_BYTES:
+            return None  # a device has no size and no end
         return str(json.loads(path.read_text(encoding="utf-8")).get("kind"))
     except (OSError, ValueError, AttributeError, RecursionError):
         return None
@@ -192,8 +192,11 @@ def load_model(name: str | Path | None = None) -> SavedModel:
         sizes = ModelConfig.model_validate({**WITHOUT, **config["model"]})
         max_tokens = int(config["max_tokens"])
         training = dict(config.get("training") or {})
-    except (KeyError, TypeError, ValueError, ValidationError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, ValidationError) as error:
         raise ModelFolderError(f"'{folder}': config.json: {_fault(error)}") from None
+    figures = training.get("figures") or {}
+    if not isinstance(figures, dict) or not isinstance(figures.get("head") or {}, dict):
+        raise ModelFolderError(f"'{folder}': config.json: training.figures: expected an object")
     if not 1 <= max_tokens <= MAX_TOKENS:
         raise ModelFolderError(
             f"'{folder}': config.json: max_tokens is {max_tokens}, expected 1 to {MAX_TOKENS}"

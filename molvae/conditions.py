@@ -335,7 +335,7 @@ class ConditionSet:
             names = [c.name for c in conditions]
             unnamed = [name for name in names if names.count(name) > 1 or not is_name(name)]
             faulty = [c.name for c in conditions if not _sound(c)]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ModelFolderError(f"conditions.json: malformed ({error})") from None
         if unnamed:
             raise ModelFolderError(f"conditions.json: {unnamed[0]!r} is no name, or stands twice")

@@ -117,8 +117,13 @@ def atomic_text(path: str | Path) -> Iterator[IO[str]]:
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
     """Write plain data as text that people can read, whole or not at all."""
+    found = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
+    try:
+        found.encode()
+    except UnicodeEncodeError:  # the name of a file need not be text
+        found = json.dumps(data, indent=1, allow_nan=False)
     with atomic_text(path) as text:
-        text.write(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        text.write(found + "\n")
 
 
 def _umask() -> int:

@@ -32,7 +32,6 @@ __all__ = ["SPLIT_WORDS", "UNKNOWN", "ColumnNotes", "Part", "Recipe", "make_part
 
 UNKNOWN = "unknown token "  # how the reason begins when a vocabulary was given
 TEXT_LIMIT = 500  # characters of a rejected row that are kept
-TEXT_PER_TOKEN = 40  # characters of SMILES per token allowed; room for salts and for brackets
 FORMULA = ("=", "+", "-", "@", "\t")  # how a cell that spreadsheets compute begins
 NO_SCAFFOLD = np.uint64(0)
 # What a split column may say.
@@ -248,9 +247,6 @@ class _Maker:
         text = smiles_of(row)
         if text is None:
             return self.reject(row, "broken SDF record")
-        if len(text) > TEXT_PER_TOKEN * self.config.max_tokens:
-            # RDKit needs minutes for rings and branches by the thousand.
-            return self.reject(row, "text too long")
         cleaned = self.recipe.clean(text, self.config.cleaning)
         if isinstance(cleaned, chem.Rejected):
             return self.reject(row, cleaned.reason)

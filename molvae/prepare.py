@@ -35,7 +35,7 @@ from molvae.parts import Recipe
 from molvae.plans import Shard, read_shard, work_versions
 from molvae.progress import say
 from molvae.properties import PROPERTIES, get_property
-from molvae.unfinished import UNFINISHED
+from molvae.unfinished import UNFINISHED, clear_forgotten
 
 __all__ = [
     "cached_dataset",
@@ -208,6 +208,7 @@ def merge(
 
 
 NEW = "new"  # what is to become the output, in the work folder
+PLACED = "placed"  # says that it may have become that, and the work folder only remained
 
 
 def _place(output: str | Path, marker: str, *, resume: bool = False, force: bool) -> Path:
@@ -220,7 +221,10 @@ def _place(output: str | Path, marker: str, *, resume: bool = False, force: bool
         output = output.resolve()
     if output.resolve() == Path.cwd():
         raise FileError(f"'{output}': is the current folder; name a folder to be made")
-    require_absent(output, force=force or (resume and bool(part_files(work_folder(output)))))
+    clear_forgotten(work_folder(output))
+    if not output.exists() and _aside(output).exists():
+        os.replace(_aside(output), output)
+    require_absent(output, force=force or (resume and (work_folder(output) / PLACED).exists()))
     _require_ours(output, marker)
     return output
 
@@ -256,7 +260,9 @@ def _also_at(path: Path, place: Path) -> None:
 
 
 def _put_in_place(folder: Path, output: Path, *, force: bool) -> None:
+    aside = _aside(output)
     if not output.exists():
+        (folder.parent / PLACED).touch()
         os.replace(folder, output)
         return
     marker = "shard.json" if (folder / "shard.json").exists() else "manifest.json"
@@ -265,12 +271,20 @@ def _put_in_place(folder: Path, output: Path, *, force: bool) -> None:
         return  # made by this very work, which was killed before it could be forgotten
     require_absent(output, force=force)  # it may have appeared while we worked
     _require_ours(output, marker)
-    # By renames: a kill leaves the old one or the new one, and no half of either.
-    aside = output.with_name(f".{output.name}{UNFINISHED}")
+    # By renames: no half of either is ever seen, and _place brings the old one back after a kill.
     shutil.rmtree(aside, ignore_errors=True)
     os.replace(output, aside)
-    os.replace(folder, output)
+    try:
+        os.replace(folder, output)
+    except BaseException:
+        os.replace(aside, output)
+        raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _aside(output: Path) -> Path:
+    """Where an older output is while a new one takes its place."""
+    return output.with_name(f".{output.name}{UNFINISHED}")
 
 
 def _recipe(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,9 +15,10 @@ from filelock import FileLock, Timeout
 from molvae.errors import ConfigError, FileError, OutputExistsError, RunError
 from molvae.progress import say
 
-__all__ = ["clear_unfinished", "is_unfinished", "naming", "workplace"]
+__all__ = ["clear_forgotten", "clear_unfinished", "is_unfinished", "naming", "workplace"]
 
 LOCK, PLAN = ".lock", "plan.json"
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 UNFINISHED = ".unfinished"  # how the names of temporary files and folders end
 GO_ON = "go on with --resume, or delete it"
 
@@ -25,23 +28,46 @@ def is_unfinished(path: Path) -> bool:
     return path.name.startswith(".") and path.name.endswith(UNFINISHED)
 
 
-def clear_unfinished(folder: Path, name: str = "") -> None:
-    """Remove what killed processes left unfinished in a folder, or of one name in it.
+def clear_unfinished(folder: Path, names: Iterable[str]) -> None:
+    """Remove what killed processes left of files and folders of these names.
 
-    For those who hold a lock only: another process may be at work on it.
+    For those who hold the lock under which such are written: another may be at work on them.
     """
+    own = "|".join(map(re.escape, names))
+    pattern = re.compile(rf"\.({own})\.[a-z0-9_]{{8}}{re.escape(UNFINISHED)}")  # of tempfile
     for path in folder.iterdir():
-        if is_unfinished(path) and path.name.startswith(f".{name}"):
+        if pattern.fullmatch(path.name):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def clear_forgotten(work: Path) -> None:
+    """Remove what is left of a work folder whose work is done."""
+    shutil.rmtree(_forgotten(work), ignore_errors=True)
+
+
+def _forgotten(work: Path) -> Path:
+    return work.with_name(f".{work.name}{UNFINISHED}")
+
+
+def _forget(work: Path, lock: FileLock) -> None:
+    """Remove a work folder by one rename: half a folder would be taken for work to go on with."""
+    clear_forgotten(work)
+    try:
+        os.replace(work, _forgotten(work))
+        lock.release()
+    except OSError:  # where a folder with an open file cannot be renamed
+        lock.release()
+        shutil.rmtree(work, ignore_errors=True)
+    clear_forgotten(work)
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Errors of writing that name no file, as that of a full disk, get the name of this one."""
+    """Errors that only writing gives, as that of a full disk, get the name of what is written."""
     try:
         yield
     except OSError as error:
-        if error.filename is None and error.errno is not None:
+        if error.filename is None and error.errno in FULL:
             error.filename = str(path)
         raise
 
@@ -88,8 +114,7 @@ def workplace(
         raise OutputExistsError(
             f"'{work}' holds unfinished work; go on with it by --resume, or drop it by --force"
         )
-    gone = work.with_name(f".{work.name}{UNFINISHED}")
-    shutil.rmtree(gone, ignore_errors=True)
+    clear_forgotten(work)
     work.mkdir(parents=True, exist_ok=True)
     lock = FileLock(work / LOCK)
     try:
@@ -104,11 +129,11 @@ def workplace(
         with naming(work):
             yield work
     except BaseException as error:
-        lock.release()
         kept = len(finished(work))
         if not kept or (kept < worth_keeping and not isinstance(error, ConfigError)):
-            shutil.rmtree(work, ignore_errors=True)
+            _forget(work, lock)
             kept = 0
+        lock.release()
         stopped = (
             f"stopped; {pieces(kept)} {'is' if kept == 1 else 'are'} kept in '{work}': {advice}"
             if kept
@@ -119,10 +144,4 @@ def workplace(
         if isinstance(error, Exception) and not isinstance(error, ConfigError) and kept:
             say(stopped)
         raise
-    lock.release()
-    # By one rename: half a folder would be taken for work to go on with.
-    try:
-        os.replace(work, gone)
-    except OSError:
-        gone = work  # another process looks into it just now, where that forbids a rename
-    shutil.rmtree(gone, ignore_errors=True)
+    _forget(work, lock)

@@ -177,6 +177,7 @@ def _is_organometallic(mol: Mol) -> bool:
     )
 
 
+TEXT_PER_ATOM = 80  # characters of SMILES per heavy atom allowed; room for salts and brackets
 _R_GROUP = re.compile(r"\[R\d*\]")
 
 
@@ -185,6 +186,10 @@ def clean(smiles: str, options: CleaningConfig) -> Cleaned | Rejected:
     text = smiles.strip()
     if not text:
         return Rejected("empty")
+    if len(text) > TEXT_PER_ATOM * options.max_heavy_atoms:
+        return Rejected(
+            "text too long"
+        )  # RDKit needs minutes for rings and branches by the thousand
     mol = parse(text)
     if mol is None:
         return Rejected("wildcard or R-group" if _R_GROUP.search(text) else "not a valid SMILES")

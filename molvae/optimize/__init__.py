@@ -209,7 +209,15 @@ def optimize(
         archive = Archive(pareto=pareto)
         engine = _engine(name, proposer, archive, budget)
         calls = stack.enter_context(
-            open_calls(log, objective, plan, pareto=pareto, resume=resume, force=force)
+            open_calls(
+                log,
+                objective,
+                plan,
+                pareto=pareto,
+                resume=resume,
+                force=force,
+                outputs=[Path(path) for path in (output, report) if path is not None],
+            )
         )
         crew = stack.enter_context(Crew(workers))
         scoring = Scoring(objective, crew, timeout=timeout, size=call_size)

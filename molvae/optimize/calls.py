@@ -24,7 +24,7 @@ from molvae.files import write_json
 from molvae.objectives import Objective
 from molvae.optimize.archive import Answer
 from molvae.optimize.scoring import Scored
-from molvae.unfinished import naming
+from molvae.unfinished import clear_unfinished, naming
 
 __all__ = ["Asked", "Calls", "method_before", "open_calls"]
 
@@ -178,6 +178,7 @@ def open_calls(
     plan: Mapping[str, Any],
     *,
     pareto: bool,
+    outputs: Sequence[Path] = (),
     resume: bool,
     force: bool,
 ) -> Iterator[Calls]:
@@ -185,6 +186,7 @@ def open_calls(
 
     ``plan`` is what must be the same to go on: JSON data. Raises OutputExistsError where a list is
     in the way, ConfigError where that of another run is to go on, FileError where it is in use.
+    ``outputs`` are made under the same lock: what a killed run left of them is removed.
     """
     record = path.with_suffix(".json")
     lock = FileLock(path.with_name(f".{path.name}.lock"))
@@ -194,6 +196,10 @@ def open_calls(
         raise FileError(f"'{path}': another molvae optimize is at work with it") from None
     calls = Calls(path, objective, pareto=pareto)
     try:
+        clear_unfinished(path.parent, [record.name])
+        for output in outputs:
+            if output.parent.is_dir():
+                clear_unfinished(output.parent, [output.name])
         if resume and path.exists():
             _require_same(record, plan)
             calls.go_on()
@@ -207,10 +213,16 @@ def open_calls(
             calls.start()
         yield calls
     finally:
-        calls.close()
-        with contextlib.suppress(OSError):  # where an open file cannot be removed
-            Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
+        try:
+            calls.close()
+        finally:
+            _let_go(lock)
+
+
+def _let_go(lock: FileLock) -> None:
+    with contextlib.suppress(OSError):  # where an open file cannot be removed
+        Path(lock.lock_file).unlink(missing_ok=True)
+    lock.release()
 
 
 def method_before(path: Path) -> str | None:

@@ -133,7 +133,7 @@ def _hold(run: Path, stack: ExitStack) -> None:
     except Timeout:
         raise FileError(f"'{run}': another training is writing into this folder") from None
     stack.callback(lock.release)
-    clear_unfinished(run)
+    clear_unfinished(run, ("config.json", "metrics.jsonl", "model", "state.pt"))
 
 
 def _open_dataset(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import pickle
 import shutil
@@ -245,6 +246,9 @@ DAMAGE = {
     "a config of 10 GB": (lambda f: os.truncate(f / "config.json", 10**10), "config.json"),
     "a header of 2^60 bytes": (header_of(2**60), "not a safetensors file"),
     "a header of no bytes": (header_of(0), "not a safetensors file"),
+    "an endless length": (config_with(max_tokens=math.inf), r"config\.json"),
+    "figures that are none": (config_with(training={"figures": [1]}), r"training\.figures"),
+    "a mean beyond all numbers": (conditions_with(mean=10**400), r"conditions\.json"),
     "paths outside the folder": (elsewhere, r"files: no entry for model\.safetensors"),
     "weights cut off": (cut("model.safetensors"), r"model\.safetensors has \d+ bytes"),
     "weights changed": (flip("model.safetensors"), r"model\.safetensors does not match its sha256"),
@@ -286,6 +290,16 @@ def test_damage_is_refused_by_name(folder, damage):
     with pytest.raises(ModelFolderError, match=message) as error:
         load_model(folder)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs the special files of Unix")
+@pytest.mark.parametrize("name", ["config.json", "vocab.json", "model.safetensors"])
+def test_what_never_ends_is_not_read(folder, name):
+    for make in (lambda p: p.symlink_to("/dev/zero"), os.mkfifo):
+        (folder / name).unlink()
+        make(folder / name)
+        with pytest.raises(ModelFolderError):
+            load_model(folder)
 
 
 class Canary:

@@ -55,6 +55,8 @@ def package():
 
 
 def package_activations(package, smiles):
+    if not hasattr(np, "row_stack"):
+        pytest.skip(f"the package fcd, compared with here, does not run on NumPy {np.__version__}")
     return package.get_predictions(package.load_ref_model(), smiles, n_jobs=0, device="cpu")
 
 
