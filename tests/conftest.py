@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import random
+import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +14,11 @@ import pytest
 # The same examples on every run and machine; speed is no test's business here.
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("default")
+
+
+# A shell that starts a program in the background lets it ignore Ctrl-C, and so do its children.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
