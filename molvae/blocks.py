@@ -17,21 +17,9 @@ from typing import Any
 
 from molvae.config import differences
 from molvae.errors import ConfigError, FileError, RunError
-from molvae.files import (
-    atomic_binary,
-    require_absent,
-    require_writer,
-    write_json,
-    write_rows,
-)
+from molvae.files import atomic_binary, require_absent, require_writer, write_json, write_rows
 from molvae.progress import say
-from molvae.unfinished import (
-    PLAN,
-    clear_forgotten,
-    clear_unfinished,
-    is_unfinished,
-    workplace,
-)
+from molvae.unfinished import PLAN, clear_forgotten, clear_unfinished, is_unfinished, workplace
 
 __all__ = ["Blocks", "block_files", "open_blocks"]
 

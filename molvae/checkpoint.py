@@ -27,7 +27,7 @@ from molvae.files import atomic_binary, fingerprint, scratch_folder, write_json
 from molvae.hub import SCHEME, pull
 from molvae.model import CVAE
 from molvae.tokens import Vocabulary
-from molvae.unfinished import naming
+from molvae.unfinished import naming, replace_folder
 
 __all__ = [
     "SavedModel",
@@ -35,7 +35,6 @@ __all__ = [
     "folder_kind",
     "load_model",
     "load_state",
-    "restore_model",
     "save_model",
     "save_state",
     "shipped_models",
@@ -76,7 +75,7 @@ def save_model(folder: str | Path, model: SavedModel, *, half: bool = False) -> 
     try:
         with naming(folder):
             _write_parts(scratch, model, torch.float16 if half else torch.float32)
-            _replace_folder(scratch, folder)
+            replace_folder(scratch, folder)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
@@ -105,27 +104,6 @@ def _write_parts(folder: Path, model: SavedModel, dtype: torch.dtype) -> None:
     write_json(folder / "config.json", config)
     for name in (*PARTS, "config.json", "card.md"):
         _sync(folder / name)
-
-
-def _set_aside(place: Path) -> Path:
-    return place.with_name(f".{place.name}.old")
-
-
-def restore_model(place: str | Path) -> None:
-    """Bring a model folder back that a kill left set aside, between two renames."""
-    place = Path(place)
-    if not place.exists() and _set_aside(place).exists():
-        os.replace(_set_aside(place), place)
-
-
-def _replace_folder(new: Path, place: Path) -> None:
-    restore_model(place)
-    old = _set_aside(place)
-    shutil.rmtree(old, ignore_errors=True)
-    if place.exists():
-        os.replace(place, old)
-    os.replace(new, place)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def shipped_models() -> list[str]:

@@ -35,7 +35,7 @@ from molvae.parts import Recipe
 from molvae.plans import Shard, read_shard, work_versions
 from molvae.progress import say
 from molvae.properties import PROPERTIES, get_property
-from molvae.unfinished import UNFINISHED, clear_forgotten
+from molvae.unfinished import clear_forgotten, replace_folder, restore_folder
 
 __all__ = [
     "cached_dataset",
@@ -222,8 +222,7 @@ def _place(output: str | Path, marker: str, *, resume: bool = False, force: bool
     if output.resolve() == Path.cwd():
         raise FileError(f"'{output}': is the current folder; name a folder to be made")
     clear_forgotten(work_folder(output))
-    if not output.exists() and _aside(output).exists():
-        os.replace(_aside(output), output)
+    restore_folder(output)
     require_absent(output, force=force or (resume and (work_folder(output) / PLACED).exists()))
     _require_ours(output, marker)
     return output
@@ -260,10 +259,9 @@ def _also_at(path: Path, place: Path) -> None:
 
 
 def _put_in_place(folder: Path, output: Path, *, force: bool) -> None:
-    aside = _aside(output)
     if not output.exists():
         (folder.parent / PLACED).touch()
-        os.replace(folder, output)
+        replace_folder(folder, output)
         return
     marker = "shard.json" if (folder / "shard.json").exists() else "manifest.json"
     there = output / marker
@@ -271,20 +269,7 @@ def _put_in_place(folder: Path, output: Path, *, force: bool) -> None:
         return  # made by this very work, which was killed before it could be forgotten
     require_absent(output, force=force)  # it may have appeared while we worked
     _require_ours(output, marker)
-    # By renames: no half of either is ever seen, and _place brings the old one back after a kill.
-    shutil.rmtree(aside, ignore_errors=True)
-    os.replace(output, aside)
-    try:
-        os.replace(folder, output)
-    except BaseException:
-        os.replace(aside, output)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _aside(output: Path) -> Path:
-    """Where an older output is while a new one takes its place."""
-    return output.with_name(f".{output.name}{UNFINISHED}")
+    replace_folder(folder, output)
 
 
 def _recipe(

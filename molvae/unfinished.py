@@ -15,7 +15,15 @@ from filelock import FileLock, Timeout
 from molvae.errors import ConfigError, FileError, OutputExistsError, RunError
 from molvae.progress import say
 
-__all__ = ["clear_forgotten", "clear_unfinished", "is_unfinished", "naming", "workplace"]
+__all__ = [
+    "clear_forgotten",
+    "clear_unfinished",
+    "is_unfinished",
+    "naming",
+    "replace_folder",
+    "restore_folder",
+    "workplace",
+]
 
 LOCK, PLAN = ".lock", "plan.json"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
@@ -59,6 +67,31 @@ def _forget(work: Path, lock: FileLock) -> None:
         lock.release()
         shutil.rmtree(work, ignore_errors=True)
     clear_forgotten(work)
+
+
+def _set_aside(place: Path) -> Path:
+    return place.with_name(f".{place.name}.old")
+
+
+def restore_folder(place: Path) -> None:
+    """Bring a folder back that a kill left set aside, between two renames."""
+    if not place.exists() and _set_aside(place).exists():
+        os.replace(_set_aside(place), place)
+
+
+def replace_folder(new: Path, place: Path) -> None:
+    """Give a complete folder its name, by renames: no half of it or of an older one is seen."""
+    restore_folder(place)
+    old = _set_aside(place)
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        os.replace(place, old)
+    try:
+        os.replace(new, place)
+    except BaseException:
+        restore_folder(place)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager
@@ -114,7 +147,6 @@ def workplace(
         raise OutputExistsError(
             f"'{work}' holds unfinished work; go on with it by --resume, or drop it by --force"
         )
-    clear_forgotten(work)
     work.mkdir(parents=True, exist_ok=True)
     lock = FileLock(work / LOCK)
     try:

@@ -16,7 +16,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from molvae import tokens
-from molvae.checkpoint import SavedModel, find_model, load_model, restore_model
+from molvae.checkpoint import SavedModel, find_model, load_model
 from molvae.config import Config, DataConfig, differences
 from molvae.dataset import Dataset
 from molvae.errors import ConfigError, FileError
@@ -28,7 +28,7 @@ from molvae.runs import check_run_folder, start_run_folder, state_to_resume
 from molvae.runtime import keep_memory, other_programs
 from molvae.train.engine import Trainer, TrainSummary
 from molvae.train.start import adapted_config, adapted_dataset
-from molvae.unfinished import clear_unfinished
+from molvae.unfinished import clear_unfinished, restore_folder
 
 __all__ = ["TrainSummary", "train"]
 
@@ -84,7 +84,7 @@ def train(
         if state is None:
             world.once(lambda: start_run_folder(run, config, dataset))
             return trainer.run_to_end()
-        world.once(lambda: restore_model(run / "model"))
+        world.once(lambda: restore_folder(run / "model"))
         world.together(lambda: trainer.load(state))
         if trainer.finished:
             return trainer.conclude()
