@@ -3,8 +3,6 @@
 import gzip
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from click.testing import CliRunner
 from molvae import chem
 from molvae.cli import main
 from molvae.progress import set_quiet
+from tests.peak import needs_proc, peak_memory
 
 PATTERNS = "names,smarts\nnitro,[N+](=O)[O-]\n"
 
@@ -194,24 +193,15 @@ def test_parquet(here):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory from /proc")
+@needs_proc
 def test_many_rows_are_streamed(here):
     """200,000 rows: sampled where it matters, counted in full, in flat memory."""
     rows = Path("rest.csv").read_text(encoding="utf-8").splitlines()[1:]
     with open("many.smi", "w", encoding="utf-8") as handle:
         for i in range(200_000):
             handle.write(rows[i % len(rows)].split(",")[0] + f" {i}\n")
-    code = (
-        "from molvae.cli import main\n"
-        "if __name__ == '__main__':\n"
-        "    main('evaluate many.smi --sample 500 --no-fcd -o m.json'.split(), "
-        "standalone_mode=False)\n"
-        "    lines = open('/proc/self/status').read().splitlines()\n"
-        "    print(next(line for line in lines if line.startswith('VmHWM')))"
-    )
-    Path("go.py").write_text(code)
-    done = subprocess.run([sys.executable, "go.py"], capture_output=True, text=True, check=True)
+    peak = peak_memory(Path(), "evaluate", "many.smi", "--sample", 500, "--no-fcd", "-o", "m.json")
     data = json.loads(Path("m.json").read_text(encoding="utf-8"))
     assert (data["n"], data["described"]) == (200_000, 500)
     assert data["metrics"]["unique"]["numerator"] <= len(rows)
-    assert int(done.stdout.split()[-2]) < 600 * 1024  # kB; ru_maxrss would be the parent's too
+    assert peak < 600 * 1024**2
