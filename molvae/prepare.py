@@ -11,12 +11,12 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
@@ -28,7 +28,7 @@ from molvae.config import CleaningConfig, DataConfig
 from molvae.dataset import SCHEMA, Dataset
 from molvae.errors import FileError, PropertyError
 from molvae.files import require_absent
-from molvae.jobs import Input, Job, open_inputs, part_files, work_folder, workplace
+from molvae.jobs import STDIN, Input, Job, open_inputs, part_files, work_folder, workplace
 from molvae.labels import parse_transform
 from molvae.parallel import Crew
 from molvae.parts import Recipe
@@ -311,7 +311,9 @@ def cached_dataset(
     place = cache_folder() / "datasets"
     place.mkdir(parents=True, exist_ok=True)
     recipe = _recipe(config, vocabulary, constraints, chem.clean)
-    with _copies(place) as copies:
+    with ExitStack() as stack:
+        piped = any(str(path) == STDIN for path in inputs)
+        copies = stack.enter_context(_copies(place)) if piped else place
         given = open_inputs(inputs, copies, recipe)
         folder = place / _key(given, recipe)
         with _in_use(folder):
@@ -340,9 +342,18 @@ def _key(inputs: Sequence[Input], recipe: Recipe) -> str:
 
 @contextmanager
 def _copies(place: Path) -> Iterator[Path]:
-    """A folder for a copy of standard input, which emptying the cache spares."""
-    folder = Path(tempfile.mkdtemp(prefix="stdin-", dir=place))
-    with _in_use(folder):
+    """A folder for a copy of standard input, which emptying the cache spares.
+
+    Those that killed processes left behind are removed: nothing can go on with them.
+    """
+    for stale in place.glob("stdin-*"):
+        if stale.is_dir():
+            with suppress(Timeout), FileLock(f"{stale}.lock", timeout=0) as lock:
+                shutil.rmtree(stale, ignore_errors=True)
+                Path(lock.lock_file).unlink(missing_ok=True)
+    folder = place / f"stdin-{uuid4().hex}"
+    with _in_use(folder):  # before there is a folder: a stale one is known by its free lock
+        folder.mkdir()
         try:
             yield folder
         finally:

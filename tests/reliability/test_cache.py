@@ -1,0 +1,213 @@
+"""Several processes with one cache folder: nothing is spoilt, whoever comes first or is killed."""
+
+import gzip
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from molvae import cache
+from molvae.config import DataConfig
+from molvae.prepare import prepare
+
+LIBRARY = Path(__file__).parents[2] / "data" / "demo.csv.gz"
+MOLVAE = (sys.executable, "-m", "molvae")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+
+def begin(folder, name, command):
+    with open(folder / f"{name}.log", "wb") as log:
+        return subprocess.Popen(
+            command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
+
+
+def end(folder, name, process, *, killed=False):
+    code = process.wait(300)
+    said = (folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
+    assert code == 0 or (killed and code == -signal.SIGKILL), said
+    assert "Traceback" not in said
+    return said
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Training molecules and a set to judge: parts of the demo library."""
+    folder = tmp_path_factory.mktemp("files")
+    with gzip.open(LIBRARY, "rt", encoding="utf-8") as rows:
+        header, *rows = rows.read().splitlines()
+    for name, some in (("train", rows[:1500]), ("judged", rows[1500:1700])):
+        (folder / f"{name}.csv").write_text("\n".join([header, *some]) + "\n", encoding="utf-8")
+    return folder / "train.csv", folder / "judged.csv"
+
+
+def work(files, output):
+    """Commands that want the same prepared dataset and the same reference, and their outputs."""
+    learnt, judged = map(str, files)
+    train = ("train", learnt, "--preset", "tiny", "--epochs", "1", "--conditions", "logp")
+    judge = (
+        "evaluate",
+        judged,
+        "--test",
+        learnt,
+        "--train",
+        learnt,
+        "--no-fcd",
+        "--bootstrap",
+        "0",
+    )
+    return {
+        "train-1": [*MOLVAE, *train, "-o", str(output / "run-1")],
+        "judge-1": [*MOLVAE, *judge, "-o", str(output / "metrics-1.json")],
+        "train-2": [*MOLVAE, *train, "-o", str(output / "run-2")],
+        "judge-2": [*MOLVAE, *judge, "-o", str(output / "metrics-2.json")],
+    }
+
+
+def check(output, expected):
+    """Both of each kind came to the same as one that had the cache to itself."""
+    for i in (1, 2):
+        weights = output / f"run-{i}" / "model" / "model.safetensors"
+        assert weights.read_bytes() == expected["weights"]
+        metrics = json.loads((output / f"metrics-{i}.json").read_text(encoding="utf-8"))
+        assert metrics["metrics"] == expected["metrics"]
+    kinds = [entry.kind for entry in cache.entries()]
+    assert sorted(kinds) == sorted(expected["kinds"])
+    (dataset,) = (entry.path for entry in cache.entries() if entry.kind == "dataset")
+    assert contents(dataset) == expected["dataset"]
+
+
+@pytest.fixture
+def expected(files, tmp_path, monkeypatch):
+    monkeypatch.setenv("MOLVAE_CACHE", str(tmp_path / "alone"))
+    output = tmp_path / "expected"
+    output.mkdir()
+    commands = work(files, output)
+    for name in ("train-1", "judge-1"):
+        end(output, name, begin(output, name, commands[name]))
+    (dataset,) = (entry.path for entry in cache.entries() if entry.kind == "dataset")
+    found = {
+        "weights": (output / "run-1" / "model" / "model.safetensors").read_bytes(),
+        "metrics": json.loads((output / "metrics-1.json").read_text("utf-8"))["metrics"],
+        "kinds": [entry.kind for entry in cache.entries()],
+        "dataset": contents(dataset),
+    }
+    monkeypatch.setenv("MOLVAE_CACHE", str(tmp_path / "shared"))
+    return found
+
+
+def test_four_commands_at_once(files, expected, tmp_path):
+    output = tmp_path / "output"
+    output.mkdir()
+    running = {name: begin(output, name, line) for name, line in work(files, output).items()}
+    said = {name: end(output, name, process) for name, process in running.items()}
+    check(output, expected)
+    logs = said["train-1"] + said["train-2"]
+    assert "waiting for it" in logs or "using the prepared dataset" in logs, "made once only"
+
+
+def test_kills_among_them(files, expected, tmp_path):
+    """Four at once, killed up to some seconds later, ten times; then undisturbed to the end."""
+    output, chance, kills = tmp_path / "output", random.Random(1), 0
+    for attempt in range(10):
+        folder = output / f"attempt-{attempt}"
+        folder.mkdir(parents=True)
+        running = {name: begin(folder, name, line) for name, line in work(files, folder).items()}
+        for process in running.values():
+            time.sleep(chance.uniform(0, 3))
+            if process.poll() is None:
+                process.kill()
+        for name, process in running.items():
+            end(folder, name, process, killed=True)
+            kills += process.returncode != 0
+    assert kills >= 10
+    last = output / "last"
+    last.mkdir()
+    running = {name: begin(last, name, line) for name, line in work(files, last).items()}
+    for name, process in running.items():
+        end(last, name, process)
+    check(last, expected)
+
+
+def test_what_killed_processes_had_read_from_a_pipe_goes(files, tmp_path, monkeypatch):
+    monkeypatch.setenv("MOLVAE_CACHE", str(tmp_path / "cache"))
+    output = tmp_path / "output"
+    line = [*MOLVAE, "train", "-", "-o", str(output), "--preset", "tiny", "--epochs", "1"]
+    place, seen = tmp_path / "cache" / "datasets", set()
+    for _ in range(2):
+        waiting = subprocess.Popen(
+            line, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 60
+        while not (found := {path for path in place.glob("stdin-*") if path.is_dir()} - seen):
+            assert time.monotonic() < deadline, "waited in vain"
+            assert waiting.poll() is None
+            time.sleep(0.02)
+        waiting.kill()
+        waiting.communicate()
+        assert {path for path in place.glob("stdin-*") if path.is_dir()} == found
+        seen |= found
+    with open(files[0], "rb") as rows:
+        done = subprocess.run(line, stdin=rows, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [entry.kind for entry in cache.entries()] == ["dataset"]
+
+
+PREPARE_AGAIN = """
+import sys
+from molvae.config import DataConfig
+from molvae.prepare import cached_dataset
+from molvae.progress import set_quiet
+
+if __name__ == "__main__":
+    set_quiet(True)
+    for path in sys.argv[1:]:
+        dataset = cached_dataset([path], DataConfig(conditions=("logp",)), workers=0)
+        assert len(dataset) > 0
+"""
+CLEAR_AGAIN = """
+import time
+from molvae import cache
+from molvae.progress import set_quiet
+
+if __name__ == "__main__":
+    set_quiet(True)
+    while True:
+        cache.clear()
+        cache.entries()
+        time.sleep(0.005)
+"""
+
+
+def test_a_cache_that_is_emptied_meanwhile(tmp_path, monkeypatch):
+    """Three processes prepare the same forty files while a fourth empties the cache."""
+    monkeypatch.setenv("MOLVAE_CACHE", str(tmp_path / "cache"))
+    paths = []
+    for i, atom in itertools.product(range(10), ("C", "N", "O", "S")):
+        paths.append(tmp_path / f"{atom}{i}.smi")
+        paths[-1].write_text("".join(f"{'C' * (n + 2 * i)}{atom}\n" for n in range(1, 30)))
+    alone = tmp_path / "alone.ds"
+    prepare([paths[0]], alone, DataConfig(conditions=("logp",)), workers=0)
+    line = [sys.executable, "-c", PREPARE_AGAIN, *map(str, paths)]
+    clearing = begin(tmp_path, "clear", [sys.executable, "-c", CLEAR_AGAIN])
+    try:
+        running = {f"prepare-{i}": begin(tmp_path, f"prepare-{i}", line) for i in (1, 2, 3)}
+        for name, process in running.items():
+            end(tmp_path, name, process)
+        assert clearing.poll() is None, (tmp_path / "clear.log").read_text()
+    finally:
+        clearing.kill()
+        clearing.wait()
+    end(tmp_path, "last", begin(tmp_path, "last", line[:4]))
+    assert [contents(e.path) for e in cache.entries() if e.kind == "dataset"] == [contents(alone)]
