@@ -30,7 +30,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from prepare_memory import MIB, Watch, machine  # type: ignore[import-not-found]
+from watching import MIB, Watch, machine  # type: ignore[import-not-found]
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 FILES = {

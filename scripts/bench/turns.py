@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from prepare_memory import machine  # type: ignore[import-not-found]
+from watching import machine  # type: ignore[import-not-found]
 
 
 def place() -> dict[str, Any]:
