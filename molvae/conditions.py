@@ -1,37 +1,30 @@
 """Property values, targets and ranges ⇄ the standardised condition vector and its mask.
 
 A *condition* is a property the model was trained with: a built-in one or a column of the user's
-file. Missing values are masked, never imputed. A *target* is what is asked at generation time.
+file. Missing values are masked, never imputed.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from molvae.errors import ModelFolderError, PropertyError, TargetError, suggest
+from molvae.errors import ModelFolderError, PropertyError, suggest
 from molvae.properties import PROPERTIES
 from molvae.runtime import Draws, normal_cdf, normal_quantile
+from molvae.targets import Target
 
 __all__ = [
-    "NUMBER",
     "QUANTILES",
-    "YES_NO",
     "Condition",
     "ConditionSet",
-    "Target",
-    "hit",
     "is_name",
-    "misfit",
-    "parse_target",
-    "parse_targets",
 ]
 
 QUANTILES = 129  # of a condition that are kept
@@ -58,109 +51,6 @@ class Condition:
     def seen(self) -> tuple[float, float]:
         """The smallest and greatest training value."""
         return self.quantiles[0], self.quantiles[-1]
-
-
-@dataclass(frozen=True)
-class Target:
-    """A wish for one property: ``low == high`` is a point, anything else a range.
-
-    >>> parse_target("qed=0.8:").text
-    'qed=0.8:'
-    """
-
-    name: str
-    low: float
-    high: float
-    exact: bool = False  # a range of one value: unlike a point, nothing else will do
-
-    @property
-    def is_point(self) -> bool:
-        """Whether a single value is wanted, as near as can be found."""
-        return self.low == self.high and not self.exact
-
-    @property
-    def text(self) -> str:
-        """The target as it is typed on the command line."""
-        if self.is_point:
-            return f"{self.name}={_number(self.low)}"
-        low = "" if math.isinf(self.low) else _number(self.low)
-        high = "" if math.isinf(self.high) else _number(self.high)
-        return f"{self.name}={low}:{high}"
-
-
-def _number(value: float) -> str:
-    """The shortest text that reads back as the same number."""
-    short = f"{value:g}"
-    return short if float(short) == value else repr(value)
-
-
-# How a yes/no value is written, in any case.
-YES_NO = {
-    "yes": 1.0, "true": 1.0, "active": 1.0, "no": 0.0, "false": 0.0, "inactive": 0.0,
-}  # fmt: skip
-# A decimal number in a regular expression.
-NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_TARGET = re.compile(
-    rf"(?P<name>[^\s=](?:[^=]*[^\s=])?)=(?:(?P<value>{NUMBER}|(?i:{'|'.join(YES_NO)}))|"
-    rf"(?P<low>{NUMBER})?(?P<colon>:)(?P<high>{NUMBER})?)"
-)
-
-
-def parse_target(text: str) -> Target:
-    """Parse ``NAME=VALUE``, ``NAME=LOW:HIGH``, ``NAME=LOW:`` or ``NAME=:HIGH``."""
-    match = _TARGET.fullmatch(text.strip())
-    if match is None or (match["colon"] and match["low"] is None and match["high"] is None):
-        raise TargetError(
-            f"target '{text}': expected NAME=VALUE, NAME=LOW:HIGH, NAME=LOW: or NAME=:HIGH, "
-            "for example logp=2.5 or qed=0.8:"
-        )
-    if match["value"] is not None:
-        word = match["value"].lower()
-        value = YES_NO[word] if word in YES_NO else float(word)
-        low = high = value
-    else:
-        low = float(match["low"]) if match["low"] is not None else -math.inf
-        high = float(match["high"]) if match["high"] is not None else math.inf
-    typed = (match["value"], match["low"], match["high"])
-    if any(math.isinf(v) for v, t in zip((low, low, high), typed, strict=True) if t is not None):
-        raise TargetError(f"target '{text}': the number is too large")
-    if low > high:
-        raise TargetError(f"target '{text}': the lower bound {low:g} exceeds the upper {high:g}")
-    return Target(match["name"], low, high, exact=match["colon"] is not None and low == high)
-
-
-def parse_targets(texts: Iterable[str], known: Iterable[str]) -> tuple[Target, ...]:
-    """Parse targets and check their names; each property may be asked for once."""
-    names = set(known)
-    targets: dict[str, Target] = {}
-    for text in texts:
-        target = parse_target(text)
-        if target.name not in names:
-            raise TargetError(f"unknown property '{target.name}': {suggest(target.name, names)}")
-        if target.name in targets:
-            raise TargetError(
-                f"property '{target.name}' is asked for twice: "
-                f"'{targets[target.name].text}' and '{target.text}'"
-            )
-        targets[target.name] = target
-    return tuple(targets.values())
-
-
-def hit(target: Target, values: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-    """Which values lie in the target's range, ends included; a missing value never does."""
-    # A sum of atom contributions may miss the end it stands for by a rounding error.
-    low, high = (
-        end - sign * 1e-9 * abs(end) if math.isfinite(end) else end
-        for end, sign in ((target.low, 1), (target.high, -1))
-    )
-    return (values >= low) & (values <= high)
-
-
-def misfit(target: Target, values: NDArray[np.floating[Any]], spread: float) -> NDArray[np.float64]:
-    """Distance from each value to the target in units of ``spread``; 0 inside a range."""
-    below, above = target.low - values, values - target.high
-    distance = np.maximum(np.maximum(below, above), 0.0) / spread
-    return np.where(np.isnan(values), np.inf, np.where(hit(target, values), 0.0, distance))
 
 
 class ConditionSet:

@@ -17,7 +17,6 @@ import torch
 from molvae import chem
 from molvae.blocks import Blocks, open_blocks
 from molvae.checkpoint import SavedModel, find_model, load_model
-from molvae.conditions import Target
 from molvae.errors import ConfigError, InputError
 from molvae.files import (
     fingerprint,
@@ -35,6 +34,7 @@ from molvae.readers import read_smiles
 from molvae.report import write_html
 from molvae.runtime import available_cpus, choose_device, keep_memory, versions
 from molvae.sampler import BLOCK, Generated, Request, Sampler
+from molvae.targets import Target
 
 __all__ = [
     "GenerationSummary",

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from molvae.conditions import YES_NO
 from molvae.errors import ConfigError, suggest
+from molvae.targets import YES_NO
 
 __all__ = ["Kind", "Label", "Transform", "parse_transform", "read_label"]
 

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from molvae.conditions import Condition, ConditionSet, Target, hit
+from molvae.conditions import Condition, ConditionSet
 from molvae.errors import InputError
 from molvae.properties import PROPERTIES
 from molvae.report import Card, Cell, Histogram, Page, Row, Table
 from molvae.report.axes import finite, mean_sd, number
+from molvae.targets import Target, hit
 
 __all__ = ["Outcome", "generation_page"]
 

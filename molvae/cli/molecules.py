@@ -103,7 +103,7 @@ def generate(
 
     Example: molvae generate -n 100 -t logp=2:3 -t qed=0.8: -o mine.csv
     """
-    from molvae.conditions import parse_target
+    from molvae.targets import parse_target
 
     for text in targets:
         parse_target(text)  # a malformed target is said before anything heavy is loaded

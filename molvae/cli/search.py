@@ -99,9 +99,9 @@ def optimize(
 
     Example: molvae optimize --objective docking.py:score --minimize --budget 2000 -o best.csv
     """
-    from molvae.conditions import parse_target
     from molvae.errors import ConfigError
     from molvae.objectives import parse_objective
+    from molvae.targets import parse_target
 
     for text in targets:
         parse_target(text)  # a malformed one is said before anything heavy is loaded

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from molvae.checkpoint import SavedModel
-from molvae.conditions import Condition, Target
+from molvae.conditions import Condition
 from molvae.diagnostics.base import Advance, nothing
 from molvae.properties import PROPERTIES
 from molvae.sampler import Request, Sampler
+from molvae.targets import Target
 
 __all__ = ["Calibration", "Reply", "calibrate", "describe_replies", "requests"]
 

@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from molvae.conditions import Target, parse_target
 from molvae.errors import ConfigError, FileError, TargetError
 from molvae.evaluate.judging import SAMPLE, Options, Request, judge
 from molvae.evaluate.references import Reference
@@ -21,6 +20,7 @@ from molvae.evaluate.results import Comparison, Curves, PropertySummary, Report
 from molvae.evaluate.sources import Paths, Source, from_files, from_list
 from molvae.filters import load_filters
 from molvae.properties import PROPERTIES
+from molvae.targets import Target, parse_target
 from molvae.work import Workers
 
 __all__ = [

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molvae import metrics, report
-from molvae.conditions import Target
 from molvae.evaluate.cards import cards
 from molvae.evaluate.curves import curves
 from molvae.evaluate.intervals import Bootstrap, Replicates, with_interval
@@ -25,6 +24,7 @@ from molvae.metrics.frechet import Moments
 from molvae.metrics.similarity import similarity_sums
 from molvae.properties import PROPERTIES
 from molvae.runtime import Draws, versions
+from molvae.targets import Target
 from molvae.work import Workers
 
 __all__ = ["Options", "Request", "judge"]

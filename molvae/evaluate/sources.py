@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from molvae.conditions import YES_NO
 from molvae.errors import FileError, InputError, TargetError, suggest
 from molvae.files import file_format, fingerprint
 from molvae.properties import PROPERTIES
 from molvae.readers import read_rows, smiles_of
+from molvae.targets import YES_NO
 
 __all__ = ["Paths", "Source", "bounded", "from_files", "from_list"]
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from molvae.conditions import Target, hit
 from molvae.errors import InputError
 from molvae.metrics.base import Metric, ratio
+from molvae.targets import Target, hit
 
 __all__ = [
     "Bin",

@@ -7,10 +7,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from molvae.conditions import NUMBER
 from molvae.errors import ConfigError
 from molvae.objectives.scorers import FileScorer, Scorer, find_scorer
 from molvae.objectives.shapes import Ramp
+from molvae.targets import NUMBER
 
 __all__ = ["Objective", "Part", "parse_objective"]
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from molvae.checkpoint import SavedModel
-from molvae.conditions import QUANTILES, Condition, ConditionSet, Target
+from molvae.conditions import QUANTILES, Condition, ConditionSet
 from molvae.config import Config, TrainConfig
 from molvae.dataset import Batch, pad_tokens
 from molvae.loss import elbo
@@ -19,6 +19,7 @@ from molvae.optimize.archive import Answer, Archive
 from molvae.optimize.engines import Candidate, Evolution
 from molvae.runtime import autocast, normal_quantile
 from molvae.sampler import Proposer, Request
+from molvae.targets import Target
 from molvae.tokens import split_selfies
 from molvae.train.optimizer import make_optimizer
 from molvae.train.start import first_network

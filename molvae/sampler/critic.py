@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from molvae import chem, tokens
 from molvae.checkpoint import SavedModel
-from molvae.conditions import hit, misfit
 from molvae.errors import TargetError
 from molvae.properties import PROPERTIES, Measured
 from molvae.sampler.proposals import Proposer
 from molvae.sampler.request import SIMILARITY, TRIES, Request
+from molvae.targets import hit, misfit
 
 __all__ = ["Critic", "Starts", "Verdicts", "start_molecules"]
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from molvae.checkpoint import SavedModel
-from molvae.conditions import Target, parse_targets
 from molvae.errors import TargetError
 from molvae.properties import PROPERTIES
+from molvae.targets import Target, parse_targets
 
 __all__ = ["SIMILARITY", "TRIES", "Generated", "Request", "Span"]
 

@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 
 from molvae.checkpoint import find_model, load_model
-from molvae.conditions import Target, hit, parse_target
 from molvae.files import write_json
 from molvae.generate import GenerationSummary, generate
 from molvae.progress import say, set_quiet
 from molvae.sampler import Request
+from molvae.targets import Target, hit, parse_target
 
 SINGLE = {
     "logp": (1, 2, 3),

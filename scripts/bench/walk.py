@@ -31,11 +31,11 @@ from rdkit.Chem import Descriptors
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
 from molvae.checkpoint import load_model
-from molvae.conditions import parse_target
 from molvae.generate import GenerationSummary, generate
 from molvae.progress import say
 from molvae.properties import PROPERTIES
 from molvae.sampler import Generated, Request
+from molvae.targets import parse_target
 
 TRUTH = dict(Descriptors.descList)
 

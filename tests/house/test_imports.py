@@ -28,6 +28,7 @@ ORDER = (
     "properties",
     "filters",
     "checks",
+    "targets",
     "conditions",
     "labels",
     # what the rooms share
@@ -105,6 +106,7 @@ WITHOUT_TORCH = {
     "readers",
     "tokens",
     "properties",
+    "targets",
     "conditions",
     "labels",
     "dataset",

@@ -8,9 +8,9 @@ from pathlib import Path
 from rdkit import Chem, rdBase
 
 from molvae import tokens
-from molvae.conditions import parse_target
 from molvae.errors import MolvaeError
 from molvae.readers import read_rows, smiles_of
+from molvae.targets import parse_target
 
 SUFFIXES = [".smi", ".csv", ".tsv", ".sdf", ".smi.gz", ".csv.gz", ".parquet"]
 SYMBOLS = [

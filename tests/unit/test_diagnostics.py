@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from molvae.conditions import ConditionSet, Target
+from molvae.conditions import ConditionSet
 from molvae.dataset import Batch, Dataset, pad_tokens
 from molvae.diagnostics import (
     LEVELS,
@@ -29,6 +29,7 @@ from molvae.diagnostics.rates import noisy_posterior
 from molvae.model import Posterior, noisy_latent
 from molvae.runtime import Draws
 from molvae.sampler import Generated, Request, Sampler
+from molvae.targets import Target
 from molvae.tokens import Vocabulary
 
 

@@ -9,7 +9,6 @@ import torch
 
 from molvae import blocks
 from molvae.checkpoint import load_model
-from molvae.conditions import parse_target
 from molvae.errors import (
     ConfigError,
     FileError,
@@ -30,6 +29,7 @@ from molvae.generate import (
 from molvae.plans import Shard
 from molvae.properties import measure_selfies
 from molvae.sampler import Generated, Request
+from molvae.targets import parse_target
 
 
 def test_columns_are_smiles_properties_and_errors_of_points():

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from molvae import chem, metrics
-from molvae.conditions import parse_target
 from molvae.errors import InputError
 from molvae.filters import alerts
 from molvae.metrics import Metric, Wanted
+from molvae.targets import parse_target
 
 # Ethanol three ways, benzene, two texts that are no molecule, a salt.
 TEXTS = ["CCO", "OCC", "C(O)C", "c1ccccc1", "", "C1CC", "[Na+].[Cl-]"]

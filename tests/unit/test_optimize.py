@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molvae import chem
-from molvae.conditions import parse_target
 from molvae.errors import ConfigError, FileError, OutputExistsError, RunError
 from molvae.objectives import parse_objective
 from molvae.optimize import (
@@ -39,6 +38,7 @@ from molvae.optimize.scoring import Scored
 from molvae.parallel import Crew
 from molvae.runtime import Draws
 from molvae.sampler import Proposer, Request
+from molvae.targets import parse_target
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 

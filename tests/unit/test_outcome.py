@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molvae import outcome, report
-from molvae.conditions import Condition, ConditionSet, parse_target
+from molvae.conditions import Condition, ConditionSet
 from molvae.errors import InputError
 from molvae.generate import GenerationSummary, columns_of, molecule_row
 from molvae.outcome import Outcome, generation_page
@@ -18,6 +18,7 @@ from molvae.properties import PROPERTIES
 from molvae.report import Histogram, charts
 from molvae.report.drawing import Palette
 from molvae.sampler import Generated
+from molvae.targets import parse_target
 
 NAN, INF = float("nan"), float("inf")
 RNG = np.random.default_rng(3)

@@ -20,7 +20,6 @@ from rdkit.Chem import (
 )
 
 from molvae import chem, tokens
-from molvae.conditions import parse_target
 from molvae.errors import FileError, TargetError
 from molvae.keys import KeySet, keys_of
 from molvae.parallel import worker_pool
@@ -28,6 +27,7 @@ from molvae.runtime import Draws
 from molvae.sampler import TRIES, Request, Sampler, decode_latents, decode_tokens
 from molvae.sampler.decoding import Guidance
 from molvae.sampler.engine import _Candidate, _Slot
+from molvae.targets import parse_target
 from molvae.tokens import BOS, EOS, PAD
 
 V = 10
