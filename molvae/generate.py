@@ -17,6 +17,7 @@ import torch
 from molvae import chem
 from molvae.blocks import Blocks, open_blocks
 from molvae.checkpoint import SavedModel, find_model, load_model
+from molvae.conditions import is_name
 from molvae.errors import ConfigError, InputError
 from molvae.files import (
     fingerprint,
@@ -142,6 +143,7 @@ def generate_file(
     shard: Shard | None = None,
     report: str | Path | None = None,
     grid: str | Path | None = None,
+    smiles_header: str = "smiles",
     command: str = "",
     resume: bool = False,
     force: bool = False,
@@ -150,7 +152,8 @@ def generate_file(
 
     Finished blocks of 1,024 wanted molecules are kept in ``FILE.part`` until the end, and a run
     that was killed goes on with ``resume``. ``shard`` is this run's share of the blocks.
-    ``report`` is an HTML page to write, ``grid`` a picture of the first molecules (.png, .svg).
+    ``report`` is an HTML page to write, ``grid`` a picture of the first molecules (.png, .svg);
+    ``smiles_header`` is what a table calls its first column (the scripts of MOSES want SMILES).
     """
     _check_number(n)
     require_writer(Path(output))
@@ -159,15 +162,14 @@ def generate_file(
     saved = load_model(model)
     request = _with_targets(request, targets, saved)
     columns = columns_of(request.targets, request.extras)
+    header = _with_header(columns, smiles_header)
     shard = shard or Shard()
     numbers = _blocks_of(n, shard)
     plan = _plan(find_model(model), request, n, seed, precision, novel, shard)
     summary = GenerationSummary(wanted=sum(map(len, numbers.values())))
     started = time.monotonic()
     beside = [Path(path) for path in (report, grid) if path is not None]
-    with open_blocks(
-        output, columns, plan, beside=beside, resume=resume, force=force
-    ) as blocks:  # fmt: skip
+    with open_blocks(output, header, plan, beside=beside, resume=resume, force=force) as blocks:
         with _open_sampler(
             saved, request, summary.wanted, seed=seed, device=device, precision=precision,
             workers=workers, novel=novel,
@@ -289,6 +291,16 @@ def _decoders_beside(workers: int) -> Iterator[int]:
 def _with_targets(request: Request | None, targets: Sequence[str], model: SavedModel) -> Request:
     request = request or Request()
     return replace(request, targets=request.parse(targets, model))
+
+
+def _with_header(columns: Sequence[str], name: str) -> list[str]:
+    """The columns, the first by another name."""
+    if not is_name(name) or name in columns[1:]:
+        raise ConfigError(
+            f"the header of the SMILES column: got {name!r}, expected a name that no other column "
+            f"has ({', '.join(columns[1:]) or 'there is none'})"
+        )
+    return [name, *columns[1:]]
 
 
 def _check_number(n: int) -> None:

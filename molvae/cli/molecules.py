@@ -79,6 +79,10 @@ __all__: list[str] = []  # verbs are reached through their group
     "--max-tries", type=int, help="Candidates per wanted molecule before giving up (default: 64)."
 )
 @click.option("--nll", is_flag=True, help="Add a column: −log p of the molecule, in nats.")
+@click.option(
+    "--smiles-header", default="smiles", show_default=True, metavar="NAME",
+    help="Name of the first column of a table; MOSES' scripts want SMILES.",
+)  # fmt: skip
 @click.option("--report", type=PATH, metavar="FILE", help="HTML page: targets against results.")
 @click.option("--grid", type=PATH, metavar="FILE", help="Picture of the first 100 (.png .svg).")
 @seed_option
@@ -96,8 +100,9 @@ def generate(
     scaffold: str | None, noise: str | None, guidance: str, temperature: float, candidates: int,
     no_critic: bool, walk: bool | None, allow_misses: bool, unique: bool,
     novel: tuple[Path, ...], alerts: str | None, elements: str | None, max_tries: int | None,
-    nll: bool, report: Path | None, grid: Path | None, seed: int, shard: str | None, resume: bool,
-    device: str, precision: str, workers: int | None, force: bool, as_json: bool,
+    nll: bool, smiles_header: str, report: Path | None, grid: Path | None, seed: int,
+    shard: str | None, resume: bool, device: str, precision: str, workers: int | None, force: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Generate molecules that meet property targets; without -m, with the shipped model.
 
@@ -123,7 +128,8 @@ def generate(
         output, number, model=model, targets=targets, request=request, seed=seed, device=device,
         precision=precision, workers=workers, novel=novel,
         shard=None if shard is None else Shard.parse(shard), report=report, grid=grid,
-        command=shlex.join(["molvae", *sys.argv[1:]]), resume=resume, force=force,
+        smiles_header=smiles_header, command=shlex.join(["molvae", *sys.argv[1:]]), resume=resume,
+        force=force,
     )  # fmt: skip
     lines = [f"{summary.written:,} of {summary.wanted:,} molecules written to {output}"]
     lines += [f"  {count:,} × {reason}" for reason, count in summary.refused.items()]

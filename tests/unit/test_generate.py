@@ -4,6 +4,7 @@ import csv
 import gzip
 from concurrent.futures import ThreadPoolExecutor
 
+import pandas as pd
 import pytest
 import torch
 
@@ -28,6 +29,7 @@ from molvae.generate import (
 )
 from molvae.plans import Shard
 from molvae.properties import measure_selfies
+from molvae.readers import read_smiles
 from molvae.sampler import Generated, Request
 from molvae.targets import parse_target
 
@@ -280,6 +282,21 @@ def test_columns_tell_the_start_the_similarity_and_the_likelihood(tiny_run, tmp_
     assert columns_of(asked, Request(like=starts, targets=asked).extras) == [
         "smiles", "similarity", "start",
     ]  # fmt: skip
+
+
+def test_a_table_that_the_scripts_of_moses_read(tiny_run, tmp_path):
+    plain, moses = tmp_path / "plain.csv", tmp_path / "moses.csv"
+    generate_file(plain, 5, model=tiny_run, targets=["logp=1:5"], workers=1)
+    generate_file(moses, 5, model=tiny_run, targets=["logp=1:5"], workers=1, smiles_header="SMILES")
+    # As moses.utils.read_smiles_csv does.
+    table = pd.read_csv(moses, usecols=["SMILES"])["SMILES"].tolist()
+    assert table == pd.read_csv(plain)["smiles"].tolist()
+    assert list(read_smiles([moses])) == table
+    for name in ("", "logp", "a=b"):
+        with pytest.raises(ConfigError, match="expected a name that no other column has"):
+            generate_file(
+                tmp_path / "x.csv", 5, model=tiny_run, targets=["logp=1:5"], smiles_header=name
+            )
 
 
 @pytest.mark.parametrize(("suffix", "head"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
