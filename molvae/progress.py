@@ -1,14 +1,16 @@
-"""Progress on standard error: a bar on a terminal, one line every few seconds in a log file.
+"""Progress: a bar on a terminal, a line that changes in a notebook, one every 15 s in a log file.
 
-Results never go through here; standard output stays free for them.
+All but the notebook's line goes to standard error. Results never go through here; standard output
+stays free for them.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
@@ -17,6 +19,7 @@ from rich.progress import Progress as RichProgress
 __all__ = ["Progress", "duration", "say", "set_quiet"]
 
 _state = {"quiet": False}
+CELL_EVERY = 0.5  # seconds between changes of a notebook's line
 
 
 def set_quiet(quiet: bool) -> None:
@@ -65,9 +68,15 @@ class Progress:
         self._printed = self.started
         self._bar: RichProgress | None = None
         self._task: TaskID | None = None
+        self._cell: Any = None  # the handle of a line in a notebook
 
     def __enter__(self) -> Self:
-        if not _state["quiet"] and sys.stderr.isatty():
+        if _state["quiet"]:
+            return self
+        if (show := _notebook_display()) is not None:
+            self._cell = show({"text/plain": self.label}, raw=True, display_id=True)
+            self.every = CELL_EVERY
+        elif sys.stderr.isatty():
             self._bar = RichProgress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=20),
@@ -93,7 +102,11 @@ class Progress:
             self._bar.stop()
         if kind is None:
             elapsed = time.monotonic() - self.started
-            say(f"{self.label}: {self.count:,} {self.unit} in {duration(elapsed)}, {self.rate()}")
+            done = f"{self.label}: {self.count:,} {self.unit} in {duration(elapsed)}, {self.rate()}"
+            if self._cell is not None:
+                self._change(done)
+            else:
+                say(done)
 
     def rate(self) -> str:
         """Units per second since the start."""
@@ -112,7 +125,13 @@ class Progress:
         now = time.monotonic()
         if now - self._printed >= self.every:
             self._printed = now
-            say(self._line(now))
+            if self._cell is not None:
+                self._change(self._line(now))
+            else:
+                say(self._line(now))
+
+    def _change(self, line: str) -> None:
+        self._cell.update({"text/plain": line}, raw=True)
 
     def _line(self, now: float) -> str:
         parts = [f"{self.label}: {self.count:,} {self.unit}", self.rate()]
@@ -126,3 +145,12 @@ class Progress:
         if self.note:
             parts.append(self.note)
         return ", ".join(parts)
+
+
+def _notebook_display() -> Any:
+    """The function that shows things below a notebook's cell; None anywhere else."""
+    ipython = sys.modules.get("IPython")  # whoever runs in a notebook has it loaded
+    shell = None if ipython is None else ipython.get_ipython()
+    if ipython is None or getattr(shell, "kernel", None) is None:
+        return None
+    return importlib.import_module("IPython.display").display

@@ -133,3 +133,56 @@ def test_a_quiet_terminal_gets_nothing(monkeypatch):
     with Progress("reading", total=10) as bar:
         bar.advance(5)
     assert terminal.getvalue() == ""
+
+
+NOTEBOOK_CELL = """
+import time
+from molvae import progress
+
+progress.CELL_EVERY = 0.01
+with progress.Progress("reading", total=3) as bar:
+    for _ in range(3):
+        time.sleep(0.02)
+        bar.advance(1)
+progress.set_quiet(True)
+with progress.Progress("unseen", total=1) as bar:
+    bar.advance(1)
+"""
+
+
+@pytest.mark.slow
+def test_a_notebook_shows_one_line_that_changes():
+    nbformat = pytest.importorskip("nbformat", reason="the extra 'notebook'")
+    nbclient = pytest.importorskip("nbclient", reason="the extra 'notebook'")
+    cell = nbformat.v4.new_code_cell(NOTEBOOK_CELL)
+    client = nbclient.NotebookClient(nbformat.v4.new_notebook(cells=[cell]), timeout=120)
+    client.execute()
+    (shown,) = cell.outputs  # nothing on standard error besides
+    assert shown.output_type == "display_data"
+    assert shown.data["text/plain"].startswith("reading: 3 molecules in ")
+
+
+def test_a_notebook_line_is_changed_now_and_then(monkeypatch, clock, capsys):
+    lines = []
+
+    class Handle:
+        def update(self, data, raw):
+            assert raw
+            lines.append(data["text/plain"])
+
+    def display(data, raw, display_id):
+        assert raw
+        assert display_id
+        lines.append(data["text/plain"])
+        return Handle()
+
+    monkeypatch.setattr(progress, "_notebook_display", lambda: display)
+    with Progress("reading", total=100) as bar:
+        for _ in range(8):
+            clock.now += 0.2
+            bar.advance(10, note="well")
+    assert lines[0] == "reading"
+    assert lines[1] == "reading: 30 molecules, 50 molecules/s, 30%, 1.4s left, well"
+    assert lines[-1] == "reading: 80 molecules in 1.6s, 50 molecules/s"
+    assert len(lines) == 4
+    assert capsys.readouterr() == ("", "")
