@@ -52,7 +52,7 @@ __all__ = [
     "moments",
 ]
 
-MISSING = "FCD needs the ChemNet weights of the package fcd: pip install 'molvae[fcd]'"
+MISSING = "needs ChemNet: pip install 'molvae[fcd]'"  # a table of 80 columns shows it whole
 WEIGHTS = "ChemNet_v0.13_pretrained.pt"
 SIZE = 512  # activations per molecule
 BATCH = 128

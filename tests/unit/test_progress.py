@@ -150,7 +150,6 @@ with progress.Progress("unseen", total=1) as bar:
 """
 
 
-@pytest.mark.slow
 def test_a_notebook_shows_one_line_that_changes():
     nbformat = pytest.importorskip("nbformat", reason="the extra 'notebook'")
     nbclient = pytest.importorskip("nbclient", reason="the extra 'notebook'")
