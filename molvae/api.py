@@ -16,7 +16,7 @@ from molvae import chem, tokens
 from molvae.checkpoint import SavedModel, load_model, save_model
 from molvae.config import load_config
 from molvae.decode import decode
-from molvae.encode import encode
+from molvae.encode import encode, own_columns
 from molvae.errors import ConfigError, FileError
 from molvae.generate import columns_of, generate, molecule_row
 from molvae.hub import push
@@ -252,13 +252,9 @@ class MolVAE:
         Raises:
             ConfigError: the model knows no column but RDKit's properties.
         """
-        own = [one.name for one in self.conditions.conditions if not one.builtin]
-        if not own:
-            raise ConfigError("the model knows no column of its own, only RDKit's properties")
-        columns = [name for each in own for name in (each, f"{each}_sd")]
+        columns = own_columns(self._model)
         rows = [
-            [one.text, *one.predicted.T.reshape(-1).tolist(), one.note]
-            for one in encode(smiles, self._model, **knobs)
+            [one.text, *one.prediction, one.note] for one in encode(smiles, self._model, **knobs)
         ]
         return pd.DataFrame(rows, columns=["smiles", *columns, "note"])
 

@@ -26,7 +26,7 @@ from molvae.runtime import Draws, choose_device
 from molvae.sampler import Proposer, Request
 from molvae.work import Workers
 
-__all__ = ["EncodeSummary", "Encoded", "encode", "encode_file"]
+__all__ = ["EncodeSummary", "Encoded", "encode", "encode_file", "own_columns"]
 
 BATCH = 1024  # molecules on their way together
 HEADER = 128  # bytes of the head of a .npy file
@@ -41,6 +41,12 @@ class Encoded(NamedTuple):
     distortion: float  # −log p at t = 0 from its own latent mean
     predicted: NDArray[np.float64]  # (2, P) own columns: value and spread, in their units
     note: str = ""
+
+    @property
+    def prediction(self) -> list[float]:
+        """The cells of :func:`own_columns`."""
+        cells: list[float] = self.predicted.T.reshape(-1).tolist()
+        return cells
 
 
 @dataclass
@@ -104,6 +110,14 @@ def encode(
         pairs = (pair for chunk, found in read for pair in zip(chunk, found, strict=True))
         while batch := list(itertools.islice(pairs, BATCH)):
             yield from _batch(batch, proposer, own, score=score)
+
+
+def own_columns(model: SavedModel) -> list[str]:
+    """``NAME`` and ``NAME_sd`` of each condition that is not RDKit's; an error if there is none."""
+    own = [one.name for one in model.conditions.conditions if not one.builtin]
+    if not own:
+        raise ConfigError("predict: the model knows no column of its own, only RDKit's properties")
+    return [name for each in own for name in (each, f"{each}_sd")]
 
 
 def _cleaning(model: SavedModel) -> CleaningConfig:
@@ -176,16 +190,12 @@ def encode_file(
         OutputExistsError: the output is in the way.
     """
     output, saved = Path(output), load_model(model)
-    own = [one.name for one in saved.conditions.conditions if not one.builtin]
     bare = output.suffix.lower() == ".npy"
     if bare and (score or predict):
         raise ConfigError(f"'{output}': a .npy file holds latents alone; write a .csv or .parquet")
     if not bare and require_writer(output) in ("smi", "sdf"):
         raise FileError(f"'{output}': latents are written as .npy, .csv, .tsv or .parquet")
-    if predict and not own:
-        raise ConfigError(
-            "--predict: the model knows no column of its own, only RDKit's properties"
-        )
+    own = own_columns(saved) if predict else []
     require_absent(output, force=force)
     summary, refused = EncodeSummary(), Counter[str]()
     started = time.monotonic()
@@ -207,7 +217,7 @@ def encode_file(
     else:
         columns = ["smiles", "note", *(f"z{i}" for i in range(size))]
         columns += ["nats", "distortion"] if score else []
-        columns += [name for each in own for name in (each, f"{each}_sd")] if predict else []
+        columns += own
         write_rows(output, columns, (_row(one, score, predict) for one in counted()))
     summary.seconds = time.monotonic() - started
     summary.refused = dict(refused.most_common())
@@ -219,7 +229,7 @@ def encode_file(
 def _row(one: Encoded, score: bool, predict: bool) -> list[object]:
     row: list[object] = [one.text, one.note, *one.latent.tolist()]
     row += [one.nats, one.distortion] if score else []
-    return row + (one.predicted.T.reshape(-1).tolist() if predict else [])
+    return row + (one.prediction if predict else [])
 
 
 def _texts(sources: Sequence[str | Path], smiles_column: str | None) -> Iterator[str]:

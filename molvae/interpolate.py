@@ -14,7 +14,7 @@ from molvae import chem, tokens
 from molvae.checkpoint import SavedModel, load_model
 from molvae.decode import decode
 from molvae.diagnostics import interpolate as path_between
-from molvae.errors import InputError, TargetError
+from molvae.errors import InputError
 from molvae.files import (
     picture_format,
     require_absent,
@@ -61,8 +61,6 @@ def interpolate(
     """
     if points < 2:
         raise InputError(f"points: got {points}, expected 2 or more")
-    if not 0 <= noise <= 1:
-        raise TargetError(f"noise: got {noise:g}, expected a level from 0 to 1")
     ends = [_canonical(text) for text in (first, last)]
     with tokens.use_constraints(model.constraints):
         ids = [model.vocabulary.encode(smiles) for smiles in ends]
