@@ -88,8 +88,9 @@ class DataConfig(_Section):
     transforms: dict[str, str] = {}
     # Longest molecule in SELFIES symbols.
     max_tokens: int = Field(120, ge=4, le=2000)
-    # Molecules with tokens that the given vocabulary lacks: stop, or leave them out.
-    unknown_tokens: Literal["error", "reject"] = "error"
+    # Molecules with tokens that the given vocabulary lacks: stop, or leave them out. Training on
+    # from a model may learn these tokens.
+    unknown_tokens: Literal["error", "reject", "learn"] = "error"
     # Seconds RDKit may spend on one molecule before its worker process is ended.
     timeout: float = Field(20.0, ge=0.1, le=86_400)
     # How molecules are held out: "random" (by a hash of the molecule), "scaffold" (no scaffold on
@@ -269,7 +270,10 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 
 # What a model that is trained on (--from) wants otherwise: the KL weight is at its height already,
 # and high rates would undo what was learnt.
-FINE_TUNING: dict[str, dict[str, Any]] = {"train": {"kl_warm_up": 0.0, "learning_rate": 2e-3}}
+FINE_TUNING: dict[str, dict[str, Any]] = {
+    "data": {"unknown_tokens": "learn"},
+    "train": {"kl_warm_up": 0.0, "learning_rate": 2e-3},
+}
 
 
 def parse_duration(text: str) -> float:

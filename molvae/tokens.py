@@ -314,6 +314,10 @@ class Vocabulary:
         """The smallest integer type that holds every id."""
         return np.uint8 if len(self) <= 256 else np.uint16
 
+    def extended(self, symbols: Iterable[str]) -> Vocabulary:
+        """These tokens with their ids, then the symbols among the given ones that are new."""
+        return Vocabulary([*self.tokens, *self.unknown(set(symbols) - set(SPECIAL_TOKENS))])
+
     def unknown(self, symbols: Iterable[str]) -> list[str]:
         """Symbols this vocabulary lacks, sorted."""
         return sorted({symbol for symbol in symbols if symbol not in self._ids})

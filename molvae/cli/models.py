@@ -44,8 +44,8 @@ __all__: list[str] = []  # verbs are reached through their group
     help="Train this model on: its sizes and tokens, the conditions of the data.",
 )  # fmt: skip
 @click.option(
-    "--unknown-tokens", type=click.Choice(["error", "reject"]),
-    help="With --from: what to do with molecules whose tokens the model lacks (default: error).",
+    "--unknown-tokens", type=click.Choice(["learn", "reject", "error"]),
+    help="With --from: what to do about tokens that the model lacks (default: learn).",
 )  # fmt: skip
 @data_options
 @device_option

@@ -71,7 +71,7 @@ def train(
             return str(found.folder.resolve())
 
         folder = world.once(prepared)
-        dataset = world.together(lambda: _dataset(folder, model))
+        dataset = world.together(lambda: _dataset(folder, config, model))
         world.once(lambda: _hold(run, stack))
         stack.enter_context(tokens.use_constraints(dataset.constraints))
         # Before an older run is replaced: whatever is wrong with the request is said here.
@@ -117,10 +117,10 @@ def _start(start: str | Path | None, run: Path, config: Config) -> tuple[SavedMo
     return model, adapted_config(config, model, str(identity))
 
 
-def _dataset(folder: str, model: SavedModel | None) -> Dataset:
+def _dataset(folder: str, config: Config, model: SavedModel | None) -> Dataset:
     dataset = Dataset(folder)
     if model is not None:
-        adapted_dataset(dataset, model)
+        adapted_dataset(dataset, model, learn=config.data.unknown_tokens == "learn")
     return dataset
 
 
@@ -145,15 +145,17 @@ def _open_dataset(
 ) -> Dataset:
     folders = [path for path in inputs if Path(path).is_dir()]
     if not folders:
+        learn = config.data.unknown_tokens == "learn"
+        data = config.data.model_copy(update={"unknown_tokens": "error"}) if learn else config.data
         return cached_dataset(
-            inputs, config.data, workers=workers, scheduler=scheduler,
-            vocabulary=None if model is None else model.vocabulary,
+            inputs, data, workers=workers, scheduler=scheduler,
+            vocabulary=None if model is None or learn else model.vocabulary,
             constraints=None if model is None else model.constraints,
         )  # fmt: skip
     if len(inputs) != 1:
         raise FileError("train: give molecule files, or one dataset folder, not both")
     dataset = Dataset(folders[0])
-    asked = config.data.model_dump(mode="json", exclude={"conditions"})
+    asked = config.data.model_dump(mode="json", exclude={"conditions", "unknown_tokens"})
     plain = DataConfig().model_dump(mode="json")
     ignored = differences(plain, asked, "data.", dropped=False)
     if ignored and differences(dataset.manifest["options"], asked, dropped=False):

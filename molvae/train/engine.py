@@ -82,7 +82,7 @@ class Trainer:
         self.lengths = dataset.lengths(self.items)
         self.conditions = self._conditions(start)
         self.yesno = torch.from_numpy(self.conditions.yesno).to(device)
-        vocabulary = len(dataset.vocabulary)
+        vocabulary = dataset.vocabulary
         self.network = first_network(config, vocabulary, self.conditions, start).to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimizer = make_optimizer(self.network, self.options, self.precision, self.world)

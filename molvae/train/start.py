@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -13,28 +16,35 @@ from molvae.dataset import Dataset
 from molvae.errors import ConfigError
 from molvae.model import CVAE
 from molvae.progress import say
+from molvae.tokens import Vocabulary
 
 __all__ = ["adapted_conditions", "adapted_config", "adapted_dataset", "first_network"]
 
 
 FAR = 5.0  # standard deviations
+RARE = math.log(20.0)  # how much less likely a new token is at first than the one it is made from
 FORECASTS = {
     "forecast.gain",
     *(f"forecast.{name}.{kind}" for name in ("mean", "log_spread", "slope")
       for kind in ("weight", "bias")),
 }  # fmt: skip
+# Tensors with a row for each token.
+BY_TOKEN = {
+    "embedding.weight", "output.weight", "output.bias", "readout.output.weight",
+    "forecast.token.weight",
+}  # fmt: skip
 
 
 def first_network(
-    config: Config, vocabulary: int, conditions: ConditionSet, model: SavedModel | None
+    config: Config, vocabulary: Vocabulary, conditions: ConditionSet, model: SavedModel | None
 ) -> CVAE:
     """The network before the first step; its random weights come from the seed alone."""
     # The global generator is left as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.train.seed)
-        network = CVAE(config.model, vocabulary, len(conditions))
+        network = CVAE(config.model, len(vocabulary), len(conditions))
     if model is not None:
-        _transplant(network, conditions, model)
+        _transplant(network, vocabulary, conditions, model)
     return network
 
 
@@ -51,21 +61,29 @@ def adapted_config(config: Config, model: SavedModel, identity: str) -> Config:
     return config.model_copy(update={"model": sizes, "start": identity})
 
 
-def adapted_dataset(dataset: Dataset, model: SavedModel) -> None:
-    """Let the dataset speak in the token ids of the model."""
+def adapted_dataset(dataset: Dataset, model: SavedModel, *, learn: bool = True) -> None:
+    """Let the dataset speak in the token ids of the model; unknown tokens come after them.
+
+    Raises:
+        ConfigError: its bonding limits are others, or it has unknown tokens not to be learnt.
+    """
     if dataset.constraints != model.constraints:
         raise ConfigError(
             f"'{dataset.folder}': prepared with other SELFIES bonding limits than the model's; "
             "prepare it with --vocabulary MODEL"
         )
-    unknown = [t for t in dataset.vocabulary.tokens if t not in model.vocabulary.tokens]
-    if unknown:
-        listing = ", ".join(unknown[:5]) + (", …" if len(unknown) > 5 else "")
+    vocabulary = model.vocabulary.extended(dataset.vocabulary.tokens)
+    unknown = vocabulary.tokens[len(model.vocabulary) :]
+    listing = ", ".join(unknown[:5]) + (", …" if len(unknown) > 5 else "")
+    if unknown and not learn:
         raise ConfigError(
             f"'{dataset.folder}': {len(unknown)} of its tokens are unknown to the model "
-            f"({listing}); prepare it with --vocabulary MODEL --unknown-tokens reject"
+            f"({listing}); let the model learn them with --unknown-tokens learn, or prepare the "
+            "dataset with --vocabulary MODEL --unknown-tokens reject"
         )
-    dataset.translate(model.vocabulary)
+    if unknown:
+        say(f"tokens that are new to the model: {len(unknown)} ({listing})")
+    dataset.translate(vocabulary)
 
 
 def adapted_conditions(conditions: ConditionSet, model: SavedModel) -> ConditionSet:
@@ -97,9 +115,46 @@ def adapted_conditions(conditions: ConditionSet, model: SavedModel) -> Condition
     return ConditionSet(scaled, conditions.correlations)
 
 
+_ATOM = re.compile(
+    r"\[(?P<bond>[=#/\\]?)(?P<isotope>\d*)(?P<element>[A-Z][a-z]?)(?P<rest>[^\[\]]*)\]"
+)
+_COUNT = re.compile(r"\[(?P<bond>[=#]?|[-/\\]{2})(?P<kind>Branch|Ring)\d\]")
+
+
+def _relatives(token: str) -> Iterator[str]:
+    """Simpler tokens that stand where this one may, the nearest first."""
+    if count := _COUNT.fullmatch(token):  # before atoms: Branch is no bromine
+        bond = count["bond"] if count["bond"] in "=#" else ""
+        yield from (f"[{bond}{count['kind']}{number}]" for number in (1, 2, 3))
+        yield from (f"[{count['kind']}{number}]" for number in (1, 2, 3))
+    elif atom := _ATOM.fullmatch(token):
+        bond = atom["bond"] if atom["bond"] in "=#" else ""
+        if "@" in atom["rest"]:
+            yield f"[{bond}{atom['element']}{re.sub('@+(H[0-9])?', '', atom['rest'])}]"
+        yield f"[{bond}{atom['element']}]"
+        yield f"[{atom['element']}]"
+        yield f"[{bond}C]"
+    yield "[C]"
+
+
+def _origins(vocabulary: Vocabulary, known: Vocabulary) -> list[int]:
+    """For each token the id of the known one whose weights it starts with."""
+    ids = {token: i for i, token in enumerate(known.tokens)}
+    return [
+        next((ids[one] for one in (token, *_relatives(token)) if one in ids), len(ids) - 1)
+        for token in vocabulary.tokens
+    ]
+
+
 @torch.no_grad()
-def _transplant(network: CVAE, conditions: ConditionSet, model: SavedModel) -> None:
-    """Copy weights; those of a condition go with its name, and a new one has no say at first."""
+def _transplant(
+    network: CVAE, vocabulary: Vocabulary, conditions: ConditionSet, model: SavedModel
+) -> None:
+    """Copy weights; those of a condition go with its name, and a new one has no say at first.
+
+    A new token starts as its nearest relative, but much less likely.
+    """
+    origins, new = _origins(vocabulary, model.vocabulary), len(model.vocabulary)
     old_names, new_names = model.conditions.names, conditions.names
     pairs = [(new_names.index(n), old_names.index(n)) for n in new_names if n in old_names]
     old, count, before = model.network.state_dict(), len(new_names), len(old_names)
@@ -122,5 +177,9 @@ def _transplant(network: CVAE, conditions: ConditionSet, model: SavedModel) -> N
             rows, others = value.view(count, -1), given.view(before, -1)
             for to, of in pairs:
                 rows[to] = others[of]
+        elif name in BY_TOKEN:
+            value.copy_(given[origins])
+            if name == "output.bias":
+                value[new:] -= RARE
         else:
             value.copy_(given)

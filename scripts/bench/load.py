@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -79,6 +80,8 @@ def main() -> None:
     parser.add_argument("--workdir", type=Path, help="where scratch files go")
     parser.add_argument("-o", "--output", type=Path, help="JSON list to append each step to")
     options = parser.parse_args()
+    # Ended from outside, it ends what it started and leaves no file either.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.workdir is not None:
         options.workdir.mkdir(parents=True, exist_ok=True)
     head = "| step | molecules | s | peak RSS MiB | peak own MiB | own at 20 % | at 95 % "

@@ -1,6 +1,7 @@
 """Training on from a model: its tokens, its scales, its function where nothing is new."""
 
 import json
+import math
 import shutil
 
 import numpy as np
@@ -11,11 +12,13 @@ from molvae.checkpoint import load_model, save_model
 from molvae.conditions import ConditionSet
 from molvae.config import DataConfig, load_config
 from molvae.dataset import Dataset
+from molvae.encode import encode
 from molvae.errors import ConfigError, RunError
 from molvae.prepare import prepare
+from molvae.tokens import Vocabulary
 from molvae.train import train
 from molvae.train.engine import Trainer
-from molvae.train.start import adapted_conditions, first_network
+from molvae.train.start import _origins, adapted_conditions, first_network
 
 # Benzene rings and amides: tokens that any demo model knows.
 SMILES = [f"{'C' * k}NC(=O)c1ccccc1{'CO' * j}" for k in range(1, 9) for j in range(8)] + [
@@ -72,7 +75,7 @@ def test_before_the_first_step_it_is_the_old_model(tiny_run, new_dataset):
     fitted = ConditionSet.fit(["mw", "qed", "affinity"], dataset.values, dataset.kinds)
     conditions = adapted_conditions(fitted, model)
     settings = config().model_copy(update={"model": model.network.config})
-    network = first_network(settings, len(model.vocabulary), conditions, model)
+    network = first_network(settings, model.vocabulary, conditions, model)
     n = 20
     z, t = torch.randn(n, 16), torch.rand(n)
     mw, qed, affinity = torch.randn(3, n)
@@ -150,12 +153,85 @@ def model_folder(run):
     return run / "model"
 
 
-def test_unknown_tokens_are_named(tiny_run, tmp_path):
-    (tmp_path / "new.smi").write_text("\n".join([*SMILES, "C[Si](C)(C)CC[Se]C"]) + "\n")
-    prepare([tmp_path / "new.smi"], tmp_path / "new.ds", DataConfig(), workers=0)
-    with pytest.raises(ConfigError, match=r"unknown to the model \(.*\[Se\].*--vocabulary MODEL"):
-        train([tmp_path / "new.ds"], tmp_path / "run", config(), device="cpu", start=tiny_run)
+STRANGE = ["C[Si](C)(C)CC[Se]C", "CC[As](C)C", "C[N+](C)(C)CC[C@@H](N)C(=O)[O-]"]
+
+
+@pytest.fixture(scope="module")
+def strange_dataset(tmp_path_factory):
+    """Molecules with tokens that the tiny model does not know."""
+    folder = tmp_path_factory.mktemp("strange")
+    (folder / "new.smi").write_text("\n".join([*SMILES, *STRANGE]) + "\n")
+    cleaning = DataConfig().cleaning.model_copy(
+        update={"elements": ("C", "N", "O", "Si", "Se", "As", "H")}
+    )
+    settings = DataConfig(conditions=("mw", "qed"), cleaning=cleaning)
+    prepare([folder / "new.smi"], folder / "new.ds", settings, workers=0)
+    return folder / "new.ds"
+
+
+def test_unknown_tokens_are_named_where_they_are_not_wanted(tiny_run, strange_dataset, tmp_path):
+    settings = config()
+    data = settings.data.model_copy(update={"unknown_tokens": "reject"})
+    settings = settings.model_copy(update={"data": data})
+    with pytest.raises(ConfigError, match=r"unknown to the model \(.*\[.*--vocabulary MODEL"):
+        train([strange_dataset], tmp_path / "run", settings, device="cpu", start=tiny_run)
     assert not (tmp_path / "run").exists()
+
+
+def test_new_tokens_are_learnt(tiny_run, strange_dataset, tmp_path, capsys):
+    train([strange_dataset], tmp_path / "run", config(), device="cpu", start=tiny_run)
+    old, new = load_model(tiny_run), load_model(tmp_path / "run")
+    count = len(old.vocabulary)
+    assert new.vocabulary.tokens[:count] == old.vocabulary.tokens
+    assert {"[Si]", "[Se]", "[As]"} <= set(new.vocabulary.tokens[count:])
+    assert f"tokens that are new to the model: {len(new.vocabulary) - count} (" in (
+        capsys.readouterr().err
+    )
+    [found] = encode(["CC[As](C)C"], new, score=True, device="cpu", workers=0)
+    assert np.isfinite(found.nats)
+    [refused] = encode(["CC[As](C)C"], old, device="cpu", workers=0)
+    assert refused.note
+
+
+def test_new_tokens_start_as_their_relatives_but_rare(tiny_run, strange_dataset):
+    """The odds of the old tokens are what they were."""
+    model, dataset = load_model(tiny_run), Dataset(strange_dataset)
+    old = model.vocabulary
+    vocabulary = old.extended(dataset.vocabulary.tokens)
+    settings = config().model_copy(update={"model": model.network.config})
+    network = first_network(settings, vocabulary, model.conditions, model)
+    inputs = torch.randint(3, len(old), (8, 12))
+    nothing = torch.zeros(8, len(model.conditions))
+    z, t = torch.randn(8, 16), torch.rand(8)
+    before, after = (
+        net.decode(inputs, net.make_context(z, t, nothing, nothing))
+        for net in (model.network, network)
+    )
+    torch.testing.assert_close(after[..., : len(old)], before)
+    place = vocabulary.tokens.index("[As]")
+    relative = old.tokens.index("[C]")
+    difference = before[..., relative] - after[..., place]
+    torch.testing.assert_close(difference, torch.full((8, 12), math.log(20)), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        network.embedding.weight[place], model.network.embedding.weight[relative]
+    )
+
+
+@pytest.mark.parametrize(
+    ("token", "known", "expected"),
+    [
+        ("[C@@H1]", ["[C]", "[N]", "[CH1]"], "[C]"), ("[=N+1]", ["[N]", "[=N]"], "[=N]"),
+        ("[N@@+1]", ["[N]", "[N+1]"], "[N+1]"), ("[/C@H1]", ["[=C]", "[C]"], "[C]"),
+        ("[13C]", ["[N]", "[C]"], "[C]"), ("[#As]", ["[#C]", "[C]"], "[#C]"),
+        ("[=Branch3]", ["[Branch3]", "[=Branch1]"], "[=Branch1]"),
+        ("[-/Ring2]", ["[Ring1]", "[C]"], "[Ring1]"), ("[Br]", ["[N]"], "[N]"),
+    ],
+)  # fmt: skip
+def test_the_relative_of_a_token(token, known, expected):
+    vocabulary = Vocabulary.of_symbols(known)
+    longer = vocabulary.extended([token])
+    assert longer.tokens[-1] == token
+    assert vocabulary.tokens[_origins(longer, vocabulary)[-1]] == expected
 
 
 def test_other_sizes_are_refused(tiny_run, tiny_dataset, tmp_path):
