@@ -11,10 +11,7 @@ import ctypes
 import importlib.metadata
 import os
 import platform
-import statistics
-import time
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,11 +31,9 @@ __all__ = [
     "keep_memory",
     "normal_cdf",
     "normal_quantile",
-    "other_programs",
     "versions",
 ]
 
-LOADS = Path("/proc/loadavg")  # of Linux
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -183,18 +178,6 @@ def keep_memory() -> None:
     # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD of malloc.h
     for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 2**26)):
         ctypes.CDLL(None).mallopt(option, value)
-
-
-def other_programs() -> int:
-    """How many others want a CPU of this machine just now; 0 where the system does not tell."""
-    found = []
-    for _ in range(5):
-        try:  # "0.31 0.25 0.20 3/312 4711": three can run, of which this one is one
-            found.append(int(LOADS.read_text(encoding="ascii").split()[3].partition("/")[0]) - 1)
-        except (OSError, ValueError, IndexError):
-            return 0
-        time.sleep(0.02)
-    return round(statistics.median(found))
 
 
 def versions() -> dict[str, str]:

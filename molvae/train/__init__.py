@@ -7,12 +7,10 @@ Run folder: ``config.json`` (effective configuration and provenance), ``metrics.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import torch
 from filelock import FileLock, Timeout
 
 from molvae import tokens
@@ -25,7 +23,7 @@ from molvae.prepare import cached_dataset, summary_lines
 from molvae.processes import joined
 from molvae.progress import say
 from molvae.runs import check_run_folder, start_run_folder, state_to_resume
-from molvae.runtime import keep_memory, other_programs
+from molvae.runtime import keep_memory
 from molvae.train.engine import Trainer, TrainSummary
 from molvae.train.start import adapted_config, adapted_dataset
 from molvae.unfinished import clear_unfinished, restore_folder
@@ -77,8 +75,6 @@ def train(
         # Before an older run is replaced: whatever is wrong with the request is said here.
         state = world.once(lambda: state_to_resume(run, config, dataset) if resume else None)
         keep_memory()
-        if where.type == "cpu":
-            _say_if_crowded()
         trainer = world.together(lambda: Trainer(dataset, run, config, where, world, model))
         stack.callback(trainer.close)
         if state is None:
@@ -90,16 +86,6 @@ def train(
             return trainer.conclude()
         say(f"resuming at step {trainer.step:,}")
         return trainer.run_to_end()
-
-
-def _say_if_crowded() -> None:
-    """Threads that wait for one whose CPU is taken wait in a loop: a hundred times slower."""
-    threads, others, cpus = torch.get_num_threads(), other_programs(), os.cpu_count() or 1
-    if threads > 1 and others and threads + others > cpus:
-        say(
-            f"note: other programs use the CPUs; if training is slow, stop it, set "
-            f"OMP_NUM_THREADS={max(cpus - others, 1)}, and go on with --resume"
-        )
 
 
 def _start(start: str | Path | None, run: Path, config: Config) -> tuple[SavedModel | None, Config]:

@@ -33,6 +33,7 @@ from molvae.train.budget import batch_size_for, score, total_steps
 from molvae.train.log import Averages, RunLog
 from molvae.train.optimizer import make_optimizer
 from molvae.train.start import adapted_conditions, first_network
+from molvae.train.threads import Threads
 from molvae.train.weights import KLWeight
 
 __all__ = ["TrainSummary", "Trainer"]
@@ -90,6 +91,11 @@ class Trainer:
         check_shares(len(self.items), self.batch_size, self.world.size)
         self.total_steps = total_steps(self.options, len(self.items), self.batch_size)
         self.kl_weight = KLWeight(self.options)
+        self.threads = Threads(
+            device, self.batch_size, config.model.decoder_size,
+            # Weights of so many epochs can be had again to the last bit.
+            keep=self.options.max_time is None or self.world.size > 1,
+        )  # fmt: skip
         self.log, self.averages = RunLog(run), Averages()
         self.step = self.epoch = self.position = self.molecules = 0
         self.validations = self.stale = self.bad_steps = self.records = 0
@@ -103,8 +109,9 @@ class Trainer:
         return self.world.share(self.network, self.device)
 
     def close(self) -> None:
-        """Let go of the log and of the other processes."""
+        """Let go of the log, the other processes and the threads."""
         self.log.close()
+        self.threads.restore()
         self.__dict__.pop("shared", None)
 
     def _conditions(self, start: SavedModel | None) -> ConditionSet:
@@ -128,6 +135,7 @@ class Trainer:
             f"{len(self.conditions)} conditions, {self.batch_size} molecules per step"
         )
         if self.step == 0:
+            self.threads.choose()
             # A model without a state would be one to keep: the run could not be resumed.
             self.world.once(self.save)
         started = time.monotonic() - self.elapsed
@@ -149,6 +157,7 @@ class Trainer:
                     )
                     self._record_when_due()
                     self._validate_when_due()
+                    self.threads.look_again()
                     if stopped or self.finished:
                         break
                     if time.monotonic() - saved > self.options.checkpoint_every:
@@ -376,6 +385,7 @@ class Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "kl": self.kl_weight.state(),
                 "averages": self.averages.state(),
+                "threads": self.threads.count,
                 **{name: getattr(self, name) for name in _POSITION},
             },
         )
@@ -395,6 +405,7 @@ class Trainer:
         self.averages.restore(state["averages"])
         for name in _POSITION:
             setattr(self, name, state[name])
+        self.threads.choose(before=state.get("threads"))
         self.log.purge = self.step + 1
         if self.world.is_first:
             cut_metrics(self.run / "metrics.jsonl", self.step, concluded=bool(self.final))

@@ -315,15 +315,3 @@ def test_kept_memory_is_not_cleared_again():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     before, after = map(int, done.stdout.split())
     assert after < before / 10
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("0.31 0.25 0.20 3/312 4711\n", 2), ("0 0 0 1/9 1", 0), ("", 0), ("0 0 0 x/y 1", 0)],
-)
-def test_other_programs_are_those_that_can_run(tmp_path, monkeypatch, text, expected):
-    (tmp_path / "loadavg").write_text(text)
-    monkeypatch.setattr(runtime, "LOADS", tmp_path / "loadavg")
-    assert runtime.other_programs() == expected
-    monkeypatch.setattr(runtime, "LOADS", tmp_path / "absent")
-    assert runtime.other_programs() == 0

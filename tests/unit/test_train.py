@@ -13,7 +13,6 @@ import pytest
 import torch
 from filelock import FileLock
 
-from molvae import train as train_room
 from molvae.checkpoint import load_model, load_state
 from molvae.config import load_config
 from molvae.dataset import Dataset
@@ -401,20 +400,6 @@ def test_the_best_weights_are_those_of_the_levels_that_training_visits(prior, ex
     options = load_config(overrides={f"train.{key}": value for key, value in given.items()}).train
     found = budget.score({"0": 2.0, "0.5": 1.0, "1": 9.0}, 20.0, options)
     assert found == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("threads", "others", "told"),
-    [(2, 1, "OMP_NUM_THREADS=1"), (2, 5, "OMP_NUM_THREADS=1"), (1, 1, ""), (2, 0, "")],
-)
-def test_a_crowded_machine_is_said(monkeypatch, capsys, threads, others, told):
-    monkeypatch.setattr("molvae.train.torch.get_num_threads", lambda: threads)
-    monkeypatch.setattr("molvae.train.other_programs", lambda: others)
-    monkeypatch.setattr("molvae.train.os.cpu_count", lambda: 2)
-    train_room._say_if_crowded()
-    said = capsys.readouterr().err
-    assert told in said
-    assert bool(told) == bool(said)
 
 
 # -- real processes -------------------------------------------------------------------------------
