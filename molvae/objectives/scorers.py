@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
+import inspect
 import json
 import math
 import os
@@ -18,6 +19,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from numbers import Real
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -108,7 +110,7 @@ def _terms(scorer: TaskScorer) -> tuple[list[Term], bool]:
 
 @dataclass(frozen=True)
 class FileScorer:
-    """A function of a Python file: a list of SMILES → a score for each."""
+    """A function of a Python file: SMILES → a score for each; or one SMILES → its score."""
 
     path: str
     function: str
@@ -119,20 +121,20 @@ class FileScorer:
         """What it is called in tables."""
         return self.function
 
-    def load(self) -> Callable[[Sequence[str]], Any]:
+    def load(self) -> Callable[[Any], Any]:
         """The function; an error if there is none, or if the file cannot be run."""
         found = getattr(_module(self.path), self.function, None)
         if not callable(found):
             raise ConfigError(
                 f"objective: '{self.path}' has no function '{self.function}'; expected "
-                f"`def {self.function}(smiles: list[str]) -> list[float]`"
+                f"`def {self.function}(smiles: list[str]) -> list[float]`, or of a single SMILES"
             )
-        function: Callable[[Sequence[str]], Any] = found
+        function: Callable[[Any], Any] = found
         return function
 
     def __call__(self, smiles: Sequence[str]) -> list[float]:
         """What the function says."""
-        return _as_scores(self.load()(list(smiles)), len(smiles))
+        return _asked(self.load(), smiles)
 
 
 @functools.lru_cache(maxsize=16)
@@ -157,9 +159,9 @@ def _module(path: str) -> ModuleType:
 
 @dataclass(frozen=True)
 class FunctionScorer:
-    """A function at hand: a list of SMILES → a score for each. It need not be one to pickle."""
+    """A function at hand, as of :class:`FileScorer`. It need not be one to pickle."""
 
-    function: Callable[[Sequence[str]], Any]
+    function: Callable[[Any], Any]
     bounded: bool = False
 
     @property
@@ -169,7 +171,7 @@ class FunctionScorer:
 
     def __call__(self, smiles: Sequence[str]) -> list[float]:
         """What the function says."""
-        return _as_scores(self.function(list(smiles)), len(smiles))
+        return _asked(self.function, smiles)
 
 
 @dataclass(frozen=True)
@@ -181,13 +183,13 @@ class PluginScorer:
 
     def __call__(self, smiles: Sequence[str]) -> list[float]:
         """What the function says."""
-        return _as_scores(_plugin(self.name)(list(smiles)), len(smiles))
+        return _asked(_plugin(self.name), smiles)
 
 
 @functools.lru_cache(maxsize=16)
-def _plugin(name: str) -> Callable[[Sequence[str]], Any]:
+def _plugin(name: str) -> Callable[[Any], Any]:
     (entry,) = entry_points(group=GROUP, name=name)
-    function: Callable[[Sequence[str]], Any] = entry.load()
+    function: Callable[[Any], Any] = entry.load()
     return function
 
 
@@ -264,6 +266,51 @@ def _end(program: subprocess.Popen[str]) -> None:
 
 def _words(command: str) -> list[str]:
     return shlex.split(command, posix=os.name != "nt")
+
+
+_takes_one: dict[int, bool] = {}  # by the identity of functions, which live on
+
+
+def _asked(function: Callable[[Any], Any], smiles: Sequence[str]) -> list[float]:
+    """Scores from a function of a list of SMILES or, as its first call tells, of a single one."""
+    key = id(function)
+    if key not in _takes_one and _is_for_one(function):
+        _takes_one[key] = True
+    if _takes_one.get(key):
+        return _as_scores([function(one) for one in smiles], len(smiles))
+    known = key in _takes_one
+    try:
+        found = function(list(smiles))
+    except (TypeError, AttributeError):  # as of RDKit, given a list
+        first = None if known else _score_of_one(function, smiles[0])
+        if first is None:
+            raise
+    else:
+        alone = isinstance(found, Real) and not known
+        first = _score_of_one(function, smiles[0]) if alone else None
+        if first is None:
+            scores = _as_scores(found, len(smiles))
+            _takes_one[key] = False
+            return scores
+    _takes_one[key] = True
+    return _as_scores([first, *(function(one) for one in smiles[1:])], len(smiles))
+
+
+def _is_for_one(function: Callable[[Any], Any]) -> bool:
+    """Whether its annotation says so."""
+    try:
+        first = next(iter(inspect.signature(function).parameters.values()))
+    except (TypeError, ValueError, StopIteration):
+        return False
+    return first.annotation in (str, "str")
+
+
+def _score_of_one(function: Callable[[Any], Any], smiles: str) -> float | None:
+    try:
+        found = function(smiles)
+    except Exception:  # whatever it raises, it does not score one
+        return None
+    return float(found) if isinstance(found, Real) else None
 
 
 def _as_scores(found: Any, count: int) -> list[float]:

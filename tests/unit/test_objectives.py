@@ -167,6 +167,40 @@ def test_a_function_of_a_file(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        "def score(smiles: str) -> float:\n    asked.append(smiles)\n    return len(smiles)",
+        "def score(smiles):\n    one = smiles.upper()\n    asked.append(one)\n    return len(one)",
+        "def score(smiles):\n    if isinstance(smiles, str): asked.append(smiles)\n"
+        "    return len(smiles)",
+        "from rdkit import Chem\ndef score(smiles):\n    mol = Chem.MolFromSmiles(smiles)\n"
+        "    asked.append(smiles)\n    return mol.GetNumAtoms()",
+    ],
+)
+def test_a_function_of_one_molecule(tmp_path, body):
+    file = write(tmp_path / "one.py", f"asked = []\n{body}\ndef seen(smiles): return asked\n")
+    scorer, seen = find_scorer(f"{file}:score"), find_scorer(f"{file}:seen").load()
+    assert scorer(["CC", "CCC"]) == [2.0, 3.0]
+    assert scorer(["CCCC"]) == [4.0]
+    assert seen(None) == ["CC", "CCC", "CCCC"], "each once"
+
+
+def test_a_function_of_many_that_fails_is_not_asked_for_one(tmp_path):
+    file = write(
+        tmp_path / "many.py",
+        "calls = []\ndef score(smiles):\n    calls.append(smiles)\n"
+        "    if 'X' in smiles: raise TypeError('no X')\n    return [len(s) for s in smiles]\n",
+    )
+    scorer = find_scorer(f"{file}:score")
+    with pytest.raises(TypeError, match="no X"):  # a list for a text: no score of one
+        scorer(["X", "CC"])
+    assert scorer(["CC"]) == [2.0]
+    with pytest.raises(TypeError, match="no X"):
+        scorer(["X"])
+    assert find_scorer(f"{file}:score").load().__globals__["calls"][-1] == ["X"]
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("absent.py:score", "no file"),
