@@ -40,15 +40,15 @@ def known_molecules(
             raise FileError(
                 f"'{path}': no such file or dataset folder; expected molecules to be avoided"
             )
-        count, bad = 0, 0
+        bad = 0
         with Progress("novel", total=None) as progress:
             work = functools.partial(_keys, clean=not path.is_dir())
-            for keys, failed in map_ordered(
+            for keys, failed, rows in map_ordered(
                 work, _chunks(file), workers=workers, executor=executor
             ):
                 known.add(keys)
-                count, bad = count + failed + len(keys), bad + failed
-                progress.advance(failed + len(keys))
+                bad += failed
+                progress.advance(rows)
         if bad:
             say(f"note: {bad:,} rows of '{path}' hold no molecule RDKit can read")
     return known
@@ -61,8 +61,8 @@ def _chunks(file: Path) -> Iterator[list[str]]:
             yield chunk
 
 
-def _keys(texts: Sequence[str], *, clean: bool) -> tuple[NDArray[np.uint64], int]:
-    """(keys of the molecules, number of texts that are none)."""
+def _keys(texts: Sequence[str], *, clean: bool) -> tuple[NDArray[np.uint64], int, int]:
+    """(keys of the molecules, number of texts that are none, number of texts)."""
     found: set[str] = set()
     bad = 0
     for text in texts:
@@ -78,4 +78,4 @@ def _keys(texts: Sequence[str], *, clean: bool) -> tuple[NDArray[np.uint64], int
         if any(sign in smiles for sign in ".+-"):  # fragments, charges, bonds to metals
             with suppress(ValueError, RuntimeError):
                 found.add(chem.to_smiles(chem.standardize(mol)))
-    return keys_of(sorted(found)), bad
+    return keys_of(sorted(found)), bad, len(texts)

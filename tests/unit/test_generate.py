@@ -27,6 +27,8 @@ from molvae.generate import (
     molecule_row,
     read_starts,
 )
+from molvae.keys import keys_of
+from molvae.novelty import known_molecules
 from molvae.plans import Shard
 from molvae.properties import measure_selfies
 from molvae.readers import read_smiles
@@ -240,14 +242,23 @@ def test_molecules_of_a_file_are_not_written_again(tiny_run, tmp_path):
 
 
 def test_molecules_of_a_dataset_folder_are_not_written_again(tiny_run, tiny_dataset):
-    from molvae.keys import keys_of
-    from molvae.novelty import known_molecules
-
     known = known_molecules([tiny_dataset])
     with gzip.open(tiny_dataset / "molecules.csv.gz", "rt") as handle:
         rows = list(csv.DictReader(handle))
     assert len(known) == len(rows) > 200
     assert known.holds(keys_of(row["smiles"] for row in rows)).all()
+
+
+def test_rows_of_known_molecules_are_counted_as_they_stand(tmp_path, capsys):
+    """A salt is known with and without its acid, and counts once; so does what is no molecule."""
+    (tmp_path / "known.smi").write_text("CCO\nCCO again\nCC[NH3+].[Cl-]\nc1ccc\n")
+    known = known_molecules([tmp_path / "known.smi"])
+    assert known.holds(keys_of(["CCO", "CC[NH3+].[Cl-]", "CCN", "CCC"])).tolist() == [
+        True, True, True, False,
+    ]  # fmt: skip
+    said = capsys.readouterr().err
+    assert "novel: 4 molecules in" in said
+    assert "1 rows of" in said
 
 
 def test_a_missing_file_of_known_molecules_is_an_error(tiny_run, tmp_path):
