@@ -167,7 +167,8 @@ class FunctionScorer:
     @property
     def name(self) -> str:
         """What it is called in tables."""
-        return str(getattr(self.function, "__name__", "objective"))
+        name = str(getattr(self.function, "__name__", ""))
+        return name if name.isidentifier() else "objective"  # a lambda has no name
 
     def __call__(self, smiles: Sequence[str]) -> list[float]:
         """What the function says."""

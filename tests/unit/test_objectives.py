@@ -26,6 +26,7 @@ from molvae.objectives import (
     plogp,
     scorers,
 )
+from molvae.objectives.scorers import FunctionScorer
 from molvae.objectives.tasks import isomer, mean
 
 VALUES = json.loads((Path(__file__).parents[1] / "golden/guacamol_values.json").read_text())
@@ -358,3 +359,12 @@ def test_objectives_that_cannot_be_combined(texts, options, message):
 
 def test_a_front_needs_no_bounds():
     assert parse_objective(["qed", "logp"], pareto=True).worth((0.5, -2.0)) == (0.5, -2.0)
+
+
+def test_a_function_at_hand_has_its_name_and_a_lambda_none():
+    def docking(smiles):
+        return [float(len(one)) for one in smiles]
+
+    assert FunctionScorer(docking).name == "docking"
+    assert FunctionScorer(lambda one: len(one)).name == "objective"
+    assert FunctionScorer(docking)(["CC", "C"]) == [2.0, 1.0]
