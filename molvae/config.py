@@ -272,7 +272,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 # and high rates would undo what was learnt.
 FINE_TUNING: dict[str, dict[str, Any]] = {
     "data": {"unknown_tokens": "learn"},
-    "train": {"kl_warm_up": 0.0, "learning_rate": 2e-3},
+    "train": {"kl_warm_up": 0.0, "learning_rate": 5e-4},
 }
 
 

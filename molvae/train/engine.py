@@ -30,6 +30,7 @@ from molvae.progress import Progress, duration, say
 from molvae.runs import cut_metrics, effective, model_card, stop_requests
 from molvae.runtime import Draws, autocast, choose_precision, versions
 from molvae.train.budget import batch_size_for, score, total_steps
+from molvae.train.heads import fit_new_heads
 from molvae.train.log import Averages, RunLog
 from molvae.train.optimizer import make_optimizer
 from molvae.train.start import adapted_conditions, first_network
@@ -85,6 +86,11 @@ class Trainer:
         self.yesno = torch.from_numpy(self.conditions.yesno).to(device)
         vocabulary = dataset.vocabulary
         self.network = first_network(config, vocabulary, self.conditions, start).to(device)
+        if start is not None:
+            fit_new_heads(
+                self.network, self.conditions, start.conditions.names, dataset, self.columns,
+                self.draws,
+            )  # fmt: skip
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimizer = make_optimizer(self.network, self.options, self.precision, self.world)
         self.batch_size = batch_size_for(self.options, len(self.items))

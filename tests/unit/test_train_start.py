@@ -65,7 +65,7 @@ def test_a_model_learns_a_new_column(tiny_run, new_dataset, tmp_path):
         assert new.conditions[name].seen != old.conditions[name].seen
     record = json.loads((tmp_path / "run" / "config.json").read_text())
     assert len(record["config"]["start"]) == 64
-    assert record["config"]["train"]["learning_rate"] == 2e-3
+    assert record["config"]["train"]["learning_rate"] == 5e-4
     assert record["config"]["train"]["kl_warm_up"] == 0
 
 
