@@ -42,6 +42,7 @@ from molvae.progress import Progress, say
 from molvae.report import write_html
 from molvae.runtime import Draws, choose_device, keep_memory, versions
 from molvae.sampler import Proposer, Request
+from molvae.train.threads import Threads
 
 __all__ = [
     "METHODS",
@@ -79,6 +80,7 @@ __all__ = [
 ]
 
 METHODS = ("learning", "evolution", "cma", "trust", "sampling")
+LEAST_ROWS = 64  # in the products by which the number of threads is chosen
 FEW = 300  # calls: with fewer there is too little to learn from
 INLINE = 500  # calls, up to which starting worker processes for RDKit costs more than it saves
 KEPT = 100  # molecules in the output
@@ -206,6 +208,10 @@ def optimize(
             proposer, request, known=known, executor=None if inline else pool,
             workers=1 if inline else count,
         )  # fmt: skip
+        width = saved.network.config.decoder_size
+        threads = Threads(where, max(round_size(budget), LEAST_ROWS), width, keep=False)
+        stack.callback(threads.restore)
+        threads.choose()
         archive = Archive(pareto=pareto)
         engine = _engine(name, proposer, archive, budget)
         calls = stack.enter_context(
@@ -222,7 +228,9 @@ def optimize(
         crew = stack.enter_context(Crew(workers))
         scoring = Scoring(objective, crew, timeout=timeout, size=call_size)
         say(f"method {name}, {round_size(budget)} calls per round")
-        search = Search(engine, gate, scoring, calls, archive, budget=budget)
+        search = Search(
+            engine, gate, scoring, calls, archive, budget=budget, between=threads.look_again
+        )
         search.start(_given(gate, given, saved))
         with Progress("optimize", total=budget, done=calls.count) as progress:
             search.run(progress)

@@ -45,8 +45,11 @@ class Search:
         archive: Archive,
         *,
         budget: int,
+        between: Callable[[], None] | None = None,
     ) -> None:
+        """``between`` is called after every round."""
         self.engine, self.gate, self.scoring = engine, gate, scoring
+        self.between = between
         self.calls, self.archive, self.budget = calls, archive, budget
         self.size = round_size(budget)
         self.round = calls.rounds
@@ -78,6 +81,8 @@ class Search:
         while self.calls.count < self.budget:
             before = self.calls.count
             self.step()
+            if self.between is not None:
+                self.between()
             progress.advance(self.calls.count - before, done=self.calls.count, note=self._note())
             new = self.calls.count > before
             stalls, tried = (0, 0) if new else (stalls + 1, tried + self.size)

@@ -1,8 +1,8 @@
-"""How many threads of a CPU a training uses: as many as do not get into each other's way.
+"""How many threads of a CPU the network uses: as many as do not get into each other's way.
 
 OpenMP's threads wait for each other in a loop. Where another program has taken one of their CPUs,
 most of the time is spent in that loop, and two threads can be a hundred times slower than one
-(docs/experiments.md). Whether that is so now is measured with products of the training's own size.
+(docs/experiments.md). Whether that is so now is measured with products of the network's own size.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ class Threads:
             self.choose()
 
     def restore(self) -> None:
-        """As it was before the training."""
+        """As it was before."""
         torch.set_num_threads(self.most)
 
     def _set(self, count: int) -> None:
         if count != self.count:
             why = "other programs use the CPUs; " if count < self.count else ""
-            say(f"note: {why}training with {count} of {self.most} threads from here on")
+            say(f"note: {why}using {count} of {self.most} threads from here on")
         self.count = count
         torch.set_num_threads(count)
 

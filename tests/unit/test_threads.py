@@ -65,14 +65,14 @@ def test_the_number_follows_the_other_programs(machine, capsys):
     machine.fits = 1
     found.choose()
     assert machine.threads == 1
-    assert "other programs use the CPUs; training with 1 of 4 threads" in capsys.readouterr().err
+    assert "other programs use the CPUs; using 1 of 4 threads" in capsys.readouterr().err
     machine.fits = 4
     found.look_again()  # too early
     assert (machine.threads, machine.trials) == (1, 1)
     machine.now += 61
     found.look_again()
     assert (machine.threads, machine.trials) == (4, 2)
-    assert "note: training with 4 of 4 threads" in capsys.readouterr().err
+    assert "note: using 4 of 4 threads" in capsys.readouterr().err
     machine.now += 61
     found.look_again()
     assert capsys.readouterr().err == ""
