@@ -203,7 +203,7 @@ def test_a_dataset_that_one_process_cannot_see_is_said_by_it(tiny_dataset, tmp_p
         "from molvae.cli import main\n"
         "real = room._dataset\n"
         "if os.environ['RANK'] == '1':\n"
-        "    room._dataset = lambda folder, model: real('/nowhere/x.ds', model)\n"
+        "    room._dataset = lambda folder, *more: real('/nowhere/x.ds', *more)\n"
         "sys.argv[0] = 'molvae'\n"
         "main()\n"
     )
