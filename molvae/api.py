@@ -45,6 +45,13 @@ class MolVAE:
     def __init__(self, model: SavedModel) -> None:
         self._model = model
 
+    def __repr__(self) -> str:
+        own = [one.name for one in self.conditions.conditions if not one.builtin]
+        columns = f", own columns {', '.join(own)}" if own else ""
+        return (
+            f"<MolVAE: {len(self.conditions)} conditions, latent size {self.latent_size}{columns}>"
+        )
+
     @classmethod
     def load(cls, name: str | Path | None = None) -> MolVAE:
         """A model folder, a run folder, the name of a shipped model, or the default model.

@@ -260,6 +260,10 @@ def _open_sampler(
             if where.type == "cpu":
                 decoders = stack.enter_context(_decoders_beside(count))
                 threads = stack.enter_context(ThreadPoolExecutor(decoders, "decoder"))
+        elif where.type == "cpu":
+            # Beside other programs threads wait for each other; so few molecules need one only.
+            stack.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(1)
         count = count if pool is not None else 1
         known = known_molecules(novel, workers=count, executor=pool) if novel else None
         sampler = Sampler(

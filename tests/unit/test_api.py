@@ -171,3 +171,8 @@ def test_without_own_columns_there_is_nothing_to_predict():
 def test_pretrained_names_are_other_words(model, tmp_path):
     model.save_pretrained(tmp_path / "copy", half=True)
     assert MolVAE.from_pretrained(tmp_path / "copy").conditions.names == model.conditions.names
+
+
+def test_a_model_says_what_it_is(tiny_run):
+    said = "<MolVAE: 4 conditions, latent size 16, own columns assay>"
+    assert repr(MolVAE.load(tiny_run)) == said
