@@ -181,6 +181,7 @@ class MolVAE:
         it, or a row of NaN.
         """
         ids: dict[int, NDArray[np.int64]] = {}
+        smiles = _several(smiles)
         for i, text in enumerate(smiles):
             try:
                 ids[i] = self._ids(text)
@@ -246,7 +247,7 @@ class MolVAE:
         """
         rows = [
             [one.text, one.nats, one.distortion, one.note]
-            for one in encode(smiles, self._model, score=True, **knobs)
+            for one in encode(_several(smiles), self._model, score=True, **knobs)
         ]
         return pd.DataFrame(rows, columns=["smiles", "nats", "distortion", "note"])
 
@@ -261,7 +262,8 @@ class MolVAE:
         """
         columns = own_columns(self._model)
         rows = [
-            [one.text, *one.prediction, one.note] for one in encode(smiles, self._model, **knobs)
+            [one.text, *one.prediction, one.note]
+            for one in encode(_several(smiles), self._model, **knobs)
         ]
         return pd.DataFrame(rows, columns=["smiles", *columns, "note"])
 
@@ -271,3 +273,8 @@ class MolVAE:
             raise FileError(f"'{smiles}' is not a valid SMILES")
         with tokens.use_constraints(self._model.constraints):
             return self._model.vocabulary.encode(canonical)
+
+
+def _several(smiles: Sequence[str]) -> Sequence[str]:
+    """A single SMILES is a text, and a sequence too: of characters, which nobody means."""
+    return [smiles] if isinstance(smiles, str) else smiles

@@ -176,3 +176,10 @@ def test_pretrained_names_are_other_words(model, tmp_path):
 def test_a_model_says_what_it_is(tiny_run):
     said = "<MolVAE: 4 conditions, latent size 16, own columns assay>"
     assert repr(MolVAE.load(tiny_run)) == said
+
+
+def test_a_single_smiles_is_one_molecule(tiny_run):
+    model = MolVAE.load(tiny_run)
+    assert model.encode("CCO").tolist() == model.encode(["CCO"]).tolist()
+    assert model.score("CCO", workers=0)["smiles"].tolist() == ["CCO"]
+    assert model.predict("CCO", workers=0)["smiles"].tolist() == ["CCO"]
