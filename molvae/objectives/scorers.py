@@ -269,17 +269,18 @@ def _words(command: str) -> list[str]:
     return shlex.split(command, posix=os.name != "nt")
 
 
-_takes_one: dict[int, bool] = {}  # by the identity of functions, which live on
+# By identity, as callables need not be hashable; held, so that no later one gets the same.
+_takes_one: dict[int, tuple[Callable[[Any], Any], bool]] = {}
 
 
 def _asked(function: Callable[[Any], Any], smiles: Sequence[str]) -> list[float]:
     """Scores from a function of a list of SMILES or, as its first call tells, of a single one."""
     key = id(function)
     if key not in _takes_one and _is_for_one(function):
-        _takes_one[key] = True
-    if _takes_one.get(key):
-        return _as_scores([function(one) for one in smiles], len(smiles))
+        _takes_one[key] = function, True
     known = key in _takes_one
+    if known and _takes_one[key][1]:
+        return _as_scores([function(one) for one in smiles], len(smiles))
     try:
         found = function(list(smiles))
     except (TypeError, AttributeError):  # as of RDKit, given a list
@@ -291,9 +292,9 @@ def _asked(function: Callable[[Any], Any], smiles: Sequence[str]) -> list[float]
         first = _score_of_one(function, smiles[0]) if alone else None
         if first is None:
             scores = _as_scores(found, len(smiles))
-            _takes_one[key] = False
+            _takes_one[key] = function, False
             return scores
-    _takes_one[key] = True
+    _takes_one[key] = function, True
     return _as_scores([first, *(function(one) for one in smiles[1:])], len(smiles))
 
 
