@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from molvae.config import load_config
 from molvae.decode import decode
 from molvae.encode import encode, own_columns
 from molvae.errors import ConfigError, FileError
-from molvae.generate import columns_of, generate, molecule_row
+from molvae.generate import GenerationSummary, columns_of, generate, molecule_row
 from molvae.hub import push
 from molvae.interpolate import COLUMNS, interpolate
 from molvae.objectives import FunctionScorer, Objective, Part, parse_objective
@@ -115,20 +116,30 @@ class MolVAE:
         """Up to ``n`` molecules as a table: SMILES, requested properties, errors of points.
 
         ``knobs`` are the fields of :class:`molvae.sampler.Request` and ``device``, ``precision``,
-        ``workers``, ``novel``. The same seed gives the same molecules on any machine with
-        ``precision="fp32"``; elsewise on machines that compute in the same precision.
+        ``workers``, ``novel``. A warning says when fewer were found, and why. The same seed gives
+        the same molecules on any machine with ``precision="fp32"``; elsewise on machines that
+        compute in the same precision.
         """
         names = ("device", "precision", "workers", "novel")
         door = {k: knobs.pop(k) for k in names if k in knobs}
         request = Request(**knobs)
         request = replace(request, targets=request.parse(targets, self._model))
         extras = request.extras
+        summary = GenerationSummary(wanted=n)
         rows = [
             molecule_row(molecule, request.targets, extras)
             for molecule in generate(
-                n, model=self._model, targets=targets, request=request, seed=seed, **door
+                n, model=self._model, targets=targets, request=request, seed=seed,
+                summary=summary, **door,
             )
-        ]
+        ]  # fmt: skip
+        if len(rows) < n:
+            reasons = ", ".join(f"{count:,} × {why}" for why, count in summary.refused.items())
+            warnings.warn(
+                f"only {len(rows):,} of {n:,} molecules were found (refused: {reasons or 'none'}); "
+                "widen a range, raise max_tries, or set allow_misses",
+                stacklevel=2,
+            )
         return pd.DataFrame(rows, columns=columns_of(request.targets, extras))
 
     def optimize(
@@ -163,7 +174,7 @@ class MolVAE:
             )
         if isinstance(knobs.get("like"), str):
             knobs["like"] = (knobs["like"],)
-        fields = ("like", "scaffold", "alerts", "elements")
+        fields = ("like", "scaffold", "alerts", "elements", "max_ring")
         request = Request(**{k: knobs.pop(k) for k in fields if k in knobs})
         summary = optimize(
             knobs.pop("output", None), found, budget, model=self._model, constraints=targets,

@@ -40,7 +40,8 @@ def open_blocks(
     """The finished blocks of ``output``, in the folder ``FILE.part`` that is locked meanwhile.
 
     The folder vanishes at the end. If the work fails, is stopped, or ends without
-    :meth:`Blocks.joined`, its finished blocks stay, and the user is told how to go on.
+    :meth:`Blocks.joined` or :meth:`Blocks.leave`, its finished blocks stay, and the
+    user is told how to go on.
 
     Args:
         output: the file to make, in a format of :func:`molvae.files.write_rows`.
@@ -141,6 +142,10 @@ class Blocks:
             clear_unfinished(path.parent, [path.name])
         yield count
         os.replace(whole, self.output)
+        self.complete = True
+
+    def leave(self) -> None:
+        """End without an output: there is nothing worth a file."""
         self.complete = True
 
     def _path(self, number: int) -> Path:

@@ -32,6 +32,7 @@ class Checks:
     rewrite: bool = False  # whether the SELFIES of the canonical SMILES are wanted
     alerts: tuple[str, ...] = ()
     elements: tuple[str, ...] = ()
+    max_ring: int | None = None  # atoms
     scaffold: str | None = None
     fingerprint: bool = False
     core: bool = False
@@ -60,6 +61,8 @@ class Checks:
             other = chem.elements(mol) - self._allowed
             if other:
                 return f"contains {min(other)}"
+        if self.max_ring is not None and (size := chem.largest_ring(mol)) > self.max_ring:
+            return f"has a ring of {size} atoms"
         for name in self.alerts:
             refusal = alerts(name).refusal(mol)
             if refusal is not None:

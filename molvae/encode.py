@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -173,6 +173,7 @@ def encode_file(
     smiles_column: str | None = None,
     score: bool = False,
     predict: bool = False,
+    keep: Sequence[str] = (),
     device: str = "auto",
     precision: str = "auto",
     workers: int | None = None,
@@ -182,7 +183,8 @@ def encode_file(
 
     ``.npy`` holds the latents alone, shape (N, Z), NaN for what could not be encoded. A table
     (.csv .tsv .parquet) holds ``smiles``, ``z0`` … and ``note``; with ``score`` ``nats`` and
-    ``distortion``; with ``predict`` each own column and its spread, ``NAME_sd``.
+    ``distortion``; with ``predict`` each own column and its spread, ``NAME_sd``. ``keep`` are
+    columns of the sources to carry along, as an identifier.
 
     Raises:
         ConfigError: something is asked for that the output or the model cannot give.
@@ -195,13 +197,24 @@ def encode_file(
         raise ConfigError(f"'{output}': a .npy file holds latents alone; write a .csv or .parquet")
     if not bare and require_writer(output) in ("smi", "sdf"):
         raise FileError(f"'{output}': latents are written as .npy, .csv, .tsv or .parquet")
+    if bare and keep:
+        raise ConfigError(
+            f"'{output}': a .npy file has no columns to keep; write a .csv or .parquet"
+        )
     own = own_columns(saved) if predict else []
+    size = saved.network.config.latent_size
+    columns = ["smiles", "note", *(f"z{i}" for i in range(size))]
+    columns += ["nats", "distortion"] if score else []
+    columns += own
+    if taken := next((n for i, n in enumerate(keep) if n in columns or n in keep[:i]), None):
+        raise ConfigError(f"keep: '{taken}' is the name of another column of '{output}'")
     require_absent(output, force=force)
     summary, refused = EncodeSummary(), Counter[str]()
     started = time.monotonic()
+    kept: deque[list[object]] = deque()  # of the molecules on their way
     found = encode(
-        _texts(sources, smiles_column), saved, score=score, device=device, precision=precision,
-        workers=workers,
+        _texts(sources, smiles_column, keep, kept), saved, score=score, device=device,
+        precision=precision, workers=workers,
     )  # fmt: skip
 
     def counted() -> Iterator[Encoded]:
@@ -211,14 +224,15 @@ def encode_file(
             refused.update([one.note] if one.note else [])
             yield one
 
-    size = saved.network.config.latent_size
     if bare:
         _write_latents(output, counted(), size)
     else:
-        columns = ["smiles", "note", *(f"z{i}" for i in range(size))]
-        columns += ["nats", "distortion"] if score else []
-        columns += own
-        write_rows(output, columns, (_row(one, score, predict) for one in counted()))
+        columns[1:1] = keep
+        write_rows(
+            output,
+            columns,
+            (_row(one, kept.popleft() if keep else [], score, predict) for one in counted()),
+        )
     summary.seconds = time.monotonic() - started
     summary.refused = dict(refused.most_common())
     if not summary.encoded:
@@ -226,16 +240,24 @@ def encode_file(
     return summary
 
 
-def _row(one: Encoded, score: bool, predict: bool) -> list[object]:
-    row: list[object] = [one.text, one.note, *one.latent.tolist()]
+def _row(one: Encoded, kept: list[object], score: bool, predict: bool) -> list[object]:
+    row: list[object] = [one.text, *kept, one.note, *one.latent.tolist()]
     row += [one.nats, one.distortion] if score else []
     return row + (one.prediction if predict else [])
 
 
-def _texts(sources: Sequence[str | Path], smiles_column: str | None) -> Iterator[str]:
+def _texts(
+    sources: Sequence[str | Path],
+    smiles_column: str | None,
+    keep: Sequence[str],
+    kept: deque[list[object]],
+) -> Iterator[str]:
+    """SMILES of files; the cells of the columns to keep go into ``kept``."""
     for source in sources:
-        with read_rows(source, smiles_column=smiles_column) as rows:
+        with read_rows(source, smiles_column=smiles_column, columns=keep) as rows:
             for row in rows:
+                if keep:
+                    kept.append([row.labels.get(name, "") for name in keep])
                 yield smiles_of(row) or row.text
 
 

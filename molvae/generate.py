@@ -150,6 +150,7 @@ def generate_file(
 ) -> GenerationSummary:
     """Generate molecules into a file whose format follows its name; see :func:`generate`.
 
+    Where no molecule is found, no file is written.
     Finished blocks of 1,024 wanted molecules are kept in ``FILE.part`` until the end, and a run
     that was killed goes on with ``resume``. ``shard`` is this run's share of the blocks.
     ``report`` is an HTML page to write, ``grid`` a picture of the first molecules (.png, .svg);
@@ -176,12 +177,16 @@ def generate_file(
         ) as sampler:  # fmt: skip
             summary.notes = sampler.notes()
             _fill(blocks, sampler, numbers)
+        summary.decoded = sum(record["decoded"] for record in blocks.finished.values())
+        refused: Counter[str] = Counter()
+        for record in blocks.finished.values():
+            refused.update(record["refused"])
+        summary.refused = dict(refused.most_common())
+        if next(blocks.rows(), None) is None:
+            blocks.leave()
+            summary.seconds = time.monotonic() - started
+            return summary
         with blocks.joined() as summary.written:
-            summary.decoded = sum(record["decoded"] for record in blocks.finished.values())
-            refused: Counter[str] = Counter()
-            for record in blocks.finished.values():
-                refused.update(record["refused"])
-            summary.refused = dict(refused.most_common())
             summary.seconds = time.monotonic() - started
             if report is not None:
                 figures = saved.training.get("figures") or {}

@@ -8,13 +8,13 @@ from typing import Any
 
 from molvae.cache import Entry, cache_folder, entries
 from molvae.cache import clear as empty_cache
-from molvae.checkpoint import SavedModel, find_model, load_model
+from molvae.checkpoint import SavedModel, find_model, load_model, shipped_models
 from molvae.dataset import Dataset
 from molvae.plans import read_shard
 from molvae.prepare import summary_lines
 from molvae.runs import read_record
 
-__all__ = ["describe", "describe_cache"]
+__all__ = ["describe", "describe_cache", "describe_shipped"]
 
 
 def describe(what: str | Path) -> tuple[dict[str, Any], list[str]]:
@@ -43,6 +43,38 @@ def describe(what: str | Path) -> tuple[dict[str, Any], list[str]]:
         data["run"] = {key: last[key] for key in ("kind", "step", "molecules", "seconds")}
         lines += _run_lines(last)
     return data, lines
+
+
+def describe_shipped() -> tuple[dict[str, Any], list[str]]:
+    """(plain data, lines of text) about the models that came with the package."""
+    default = find_model(None).name
+    models: list[dict[str, Any]] = []
+    lines = [f"{'model':<12}{'parameters':>11}{'tokens':>8}{'exact':>8}  trained on"]
+    for name in sorted(shipped_models(), key=lambda one: (one != default, one)):
+        model = load_model(name)
+        count = sum(p.numel() for p in model.network.parameters())
+        exact = model.training["figures"]["exact"]["value"]
+        molecules = model.training["data"]["molecules"]
+        models.append(
+            {
+                "name": name,
+                "default": name == default,
+                "parameters": count,
+                "tokens": len(model.vocabulary),
+                "exact": exact,
+                "molecules": molecules,
+            }
+        )
+        lines.append(
+            f"{name:<12}{count / 1e6:>9.2f} M{len(model.vocabulary):>8}{exact:>8.1%}"
+            f"  {molecules:,} molecules"
+        )
+    lines += [
+        "",
+        f"Without -m verbs take '{default}'. More about a model, a run or a dataset:",
+        "molvae info NAME, or molvae info FOLDER.",
+    ]
+    return {"models": models}, lines
 
 
 def describe_cache(*, clear: bool = False) -> tuple[dict[str, Any], list[str]]:

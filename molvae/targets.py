@@ -93,14 +93,21 @@ def parse_target(text: str) -> Target:
     return Target(match["name"], low, high, exact=match["colon"] is not None and low == high)
 
 
-def parse_targets(texts: Iterable[str], known: Iterable[str]) -> tuple[Target, ...]:
-    """Parse targets and check their names; each property may be asked for once."""
+def parse_targets(
+    texts: Iterable[str], known: Iterable[str], *, hint: str = ""
+) -> tuple[Target, ...]:
+    """Parse targets and check their names; each property may be asked for once.
+
+    ``hint`` is added to the error of a name that is not known.
+    """
     names = set(known)
     targets: dict[str, Target] = {}
     for text in texts:
         target = parse_target(text)
         if target.name not in names:
-            raise TargetError(f"unknown property '{target.name}': {suggest(target.name, names)}")
+            raise TargetError(
+                f"unknown property '{target.name}': {suggest(target.name, names)}{hint}"
+            )
         if target.name in targets:
             raise TargetError(
                 f"property '{target.name}' is asked for twice: "

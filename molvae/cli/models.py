@@ -29,7 +29,7 @@ __all__: list[str] = []  # verbs are reached through their group
 @click.option(
     "--preset",
     type=click.Choice(["tiny", "mini", "small", "base"]),
-    help="Sizes (default: small; mini for some thousand molecules).",
+    help="Sizes (default: small). For some thousand molecules take --from default, or mini.",
 )
 @click.option("--epochs", type=float, metavar="N", help="Passes over the data.")
 @click.option("--max-time", metavar="TIME", help="Training time, e.g. 40s, 30m, 2h.")
@@ -60,7 +60,7 @@ def train(
 ) -> None:  # fmt: skip
     """Train a model on molecule files or a dataset folder.
 
-    Example: molvae train my_molecules.csv -p pIC50 -o runs/mine --max-time 30m
+    Example: molvae train my_molecules.csv -p pIC50 --from default -o runs/mine --max-time 30m
     """
     from molvae.config import parse_duration
 
@@ -101,14 +101,18 @@ def train(
 def info(what: Path | None, cache: bool, clear: bool, as_json: bool) -> None:
     """Show what a model, run, dataset or shard folder holds: sizes, conditions, figures.
 
+    Alone, it lists the models in the box.
+
     Example: molvae info runs/mine
     """
-    from molvae.info import describe, describe_cache
+    from molvae.info import describe, describe_cache, describe_shipped
 
-    if (what is None) != cache or (clear and not cache):
+    if (what is not None and cache) or (clear and not cache):
         raise ConfigError("info: give a folder or model, or --cache, or --cache --clear")
-    if what is None:
+    if cache:
         data, lines = describe_cache(clear=clear)
+    elif what is None:
+        data, lines = describe_shipped()
     else:
         data, lines = describe(what)
     show(as_json, data, lines)

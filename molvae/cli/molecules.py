@@ -76,6 +76,9 @@ __all__: list[str] = []  # verbs are reached through their group
 )  # fmt: skip
 @click.option("--elements", metavar="A,B,…", help="Write no molecule with any other.")
 @click.option(
+    "--max-ring", type=int, metavar="N", help="Write no molecule with a ring of more atoms."
+)
+@click.option(
     "--max-tries", type=int, help="Candidates per wanted molecule before giving up (default: 64)."
 )
 @click.option("--nll", is_flag=True, help="Add a column: −log p of the molecule, in nats.")
@@ -99,9 +102,10 @@ def generate(
     model: str | None, number: int, output: Path, targets: tuple[str, ...], like: tuple[str, ...],
     scaffold: str | None, noise: str | None, guidance: str, temperature: float, candidates: int,
     no_critic: bool, walk: bool | None, allow_misses: bool, unique: bool,
-    novel: tuple[Path, ...], alerts: str | None, elements: str | None, max_tries: int | None,
-    nll: bool, smiles_header: str, report: Path | None, grid: Path | None, seed: int,
-    shard: str | None, resume: bool, device: str, precision: str, workers: int | None, force: bool,
+    novel: tuple[Path, ...], alerts: str | None, elements: str | None,
+    max_ring: int | None, max_tries: int | None, nll: bool, smiles_header: str,
+    report: Path | None, grid: Path | None, seed: int, shard: str | None, resume: bool,
+    device: str, precision: str, workers: int | None, force: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Generate molecules that meet property targets; without -m, with the shipped model.
@@ -122,7 +126,8 @@ def generate(
         like=read_starts(like), scaffold=scaffold, noise=levels, guidance=weights,
         temperature=temperature, critic=not no_critic, walk=walk, candidates=candidates,
         max_tries=max_tries, allow_misses=allow_misses, unique=unique,
-        alerts=tuple(names(alerts) or ()), elements=tuple(names(elements) or ()), nll=nll,
+        alerts=tuple(names(alerts) or ()), elements=tuple(names(elements) or ()),
+        max_ring=max_ring, nll=nll,
     )  # fmt: skip
     summary = generate_file(
         output, number, model=model, targets=targets, request=request, seed=seed, device=device,
@@ -134,6 +139,11 @@ def generate(
     lines = [f"{summary.written:,} of {summary.wanted:,} molecules written to {output}"]
     lines += [f"  {count:,} × {reason}" for reason, count in summary.refused.items()]
     show(as_json, summary.to_json(), lines)
+    if not summary.written:
+        raise RunError(
+            f"no molecule was found, so '{output}' was not written; widen a range, raise "
+            "--max-tries, or add --allow-misses"
+        )
     if summary.written < summary.wanted and max_tries is None:
         raise RunError(
             f"only {summary.written} of {summary.wanted} molecules were found; widen a range, "
@@ -191,6 +201,10 @@ def interpolate(
     is_flag=True,
     help="Add −log p of each molecule, and given its latent, in nats.",
 )
+@click.option(
+    "--keep", multiple=True, metavar="NAME",
+    help="Carry this column of the input along, such as an identifier (repeatable).",
+)  # fmt: skip
 @click.option("--predict", is_flag=True, help="Add the model's prediction of your own columns.")
 @device_option
 @precision_option
@@ -199,8 +213,8 @@ def interpolate(
 @common
 def encode(
     model: str | None, inputs: tuple[Path, ...], output: Path, smiles_column: str | None,
-    score: bool, predict: bool, device: str, precision: str, workers: int | None, force: bool,
-    as_json: bool,
+    score: bool, keep: tuple[str, ...], predict: bool, device: str, precision: str,
+    workers: int | None, force: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """The latent points of molecules, how likely the model finds them, predictions.
 
@@ -210,7 +224,7 @@ def encode(
 
     summary = encode_file(
         inputs, output, model=model, smiles_column=smiles_column, score=score, predict=predict,
-        device=device, precision=precision, workers=workers, force=force,
+        keep=keep,         device=device, precision=precision, workers=workers, force=force,
     )  # fmt: skip
     lines = [f"{summary.encoded:,} of {summary.molecules:,} molecules encoded into {output}"]
     lines += [f"  {count:,} × {reason}" for reason, count in summary.refused.items()]

@@ -68,6 +68,9 @@ __all__: list[str] = []  # verbs are reached through their group
 )  # fmt: skip
 @click.option("--elements", metavar="A,B,…", help="Score no molecule with any other.")
 @click.option(
+    "--max-ring", type=int, metavar="N", help="Score no molecule with a ring of more atoms."
+)
+@click.option(
     "--report", type=PATH, metavar="FILE", help="HTML page: the curve, the scores, the best drawn."
 )
 @click.option("--keep", type=int, default=100, show_default=True, help="Molecules to write.")
@@ -89,11 +92,15 @@ def optimize(
     model: str | None, objectives: tuple[str, ...], budget: int, output: Path, minimize: bool,
     pareto: bool, method: str, targets: tuple[str, ...], like: tuple[str, ...],
     similarity: str | None, scaffold: str | None, novel: tuple[Path, ...], alerts: str | None,
-    elements: str | None, keep: int, timeout: float | None, call_size: int, seed: int,
-    report: Path | None, resume: bool, device: str, precision: str, workers: int | None,
+    elements: str | None, max_ring: int | None, keep: int, timeout: float | None, call_size: int,
+    seed: int, report: Path | None, resume: bool, device: str, precision: str, workers: int | None,
     force: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Search for molecules that score higher; without -m, with the shipped model.
+
+    A FUNCTION gets a list of SMILES and returns as many numbers, None for none; or gets one SMILES
+    and returns one. A COMMAND gets SMILES line by line and prints {"payload": {"NAME": [...]}}.
+    NAME is a built-in property (logp=2:3 for a window), a benchmark task, or a plugin's.
 
     Every call is a row of STEM.calls.csv, written before it is made and after it was answered.
 
@@ -115,7 +122,7 @@ def optimize(
     starts = read_starts(like)
     request = Request(
         like=starts, scaffold=scaffold, alerts=tuple(names(alerts) or ()),
-        elements=tuple(names(elements) or ()),
+        elements=tuple(names(elements) or ()), max_ring=max_ring,
     )  # fmt: skip
     window = [] if similarity is None else [f"similarity={similarity}"]
     summary = search(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ __all__ = [
 ]
 
 WIDTH = 80
+NEEDS = "needs "  # begins the note of a metric that lacks an input
 BESIDE = 3  # sets in one line beside the first
 
 _Json = Mapping[str, Any]
@@ -66,20 +68,32 @@ def entries(data: _Json) -> Iterator[tuple[str, str, _Json]]:
 
 
 def lines(data: _Json) -> list[str]:
-    """One line per metric, target and property."""
+    """One line per metric, target and property; then what was not computed, and why."""
     targets = {t["target"]: t for t in data["targets"].values()}
-    found = []
+    found: list[str] = []
+    lacking: dict[str, list[str]] = {}
     for name, kind, entry in entries(data):
+        note = entry.get("note", "")
+        if kind != "W1" and entry["value"] is None and note.startswith(NEEDS):
+            lacking.setdefault(note, []).append(name)
+            continue
         texts = [detail(entry), entry.get("note", "")]
         if kind in ("MAD", "hit rate"):
             texts = [detail(entry), *obtained(targets[name.removesuffix(f" {kind}")])]
         if kind == "W1":
-            texts = [_spread(data["properties"][name.removesuffix(" W1")], data["reference"])]
+            if data["reference"] is None:
+                name = name.removesuffix(" W1")
+            texts = [_spread(data["properties"][name.removesuffix(" W1")])]
         text = "; ".join(filter(None, texts))
         left = f"{name:<20} {short(entry['value']):>9}  {span(entry.get('interval')):<18} "
         if entry["value"] is None:
             left = f"{name:<20} {'-':>9}  "
         found.append(_cut(left + text))
+    if data["properties"]:
+        other = f", in parentheses those of {data['reference']}" if data["reference"] else ""
+        found.append(f"Properties: mean ± standard deviation{other}.")
+    for note, names in lacking.items():
+        found += textwrap.wrap(f"{', '.join(names)}: {note}", WIDTH, subsequent_indent="  ")
     return found
 
 
@@ -100,14 +114,14 @@ def obtained(target: _Json) -> Iterator[str]:
         yield f"{target['missing']:,} without a value"
 
 
-def _spread(found: _Json, reference: str | None) -> str:
+def _spread(found: _Json) -> str:
     if found["mean"] is None:
         return "no values"
     text = f"{found['mean']:.3g} ± {found['sd']:.2g}"
     other = found.get("reference")
     if other is None or other["mean"] is None:
         return text
-    return f"{text}; {reference} {other['mean']:.3g} ± {other['sd']:.2g}"
+    return f"{text} ({other['mean']:.3g} ± {other['sd']:.2g})"
 
 
 def comparison_lines(data: _Json) -> list[str]:

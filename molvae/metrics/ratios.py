@@ -38,7 +38,7 @@ def unique(molecules: Molecules | _Keys, k: int | None = None) -> Metric:
         raise InputError(f"unique@k: got k = {k}, expected 1 or more")
     first = _keys(molecules)[:k]
     short = k is not None and len(first) < k
-    note = f"only {len(first):,} valid molecules, not {k:,}" if short else ""
+    note = f"only {len(first):,} valid" if short else ""  # k is in the name
     return ratio(len(np.unique(first)), len(first), NO_VALID, note)
 
 

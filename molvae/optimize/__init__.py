@@ -42,7 +42,7 @@ from molvae.progress import Progress, say
 from molvae.report import write_html
 from molvae.runtime import Draws, choose_device, keep_memory, versions
 from molvae.sampler import Proposer, Request
-from molvae.train.threads import Threads
+from molvae.threads import Threads
 
 __all__ = [
     "METHODS",
@@ -154,7 +154,8 @@ def optimize(
         model: as of :func:`molvae.generate.generate_file`.
         method: one of :data:`METHODS`, or ``auto``.
         constraints: ranges such as ``mw=:450`` that every molecule scored must meet.
-        request: alerts, elements, scaffold, and start molecules that ``similarity=0.4:`` is about.
+        request: alerts, elements, max_ring, scaffold, and the start molecules
+            of ``similarity=0.4:``.
         given: SMILES that are scored first.
         novel: files of molecules that are not to be scored.
         pareto: search for the front of several objectives, not for the best of their mean.
@@ -190,6 +191,7 @@ def optimize(
         "constraints": [target.text for target in request.targets],
         "like": list(request.like), "scaffold": request.scaffold,
         "alerts": list(request.alerts), "elements": list(request.elements),
+        "max_ring": request.max_ring,
         "novel": [str(path) for path in novel],
         "model": identity,
     }  # fmt: skip

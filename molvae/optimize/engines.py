@@ -21,7 +21,7 @@ from molvae.optimize.moves import mutated, spliced
 from molvae.sampler import TRIES, Proposer
 from molvae.tokens import SPECIAL_TOKENS, split_selfies, to_selfies, use_constraints
 
-__all__ = ["Candidate", "Engine", "Evolution", "LatentSearch", "Sampling", "selfies_of"]
+__all__ = ["CONTRAST", "Candidate", "Engine", "Evolution", "LatentSearch", "Sampling", "selfies_of"]
 
 _Ints = NDArray[np.int64]
 

@@ -29,7 +29,8 @@ class Gate:
     """Checks strings by RDKit and by the model; counts what it turns away, and why.
 
     Constraints are ranges of built-in properties (exact) or own columns (predicted), alerts,
-    elements, a scaffold, a range of similarity to given molecules, and molecules known before.
+    elements, size of rings, a scaffold, a range of similarity to given molecules, and molecules
+    known before.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Gate:
             rewrite=True,
             alerts=request.alerts,
             elements=request.elements,
+            max_ring=request.max_ring,
             scaffold=request.scaffold,
             fingerprint=self._compares,
         )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from molvae.errors import ConfigError
 from molvae.optimize.archive import Answer, Archive
-from molvae.optimize.engines import Candidate, LatentSearch
+from molvae.optimize.engines import CONTRAST, Candidate, LatentSearch
 from molvae.sampler import Proposer
 
 __all__ = ["TrustRegion"]
@@ -21,17 +21,19 @@ __all__ = ["TrustRegion"]
 BEST, RECENT = 128, 128  # answers that the surrogate is fitted to
 CANDIDATES = 2000  # latents that a surrogate's samples are maximised over
 EDGE = 3.0  # latents of N(0, 1) within it become the unit cube
-CHANGED = 20  # latent dimensions in which a candidate differs from the centre, about
+PARENTS = 20  # best molecules that candidates lie between
 STEPS = 50  # of the fit of a surrogate; to the end it takes twenty times as long for nothing
 FIRST, WIDEST, NARROWEST = 0.2, 0.8, 0.05  # sides of the region, in the unit cube
 SUCCESSES, FAILURES = 3, 5  # rounds in a row after which it grows and shrinks
 
 
 class TrustRegion(LatentSearch):
-    """Thompson sampling from a Gaussian process around the best molecule.
+    """Thompson sampling from a Gaussian process around the best molecules.
 
     The region of TuRBO (Eriksson et al. 2019): it grows while rounds find something better and
-    shrinks while they do not; too small, it moves to another of the best molecules. The surrogate
+    shrinks while they do not; too small, it begins anew. Its centre is another for every candidate:
+    one of the best molecules with some dimensions of a second one, for around a single molecule
+    the search stays with what was found first. The surrogate
     sees the latents that molecules encode to, not those they were decoded from, and the quantiles
     of their ranks, so that the scale of the objective does not matter.
     """
@@ -41,7 +43,7 @@ class TrustRegion(LatentSearch):
         super().__init__(proposer, archive, first=first)
         self._botorch()  # what is missing is said before anything is scored
         self.side = FIRST
-        self._successes = self._failures = self._moves = 0
+        self._successes = self._failures = 0
         self._best = -np.inf
         self._latents: dict[str, NDArray[np.float32]] = {}
 
@@ -60,12 +62,12 @@ class TrustRegion(LatentSearch):
         known = self._known()
         if len(self.archive) < self.first or len(known) < 4:
             return self.samples(items)
-        centre = known[self._moves % min(len(known), 10)]
         smiles = list(dict.fromkeys(known[:BEST] + sorted(known, key=self._recent)[:RECENT]))
         points = np.stack([self._latents[one] for one in smiles])
         scores = self.archive.normal_scores()
         values = np.asarray([scores[one] for one in smiles])
-        latents = self._chosen(points, values, self._latents[centre], count, round_)
+        parents = np.stack([self._latents[one] for one in known[:PARENTS]])
+        latents = self._chosen(points, values, parents, count, round_)
         return self.near(items, latents, "trust")
 
     def tell(self, candidates: Sequence[Candidate], answers: Sequence[Answer | None]) -> None:
@@ -81,7 +83,7 @@ class TrustRegion(LatentSearch):
         if self._failures >= FAILURES:
             self.side, self._failures = self.side / 2, 0
         if self.side < NARROWEST:
-            self.side, self._moves = FIRST, self._moves + 1
+            self.side = FIRST
 
     def restore(self, answers: Sequence[Answer]) -> None:
         """Begin with a fresh region around the best."""
@@ -103,7 +105,7 @@ class TrustRegion(LatentSearch):
         self,
         points: NDArray[np.float32],
         values: NDArray[np.float64],
-        centre: NDArray[np.float32],
+        parents: NDArray[np.float32],
         count: int,
         round_: int,
     ) -> NDArray[np.float32]:
@@ -116,9 +118,12 @@ class TrustRegion(LatentSearch):
         x = torch.from_numpy(_to_cube(points))
         y = torch.from_numpy(values).unsqueeze(-1)
         numbers = np.arange(CANDIDATES, dtype=np.int64)
-        u = self.draws.uniform("trust", numbers, 2 * self.size, epoch=round_)
-        moved, offset = u[:, : self.size] < CHANGED / self.size, u[:, self.size :] - 0.5
-        near = np.clip(_to_cube(centre) + np.where(moved, self.side * offset, 0.0), 0.0, 1.0)
+        u = self.draws.uniform("trust", numbers, 3 + 2 * self.size, epoch=round_)
+        pairs = (u[:, :2] ** CONTRAST * len(parents)).astype(np.int64)
+        mother, father = (_to_cube(parents)[which] for which in pairs.T)
+        mixed, offset = u[:, 3 : 3 + self.size], u[:, 3 + self.size :] - 0.5
+        centres = np.where(mixed < u[:, 2:3] / 2, father, mother)
+        near = np.clip(centres + self.side * offset, 0.0, 1.0)
         # The library draws from torch's own generator.
         with _quiet(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(u[0, 0] * 2**31))

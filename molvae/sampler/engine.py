@@ -117,6 +117,7 @@ class Sampler:
             rewrite=bool(self.critic.predicted) or self._walks or request.nll,
             alerts=request.alerts,
             elements=request.elements,
+            max_ring=request.max_ring,
             scaffold=request.scaffold,
             fingerprint=bool(request.like),
             core=request.compares,

@@ -37,6 +37,7 @@ class Request:
     unique: bool = True  # write no molecule twice
     alerts: tuple[str, ...] = ()  # catalogues of structural alerts no molecule may match
     elements: tuple[str, ...] = ()  # the only ones allowed; none given: any
+    max_ring: int | None = None  # atoms in the largest ring allowed; 0 allows none
     nll: bool = False  # tell −log p of every molecule
 
     def __post_init__(self) -> None:
@@ -50,6 +51,8 @@ class Request:
             )
         if not self.temperature >= 0:
             raise TargetError(f"temperature: got {self.temperature:g}, expected 0 or more")
+        if self.max_ring is not None and self.max_ring < 0:
+            raise TargetError(f"max-ring: got {self.max_ring}, expected 0 or more atoms")
         for name, number in (("candidates", self.candidates), ("max-tries", self.tries)):
             if not 1 <= number < TRIES:
                 raise TargetError(f"{name}: got {number}, expected from 1 to {TRIES - 1:,}")
@@ -85,7 +88,9 @@ class Request:
         Around given molecules also ``similarity``.
         """
         more = {SIMILARITY} if self.like else set()
-        return parse_targets(texts, {*PROPERTIES, *model.conditions.names, *more})
+        own = set(model.conditions.names) - set(PROPERTIES)
+        hint = "" if own else " A column of your own needs the model trained with it (-m)."
+        return parse_targets(texts, {*PROPERTIES, *own, *more}, hint=hint)
 
 
 @dataclass(frozen=True)

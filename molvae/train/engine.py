@@ -29,12 +29,12 @@ from molvae.processes import World
 from molvae.progress import Progress, duration, say
 from molvae.runs import cut_metrics, effective, model_card, stop_requests
 from molvae.runtime import Draws, autocast, choose_precision, versions
+from molvae.threads import Threads
 from molvae.train.budget import batch_size_for, score, total_steps
 from molvae.train.heads import fit_new_heads
 from molvae.train.log import Averages, RunLog
 from molvae.train.optimizer import make_optimizer
 from molvae.train.start import adapted_conditions, first_network
-from molvae.train.threads import Threads
 from molvae.train.weights import KLWeight
 
 __all__ = ["TrainSummary", "Trainer"]
@@ -43,6 +43,7 @@ FINAL_MOLECULES = 2000
 MAX_BAD_STEPS = 20
 STATISTICS_SAMPLE = 1_000_000
 RECORDS = 10  # of the training loss, per validation
+VALIDATING = 0.2  # share of a time budget that validations before the last may take
 
 
 @dataclass
@@ -106,6 +107,7 @@ class Trainer:
         self.step = self.epoch = self.position = self.molecules = 0
         self.validations = self.stale = self.bad_steps = self.records = 0
         self.elapsed, self.best = 0.0, math.inf
+        self._validating = self._last_validation = 0.0  # seconds, since this process began
         self.finished, self.reason = False, ""
         self.final: dict[str, Any] = {}
 
@@ -283,7 +285,10 @@ class Trainer:
         ended = self._progress() >= 1.0
         if due <= self.validations and not ended:
             return
+        if not ended and self._too_dear():
+            return
         self.validations = max(due, self.validations)
+        began = time.monotonic()
         order = self.draws.permutation("valid", len(self.held_out))
         chosen = self.held_out[order[: self.options.valid_molecules]]
         found = self._figures(self.average, chosen, self.options.reconstructions)
@@ -308,6 +313,18 @@ class Trainer:
         if better and self.world.is_first:
             save_model(self.run / "model", self._saved_model(found))
         self.save()
+        (self._last_validation,) = self.world.largest([time.monotonic() - began])
+        self._validating += self._last_validation
+
+    def _too_dear(self) -> bool:
+        """Whether a validation now would leave a short time budget little for training."""
+        if self.total_steps is not None:
+            return False
+        molecules = min(self.options.valid_molecules, len(self.held_out))
+        # Before the first: about as long as two training steps on the same molecules.
+        guess = 2 * molecules * self.elapsed / max(self.molecules, 1)
+        cost = self._last_validation or guess
+        return self._validating + cost > VALIDATING * self.elapsed
 
     def _figures(
         self, network: CVAE, items: NDArray[np.int64], reconstructions: int

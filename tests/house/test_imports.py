@@ -15,6 +15,7 @@ ORDER = (
     "config",
     "runtime",
     "progress",
+    "threads",
     "parallel",
     "work",
     "cache",

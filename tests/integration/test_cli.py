@@ -76,7 +76,6 @@ FAULTS = {
     "merge ds -o out": "not a finished shard",
     "merge absent -o out": "not a finished shard",
     "fetch zink250k": "did you mean 'zinc250k'",
-    "info": "give a folder or model, or --cache",
     "info ds --cache": "give a folder or model, or --cache",
     "info --clear": "give a folder or model, or --cache",
     # configuration
@@ -160,8 +159,11 @@ def test_force_replaces_outputs(here):
 def test_an_impossible_range_ends_with_exit_code_one(here):
     result = run("generate -m run -n 3 -o a.csv -t mw=5000: --workers 1")
     assert result.exit_code == 1
-    assert "only 0 of 3 molecules were found" in result.stderr.splitlines()[-1]
-    assert (here / "a.csv").read_text() == "smiles,mw\n"
+    assert "no molecule was found, so 'a.csv' was not written" in result.stderr.splitlines()[-1]
+    assert not list(here.glob("a.csv*"))
+    (here / "a.csv").write_text("smiles\nCCO\n")
+    assert run("generate -m run -n 3 -o a.csv -t mw=5000: --workers 1 --force").exit_code == 1
+    assert (here / "a.csv").read_text() == "smiles\nCCO\n"  # nothing computed is lost
 
 
 def test_a_narrow_range_writes_those_that_were_found(here):
@@ -171,9 +173,12 @@ def test_a_narrow_range_writes_those_that_were_found(here):
     assert "× written before" in result.stdout
 
 
-def test_a_limit_of_ones_own_is_no_failure(here):
-    result = run("generate -m run -n 3 -o a.csv -t mw=5000: --max-tries 4 --workers 1")
+def test_a_limit_of_ones_own_is_no_failure_where_something_was_found(here):
+    result = run("generate -m run -n 4 -o a.csv --temperature 0 --max-tries 4 --workers 1")
     assert result.exit_code == 0
+    assert "1 of 4 molecules written" in result.stdout
+    result = run("generate -m run -n 3 -o b.csv -t mw=5000: --max-tries 4 --workers 1")
+    assert result.exit_code == 1
     assert "0 of 3 molecules written" in result.stdout
     assert "3 × wanted molecules given up after max-tries candidates" in result.stdout
     assert "× outside the requested range" in result.stdout

@@ -46,6 +46,30 @@ def test_a_table_has_a_row_per_record(tiny_run, table, tmp_path):
     assert summary.refused == dict.fromkeys(BAD.values(), 1)
 
 
+def test_columns_are_carried_along(tiny_run, table, tmp_path):
+    output = tmp_path / "out.csv"
+    table.write_text(
+        "id,smiles,lot\n" + "".join(f"m{i},{s},{i * i}\n" for i, s in enumerate(3 * GOOD))
+    )
+    encode_file([table], output, model=tiny_run, keep=("lot", "id"), **PLAIN)
+    assert list(rows_of(output)[0])[:4] == ["smiles", "lot", "id", "note"]
+    found = [(row["smiles"], row["id"], row["lot"]) for row in rows_of(output)]
+    assert found == [(s, f"m{i}", str(i * i)) for i, s in enumerate(3 * GOOD)]
+
+
+@pytest.mark.parametrize(
+    ("name", "keep", "message"),
+    [
+        ("out.csv", ["z0"], "keep: 'z0' is the name of another column"),
+        ("out.csv", ["id", "id"], "keep: 'id' is the name of another column"),
+        ("out.npy", ["id"], "has no columns to keep"),
+    ],
+)
+def test_columns_that_cannot_be_kept(tiny_run, table, tmp_path, name, keep, message):
+    with pytest.raises(ConfigError, match=message):
+        encode_file([table], tmp_path / name, model=tiny_run, keep=keep, **PLAIN)
+
+
 def test_latents_alone(tiny_run, table, tmp_path):
     output = tmp_path / "out.npy"
     encode_file([table, table], output, model=tiny_run, **PLAIN)

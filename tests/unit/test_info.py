@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from molvae.errors import ModelFolderError
-from molvae.info import describe, describe_cache
+from molvae.info import describe, describe_cache, describe_shipped
 
 
 def test_a_dataset_tells_its_counts(tiny_dataset):
@@ -35,6 +35,19 @@ def _network(run):
 def test_a_model_folder_has_no_run_to_tell_of(tiny_run):
     _, lines = describe(tiny_run / "model")
     assert not any(line.startswith("run ") for line in lines)
+
+
+def test_the_models_in_the_box_are_listed():
+    data, lines = describe_shipped()
+    names = [model["name"] for model in data["models"]]
+    assert names == ["default", "moses"]
+    assert [model["default"] for model in data["models"]] == [True, False]
+    for model, line in zip(data["models"], lines[1:], strict=False):
+        alone, _ = describe(model["name"])
+        assert model["parameters"] == alone["parameters"]
+        assert model["exact"] == alone["training"]["figures"]["exact"]["value"]
+        assert line.startswith(model["name"])
+    assert all(len(line) <= 80 for line in lines)
 
 
 def test_a_run_under_way_is_not_finished(tiny_run, tmp_path):

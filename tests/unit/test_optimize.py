@@ -392,7 +392,7 @@ def test_evolution_beats_samples_of_a_model_that_knows_little(tmp_path, tiny_run
 @pytest.mark.parametrize("method", ["evolution", "cma", "learning", "trust"])
 def test_an_engine_beats_samples_on_a_known_optimum(tmp_path, method):
     # Two windows beyond the data: 1 inside both, .05 to .09 for the mean of the ten best samples.
-    # The engines reached .69 or more; the margin is of that mean.
+    # The engines reached .65 or more in nine seeds; the margin is of that mean.
     objective = ("tpsa=150:160", "logp=5:6")
     for seed in range(3):
         samples = search(tmp_path, None, "sampling", objective, seed, budget=500)
@@ -603,9 +603,11 @@ def test_the_trust_region_breathes(tiny_model):
     for _ in range(5):
         engine.tell([], [])
     assert engine.side == side
-    while engine._moves == 0:
+    sides = []
+    for _ in range(15):
         engine.tell([], [])
-    assert engine.side == side
+        sides.append(engine.side)
+    assert sides[4::5] == [side / 2, side / 4, side]  # too small, it begins anew
 
 
 def test_the_trust_region_says_what_it_needs(tmp_path, tiny_run, monkeypatch):

@@ -422,6 +422,21 @@ def test_a_start_decodes_alike_wherever_it_stands_in_a_batch(tiny_model):
 # -- what must not be written ---------------------------------------------------------------------
 
 
+def test_large_rings_are_refused(tiny_model):
+    drawn = sampler(tiny_model, max_ring=6)
+    for one in drawn.stream(100):
+        rings = chem.parse(one.smiles).GetRingInfo().AtomRings()
+        assert max(map(len, rings), default=0) <= 6
+    reasons = [why for why in drawn.refused if why.startswith("has a ring of ")]
+    assert reasons
+    assert all(int(why.split()[4]) > 6 for why in reasons)
+
+
+def test_a_ring_size_below_none_is_refused():
+    with pytest.raises(TargetError, match="max-ring: got -1"):
+        Request(max_ring=-1)
+
+
 def test_elements_and_alerts_hold_in_the_output(tiny_model):
     drawn = sampler(tiny_model, elements=("C", "N", "O"), alerts=("brenk",))
     found = smiles(drawn, 40)

@@ -8,8 +8,8 @@ import sys
 import pytest
 import torch
 
-from molvae.train import threads
-from molvae.train.threads import Threads, fitting_threads
+from molvae import threads
+from molvae.threads import Threads, fitting_threads
 
 CPU = torch.device("cpu")
 
@@ -116,7 +116,7 @@ def test_a_trial_takes_a_moment_and_a_resumed_run_has_as_many(tiny_dataset, tmp_
     code = (
         "import json, sys, torch\n"
         "torch.set_num_threads(2)\n"
-        "from molvae.train import threads\n"
+        "from molvae import threads\n"
         "seconds = threads._seconds(2, 64, 128)\n"
         "assert 0 < seconds < 10\n"
         "fits = {'first': 1, 'second': 2}[sys.argv[1]]\n"

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -314,6 +315,24 @@ def test_a_time_budget_is_kept(tiny_dataset, tmp_path):
     assert summary.finished
     assert summary.seconds >= 0.5
     assert summary.steps < budget.MIN_STEPS  # those of a run without a budget
+
+
+@pytest.mark.parametrize(
+    ("steps", "elapsed", "spent", "last", "dear"),
+    [
+        (None, 10.0, 0.0, 0.0, False),  # a guess: 100 molecules of 100/s, twice
+        (None, 9.0, 0.0, 0.0, True),
+        (None, 10.0, 1.5, 1.5, True),
+        (None, 15.0, 1.5, 1.5, False),
+        (500, 10.0, 9.0, 9.0, False),  # with a budget of steps the plan is kept
+    ],
+)
+def test_validations_leave_a_time_budget_to_training(steps, elapsed, spent, last, dear):
+    trainer = SimpleNamespace(
+        total_steps=steps, options=SimpleNamespace(valid_molecules=100), held_out=range(5000),
+        elapsed=elapsed, molecules=int(100 * elapsed), _validating=spent, _last_validation=last,
+    )  # fmt: skip
+    assert Trainer._too_dear(trainer) is dear
 
 
 def test_training_without_conditions_gives_a_plain_vae(tiny_dataset, tmp_path):
