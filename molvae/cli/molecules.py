@@ -48,7 +48,7 @@ __all__: list[str] = []  # verbs are reached through their group
 @click.option(
     "--noise", metavar="T|LOW:HIGH",
     help="Noise level of the decoder, 0 (exact latent) to 1 (most realistic; default, with --like "
-    "0.3:0.7).",
+    "0.2:0.5).",
 )  # fmt: skip
 @click.option(
     "--guidance", default="1", show_default=True, metavar="W|LOW:HIGH",

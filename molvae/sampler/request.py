@@ -14,7 +14,7 @@ __all__ = ["SIMILARITY", "TRIES", "Generated", "Request", "Span"]
 
 TRIES = 1 << 20  # candidate numbers reserved for each wanted molecule
 SIMILARITY = "similarity"  # Tanimoto, to the start molecule: a target that needs no training
-ANALOGS = (0.3, 0.7)  # noise around given molecules (docs/benchmarks.md)
+ANALOGS = (0.2, 0.5)  # noise around given molecules (docs/experiments.md)
 
 Span = float | tuple[float, float]  # one value, or low and high of a uniform draw per candidate
 

@@ -9,13 +9,14 @@ import gzip
 import itertools
 import random
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.reliability.wrecking import Wreck, seconds_of
+from tests.reliability.wrecking import Wreck, processes_of, seconds_of
 
-KILLS = 20
+KILLS, KILLS_WITH_WORKERS = 20, 8
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
@@ -174,6 +175,47 @@ class Optimize(Work):
         assert len(set(answered)) == len(answered) == self.budget
 
 
+class TrainOnFiles(Train):
+    """The dataset is prepared into the cache, by two workers, and found there again."""
+
+    name = "run-on-files"
+
+    def command(self, output, *more):
+        words = super().command(output, "--workers", "2", *more)
+        return tuple(str(self.library) if word == str(self.dataset) else word for word in words)
+
+
+def with_workers(words):
+    """The same command with two processes beside the first."""
+    at = words.index("--workers") + 1
+    return (*words[:at], "2", *words[at + 1 :])
+
+
+class PrepareWithWorkers(Prepare):
+    name = "library-2.ds"
+
+    def command(self, output, *more):
+        return with_workers(super().command(output, *more))
+
+
+class GenerateWithWorkers(Generate):
+    name = "out-2.csv"
+
+    def command(self, output, *more):
+        return (*with_workers(super().command(output, *more)), "--grid", f"{output}.png")
+
+    def check(self):
+        super().check()
+        for more in (".html", ".png"):
+            assert self.output.with_name(f"{self.name}{more}").stat().st_size > 1000
+
+
+class OptimizeWithWorkers(Optimize):
+    def command(self, output, *more):
+        return with_workers(super().command(output, *more))
+
+
+CREWED = [TrainOnFiles, PrepareWithWorkers, GenerateWithWorkers, OptimizeWithWorkers]
 WORKS = [Train, Prepare, PrepareShard, Generate, GenerateSDF, Optimize]
 
 
@@ -194,11 +236,15 @@ def work(request, tmp_path, tiny_dataset, tiny_run, library):
 
 @pytest.mark.parametrize("work", [Train, Prepare, Generate, Optimize], indirect=True)
 def test_kills_at_random_moments(work, tmp_path):
+    kill_at_random(work, tmp_path, KILLS)
+
+
+def kill_at_random(work, tmp_path, kills):
     longest = seconds_of(work.command(work.whole))
     work.begin_anew()
     wreck = Wreck(work.command(work.output, "--resume"), tmp_path)
     chance = random.Random(0)
-    while wreck.kills < KILLS:
+    while wreck.kills < kills:
         killed = wreck.at_random(chance, longest)
         if killed:
             work.after_kill()
@@ -208,6 +254,16 @@ def test_kills_at_random_moments(work, tmp_path):
     assert not wreck.end(wreck.start())
     work.check()
     assert names(work.output.parent) == names(work.whole.parent), "litter"
+
+
+@pytest.mark.parametrize("work", CREWED, indirect=True)
+def test_kills_of_works_with_workers(work, tmp_path):
+    kill_at_random(work, tmp_path, KILLS_WITH_WORKERS)
+    # Their workers see that they are alone, and end.
+    deadline = time.monotonic() + 30
+    while (left := processes_of(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not left
 
 
 @pytest.mark.parametrize("work", WORKS, indirect=True)

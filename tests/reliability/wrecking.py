@@ -6,10 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 MOLVAE = (sys.executable, "-m", "molvae")
+TAG = "MOLVAE_WRECK"  # variable by which a process and its workers are known
 PATIENCE = 240.0  # seconds after which a process counts as hung
 
 # Python reads this before anything else. Workers inherit the environment and are left alone.
@@ -50,7 +54,7 @@ class Wreck:
         with open(log, "wb") as handle:
             return subprocess.Popen(
                 [*MOLVAE, *self.command], stdout=handle, stderr=handle,
-                env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
+                env={**os.environ, "OMP_NUM_THREADS": "1", TAG: str(self.folder), **variables},
             )  # fmt: skip
 
     def end(self, process: subprocess.Popen[bytes]) -> bool:
@@ -82,6 +86,16 @@ class Wreck:
         (place / "sitecustomize.py").write_text(BOMB, encoding="utf-8")
         path = os.pathsep.join([str(place), *filter(None, [os.environ.get("PYTHONPATH")])])
         return self.end(self.start(PYTHONPATH=path, WRECK_BEFORE=str(number)))
+
+
+def processes_of(folder: Path) -> list[psutil.Process]:
+    """Processes that a Wreck in this folder started, or that were started by one of them."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # it has ended, or is another user's
+            if process.environ().get(TAG) == str(folder):
+                found.append(process)
+    return found
 
 
 def seconds_of(command: tuple[str, ...]) -> float:
