@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import time
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from molvae.conditions import ConditionSet
 from molvae.config import Config
 from molvae.dataset import Dataset, batch_plan, check_shares
 from molvae.diagnostics import figures
-from molvae.errors import ConfigError, FileError, RunError
+from molvae.errors import ConfigError, RunError
 from molvae.loss import Counts, LossTerms, elbo, learning_rate
 from molvae.model import CVAE
 from molvae.noise import drawn_batch, noise_levels
@@ -35,6 +34,7 @@ from molvae.train.heads import fit_new_heads
 from molvae.train.log import Averages, RunLog
 from molvae.train.optimizer import make_optimizer
 from molvae.train.start import adapted_conditions, first_network
+from molvae.train.state import restore, state_of
 from molvae.train.weights import KLWeight
 
 __all__ = ["TrainSummary", "Trainer"]
@@ -396,38 +396,12 @@ class Trainer:
 
     def save(self) -> None:
         """Write everything a resumed run needs, in one file."""
-        if not self.world.is_first:
-            return
-        save_state(
-            self.run / "state.pt",
-            {
-                "config": json.dumps(self.config.model_dump(mode="json")),
-                "dataset": self.dataset.content_hash,
-                "network": self.network.state_dict(),
-                "average": self.average.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "kl": self.kl_weight.state(),
-                "averages": self.averages.state(),
-                "threads": self.threads.count,
-                **{name: getattr(self, name) for name in _POSITION},
-            },
-        )
+        if self.world.is_first:
+            save_state(self.run / "state.pt", state_of(self))
 
     def load(self, state: dict[str, Any]) -> None:
         """Continue where :meth:`save` was called. Everything random is addressed, not streamed."""
-        missing = [key for key in (*_PARTS, *_POSITION) if key not in state]
-        if missing:
-            raise FileError(
-                f"'{self.run}/state.pt': written by another version of molvae (it lacks "
-                f"'{missing[0]}'), which can go on with it; or start anew with --force"
-            )
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.kl_weight.restore(state["kl"])
-        self.averages.restore(state["averages"])
-        for name in _POSITION:
-            setattr(self, name, state[name])
+        restore(self, state)
         self.threads.choose(before=state.get("threads"))
         self.log.purge = self.step + 1
         if self.world.is_first:
@@ -446,13 +420,6 @@ class Trainer:
             str(self.run), self.finished, self.reason, self.step, self.molecules, self.elapsed,
             self.final,
         )  # fmt: skip
-
-
-_PARTS = ("network", "average", "optimizer", "kl", "averages")
-_POSITION = (
-    "step", "epoch", "position", "molecules", "validations", "stale", "bad_steps", "records",
-    "elapsed", "best", "finished", "reason", "final",
-)  # fmt: skip
 
 
 def _known_columns(dataset: Dataset, config: Config) -> list[int]:

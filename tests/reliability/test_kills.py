@@ -181,8 +181,10 @@ class TrainOnFiles(Train):
     name = "run-on-files"
 
     def command(self, output, *more):
-        words = super().command(output, "--workers", "2", *more)
-        return tuple(str(self.library) if word == str(self.dataset) else word for word in words)
+        few = ("--set", "train.valid_molecules=20", "--set", "train.reconstructions=4")
+        words = super().command(output, "--workers", "2", *few, *more)
+        other = {str(self.dataset): str(self.library), "30": "2"}
+        return tuple(other.get(word, word) for word in words)
 
 
 def with_workers(words):
