@@ -228,7 +228,8 @@ def optimize(
             )
         )
         crew = stack.enter_context(Crew(workers))
-        scoring = Scoring(objective, crew, timeout=timeout, size=call_size)
+        printed = stack.enter_context(_printed(output, new=not resume))
+        scoring = Scoring(objective, crew, timeout=timeout, size=call_size, log=printed)
         say(f"method {name}, {round_size(budget)} calls per round")
         search = Search(
             engine, gate, scoring, calls, archive, budget=budget, between=threads.look_again
@@ -260,6 +261,25 @@ def calls_path(output: Path) -> Path:
     """Where the calls of a run are written down: beside its output."""
     name = output.name.removesuffix(".gz")
     return output.with_name(f"{name.rpartition('.')[0] or name}.calls.csv")
+
+
+@contextmanager
+def _printed(output: str | Path | None, *, new: bool) -> Iterator[Path | None]:
+    """The file for what the objective prints; there is none at the end if it printed nothing."""
+    if output is None:
+        yield None
+        return
+    calls = calls_path(Path(output))
+    path = calls.with_name(f"{calls.name.removesuffix('.calls.csv')}.objective.log")
+    if new:
+        path.unlink(missing_ok=True)
+    try:
+        yield path
+    finally:
+        if path.exists() and path.stat().st_size == 0:
+            path.unlink()
+        if path.exists():
+            say(f"note: the objective printed something, see '{path}'")
 
 
 def _engine(name: str, proposer: Proposer, archive: Archive, budget: int) -> Engine:

@@ -271,6 +271,41 @@ def test_trouble_costs_its_molecules_alone(tmp_path, capfd):
     assert out == ""
 
 
+NOISY = """
+import os
+def score(smiles):
+    print("from Python")
+    os.write(2, b"from a library\\n")
+    if "CCC" in smiles and len(smiles) == 1:
+        os._exit(3)
+    return [1.0 for _ in smiles]
+"""
+
+
+def test_what_an_objective_prints_goes_to_a_file(tmp_path, tiny_run, capfd):
+    (tmp_path / "noisy.py").write_text(NOISY)
+    objective = parse_objective([f"{tmp_path}/noisy.py:score"])
+    settings = {"model": tiny_run, "workers": 1, "device": "cpu", "method": "evolution"}
+    summary = optimize(tmp_path / "best.csv.gz", objective, 20, **settings)
+    assert summary.calls == 20
+    lines = (tmp_path / "best.objective.log").read_text().splitlines()
+    assert sorted(set(lines)) == ["from Python", "from a library"]
+    out, err = capfd.readouterr()
+    assert "from" not in out
+    assert "from a library" not in err
+    assert "the objective printed something, see" in err
+    optimize(tmp_path / "other.csv", QED, 20, **settings)
+    assert not (tmp_path / "other.objective.log").exists()
+
+
+def test_the_last_words_of_a_crash_are_kept(tmp_path):
+    (tmp_path / "noisy.py").write_text(NOISY)
+    objective = parse_objective([f"{tmp_path}/noisy.py:score"])
+    found = scored(objective, ["CCC"], workers=1, log=tmp_path / "log")
+    assert "crashed" in found["CCC"].note
+    assert "from a library" in (tmp_path / "log").read_text()
+
+
 def test_the_wrong_number_of_scores_is_a_failure(tmp_path):
     (tmp_path / "trouble.py").write_text(TROUBLE)
     objective = parse_objective([f"{tmp_path}/trouble.py:score"])
