@@ -224,7 +224,7 @@ def encode(
 
     summary = encode_file(
         inputs, output, model=model, smiles_column=smiles_column, score=score, predict=predict,
-        keep=keep,         device=device, precision=precision, workers=workers, force=force,
+        keep=keep, device=device, precision=precision, workers=workers, force=force,
     )  # fmt: skip
     lines = [f"{summary.encoded:,} of {summary.molecules:,} molecules encoded into {output}"]
     lines += [f"  {count:,} × {reason}" for reason, count in summary.refused.items()]

@@ -228,7 +228,7 @@ def optimize(
             )
         )
         crew = stack.enter_context(Crew(workers))
-        printed = stack.enter_context(_printed(output, new=not resume))
+        printed = stack.enter_context(_printed(output, anew=force and not resume))
         scoring = Scoring(objective, crew, timeout=timeout, size=call_size, log=printed)
         say(f"method {name}, {round_size(budget)} calls per round")
         search = Search(
@@ -264,14 +264,14 @@ def calls_path(output: Path) -> Path:
 
 
 @contextmanager
-def _printed(output: str | Path | None, *, new: bool) -> Iterator[Path | None]:
+def _printed(output: str | Path | None, *, anew: bool) -> Iterator[Path | None]:
     """The file for what the objective prints; there is none at the end if it printed nothing."""
     if output is None:
         yield None
         return
     calls = calls_path(Path(output))
     path = calls.with_name(f"{calls.name.removesuffix('.calls.csv')}.objective.log")
-    if new:
+    if anew:
         path.unlink(missing_ok=True)
     try:
         yield path

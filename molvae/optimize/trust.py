@@ -33,9 +33,9 @@ class TrustRegion(LatentSearch):
     The region of TuRBO (Eriksson et al. 2019): it grows while rounds find something better and
     shrinks while they do not; too small, it begins anew. Its centre is another for every candidate:
     one of the best molecules with some dimensions of a second one, for around a single molecule
-    the search stays with what was found first. The surrogate
-    sees the latents that molecules encode to, not those they were decoded from, and the quantiles
-    of their ranks, so that the scale of the objective does not matter.
+    the search stays with what was found first. The surrogate sees the latents that molecules encode
+    to, not those they were decoded from, and the quantiles of their ranks, so that the scale of the
+    objective does not matter.
     """
 
     def __init__(self, proposer: Proposer, archive: Archive, *, first: int = 100) -> None:
