@@ -77,7 +77,7 @@ def lines(data: _Json) -> list[str]:
         if kind != "W1" and entry["value"] is None and note.startswith(NEEDS):
             lacking.setdefault(note, []).append(name)
             continue
-        texts = [detail(entry), entry.get("note", "")]
+        texts = [detail(entry), note]
         if kind in ("MAD", "hit rate"):
             texts = [detail(entry), *obtained(targets[name.removesuffix(f" {kind}")])]
         if kind == "W1":
