@@ -51,7 +51,7 @@ __all__: list[str] = []  # verbs are reached through their group
     "0.2:0.5).",
 )  # fmt: skip
 @click.option(
-    "--guidance", default="1", show_default=True, metavar="W|LOW:HIGH",
+    "--guidance", default="2", show_default=True, metavar="W|LOW:HIGH",
     help="Weight of the conditions; above 1 they count more than the model believes.",
 )  # fmt: skip
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="Of the tokens.")

@@ -5,7 +5,12 @@ molecules are drawn at temperature 1, and the mean absolute deviation (MAD) from
 over all of them, valid ones only, repeats included. *One shot* is one candidate per molecule and no
 critic: the rows to set beside published ones. *Critic* keeps the nearest of ``--candidates``.
 
+``--parts realism`` asks whether molecules made for a range are as real as others in it: the FCD, to
+test molecules in the range, of ``--drawn`` ones asked for, of as many that were drawn without a
+request and lie in it, and of as many other test molecules.
+
     python scripts/bench/control.py runs/moses --each 1000 -o control.json
+    python scripts/bench/control.py runs/moses --parts realism --test moses_test.csv.gz
 """
 
 from __future__ import annotations
@@ -23,9 +28,13 @@ from typing import Any
 import numpy as np
 
 from molvae.checkpoint import find_model, load_model
+from molvae.chem.molecules import parse, to_smiles
+from molvae.evaluate.sources import from_files
 from molvae.files import write_json
 from molvae.generate import GenerationSummary, generate
+from molvae.metrics.frechet import compare, moments
 from molvae.progress import say, set_quiet
+from molvae.properties import compute
 from molvae.sampler import Request
 from molvae.targets import Target, hit, parse_target
 
@@ -50,6 +59,8 @@ RANGES = (
     ("logp=2:3", "qed=0.8:"), ("logp=1:2", "tpsa=70:90", "mw=300:350"),
     ("rings=3", "rotb=:4", "hbd=1:2"), ("logp=3:", "tpsa=90:"),
 )  # fmt: skip
+REAL = (("logp=2:3",), ("tpsa=60:80",), ("qed=0.85:",), ("logp=1:2", "tpsa=70:90"))
+SHUFFLED = 60_000  # test molecules of which those in a range are taken
 FAR = (-4, -3, 3, 4)  # standard deviations from the mean of what the model saw
 
 
@@ -120,7 +131,7 @@ class Bench:
             targets = [parse_target(text) for text in texts]
             modes = self.requests()
             critic = next(mode for mode in modes if mode != "one shot")
-            modes[critic] = Request(candidates=self.given.candidates)
+            modes[critic] = replace(modes[critic], allow_misses=False, max_tries=None)
             for mode, request in modes.items():
                 smiles, values, decoded = self.ask(request, texts, self.given.seed)
                 inside = np.ones(len(values), dtype=np.bool_)
@@ -140,6 +151,34 @@ class Bench:
                 value = condition.mean + sd * condition.std
                 self.points(f"{name} {sd:+d} sd = {value:.4g}", [[Target(name, value, value)]])
 
+    def realism(self) -> None:
+        """FCD within ranges to test molecules there: asked for, met by chance, and real."""
+        test = list(from_files(self.given.test))
+        order = np.random.default_rng(self.given.seed).permutation(len(test))[:SHUFFLED]
+        shuffled, values = _measured([test[i] for i in order])
+        unasked = Request(guidance=_span(self.given.guidance))
+        for texts in REAL:
+            targets = [parse_target(text) for text in texts]
+            inside = np.logical_and.reduce([hit(t, values[t.name]) for t in targets])
+            real = [shuffled[i] for i in np.flatnonzero(inside)]
+            drawn = self.given.drawn
+            others, reference = real[:drawn], moments(real[drawn : drawn + 10_000])
+            for mode, request, wanted in (
+                (f"asked, guidance {self.given.guidance}", unasked, texts),
+                # Chosen from what was drawn without a request: the same filter, no condition.
+                ("not asked, met", replace(unasked, guidance=0.0, max_tries=10_000), texts),
+            ):
+                self.given.each, kept = drawn, self.given.each
+                found, _, decoded = self.ask(request, wanted, self.given.seed)
+                self.given.each = kept
+                distance = compare(moments(found), reference).value or float("nan")
+                unique = len(set(found)) / len(found)
+                self.note(" ".join(texts), mode, len(found), drawn, decoded, unique,
+                          {"FCD": distance})  # fmt: skip
+            distance = compare(moments(others), reference).value or float("nan")
+            self.note(" ".join(texts), "test molecules", len(others), drawn, 0, 1.0,
+                      {"FCD": distance})  # fmt: skip
+
     def note(
         self, name: str, mode: str, n: int, asked: int, decoded: int, unique: float,
         error: dict[str, float], **more: Any,
@@ -150,6 +189,14 @@ class Bench:
              "unique": unique, "error": error, **more}
         )  # fmt: skip
         say(list(table(self.records[-1:]))[-1])
+
+
+def _measured(texts: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """Canonical SMILES and what :data:`REAL` asks about."""
+    names = sorted({parse_target(text).name for texts in REAL for text in texts})
+    mols = [mol for mol in map(parse, texts) if mol is not None]
+    rows = np.asarray([compute(mol, names) for mol in mols])
+    return [to_smiles(mol) for mol in mols], dict(zip(names, rows.T, strict=True))
 
 
 def _met(target: Target, values: Any) -> Any:
@@ -167,8 +214,10 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--each", type=int, default=1000, help="molecules per target")
     parser.add_argument("--candidates", type=int, default=8)
-    parser.add_argument("--guidance", default="1")
+    parser.add_argument("--guidance", default=f"{Request().guidance:g}")
     parser.add_argument("--parts", nargs="+", default=["points", "ranges", "far"])
+    parser.add_argument("--test", type=Path, help="test molecules, for realism")
+    parser.add_argument("--drawn", type=int, default=3000, help="molecules per range, for realism")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int)
@@ -190,6 +239,10 @@ def main() -> None:
         bench.ranges()
     if "far" in given.parts:
         bench.far()
+    if "realism" in given.parts:
+        if given.test is None:
+            raise SystemExit("realism needs --test, a file of test molecules")
+        bench.realism()
     sys.stdout.write("\n".join(table(bench.records)) + "\n")
     if given.output:
         write_json(given.output, {"options": json.loads(json.dumps(vars(given), default=str)),

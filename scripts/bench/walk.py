@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("targets", nargs="+", help="as for molvae generate; several joined by ,")
     parser.add_argument("--each", type=int, default=512, help="molecules per target")
     parser.add_argument("--candidates", type=int, default=32)
+    parser.add_argument("--guidance", type=float, default=2.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int)
     given = parser.parse_args()
@@ -69,7 +70,7 @@ def main() -> None:
             started, summary = time.monotonic(), GenerationSummary(wanted=given.each)
             request = Request(
                 candidates=given.candidates, max_tries=given.candidates, allow_misses=True,
-                walk=walk,
+                walk=walk, guidance=given.guidance,
             )  # fmt: skip
             found = list(
                 generate(

@@ -22,11 +22,16 @@ def model():
 
 
 @pytest.mark.parametrize(
-    ("key", "targets"), [("unconditioned", []), ("targeted", [EXPECTED["target"]])]
+    ("key", "targets", "knobs"),
+    [
+        ("unconditioned", [], {}),
+        ("targeted", [EXPECTED["target"]], {"guidance": 1.0}),
+        ("guided", [EXPECTED["target"]], {}),
+    ],
 )
-def test_a_seed_gives_the_molecules_it_always_gave(model, key, targets):
+def test_a_seed_gives_the_molecules_it_always_gave(model, key, targets, knobs):
     table = model.generate(
-        20, targets, seed=EXPECTED["seed"], device="cpu", precision="fp32", workers=0
+        20, targets, seed=EXPECTED["seed"], device="cpu", precision="fp32", workers=0, **knobs
     )
     equal = sum(a == b for a, b in zip(table["smiles"], EXPECTED[key], strict=True))
     assert equal >= EQUAL

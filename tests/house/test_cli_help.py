@@ -7,6 +7,7 @@ import click
 import pytest
 
 from molvae.cli import main
+from molvae.sampler import Request
 
 ROOT = Path(__file__).parents[2]
 PAGES = "\n".join(
@@ -47,3 +48,12 @@ def test_is_documented(path, command):
         wanted += [name for name in (*option.opts, *option.secondary_opts) if name[:2] == "--"]
     missing = [w for w in wanted if not re.search(rf"(?<![\w-]){re.escape(w)}(?![\w-])", PAGES)]
     assert missing == [], "not in README.md or docs/*.md"
+
+
+def test_generate_asks_what_python_asks():
+    """Defaults that both doors spell out."""
+    told = {option.name: option.default for option in main.commands["generate"].params}
+    request = Request()
+    assert float(told["guidance"]) == request.guidance
+    assert (told["temperature"], told["candidates"]) == (request.temperature, request.candidates)
+    assert told["unique"] is request.unique

@@ -363,7 +363,7 @@ def test_without_weight_conditions_change_nothing(tiny_model):
     asked = {"critic": False, "unique": False, "precision": "fp32"}
     free = smiles(sampler(tiny_model, **asked), 20)
     assert smiles(sampler(tiny_model, "logp=4", guidance=0.0, **asked), 20) == free
-    plain = smiles(sampler(tiny_model, "logp=4", **asked), 20)
+    plain = smiles(sampler(tiny_model, "logp=4", guidance=1.0, **asked), 20)
     assert plain != free
     drawn = smiles(sampler(tiny_model, "logp=4", guidance=(1.0, 1.0 + 1e-9), **asked), 20)
     assert drawn == plain
