@@ -62,7 +62,8 @@ def open_blocks(
     clear_forgotten(work)
     ours = _claimed(work) if resume else []
     for path in (output, *beside):
-        require_absent(path, force=force or str(path.absolute()) in ours)
+        claimed = str(path.absolute()) in ours
+        require_absent(path, force=force or claimed, resume=resume and not work.exists())
     with workplace(
         work,
         verb="generate",

@@ -66,11 +66,19 @@ def file_format(path: Path) -> Format:
     )
 
 
-def require_absent(path: str | Path, *, force: bool) -> None:
-    """Refuse to overwrite: an error if ``path`` exists, unless forced; also checks its folder."""
+def require_absent(path: str | Path, *, force: bool, resume: bool = False) -> None:
+    """Refuse to overwrite: an error if ``path`` exists, unless forced; also checks its folder.
+
+    To those who came to ``resume``, and found nothing that this would go on with, it says so.
+    """
     path = Path(path)
     if path.exists() and not force:
-        raise OutputExistsError(f"'{path}' exists already; choose another name or add --force")
+        nothing = (
+            ", and nothing unfinished is beside it: it is finished, or something else" * resume
+        )
+        raise OutputExistsError(
+            f"'{path}' exists already{nothing}; choose another name or add --force"
+        )
     parent = next(folder for folder in path.absolute().parents if folder.exists())
     if not parent.is_dir():
         raise FileError(f"'{path}': '{parent}' is not a folder")

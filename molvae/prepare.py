@@ -221,9 +221,11 @@ def _place(output: str | Path, marker: str, *, resume: bool = False, force: bool
         output = output.resolve()
     if output.resolve() == Path.cwd():
         raise FileError(f"'{output}': is the current folder; name a folder to be made")
-    clear_forgotten(work_folder(output))
+    work = work_folder(output)
+    clear_forgotten(work)
     restore_folder(output)
-    require_absent(output, force=force or (resume and (work_folder(output) / PLACED).exists()))
+    placed = resume and (work / PLACED).exists()
+    require_absent(output, force=force or placed, resume=resume and not work.exists())
     _require_ours(output, marker)
     return output
 

@@ -51,8 +51,9 @@ __all__: list[str] = []  # verbs are reached through their group
     "0.2:0.5).",
 )  # fmt: skip
 @click.option(
-    "--guidance", default="2", show_default=True, metavar="W|LOW:HIGH",
-    help="Weight of the conditions; above 1 they count more than the model believes.",
+    "--guidance", metavar="W|LOW:HIGH",
+    help="Weight of the conditions; above 1 they count more than the model believes (default: 2 "
+    "towards values, 1 for ranges alone).",
 )  # fmt: skip
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="Of the tokens.")
 @click.option(
@@ -100,8 +101,8 @@ __all__: list[str] = []  # verbs are reached through their group
 @common
 def generate(
     model: str | None, number: int, output: Path, targets: tuple[str, ...], like: tuple[str, ...],
-    scaffold: str | None, noise: str | None, guidance: str, temperature: float, candidates: int,
-    no_critic: bool, walk: bool | None, allow_misses: bool, unique: bool,
+    scaffold: str | None, noise: str | None, guidance: str | None, temperature: float,
+    candidates: int, no_critic: bool, walk: bool | None, allow_misses: bool, unique: bool,
     novel: tuple[Path, ...], alerts: str | None, elements: str | None,
     max_ring: int | None, max_tries: int | None, nll: bool, smiles_header: str,
     report: Path | None, grid: Path | None, seed: int, shard: str | None, resume: bool,
@@ -116,14 +117,13 @@ def generate(
 
     for text in targets:
         parse_target(text)  # a malformed target is said before anything heavy is loaded
-    levels = None if noise is None else span(noise, "--noise")
-    weights = span(guidance, "--guidance")
     from molvae.generate import generate_file, read_starts
     from molvae.plans import Shard
     from molvae.sampler import Request
 
     request = Request(
-        like=read_starts(like), scaffold=scaffold, noise=levels, guidance=weights,
+        like=read_starts(like), scaffold=scaffold,
+        noise=span(noise, "--noise"), guidance=span(guidance, "--guidance"),
         temperature=temperature, critic=not no_critic, walk=walk, candidates=candidates,
         max_tries=max_tries, allow_misses=allow_misses, unique=unique,
         alerts=tuple(names(alerts) or ()), elements=tuple(names(elements) or ()),

@@ -139,8 +139,10 @@ def device_option(function: F) -> F:
     )(function)
 
 
-def span(text: str, name: str) -> float | tuple[float, float]:
-    """A number, or a range ``LOW:HIGH`` of them."""
+def span(text: str | None, name: str) -> float | tuple[float, float] | None:
+    """A number, or a range ``LOW:HIGH`` of them; None if nothing was said."""
+    if text is None:
+        return None
     low, colon, high = text.partition(":")
     try:
         return (float(low), float(high)) if colon else float(low)

@@ -118,7 +118,12 @@ def calibrate(
 
 def _one_shot(model: SavedModel, target: Target, seed: int, device: torch.device | None) -> Sampler:
     request = Request(  # without guidance, as it is the network that is judged
-        targets=(target,), critic=False, candidates=1, max_tries=1, allow_misses=True, unique=False,
+        targets=(target,),
+        critic=False,
+        candidates=1,
+        max_tries=1,
+        allow_misses=True,
+        unique=False,
         guidance=1.0,
     )
     return Sampler(model, request, seed=seed, device=device)

@@ -49,7 +49,7 @@ class Proposer:
         if request.scaffold is not None:
             limit = model.max_tokens
             self.scaffold = Scaffold(request.scaffold, model.vocabulary, model.constraints, limit)
-        self._guided = any(asked) and request.guidance not in (1, (1, 1))
+        self._guided = any(asked) and request.weights not in (1, (1, 1))
 
     def texts(
         self, items: NDArray[np.int64], latents: NDArray[np.float32], levels: NDArray[np.float32]
@@ -73,7 +73,7 @@ class Proposer:
             context = network.make_context(noisy, t, conditions, mask)
             if self._guided:
                 free = network.make_context(noisy, t, conditions, torch.zeros_like(mask))
-                weight = _drawn(request.guidance, draws, "guidance", items)
+                weight = _drawn(request.weights, draws, "guidance", items)
                 guidance = Guidance(free, self.tensor(weight))
             # Nothing longer than the longest training molecule: what is not finished ends there.
             if self.scaffold is not None and self.scaffold.grows:

@@ -14,7 +14,7 @@ __all__ = ["SIMILARITY", "TRIES", "Generated", "Request", "Span"]
 
 TRIES = 1 << 20  # candidate numbers reserved for each wanted molecule
 SIMILARITY = "similarity"  # Tanimoto, to the start molecule: a target that needs no training
-GUIDANCE = 2.0  # a fifth to a third off most errors, at the same FCD (docs/experiments.md)
+GUIDANCE = 2.0  # towards a value (docs/experiments.md); ranges can be met without
 ANALOGS = (0.2, 0.5)  # noise around given molecules (docs/experiments.md)
 
 Span = float | tuple[float, float]  # one value, or low and high of a uniform draw per candidate
@@ -28,7 +28,7 @@ class Request:
     like: tuple[str, ...] = ()  # SMILES of start molecules; wanted molecules take turns
     scaffold: str | None = None  # SMILES or SMARTS that every molecule must hold
     noise: Span | None = None  # level t of the decoder, 0 … 1; None: 1, around given ones less
-    guidance: Span = GUIDANCE  # weight of classifier-free guidance; 1 for none
+    guidance: Span | None = None  # classifier-free, a weight; 1 for none; None: 2 towards values
     temperature: float = 1.0  # of the token distribution; 0 takes the likeliest token
     critic: bool = True  # choose among candidates by their true properties
     walk: bool | None = None  # move candidates in the latent space; None: where it helps
@@ -45,10 +45,10 @@ class Request:
         low, high = _ends(self.levels)
         if not 0 <= low <= high <= 1:
             raise TargetError(f"noise: got {_shown(self.levels)}, expected levels from 0 to 1")
-        low, high = _ends(self.guidance)
+        low, high = _ends(self.weights)
         if not 0 <= low <= high < float("inf"):
             raise TargetError(
-                f"guidance: got {_shown(self.guidance)}, expected a weight of 0 or more, or a range"
+                f"guidance: got {_shown(self.weights)}, expected a weight of 0 or more, or a range"
             )
         if not self.temperature >= 0:
             raise TargetError(f"temperature: got {self.temperature:g}, expected 0 or more")
@@ -64,6 +64,13 @@ class Request:
         if self.noise is None:
             return ANALOGS if self.like else 1.0
         return self.noise
+
+    @property
+    def weights(self) -> Span:
+        """Weights of guidance."""
+        if self.guidance is None:
+            return GUIDANCE if any(target.is_point for target in self.targets) else 1.0
+        return self.guidance
 
     @property
     def tries(self) -> int:

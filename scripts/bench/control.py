@@ -5,9 +5,10 @@ molecules are drawn at temperature 1, and the mean absolute deviation (MAD) from
 over all of them, valid ones only, repeats included. *One shot* is one candidate per molecule and no
 critic: the rows to set beside published ones. *Critic* keeps the nearest of ``--candidates``.
 
-``--parts realism`` asks whether molecules made for a range are as real as others in it: the FCD, to
-test molecules in the range, of ``--drawn`` ones asked for, of as many that were drawn without a
-request and lie in it, and of as many other test molecules.
+``--parts realism`` asks whether molecules made for a request are as real as others: the FCD, to
+test molecules that meet it, of ``--drawn`` ones asked for, of as many that were drawn without a
+request and meet it (ranges only), and of as many other test molecules. Test molecules meet a value
+when they are within a tenth of a standard deviation.
 
     python scripts/bench/control.py runs/moses --each 1000 -o control.json
     python scripts/bench/control.py runs/moses --parts realism --test moses_test.csv.gz
@@ -59,7 +60,11 @@ RANGES = (
     ("logp=2:3", "qed=0.8:"), ("logp=1:2", "tpsa=70:90", "mw=300:350"),
     ("rings=3", "rotb=:4", "hbd=1:2"), ("logp=3:", "tpsa=90:"),
 )  # fmt: skip
-REAL = (("logp=2:3",), ("tpsa=60:80",), ("qed=0.85:",), ("logp=1:2", "tpsa=70:90"))
+REAL = (
+    ("logp=2:3",), ("tpsa=60:80",), ("qed=0.85:",), ("logp=1:2", "tpsa=70:90"),
+    ("logp=2.5",), ("tpsa=70",), ("qed=0.85",),
+)  # fmt: skip
+NEAR = 0.1  # standard deviations from a value
 SHUFFLED = 60_000  # test molecules of which those in a range are taken
 FAR = (-4, -3, 3, 4)  # standard deviations from the mean of what the model saw
 
@@ -91,12 +96,14 @@ class Bench:
             f"critic, {k}": replace(base, candidates=k, max_tries=k, allow_misses=True),
         }
 
-    def ask(self, request: Request, targets: Sequence[str], seed: int) -> tuple[Any, Any, int]:
+    def ask(
+        self, request: Request, targets: Sequence[str], seed: int, n: int | None = None
+    ) -> tuple[Any, Any, int]:
         """(SMILES, values (n, targets), decoded)."""
-        summary = GenerationSummary(wanted=self.given.each)
+        summary = GenerationSummary(wanted=n or self.given.each)
         found = list(
             generate(
-                self.given.each, model=self.model, targets=targets, request=request, seed=seed,
+                summary.wanted, model=self.model, targets=targets, request=request, seed=seed,
                 device=self.given.device, workers=self.given.workers, summary=summary,
             )
         )  # fmt: skip
@@ -152,25 +159,23 @@ class Bench:
                 self.points(f"{name} {sd:+d} sd = {value:.4g}", [[Target(name, value, value)]])
 
     def realism(self) -> None:
-        """FCD within ranges to test molecules there: asked for, met by chance, and real."""
+        """FCD to test molecules that meet a request: asked for, met by chance, and real."""
         test = list(from_files(self.given.test))
         order = np.random.default_rng(self.given.seed).permutation(len(test))[:SHUFFLED]
         shuffled, values = _measured([test[i] for i in order])
-        unasked = Request(guidance=_span(self.given.guidance))
+        request = Request(guidance=_span(self.given.guidance))
         for texts in REAL:
             targets = [parse_target(text) for text in texts]
-            inside = np.logical_and.reduce([hit(t, values[t.name]) for t in targets])
+            inside = np.logical_and.reduce([self.meets(t, values[t.name]) for t in targets])
             real = [shuffled[i] for i in np.flatnonzero(inside)]
-            drawn = self.given.drawn
+            drawn = min(self.given.drawn, len(real) // 2)
             others, reference = real[:drawn], moments(real[drawn : drawn + 10_000])
-            for mode, request, wanted in (
-                (f"asked, guidance {self.given.guidance}", unasked, texts),
+            modes = {"asked": request}
+            if not any(target.is_point for target in targets):
                 # Chosen from what was drawn without a request: the same filter, no condition.
-                ("not asked, met", replace(unasked, guidance=0.0, max_tries=10_000), texts),
-            ):
-                self.given.each, kept = drawn, self.given.each
-                found, _, decoded = self.ask(request, wanted, self.given.seed)
-                self.given.each = kept
+                modes["not asked, met"] = replace(request, guidance=0.0, max_tries=10_000)
+            for mode, asked in modes.items():
+                found, _, decoded = self.ask(asked, texts, self.given.seed, drawn)
                 distance = compare(moments(found), reference).value or float("nan")
                 unique = len(set(found)) / len(found)
                 self.note(" ".join(texts), mode, len(found), drawn, decoded, unique,
@@ -178,6 +183,12 @@ class Bench:
             distance = compare(moments(others), reference).value or float("nan")
             self.note(" ".join(texts), "test molecules", len(others), drawn, 0, 1.0,
                       {"FCD": distance})  # fmt: skip
+
+    def meets(self, target: Target, values: Any) -> Any:
+        """Which values meet a range, or are near a point."""
+        if not target.is_point:
+            return hit(target, values)
+        return np.abs(values - target.low) < NEAR * self.model.conditions[target.name].std
 
     def note(
         self, name: str, mode: str, n: int, asked: int, decoded: int, unique: float,
@@ -203,7 +214,9 @@ def _met(target: Target, values: Any) -> Any:
     return hit(target, values) if not target.is_point else np.abs(values - target.low) < 1e-6
 
 
-def _span(text: str) -> float | tuple[float, float]:
+def _span(text: str | None) -> float | tuple[float, float] | None:
+    if text is None:
+        return None
     low, colon, high = text.partition(":")
     return (float(low), float(high)) if colon else float(low)
 
@@ -214,7 +227,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--each", type=int, default=1000, help="molecules per target")
     parser.add_argument("--candidates", type=int, default=8)
-    parser.add_argument("--guidance", default=f"{Request().guidance:g}")
+    parser.add_argument("--guidance", help="weight or LOW:HIGH; as generate, if not given")
     parser.add_argument("--parts", nargs="+", default=["points", "ranges", "far"])
     parser.add_argument("--test", type=Path, help="test molecules, for realism")
     parser.add_argument("--drawn", type=int, default=3000, help="molecules per range, for realism")

@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("targets", nargs="+", help="as for molvae generate; several joined by ,")
     parser.add_argument("--each", type=int, default=512, help="molecules per target")
     parser.add_argument("--candidates", type=int, default=32)
-    parser.add_argument("--guidance", type=float, default=2.0)
+    parser.add_argument("--guidance", type=float)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int)
     given = parser.parse_args()

@@ -303,6 +303,14 @@ def test_a_failed_join_keeps_the_blocks_and_the_old_output(output):
     ]  # fmt: skip
 
 
+def test_nothing_is_left_to_resume_beside_a_finished_output(output):
+    make(output, 0, then=join)
+    whole = output.read_bytes()
+    with pytest.raises(OutputExistsError, match="nothing unfinished is beside it: it is finished"):
+        make(output, resume=True)
+    assert output.read_bytes() == whole
+
+
 def test_an_output_that_appears_meanwhile_is_not_overwritten(output):
     def appear(blocks):
         output.write_text("mine")

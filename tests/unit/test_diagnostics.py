@@ -516,7 +516,11 @@ def test_what_is_obtained_is_what_rdkit_says(tiny_model):
         if c.name == "logp"
     ]  # fmt: skip
     request = Request(
-        (Target("logp", 2, 2),), critic=False, max_tries=1, candidates=1, unique=False,
+        (Target("logp", 2, 2),),
+        critic=False,
+        max_tries=1,
+        candidates=1,
+        unique=False,
         guidance=1.0,
     )
     drawn = Sampler(tiny_model, request, seed=1).stream(15)

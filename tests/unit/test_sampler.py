@@ -359,6 +359,21 @@ def test_guidance_weighs_the_two_distributions():
     torch.testing.assert_close(share.double(), expected / expected.sum(), rtol=0, atol=0.012)
 
 
+@pytest.mark.parametrize(
+    ("targets", "given", "expected"),
+    [
+        (["logp=2"], None, 2.0),
+        (["logp=2:3"], None, 1.0),
+        (["logp=2:3", "rings=3"], None, 2.0),
+        (["logp=2:3"], 1.5, 1.5),
+        ([], None, 1.0),
+    ],
+)
+def test_values_are_guided_ranges_are_not(targets, given, expected):
+    request = Request(targets=tuple(map(parse_target, targets)), guidance=given)
+    assert request.weights == expected
+
+
 def test_without_weight_conditions_change_nothing(tiny_model):
     asked = {"critic": False, "unique": False, "precision": "fp32"}
     free = smiles(sampler(tiny_model, **asked), 20)
