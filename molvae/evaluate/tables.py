@@ -94,6 +94,8 @@ def lines(data: _Json) -> list[str]:
         found.append(f"Properties: mean ± standard deviation{other}.")
     for note, names in lacking.items():
         found += textwrap.wrap(f"{', '.join(names)}: {note}", WIDTH, subsequent_indent="  ")
+    if not data["targets"]:
+        found.append("MAD, hit rate: needs what was asked for (-t logp=2:3, -t OWN_COLUMN=8)")
     return found
 
 
