@@ -35,6 +35,7 @@ from molvae.train.log import Averages, RunLog
 from molvae.train.optimizer import make_optimizer
 from molvae.train.start import adapted_conditions, first_network
 from molvae.train.state import restore, state_of
+from molvae.train.validations import Validations
 from molvae.train.weights import KLWeight
 
 __all__ = ["TrainSummary", "Trainer"]
@@ -42,8 +43,6 @@ __all__ = ["TrainSummary", "Trainer"]
 FINAL_MOLECULES = 2000
 MAX_BAD_STEPS = 20
 STATISTICS_SAMPLE = 1_000_000
-RECORDS = 10  # of the training loss, per validation
-VALIDATING = 0.2  # share of a time budget that validations before the last may take
 
 
 @dataclass
@@ -104,10 +103,11 @@ class Trainer:
             keep=self.options.max_time is None or self.world.size > 1,
         )  # fmt: skip
         self.log, self.averages = RunLog(run), Averages()
-        self.step = self.epoch = self.position = self.molecules = 0
-        self.validations = self.stale = self.bad_steps = self.records = 0
-        self.elapsed, self.best = 0.0, math.inf
-        self._validating = self._last_validation = 0.0  # seconds, since this process began
+        self.validations = Validations(
+            self.options, timed=self.total_steps is None, molecules=len(self.held_out)
+        )
+        self.step = self.epoch = self.position = self.molecules = self.bad_steps = 0
+        self.elapsed = 0.0
         self.finished, self.reason = False, ""
         self.final: dict[str, Any] = {}
 
@@ -275,56 +275,39 @@ class Trainer:
 
     def _record_when_due(self) -> None:
         """Means of the training loss, ten times as often as validations."""
-        due = math.floor(self._progress() * self.options.validations * RECORDS + 1e-9)
-        if due > self.records:
-            self.records = due
+        if self.validations.records_due(self._progress()):
             self._record("train", self.averages.take())
 
     def _validate_when_due(self) -> None:
-        due = math.floor(self._progress() * self.options.validations + 1e-9)
-        ended = self._progress() >= 1.0
-        if due <= self.validations and not ended:
+        share = self._progress()
+        if not self.validations.due(share, elapsed=self.elapsed, trained=self.molecules):
             return
-        if not ended and self._too_dear():
-            return
-        self.validations = max(due, self.validations)
         began = time.monotonic()
         order = self.draws.permutation("valid", len(self.held_out))
         chosen = self.held_out[order[: self.options.valid_molecules]]
         found = self._figures(self.average, chosen, self.options.reconstructions)
         reached = score(found["D"], found["R"]["0"], self.options)
-        better = reached < self.best
         if not math.isfinite(reached):
             raise self.world.alike(
                 RunError(f"validation gave {reached} at step {self.step}; the run has diverged")
             )
-        self.best, self.stale = (reached, 0) if better else (self.best, self.stale + 1)
+        better = self.validations.judge(reached)
         self._record("validation", {"score": reached, "best": better, **found})
         say(
-            f"validation {self.validations}/{self.options.validations} after "
+            f"validation {self.validations.number}/{self.options.validations} after "
             f"{duration(self.elapsed)}: {_summary(found, self.config.model.latent_size)}"
             f"{' *' if better else ''}"
         )
-        if ended:
+        if share >= 1.0:
             self.finished, self.reason = True, "budget spent"
-        elif self.stale >= self.options.patience:
+        elif self.validations.patience_lost:
             self.finished = True
-            self.reason = f"no improvement in {self.stale} validations"
+            self.reason = f"no improvement in {self.validations.stale} validations"
         if better and self.world.is_first:
             save_model(self.run / "model", self._saved_model(found))
         self.save()
-        (self._last_validation,) = self.world.largest([time.monotonic() - began])
-        self._validating += self._last_validation
-
-    def _too_dear(self) -> bool:
-        """Whether a validation now would leave a short time budget little for training."""
-        if self.total_steps is not None:
-            return False
-        molecules = min(self.options.valid_molecules, len(self.held_out))
-        # Before the first: about as long as two training steps on the same molecules.
-        guess = 2 * molecules * self.elapsed / max(self.molecules, 1)
-        cost = self._last_validation or guess
-        return self._validating + cost > VALIDATING * self.elapsed
+        (seconds,) = self.world.largest([time.monotonic() - began])
+        self.validations.took(seconds)
 
     def _figures(
         self, network: CVAE, items: NDArray[np.int64], reconstructions: int

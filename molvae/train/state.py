@@ -15,8 +15,7 @@ __all__ = ["restore", "state_of"]
 # What has a state of its own, and what is a value of the trainer itself.
 _PARTS = ("network", "average", "optimizer", "kl", "averages")
 _POSITION = (
-    "step", "epoch", "position", "molecules", "validations", "stale", "bad_steps", "records",
-    "elapsed", "best", "finished", "reason", "final",
+    "step", "epoch", "position", "molecules", "bad_steps", "elapsed", "finished", "reason", "final",
 )  # fmt: skip
 
 
@@ -31,6 +30,7 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
         "kl": trainer.kl_weight.state(),
         "averages": trainer.averages.state(),
         "threads": trainer.threads.count,
+        **trainer.validations.state(),
         **{name: getattr(trainer, name) for name in _POSITION},
     }
 
@@ -41,7 +41,8 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
     Raises:
         FileError: the state lacks something.
     """
-    missing = [key for key in (*_PARTS, *_POSITION) if key not in state]
+    needed = (*_PARTS, *trainer.validations.state(), *_POSITION)
+    missing = [key for key in needed if key not in state]
     if missing:
         raise FileError(
             f"'{trainer.run}/state.pt': written by another version of molvae (it lacks "
@@ -52,5 +53,6 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer.optimizer.load_state_dict(state["optimizer"])
     trainer.kl_weight.restore(state["kl"])
     trainer.averages.restore(state["averages"])
+    trainer.validations.restore(state)
     for name in _POSITION:
         setattr(trainer, name, state[name])

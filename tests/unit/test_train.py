@@ -8,19 +8,19 @@ import shutil
 import signal
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
 from filelock import FileLock
 
 from molvae.checkpoint import load_model, load_state
-from molvae.config import load_config
+from molvae.config import TrainConfig, load_config
 from molvae.dataset import Dataset
 from molvae.errors import ConfigError, FileError, OutputExistsError, RunError
 from molvae.train import budget, train
 from molvae.train import engine as module
 from molvae.train.engine import Trainer
+from molvae.train.validations import Validations
 from molvae.train.weights import KLWeight
 
 RUN_FILES = {".lock", "config.json", "metrics.jsonl", "model", "rejects.csv", "state.pt"}
@@ -318,21 +318,24 @@ def test_a_time_budget_is_kept(tiny_dataset, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("steps", "elapsed", "spent", "last", "dear"),
+    ("steps", "elapsed", "spent", "dear"),
     [
-        (None, 10.0, 0.0, 0.0, False),  # a guess: 100 molecules of 100/s, twice
-        (None, 9.0, 0.0, 0.0, True),
-        (None, 10.0, 1.5, 1.5, True),
-        (None, 15.0, 1.5, 1.5, False),
-        (500, 10.0, 9.0, 9.0, False),  # with a budget of steps the plan is kept
+        (None, 10.0, 0.0, False),  # a guess: 100 molecules of 100/s, twice
+        (None, 9.0, 0.0, True),
+        (None, 10.0, 1.5, True),
+        (None, 15.0, 1.5, False),
+        (500, 10.0, 9.0, False),  # with a budget of steps the plan is kept
     ],
 )
-def test_validations_leave_a_time_budget_to_training(steps, elapsed, spent, last, dear):
-    trainer = SimpleNamespace(
-        total_steps=steps, options=SimpleNamespace(valid_molecules=100), held_out=range(5000),
-        elapsed=elapsed, molecules=int(100 * elapsed), _validating=spent, _last_validation=last,
-    )  # fmt: skip
-    assert Trainer._too_dear(trainer) is dear
+def test_validations_leave_a_time_budget_to_training(steps, elapsed, spent, dear):
+    options = TrainConfig(valid_molecules=100, validations=10)
+    validations = Validations(options, timed=steps is None, molecules=5000)
+    if spent:
+        validations.took(spent)
+    now = {"elapsed": elapsed, "trained": int(100 * elapsed)}
+    assert not validations.due(0.05, **now)
+    assert validations.due(0.15, **now) is not dear
+    assert validations.due(1.0, **now)  # the last one is made whatever it costs
 
 
 def test_training_without_conditions_gives_a_plain_vae(tiny_dataset, tmp_path):
