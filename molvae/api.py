@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +18,7 @@ from molvae.checkpoint import SavedModel, load_model, save_model
 from molvae.config import load_config
 from molvae.decode import decode
 from molvae.encode import encode, own_columns
-from molvae.errors import ConfigError, FileError
+from molvae.errors import ConfigError, FileError, InputError, suggest
 from molvae.generate import GenerationSummary, columns_of, generate, molecule_row
 from molvae.hub import push
 from molvae.interpolate import COLUMNS, interpolate
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["MolVAE"]
 
 ENCODE_BATCH = 256
+DOOR = ("device", "precision", "workers", "novel")  # of generate, beside the request
 
 
 class MolVAE:
@@ -111,25 +112,35 @@ class MolVAE:
     save_pretrained = save
 
     def generate(
-        self, n: int, targets: Sequence[str] = (), *, seed: int = 0, **knobs: Any
+        self,
+        n: int,
+        targets: str | Sequence[str] | Mapping[str, object] = (),
+        *,
+        seed: int = 0,
+        **knobs: Any,
     ) -> pd.DataFrame:
         """Up to ``n`` molecules as a table: SMILES, requested properties, errors of points.
 
+        ``targets`` are texts, ``["logp=2:3", "pIC50=8"]``, or a table, ``{"pIC50": 8}``.
         ``knobs`` are the fields of :class:`molvae.sampler.Request` and ``device``, ``precision``,
         ``workers``, ``novel``. A warning says when fewer were found, and why. The same seed gives
         the same molecules on any machine with ``precision="fp32"``; elsewise on machines that
         compute in the same precision.
         """
-        names = ("device", "precision", "workers", "novel")
-        door = {k: knobs.pop(k) for k in names if k in knobs}
-        request = Request(**knobs)
+        door = {k: knobs.pop(k) for k in DOOR if k in knobs}
+        if isinstance(door.get("novel"), str | Path):
+            door["novel"] = [door["novel"]]
+        if isinstance(knobs.get("like"), str):
+            knobs["like"] = (knobs["like"],)
+        request = _request(knobs)
         request = replace(request, targets=request.parse(targets, self._model))
         extras = request.extras
         summary = GenerationSummary(wanted=n)
         rows = [
             molecule_row(molecule, request.targets, extras)
             for molecule in generate(
-                n, model=self._model, targets=targets, request=request, seed=seed,
+                n, model=self._model, targets=[t.text for t in request.targets],
+                request=request, seed=seed,
                 summary=summary, **door,
             )
         ]  # fmt: skip
@@ -174,8 +185,8 @@ class MolVAE:
             )
         if isinstance(knobs.get("like"), str):
             knobs["like"] = (knobs["like"],)
-        fields = ("like", "scaffold", "alerts", "elements", "max_ring")
-        request = Request(**{k: knobs.pop(k) for k in fields if k in knobs})
+        names = ("like", "scaffold", "alerts", "elements", "max_ring")
+        request = Request(**{k: knobs.pop(k) for k in names if k in knobs})
         summary = optimize(
             knobs.pop("output", None), found, budget, model=self._model, constraints=targets,
             request=request, given=(*request.like, *knobs.pop("given", ())), pareto=pareto, **knobs,
@@ -287,5 +298,22 @@ class MolVAE:
 
 
 def _several(smiles: Sequence[str]) -> Sequence[str]:
-    """A single SMILES is a text, and a sequence too: of characters, which nobody means."""
-    return [smiles] if isinstance(smiles, str) else smiles
+    """A single SMILES is a text, and a sequence too: of characters, which nobody means.
+
+    Raises:
+        InputError: something among them is no text.
+    """
+    found = [smiles] if isinstance(smiles, str) else smiles
+    for i, one in enumerate(found):
+        if not isinstance(one, str):
+            raise InputError(f"molecule {i} is {one!r:.40}, expected a SMILES text")
+    return found
+
+
+def _request(knobs: Mapping[str, Any]) -> Request:
+    known = [field.name for field in fields(Request)]
+    for name in knobs:
+        if name not in known:
+            others = ["n", "targets", "seed", *DOOR, *known]
+            raise TypeError(f"generate() has no option '{name}': {suggest(name, others)}")
+    return Request(**knobs)

@@ -6,7 +6,9 @@ and texts of the molecules, only by some bytes per row for hashes and splits.
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -47,6 +49,7 @@ def assemble(
             f"'{sources[0]['file']}'{f' and {more} more' if more else ''}: {survey.rows} rows gave "
             f"{total} usable molecules, expected at least 2"
             + "".join(f"; {count} × {reason}" for reason, count in survey.reasons.most_common(5))
+            + _example(survey.example, recipe)
         )
     kinds = _kinds(survey, recipe)
     groups = _Groups(equals, kinds, len(recipe.config.properties))
@@ -91,6 +94,7 @@ class _Survey:
     molecules: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     symbols: set[str] = field(default_factory=set)
+    example: list[str] = field(default_factory=list)  # the first row of the rejects
     notes: list[ColumnNotes] = field(default_factory=list)
 
 
@@ -106,8 +110,19 @@ def _survey(parts: Sequence[Path], folder: Path, rejects: IO[str]) -> _Survey:
             for total, note in zip(survey.notes, part.notes, strict=True):
                 total.add(note)
             rejects.write(part.rejects)
+            survey.example = survey.example or next(csv.reader(io.StringIO(part.rejects)), [])
             keys.write(part.keys.tobytes())
     return survey
+
+
+def _example(rejected: Sequence[str], recipe: Recipe) -> str:
+    """A rejected row, as a wrong column is seen at once in what it holds."""
+    if not rejected:
+        return ""
+    _, row, text, _ = rejected
+    column = recipe.config.smiles_column
+    where = "" if column is None else f" of column '{column}'"
+    return f" (row {row}{where}: '{text[:60]}')"
 
 
 def _check_tokens(survey: _Survey, recipe: Recipe) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -85,9 +85,16 @@ class ConditionSet:
 
     @classmethod
     def fit(
-        cls, names: Sequence[str], values: NDArray[np.float32], kinds: dict[str, str]
+        cls,
+        names: Sequence[str],
+        values: NDArray[np.float32],
+        kinds: Mapping[str, str],
+        units: Mapping[str, str] | None = None,
     ) -> ConditionSet:
-        """Statistics of training values, shape (N, C) with NaN for missing."""
+        """Statistics of training values, shape (N, C) with NaN for missing.
+
+        ``units`` are those of own columns, as far as they have one.
+        """
         conditions = []
         for i, name in enumerate(names):
             column = values[:, i].astype(np.float64)
@@ -103,7 +110,7 @@ class ConditionSet:
                 Condition(
                     name=name,
                     kind="yesno" if yesno else "number",
-                    unit=builtin.unit if builtin else "",
+                    unit=builtin.unit if builtin else (units or {}).get(name, ""),
                     builtin=builtin is not None,
                     integer=builtin.integer if builtin else integer,
                     known=len(column),
@@ -128,6 +135,11 @@ class ConditionSet:
         result: NDArray[np.float64] = scaled * self.std + self.mean
         return result
 
+    def _in_units(self, name: str) -> str:
+        """Of an own column that was transformed, what its values are."""
+        one = self[name]
+        return "" if one.builtin or not one.unit else f", in {one.unit}"
+
     def warnings(self, targets: Sequence[Target]) -> list[str]:
         """One sentence for every target outside the range the model saw."""
         notes = []
@@ -142,7 +154,8 @@ class ConditionSet:
             ):
                 notes.append(
                     f"target {target.text} lies outside what the model saw "
-                    f"({target.name} from {low:g} to {high:g}); expect few or poor matches"
+                    f"({target.name} from {low:g} to {high:g}{self._in_units(target.name)}); "
+                    "expect few or poor matches"
                 )
         return notes
 

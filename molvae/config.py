@@ -169,7 +169,7 @@ class TrainConfig(_Section):
     # Peak learning rate, reached after warm_up of the budget, then cosine down to 2 %.
     learning_rate: float = Field(6e-3, gt=0)
     warm_up: float = Field(0.02, ge=0, lt=1)
-    weight_decay: float = Field(0.01, ge=0)
+    weight_decay: float = Field(0.1, ge=0)
     # Greatest norm of the gradient.
     clip: float = Field(30.0, gt=0)
     # Final weight of the KL term (1 = the ELBO), reached linearly over kl_warm_up of the budget,
@@ -254,6 +254,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "encoder_size": 128, "decoder_size": 256, "context_size": 128, "head_size": 64,
             "tally_size": 32, "attention_size": 64, "readout_size": 128,
         },
+        "train": {"weight_decay": 0.3},
     },
     # The default: an hour on two CPU cores and some hundred thousand molecules.
     "small": {},

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -49,6 +50,7 @@ __all__ = [
 # Up to this many candidates starting worker processes costs more than it saves.
 INLINE = 5000
 LEAST_DECODERS, MOST_DECODERS = 3, 8  # batches decoded at a time; Python's lock sets the limit
+FAR_OFF = 1.0  # mean distance from a value, in standard deviations, that is worth a note
 GRID = 100  # molecules in a grid picture
 
 
@@ -61,6 +63,7 @@ class GenerationSummary:
     decoded: int = 0
     seconds: float = 0.0
     refused: dict[str, int] = field(default_factory=dict)
+    obtained: dict[str, dict[str, float]] = field(default_factory=dict)  # of values asked for
     notes: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -182,6 +185,8 @@ def generate_file(
         for record in blocks.finished.values():
             refused.update(record["refused"])
         summary.refused = dict(refused.most_common())
+        summary.obtained = _obtained(request.targets, blocks.finished.values())
+        summary.notes += _misses(summary.obtained, request.targets, saved)
         if next(blocks.rows(), None) is None:
             blocks.leave()
             summary.seconds = time.monotonic() - started
@@ -234,11 +239,53 @@ def _fill(blocks: Blocks, sampler: Sampler, numbers: Mapping[int, range]) -> Non
             record = {
                 "decoded": sampler.decoded - decoded,
                 "refused": dict(sampler.refused - refused),
+                "obtained": _sums(molecules, targets),
             }
             decoded, refused = sampler.decoded, Counter(sampler.refused)
             rows = [molecule_row(molecule, targets, extras) for molecule in molecules]
             blocks.write(number, rows, record)
             progress.advance(len(molecules), done=progress.done + len(missing[number]))
+
+
+def _sums(
+    molecules: Sequence[Generated], targets: Sequence[Target]
+) -> dict[str, tuple[int, float, float]]:
+    """Number, sum of values and of distances, for each value asked for."""
+    found = {}
+    for target in (target for target in targets if target.is_point):
+        values = [molecule.values[target.name] for molecule in molecules]
+        off = math.fsum(abs(value - target.low) for value in values)
+        found[target.name] = len(values), math.fsum(values), off
+    return found
+
+
+def _obtained(
+    targets: Sequence[Target], records: Iterable[Mapping[str, Any]]
+) -> dict[str, dict[str, float]]:
+    """Mean, and mean distance from what was asked, for each value asked for."""
+    sums = [record.get("obtained", {}) for record in records]
+    found = {}
+    for name in (target.name for target in targets if target.is_point):
+        n, total, off = (math.fsum(one[name][i] for one in sums if name in one) for i in range(3))
+        if n:
+            found[name] = {"mean": total / n, "mean_error": off / n}
+    return found
+
+
+def _misses(
+    obtained: Mapping[str, Mapping[str, float]], targets: Sequence[Target], model: SavedModel
+) -> list[str]:
+    """A sentence for every value that the molecules do not come near."""
+    notes = []
+    for target in targets:
+        found, known = obtained.get(target.name), target.name in model.conditions.names
+        if found and known and found["mean_error"] > FAR_OFF * model.conditions[target.name].std:
+            notes.append(
+                f"{target.text} was not met: {found['mean']:.3g} on average; do the targets "
+                "contradict each other? Ask for less at a time, or nearer to what the model saw"
+            )
+            say(f"note: {notes[-1]}")
+    return notes
 
 
 @contextmanager

@@ -102,7 +102,7 @@ def _model_lines(model: SavedModel, parameters: int) -> list[str]:
         f"{sizes.decoder_size} × {sizes.decoder_layers}; {len(model.vocabulary)} tokens, "
         f"up to {model.max_tokens} per molecule",
         "",
-        f"{'condition':<12}{'unit':<7}{'seen from':>10}{'to':>10}{'known':>12}  head error",
+        f"{'condition':<12}{'unit':<9}{'seen from':>10}{'to':>10}{'known':>12}  head error",
     ]
     found = model.training.get("figures") or {}
     for condition in model.conditions.conditions:
@@ -111,7 +111,7 @@ def _model_lines(model: SavedModel, parameters: int) -> list[str]:
         head = (found.get("head") or {}).get(condition.name, {})
         error = ", ".join(f"{k} {v:.3g}" for k, v in head.items() if k != "n")
         lines.append(
-            f"{condition.name:<12}{unit:<7}{low:>10.4g}{high:>10.4g}{condition.known:>12,}  {error}"
+            f"{condition.name:<12}{unit:<9}{low:>10.4g}{high:>10.4g}{condition.known:>12,}  {error}"
         )
     if found:
         exact = found["exact"]

@@ -36,6 +36,16 @@ class Transform:
 
     name: str = ""
     exponent: int = 0  # the unit in powers of ten
+    molar: bool = False  # whether the column had a unit of concentration
+
+    @property
+    def unit(self) -> str:
+        """What the transformed values are.
+
+        >>> parse_transform("neglog10:nM").unit
+        '-log10 M'
+        """
+        return self.name.replace("neg", "-") + " M" * self.molar
 
     def __call__(self, value: float) -> float:
         """The transformed value; NaN where it is not defined."""
@@ -58,7 +68,7 @@ def parse_transform(text: str) -> Transform:
         raise ConfigError(f"transform '{text}': {suggest(name, _TRANSFORMS)}")
     if colon and unit not in _MOLAR:
         raise ConfigError(f"transform '{text}': unknown unit '{unit}'; {suggest(unit, _MOLAR)}")
-    return Transform(name, _MOLAR[unit] if colon else 0)
+    return Transform(name, _MOLAR[unit] if colon else 0, molar=bool(colon))
 
 
 def read_label(text: str, transform: Transform, *, limit: bool = False) -> Label:

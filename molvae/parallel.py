@@ -31,7 +31,7 @@ from molvae.errors import ConfigError, RunError
 from molvae.progress import say
 from molvae.runtime import available_cpus
 
-__all__ = ["Crew", "Watchdog", "map_ordered", "worker_count", "worker_pool"]
+__all__ = ["Crew", "Watchdog", "map_ordered", "require_main", "worker_count", "worker_pool"]
 
 PATIENCE = 60  # seconds to wait for the first worker of a cluster
 
@@ -39,8 +39,22 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
+def require_main() -> None:
+    """Refuse work that a worker process does while it reads the calling script again.
+
+    A script whose work stands outside of ``if __name__ == "__main__":`` would be run anew by each
+    of its own workers, which then wait for each other.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RunError(
+            "this script is run a second time, by a worker process of its own: put its work under "
+            '`if __name__ == "__main__":`, or pass workers=0'
+        )
+
+
 def worker_count(workers: int | None) -> int:
     """``workers`` checked, or the number of CPUs this process may use; 0 is as good as 1."""
+    require_main()
     if workers is None:
         return available_cpus()
     if workers < 0:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -30,7 +31,7 @@ from molvae.errors import FileError, PropertyError
 from molvae.files import require_absent
 from molvae.jobs import STDIN, Input, Job, open_inputs, part_files, work_folder, workplace
 from molvae.labels import parse_transform
-from molvae.parallel import Crew
+from molvae.parallel import Crew, require_main
 from molvae.parts import Recipe
 from molvae.plans import Shard, read_shard, work_versions
 from molvae.progress import say
@@ -62,12 +63,12 @@ def condition_names(config: DataConfig) -> tuple[list[str], list[str]]:
         if name in TAKEN or name.startswith(ERROR):
             raise PropertyError(
                 f"'{name}' is a column that molvae writes; give your column another name: "
-                f"-p my_{name}={config.properties[name]}"
+                f"-p {shlex.quote(f'my_{name}={config.properties[name]}')}"
             )
         if name in PROPERTIES:
             raise PropertyError(
                 f"'{name}' is a built-in property; give your column another name: "
-                f"-p my_{name}={config.properties[name]}"
+                f"-p {shlex.quote(f'my_{name}={config.properties[name]}')}"
             )
     wanted = [*PROPERTIES, *config.properties] if config.conditions is None else config.conditions
     if len(set(wanted)) != len(wanted):
@@ -365,6 +366,7 @@ def _copies(place: Path) -> Iterator[Path]:
 @contextmanager
 def _in_use(folder: Path) -> Iterator[None]:
     """Nobody else prepares or clears a folder of the cache meanwhile."""
+    require_main()  # else it would wait for its own parent
     lock = FileLock(f"{folder}.lock")
     try:
         lock.acquire(timeout=0)

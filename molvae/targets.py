@@ -100,6 +100,8 @@ def parse_targets(
 
     ``hint`` is added to the error of a name that is not known.
     """
+    if isinstance(texts, str):  # one target; its letters are none
+        texts = [texts]
     names = set(known)
     targets: dict[str, Target] = {}
     for text in texts:

@@ -75,6 +75,7 @@ def evaluate(
     """
     from molvae import pages
     from molvae.files import write_json
+    from molvae.readers import piped
 
     if not inputs and model is None:
         raise ConfigError("nothing to evaluate; name a file of molecules, or a --model")
@@ -90,7 +91,10 @@ def evaluate(
             model, test=options["test"], seed=options["seed"], device=options["device"],
             workers=options["workers"],
         )  # fmt: skip
-    found = _judge(inputs, options, drawn=DRAWN if report else 0) if inputs else None
+    found = None
+    if inputs:
+        with piped(inputs, smiles_column=options["smiles_column"]) as files:
+            found = _judge(files, options, drawn=DRAWN if report else 0)
     data = pages.to_json(found, examined)
     if output is not None:
         write_json(output, data)

@@ -137,6 +137,10 @@ def generate(
         force=force,
     )  # fmt: skip
     lines = [f"{summary.written:,} of {summary.wanted:,} molecules written to {output}"]
+    lines += [
+        f"  {name}: {found['mean']:.4g} on average, {found['mean_error']:.3g} from what was asked"
+        for name, found in summary.obtained.items()
+    ]
     lines += [f"  {count:,} × {reason}" for reason, count in summary.refused.items()]
     show(as_json, summary.to_json(), lines)
     if not summary.written:
@@ -221,11 +225,13 @@ def encode(
     Example: molvae encode my_molecules.csv -o latents.npy
     """
     from molvae.encode import encode_file
+    from molvae.readers import piped
 
-    summary = encode_file(
-        inputs, output, model=model, smiles_column=smiles_column, score=score, predict=predict,
-        keep=keep, device=device, precision=precision, workers=workers, force=force,
-    )  # fmt: skip
+    with piped(inputs, smiles_column=smiles_column) as files:
+        summary = encode_file(
+            files, output, model=model, smiles_column=smiles_column, score=score, predict=predict,
+            keep=keep, device=device, precision=precision, workers=workers, force=force,
+        )  # fmt: skip
     lines = [f"{summary.encoded:,} of {summary.molecules:,} molecules encoded into {output}"]
     lines += [f"  {count:,} × {reason}" for reason, count in summary.refused.items()]
     show(as_json, summary.to_json(), lines)

@@ -16,6 +16,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -283,13 +284,22 @@ def _asked(function: Callable[[Any], Any], smiles: Sequence[str]) -> list[float]
         return _as_scores([function(one) for one in smiles], len(smiles))
     try:
         found = function(list(smiles))
-    except (TypeError, AttributeError):  # as of RDKit, given a list
-        first = None if known else _score_of_one(function, smiles[0])
+    except (TypeError, AttributeError) as error:  # as of RDKit, given a list
+        if known:
+            raise
+        try:
+            first = _score_of_one(function, smiles[0])
+        except Exception as other:  # which of the two it is made for, nobody can tell
+            both = f"given one SMILES: {_brief(other)}; given a list of them: {_brief(error)}"
+            raise TypeError(both) from error
         if first is None:
             raise
     else:
         alone = isinstance(found, Real) and not known
-        first = _score_of_one(function, smiles[0]) if alone else None
+        first = None
+        if alone:
+            with contextlib.suppress(Exception):  # whatever it raises, it does not score one
+                first = _score_of_one(function, smiles[0])
         if first is None:
             scores = _as_scores(found, len(smiles))
             _takes_one[key] = function, False
@@ -308,11 +318,13 @@ def _is_for_one(function: Callable[[Any], Any]) -> bool:
 
 
 def _score_of_one(function: Callable[[Any], Any], smiles: str) -> float | None:
-    try:
-        found = function(smiles)
-    except Exception:  # whatever it raises, it does not score one
-        return None
+    found = function(smiles)
     return float(found) if isinstance(found, Real) else None
+
+
+def _brief(error: Exception) -> str:
+    """The beginning of an error; those of RDKit list every signature there is."""
+    return textwrap.shorten(str(error) or type(error).__name__, 90, placeholder=" …")
 
 
 def _as_scores(found: Any, count: int) -> list[float]:

@@ -13,7 +13,9 @@ import shutil
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 from molvae import chem
@@ -24,7 +26,7 @@ from molvae.readers.rows import DAMAGE, Row, Rows
 from molvae.readers.sdf import read_sdf
 from molvae.readers.tables import SMILES_NAMES, has_smiles, read_table
 
-__all__ = ["Row", "Rows", "read_rows", "read_smiles", "save_stdin", "smiles_of"]
+__all__ = ["Row", "Rows", "piped", "read_rows", "read_smiles", "save_stdin", "smiles_of"]
 
 HEAD = 1 << 16  # bytes by which a format is recognised
 MAX_LINE = 2_000_000  # characters of a line; more is damage and not kept in memory
@@ -160,6 +162,22 @@ def save_stdin(place: Path, *, smiles_column: str | None = None) -> Path:
         shutil.copyfileobj(source, copy, 1 << 20)
     os.replace(temporary, path)
     return path
+
+
+@contextmanager
+def piped(
+    paths: Iterable[str | Path], *, smiles_column: str | None = None
+) -> Iterator[tuple[Path, ...]]:
+    """The files of a command, where ``-`` stands for one that comes through standard input."""
+    given = [str(path) for path in paths]
+    if given.count("-") > 1:
+        raise FileError("'-': standard input can be read once only")
+    with TemporaryDirectory(prefix="molvae-") as folder:
+        yield tuple(
+            save_stdin(Path(folder) / "stdin", smiles_column=smiles_column)
+            if path == "-" else Path(path)
+            for path in given
+        )  # fmt: skip
 
 
 def _recognise(head: bytes, smiles_column: str | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from molvae.checkpoint import SavedModel
@@ -90,11 +90,16 @@ class Request:
         asked = {target.name for target in self.targets}
         return tuple(n for n in (*names, *(["nll"] if self.nll else [])) if n not in asked)
 
-    def parse(self, texts: Sequence[str], model: SavedModel) -> tuple[Target, ...]:
+    def parse(
+        self, texts: str | Sequence[str] | Mapping[str, object], model: SavedModel
+    ) -> tuple[Target, ...]:
         """Targets from texts such as ``logp=2:3``: built-in properties or columns of the model.
 
-        Around given molecules also ``similarity``.
+        Also from a table of names and values, ``{"logp": "2:3", "pIC50": 8}``. Around given
+        molecules ``similarity`` is known too.
         """
+        if isinstance(texts, Mapping):
+            texts = [f"{name}={value}" for name, value in texts.items()]
         more = {SIMILARITY} if self.like else set()
         own = set(model.conditions.names) - set(PROPERTIES)
         hint = "" if own else " A column of your own needs the model trained with it (-m)."

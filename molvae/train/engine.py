@@ -21,6 +21,7 @@ from molvae.config import Config
 from molvae.dataset import Dataset, batch_plan, check_shares
 from molvae.diagnostics import figures
 from molvae.errors import ConfigError, RunError
+from molvae.labels import parse_transform
 from molvae.loss import Counts, LossTerms, elbo, learning_rate
 from molvae.model import CVAE
 from molvae.noise import drawn_batch, noise_levels
@@ -129,7 +130,9 @@ class Trainer:
         if len(sample) > STATISTICS_SAMPLE:
             sample = sample[np.sort(self.draws.permutation("fit", len(sample))[:STATISTICS_SAMPLE])]
         values = self.dataset.values[np.ix_(sample, np.asarray(self.columns, dtype=np.int64))]
-        fitted = ConditionSet.fit(names, values, self.dataset.kinds)
+        transforms = self.dataset.manifest["options"].get("transforms", {})
+        units = {name: parse_transform(text).unit for name, text in transforms.items()}
+        fitted = ConditionSet.fit(names, values, self.dataset.kinds, units)
         return fitted if start is None else adapted_conditions(fitted, start)
 
     # -- the loop ---------------------------------------------------------------------------
@@ -338,6 +341,8 @@ class Trainer:
             f"finished: {self.reason}; exact reconstruction {exact['numerator']}/"
             f"{exact['denominator']} = {exact['value']:.1%} of held-out molecules"
         )
+        for line in _own_columns(self.final, self.conditions):
+            say(line)
 
     # -- files --------------------------------------------------------------------------------
 
@@ -413,6 +418,18 @@ def _known_columns(dataset: Dataset, config: Config) -> list[int]:
             f"condition '{missing[0]}' is not in the dataset, which has {', '.join(dataset.names)}"
         )
     return [dataset.names.index(name) for name in wanted]
+
+
+def _own_columns(found: dict[str, Any], conditions: ConditionSet) -> Iterator[str]:
+    """How well each own column is foretold for held-out molecules."""
+    for one in conditions.conditions:
+        error = (found.get("head") or {}).get(one.name)
+        if one.builtin or not error:
+            continue
+        known = ", ".join(f"{k} {v:.3g}" for k, v in error.items() if k != "n")
+        unit = f" {one.unit}" if one.unit else ""
+        spread = f"; its standard deviation is {one.std:.3g}{unit}" if one.kind == "number" else ""
+        yield f"{one.name} as foretold for {error['n']:,} held-out molecules: {known}{spread}"
 
 
 def _summary(found: dict[str, Any], latent_size: int) -> str:

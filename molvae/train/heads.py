@@ -12,6 +12,7 @@ from torch import nn
 from molvae.conditions import ConditionSet
 from molvae.dataset import Dataset
 from molvae.model import CVAE
+from molvae.progress import Progress
 from molvae.runtime import Draws
 
 __all__ = ["fit_new_heads", "ridge"]
@@ -65,14 +66,22 @@ def fit_new_heads(
 def _features(network: CVAE, dataset: Dataset, items: NDArray[np.int64]) -> NDArray[np.float64]:
     """The head's hidden layer at the latent means, (N, width of the head)."""
     device, found = next(network.parameters()).device, []
-    for first in range(0, len(items), BATCH):
-        batch = dataset.batch(items[first : first + BATCH])
-        targets, lengths = (
-            torch.from_numpy(each).to(device) for each in (batch.targets, batch.lengths)
-        )
-        hidden = network.head[:2](network.encode(targets, lengths).mean)
-        found.append(hidden.double().cpu().numpy())
+    with Progress("new columns", total=len(items)) as progress:
+        for first in range(0, len(items), BATCH):
+            found.append(_hidden(network, dataset, items[first : first + BATCH], device))
+            progress.advance(len(found[-1]))
     return np.concatenate(found)
+
+
+def _hidden(
+    network: CVAE, dataset: Dataset, items: NDArray[np.int64], device: torch.device
+) -> NDArray[np.float64]:
+    batch = dataset.batch(items)
+    targets, lengths = (
+        torch.from_numpy(each).to(device) for each in (batch.targets, batch.lengths)
+    )
+    hidden = network.head[:2](network.encode(targets, lengths).mean)
+    return np.asarray(hidden.double().cpu().numpy())
 
 
 def ridge(

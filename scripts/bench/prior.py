@@ -11,6 +11,7 @@ python scripts/bench/prior.py MODEL DATASET --test moses_test.csv.gz -o prior.js
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 import time
 from collections.abc import Callable
@@ -62,7 +63,10 @@ class Coupling(nn.Module):
 
 
 def train_flow(latents: Tensor, *, steps: int, layers: int = 8, width: int = 256) -> nn.ModuleList:
-    """A flow fitted by maximum likelihood; prints what it gains over N(0, I)."""
+    """A flow fitted by maximum likelihood, as it was when it gained most over N(0, I).
+
+    The gain, in nats per molecule, is that on latents kept aside; it is printed.
+    """
     torch.manual_seed(0)
     size = latents.shape[1]
     parity = torch.arange(size) % 2
@@ -72,13 +76,15 @@ def train_flow(latents: Tensor, *, steps: int, layers: int = 8, width: int = 256
     optimizer = torch.optim.AdamW(flow.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     held_out, fitted = latents.tensor_split([len(latents) // 10])
-    started = time.monotonic()
+    started, most, best = time.monotonic(), -float("inf"), flow.state_dict()
     for step in range(steps + 1):
-        if step % max(steps // 5, 1) == 0:
+        if step % max(steps // 10, 1) == 0:
             with torch.no_grad():
-                gain = log_normal(held_out).mean() - flow_nats(flow, held_out).mean()
+                gain = float(log_normal(held_out).mean() - flow_nats(flow, held_out).mean())
             minutes = (time.monotonic() - started) / 60
             say(f"flow, step {step}, {minutes:.1f} min: {gain:.2f} nats better than N(0, I)")
+            if gain > most:
+                most, best = gain, copy.deepcopy(flow.state_dict())
         batch = fitted[torch.randint(len(fitted), (1024,))]
         loss = flow_nats(flow, batch).mean()
         optimizer.zero_grad()
@@ -86,6 +92,7 @@ def train_flow(latents: Tensor, *, steps: int, layers: int = 8, width: int = 256
         nn.utils.clip_grad_norm_(flow.parameters(), 10.0)
         optimizer.step()
         schedule.step()
+    flow.load_state_dict(best)
     return flow
 
 
@@ -125,8 +132,8 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     add_options(parser)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--fit", type=int, default=50_000, help="training molecules to fit to")
-    parser.add_argument("--steps", type=int, default=5000, help="of the flow's training")
+    parser.add_argument("--fit", type=int, default=150_000, help="training molecules to fit to")
+    parser.add_argument("--steps", type=int, default=2000, help="of the flow's training")
     parser.add_argument("--levels", type=float, nargs="+", default=[0, 0.3, 0.6], metavar="T")
     given = parser.parse_args()
     if given.threads:

@@ -292,6 +292,19 @@ def test_standard_input_is_the_same_as_the_file(library, expected, tmp_path):
     )
 
 
+def test_encoding_and_judging_from_standard_input(demo_csv, tmp_path):
+    for words, found in (
+        (["encode", "-", "-o", str(tmp_path / "z.csv"), "--workers", "1"], "of 300 molecules"),
+        (["evaluate", "-", "--no-fcd", "--bootstrap", "0", "--workers", "1"], "300/300"),
+    ):
+        with open(demo_csv, "rb") as handle:
+            done = subprocess.run(
+                [*MOLVAE, *words], stdin=handle, capture_output=True, text=True, timeout=280
+            )
+        assert done.returncode == 0, done.stderr
+        assert found in done.stdout
+
+
 def test_training_from_standard_input(demo_csv, tmp_path):
     command = [*MOLVAE, "train", "-", "-o", str(tmp_path / "run"), "--preset", "tiny",
                "--max-time", "1s", "--conditions", "logp", "--workers", "0"]  # fmt: skip

@@ -6,7 +6,7 @@ from rdkit.Chem import Crippen, MolFromSmiles
 
 import molvae
 from molvae import MolVAE
-from molvae.errors import ConfigError, FileError, TargetError
+from molvae.errors import ConfigError, FileError, InputError, TargetError
 
 SMILES = ["O=C(Nc1ccc(-c2ccc(F)c(Cl)c2)cc1)c1cncnc1", "Cn1cc(-c2ccc(S(N)(=O)=O)cc2)cn1", "CCO"]
 
@@ -156,6 +156,24 @@ def test_scores_are_nats_and_a_note_where_there_are_none(model):
     assert table["nats"].isna().tolist() == (table["note"] != "").tolist()
     alone = model.score(SMILES[2:], workers=0, precision="fp32")
     assert alone["nats"][0] == pytest.approx(table["nats"][2], rel=1e-4)
+
+
+def test_what_is_no_text_is_named(model):
+    with pytest.raises(InputError, match="molecule 1 is None, expected a SMILES"):
+        model.score(["CCO", None])
+
+
+@pytest.mark.parametrize("targets", ["logp=1:5", ["logp=1:5"], {"logp": "1:5"}])
+def test_targets_are_texts_or_a_table(model, targets, demo_csv):
+    table = model.generate(5, targets, novel=str(demo_csv), workers=0)
+    assert list(table.columns) == ["smiles", "logp"]
+    assert table["logp"].between(1, 5).all()
+    assert list(model.generate(2, {"logp": 2}, workers=0).columns)[1:] == ["logp", "error_logp"]
+
+
+def test_an_option_that_generate_does_not_have_is_named(model):
+    with pytest.raises(TypeError, match=r"no option 'target': did you mean 'targets'"):
+        model.generate(5, target="logp=2")
 
 
 def test_own_columns_are_predicted_with_their_spread(model):

@@ -53,6 +53,14 @@ def column(name):
     return VALUES[:, NAMES.index(name)].astype(np.float64)
 
 
+def test_a_transformed_column_tells_its_unit():
+    values = np.asarray([[100, 5], [200, 6]], np.float32)
+    fitted = ConditionSet.fit(["mw", "dose"], values, {}, {"dose": "log10"})
+    assert [one.unit for one in fitted.conditions] == ["Da", "log10"]
+    (note,) = fitted.warnings([parse_target("dose=100")])
+    assert "(dose from 5 to 6, in log10)" in note
+
+
 def test_statistics_are_those_of_the_known_values():
     for name in NAMES:
         known = [v for v in column(name).tolist() if not math.isnan(v)]

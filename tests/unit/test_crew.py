@@ -181,6 +181,20 @@ def test_a_script_without_a_main_guard_is_told(tmp_path):
     assert RunError.__name__ in done.stderr
 
 
+def test_a_training_script_without_a_main_guard_is_told_and_ends(demo_csv, tmp_path):
+    script = tmp_path / "script.py"
+    options = "preset='tiny', workers=2, train__epochs=1"
+    script.write_text(
+        f"from molvae import MolVAE\nMolVAE.train({str(demo_csv)!r}, 'run', {options})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=280, cwd=tmp_path
+    )
+    assert done.returncode != 0
+    assert 'if __name__ == "__main__":' in done.stderr
+    assert "waiting for it" not in done.stderr
+
+
 def test_workers_do_not_outlive_a_killed_parent(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(

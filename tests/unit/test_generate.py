@@ -128,6 +128,19 @@ def test_a_table_holds_what_the_molecules_measure(tiny_run, tmp_path):
         assert float(row["error_logp"]) == pytest.approx(float(row["logp"]) - 2, abs=1e-4)
 
 
+def test_what_was_obtained_is_told_beside_what_was_asked(tiny_run, tmp_path, capsys):
+    path = tmp_path / "out.csv"
+    targets = ["logp=20", "qed=0.1:"]
+    summary = generate_file(path, 12, model=tiny_run, targets=targets, workers=1)
+    table = pd.read_csv(path)
+    assert list(summary.obtained) == ["logp"]
+    found = summary.obtained["logp"]
+    assert found["mean"] == pytest.approx(table.logp.mean(), abs=1e-5)
+    assert found["mean_error"] == pytest.approx(table.error_logp.abs().mean(), abs=1e-5)
+    assert "logp=20 was not met" in summary.notes[-1]
+    assert summary.notes[-1] in capsys.readouterr().err
+
+
 def test_an_output_is_replaced_only_when_forced(tiny_run, tmp_path):
     path = tmp_path / "out.smi"
     path.write_text("mine")

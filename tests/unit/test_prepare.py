@@ -203,6 +203,7 @@ def test_nothing_usable_is_one_clear_error_and_no_folder(tmp_path):
         prepare([path], tmp_path / "ds", LOGP, workers=0)
     assert "3 rows gave 0 usable molecules" in str(error.value)
     assert "2 × not a valid SMILES" in str(error.value)
+    assert str(error.value).endswith("(row 1: 'nonsense')")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.csv"]
 
 
