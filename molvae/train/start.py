@@ -11,7 +11,7 @@ import torch
 
 from molvae.checkpoint import SavedModel
 from molvae.conditions import ConditionSet
-from molvae.config import Config, ModelConfig
+from molvae.config import Config, ModelConfig, TrainConfig, validate
 from molvae.dataset import Dataset
 from molvae.errors import ConfigError
 from molvae.model import CVAE
@@ -21,6 +21,11 @@ from molvae.tokens import Vocabulary
 __all__ = ["adapted_conditions", "adapted_config", "adapted_dataset", "first_network"]
 
 
+# Settings of the loss that a model which is trained on keeps.
+OBJECTIVE = (
+    "kl_weight", "kl_free", "distortion_target", "head_weight", "forecast_weight", "prior_share",
+    "exact_share", "unconditioned_share",
+)  # fmt: skip
 FAR = 5.0  # standard deviations
 RARE = math.log(20.0)  # how much less likely a new token is at first than the one it is made from
 FORECASTS = {
@@ -49,7 +54,11 @@ def first_network(
 
 
 def adapted_config(config: Config, model: SavedModel, identity: str) -> Config:
-    """The configuration with the sizes of the model; asking for others is an error."""
+    """The configuration with the sizes of the model; asking for others is an error.
+
+    What the loss weighs stays as the model was trained, unless it is set: another weight of the KL
+    term, say, would turn the training into one from this model to another kind of model.
+    """
     # Dropout is no size, and may be another.
     dropout = config.model.dropout
     sizes = model.network.config.model_copy(update={"dropout": dropout})
@@ -58,7 +67,23 @@ def adapted_config(config: Config, model: SavedModel, identity: str) -> Config:
             "the sizes of the network come from the model given with --from; "
             "leave out --preset and model.* settings"
         )
-    return config.model_copy(update={"model": sizes, "start": identity})
+    return config.model_copy(
+        update={"model": sizes, "start": identity, "train": _with_objective(config.train, model)}
+    )
+
+
+def _with_objective(options: TrainConfig, model: SavedModel) -> TrainConfig:
+    """The options with what the model's training had of those that were not set."""
+    before = model.training.get("config")
+    before = before.get("train") if isinstance(before, dict) else None
+    if not isinstance(before, dict):  # made by other means than a training
+        return options
+    kept = {
+        name: before[name]
+        for name in OBJECTIVE
+        if name in before and name not in options.model_fields_set
+    }
+    return validate({"train": {**options.model_dump(), **kept}}).train
 
 
 def adapted_dataset(dataset: Dataset, model: SavedModel, *, learn: bool = True) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,12 @@ from molvae.prepare import prepare
 from molvae.tokens import Vocabulary
 from molvae.train import train
 from molvae.train.engine import Trainer
-from molvae.train.start import _origins, adapted_conditions, first_network
+from molvae.train.start import (
+    _origins,
+    adapted_conditions,
+    adapted_config,
+    first_network,
+)
 
 # Benzene rings and amides: tokens that any demo model knows.
 SMILES = [f"{'C' * k}NC(=O)c1ccccc1{'CO' * j}" for k in range(1, 9) for j in range(8)] + [
@@ -67,6 +73,26 @@ def test_a_model_learns_a_new_column(tiny_run, new_dataset, tmp_path):
     assert len(record["config"]["start"]) == 64
     assert record["config"]["train"]["learning_rate"] == 5e-4
     assert record["config"]["train"]["kl_warm_up"] == 0
+
+
+def test_the_loss_stays_what_it_was_unless_it_is_set(tiny_run):
+    model = load_model(tiny_run)
+    trained = {**model.training["config"]["train"], "kl_weight": 0.02, "exact_share": 0.6}
+    model = replace(model, training={"config": {"train": {**trained, "weight_decay": 0.7}}})
+    plain = adapted_config(config(), model, "x").train
+    assert (plain.kl_weight, plain.exact_share) == (0.02, 0.6)
+    assert plain.weight_decay == load_config().train.weight_decay  # no matter of the loss
+    assert (plain.learning_rate, plain.epochs) == (5e-4, 2)
+    chosen = adapted_config(config(kl_weight=0.05), model, "x").train
+    assert (chosen.kl_weight, chosen.exact_share) == (0.05, 0.6)
+    with pytest.raises(ConfigError, match=r"prior_share 0\.5 and exact_share 0\.6 sum to more"):
+        adapted_config(config(prior_share=0.5), model, "x")
+
+
+@pytest.mark.parametrize("training", [{}, {"config": []}, {"config": {"train": 3}}])
+def test_of_a_model_whose_training_is_unknown_nothing_is_kept(tiny_run, training):
+    model = replace(load_model(tiny_run), training=training)
+    assert adapted_config(config(), model, "x").train == config().train
 
 
 def test_before_the_first_step_it_is_the_old_model(tiny_run, new_dataset):
