@@ -123,13 +123,20 @@ def bertz_complexity(mol: Mol) -> float:
 
 
 @functools.cache
-def _morgan(radius: int, size: int) -> rdFingerprintGenerator.FingerprintGenerator64:
-    return rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=size)
+def _morgan(radius: int, size: int, counts: bool) -> rdFingerprintGenerator.FingerprintGenerator64:
+    return rdFingerprintGenerator.GetMorganGenerator(
+        radius=radius, fpSize=size, countSimulation=counts
+    )
 
 
-def fingerprints(mols: list[Mol], *, radius: int = 2, size: int = 1024) -> NDArray[np.uint8]:
-    """Morgan bit fingerprints packed into bytes, shape (len(mols), size / 8)."""
-    generator = _morgan(radius, size)
+def fingerprints(
+    mols: list[Mol], *, radius: int = 2, size: int = 1024, counts: bool = False
+) -> NDArray[np.uint8]:
+    """Morgan bit fingerprints packed into bytes, shape (len(mols), size / 8).
+
+    ``counts``: bits also tell whether an environment is there once, twice, four or eight times.
+    """
+    generator = _morgan(radius, size, counts)
     rows = np.empty((len(mols), size // 8), dtype=np.uint8)
     for i, mol in enumerate(mols):
         bits = DataStructs.BitVectToBinaryText(generator.GetFingerprint(mol))

@@ -30,7 +30,8 @@ from molvae.objectives import Objective
 from molvae.optimize.archive import Answer, Archive, crowding, fronts, rank
 from molvae.optimize.calls import Asked, Calls, method_before, open_calls
 from molvae.optimize.cma import LatentCMA
-from molvae.optimize.engines import Candidate, Engine, Evolution, LatentSearch, Sampling, selfies_of
+from molvae.optimize.engines import Candidate, Engine, LatentSearch, Sampling, selfies_of
+from molvae.optimize.evolution import Evolution
 from molvae.optimize.gate import Gate
 from molvae.optimize.learning import Learning
 from molvae.optimize.page import running_best, search_page

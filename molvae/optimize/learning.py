@@ -16,7 +16,8 @@ from molvae.dataset import Batch, pad_tokens
 from molvae.loss import elbo
 from molvae.noise import drawn_batch
 from molvae.optimize.archive import Answer, Archive
-from molvae.optimize.engines import Candidate, Evolution
+from molvae.optimize.engines import Candidate
+from molvae.optimize.evolution import Evolution
 from molvae.runtime import autocast, normal_quantile
 from molvae.sampler import Proposer, Request
 from molvae.targets import Target
@@ -74,10 +75,10 @@ class Learning(Evolution):
             self._learn(STEPS * min(rounds, CAUGHT_UP))
 
     def _make(
-        self, move: str, items: NDArray[np.int64], pairs: NDArray[np.int64], texts: list[str]
+        self, move: str, items: NDArray[np.int64], pairs: NDArray[np.int64], parents: list[str]
     ) -> list[str]:
         if move != "learned":
-            return super()._make(move, items, pairs, texts)
+            return super()._make(move, items, pairs, parents)
         self._student.request = self._request()
         self.network.eval()
         return self.drawn(items, self._student)

@@ -101,7 +101,8 @@ class Search:
                 new.setdefault(smiles, candidate.origin)
         room = min(self.size, self.budget - self.calls.count)
         if new:
-            self._call(list(new.items())[:room])
+            chosen = self.engine.choose(list(new), room)
+            self._call([(smiles, new[smiles]) for smiles in chosen])
         answers = [
             None if smiles is None else self.archive.answers.get(smiles) for smiles in passed
         ]

@@ -1,0 +1,238 @@
+"""Changes of molecular graphs: one edit of a molecule, and parts of two joined (Jensen 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.random import Generator
+from rdkit import Chem, rdBase
+
+from molvae.chem.molecules import Mol, parse
+
+__all__ = ["crossed", "edited"]
+
+T = TypeVar("T")
+TRIES = 10
+LARGEST = 7  # atoms of a ring that is made anew
+_RINGS = range(3, LARGEST + 1)  # sizes of rings that an edit may close
+_BONDS = (Chem.BondType.SINGLE, Chem.BondType.DOUBLE, Chem.BondType.TRIPLE)
+_BENT = (Chem.MolFromSmarts("[r]#@[r]"), Chem.MolFromSmarts("[r]=@[r]=@[r]"))
+_CHAIN_BOND = Chem.MolFromSmarts("[*]-;!@[*]")
+
+_ENDS = Chem.MolzipParams()
+_ENDS.label = Chem.MolzipLabel.Isotope
+
+_Edit = Callable[[Chem.RWMol, Sequence[str], Generator], bool]
+
+
+def edited(smiles: str, elements: Sequence[str], rng: Generator) -> str:
+    """Canonical SMILES after one edit; empty if ten attempts gave no other molecule.
+
+    An atom is appended, put into a bond, taken out or made another of ``elements``; a bond gets
+    another order; a ring is opened or closed. Strained rings, and such as are larger than any
+    ``smiles`` has, are not made.
+    """
+    start = _bare(smiles)
+    if start is None:
+        return ""
+    limit = _ring_limit(start)
+    for _ in range(TRIES):
+        mol = Chem.RWMol(start)
+        if _EDITS[rng.integers(len(_EDITS))](mol, elements, rng):
+            found = _finished(mol, limit)
+            if found and found != smiles:
+                return found
+    return ""
+
+
+def crossed(first: str, second: str, rng: Generator) -> str:
+    """Canonical SMILES of a part of each of two molecules; empty if ten attempts gave none.
+
+    Both are cut at a chain bond, or both through a ring at two of its bonds. Rings are as of
+    :func:`edited`; the size is from half of the smaller to half as much again as the larger.
+    """
+    molecules = [mol for mol in (_bare(first), _bare(second)) if mol is not None]
+    if len(molecules) < 2:
+        return ""
+    limit, sizes = max(map(_ring_limit, molecules)), [mol.GetNumAtoms() for mol in molecules]
+    for _ in range(TRIES):
+        cut = _cut_ring if rng.random() < 0.5 else _cut_chain
+        parts = [part for part in (cut(mol, rng) for mol in molecules) if part is not None]
+        if len(parts) < 2:
+            continue
+        one, other = (part[int(rng.integers(2))] for part in parts)
+        try:
+            with rdBase.BlockLogs():
+                joined = Chem.molzip(one, other, _ENDS)
+        except (RuntimeError, ValueError):  # what is left of the cuts does not fit
+            continue
+        if not min(sizes) <= 2 * joined.GetNumAtoms() <= 3 * max(sizes):
+            continue
+        found = _finished(Chem.RWMol(joined), limit)
+        if found and found not in (first, second):
+            return found
+    return ""
+
+
+def _bare(smiles: str) -> Mol | None:
+    """The molecule with alternating bonds and all hydrogens implied, so that each may change."""
+    mol = parse(smiles)
+    if mol is None:
+        return None
+    Chem.Kekulize(mol, clearAromaticFlags=True)
+    for atom in mol.GetAtoms():
+        atom.SetNoImplicit(False)
+        atom.SetNumExplicitHs(0)
+    mol.UpdatePropertyCache(strict=False)
+    return mol
+
+
+def _ring_limit(mol: Mol) -> int:
+    return max(LARGEST, *map(len, mol.GetRingInfo().AtomRings()), 0)
+
+
+def _finished(mol: Chem.RWMol, limit: int) -> str:
+    """Canonical SMILES; empty for what is no molecule, two, or has rings that nobody could make."""
+    try:
+        with rdBase.BlockLogs():
+            Chem.SanitizeMol(mol)
+            Chem.AssignStereochemistry(mol, cleanIt=True, force=True)
+            found = str(Chem.MolToSmiles(mol))
+    except (ValueError, RuntimeError):
+        return ""
+    if "." in found or "*" in found or _strained(mol, limit) or parse(found) is None:
+        return ""
+    return found
+
+
+def _strained(mol: Mol, limit: int) -> bool:
+    """Whether a ring is too large, or has a multiple bond and less than five atoms, or bends an
+    alkyne or allene.
+    """
+    rings = mol.GetRingInfo()
+    if any(len(ring) > limit for ring in rings.AtomRings()):
+        return True
+    for ring in rings.BondRings():
+        orders = [mol.GetBondWithIdx(bond).GetBondType() for bond in ring]
+        if len(ring) < 5 and any(order != _BONDS[0] for order in orders):
+            return True
+    return any(mol.HasSubstructMatch(bent) for bent in _BENT)
+
+
+def _pick(items: Sequence[T], rng: Generator) -> T:
+    return items[int(rng.integers(len(items)))]
+
+
+def _free(mol: Chem.RWMol) -> list[int]:
+    """Atoms with a hydrogen to give."""
+    return [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetTotalNumHs()]
+
+
+def _append_atom(mol: Chem.RWMol, elements: Sequence[str], rng: Generator) -> bool:
+    places = _free(mol)
+    if not places:
+        return False
+    place = _pick(places, rng)
+    most = min(mol.GetAtomWithIdx(place).GetTotalNumHs(), 3)
+    bond = _BONDS[int(rng.integers(most))] if rng.random() < 0.4 else _BONDS[0]
+    mol.AddBond(place, mol.AddAtom(Chem.Atom(_pick(elements, rng))), bond)
+    return True
+
+
+def _insert_atom(mol: Chem.RWMol, elements: Sequence[str], rng: Generator) -> bool:
+    bonds = [bond for bond in mol.GetBonds() if bond.GetBondType() == _BONDS[0]]
+    if not bonds:
+        return False
+    bond = _pick(bonds, rng)
+    ends = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
+    new = mol.AddAtom(Chem.Atom(_pick(elements, rng)))
+    mol.RemoveBond(*ends)
+    for end in ends:
+        mol.AddBond(end, new, _BONDS[0])
+    return True
+
+
+def _delete_atom(mol: Chem.RWMol, _: Sequence[str], rng: Generator) -> bool:
+    places = [atom.GetIdx() for atom in mol.GetAtoms() if 1 <= atom.GetDegree() <= 2]
+    if not places or mol.GetNumAtoms() < 3:
+        return False
+    place = _pick(places, rng)
+    neighbours = [atom.GetIdx() for atom in mol.GetAtomWithIdx(place).GetNeighbors()]
+    if len(neighbours) == 2 and mol.GetBondBetweenAtoms(*neighbours) is None:
+        mol.AddBond(neighbours[0], neighbours[1], _BONDS[0])
+    mol.RemoveAtom(place)
+    return True
+
+
+def _change_atom(mol: Chem.RWMol, elements: Sequence[str], rng: Generator) -> bool:
+    atom = mol.GetAtomWithIdx(int(rng.integers(mol.GetNumAtoms())))
+    atom.SetAtomicNum(Chem.Atom(_pick(elements, rng)).GetAtomicNum())
+    atom.SetFormalCharge(0)
+    return True
+
+
+def _change_bond(mol: Chem.RWMol, _: Sequence[str], rng: Generator) -> bool:
+    if not mol.GetNumBonds():
+        return False
+    bond = mol.GetBondWithIdx(int(rng.integers(mol.GetNumBonds())))
+    bond.SetBondType(_pick([b for b in _BONDS if b != bond.GetBondType()], rng))
+    return True
+
+
+def _open_ring(mol: Chem.RWMol, _: Sequence[str], rng: Generator) -> bool:
+    Chem.FastFindRings(mol)
+    bonds = [bond for bond in mol.GetBonds() if bond.IsInRing()]
+    if not bonds:
+        return False
+    bond = _pick(bonds, rng)
+    mol.RemoveBond(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())
+    return True
+
+
+def _close_ring(mol: Chem.RWMol, _: Sequence[str], rng: Generator) -> bool:
+    free = _free(mol)
+    near = Chem.GetDistanceMatrix(mol)[np.ix_(free, free)] + 1  # size of the ring
+    size = _pick((5, 6) if rng.random() < 0.8 else _RINGS, rng)
+    pairs = np.argwhere(np.triu(near == size))
+    if not len(pairs):
+        return False
+    one, other = pairs[int(rng.integers(len(pairs)))]
+    mol.AddBond(free[one], free[other], _BONDS[0])
+    return True
+
+
+_EDITS: tuple[_Edit, ...] = (
+    _append_atom, _insert_atom, _delete_atom, _change_atom, _change_bond, _open_ring, _close_ring,
+)  # fmt: skip
+
+
+def _cut_chain(mol: Mol, rng: Generator) -> tuple[Mol, Mol] | None:
+    """The two parts at a single bond outside rings."""
+    pairs = mol.GetSubstructMatches(_CHAIN_BOND)
+    if not pairs:
+        return None
+    return _parts(mol, [mol.GetBondBetweenAtoms(*_pick(pairs, rng)).GetIdx()])
+
+
+def _cut_ring(mol: Mol, rng: Generator) -> tuple[Mol, Mol] | None:
+    """The two parts at two single bonds of a ring."""
+    rings = mol.GetRingInfo().BondRings()
+    if not rings:
+        return None
+    single = [b for b in _pick(rings, rng) if mol.GetBondWithIdx(b).GetBondType() == _BONDS[0]]
+    if len(single) < 2:
+        return None
+    return _parts(mol, [int(b) for b in rng.permutation(single)[:2]])
+
+
+def _parts(mol: Mol, bonds: list[int]) -> tuple[Mol, Mol] | None:
+    """What is left after the bonds are cut, if that is two parts with a loose end of each."""
+    labels = [(number, number) for number in range(1, len(bonds) + 1)]
+    cut = Chem.FragmentOnBonds(mol, bonds, dummyLabels=labels)
+    parts = Chem.GetMolFrags(cut, asMols=True, sanitizeFrags=False)
+    if len(parts) != 2:
+        return None
+    ends = [sum(not atom.GetAtomicNum() for atom in part.GetAtoms()) for part in parts]
+    return (parts[0], parts[1]) if ends == [len(bonds)] * 2 else None
