@@ -23,6 +23,7 @@ __all__ = ["CONTRAST", "Candidate", "Engine", "LatentSearch", "Sampling", "selfi
 
 _Ints = NDArray[np.int64]
 
+SPARE = 1.5  # samples per wanted call
 CONTRAST = 2.0  # parents are drawn by uniform numbers to this power: the best ones more often
 
 
@@ -43,10 +44,8 @@ class Candidate(NamedTuple):
 class Engine(Protocol):
     """Proposes molecules and learns from their scores."""
 
-    spare: float  # candidates to ask for per wanted call: some are known or may not be scored
-
     def ask(self, count: int, round_: int) -> list[Candidate]:
-        """About so many candidates."""
+        """Candidates for so many calls; some more, as some are known or may not be scored."""
 
     def choose(self, smiles: Sequence[str], count: int) -> list[str]:
         """So many of the new molecules, if there are as many, to be scored."""
@@ -64,15 +63,13 @@ class Engine(Protocol):
 class Sampling:
     """Molecules from the model alone: what every search must beat."""
 
-    spare = 1.5
-
     def __init__(self, proposer: Proposer, archive: Archive) -> None:
         self.proposer, self.archive, self.draws = proposer, archive, proposer.draws
         self.size = proposer.network.config.latent_size
 
     def ask(self, count: int, round_: int) -> list[Candidate]:
         """Samples from the prior, with the constraints shown."""
-        return self.samples(self.items(count, round_))
+        return self.samples(self.items(int(SPARE * count), round_))
 
     def choose(self, smiles: Sequence[str], count: int) -> list[str]:
         """The first ones."""
@@ -120,7 +117,6 @@ class Sampling:
 class LatentSearch(Sampling):
     """What engines share that choose latents and decode them almost without noise."""
 
-    spare = 1.0  # what they ask for is what they learn from
     noise = 0.1  # level at which latents are decoded
 
     def __init__(self, proposer: Proposer, archive: Archive, *, first: int = 100) -> None:

@@ -27,6 +27,7 @@ BETWEEN = (0.05, 0.5)  # and one between two parents
 ELITE = 5  # share of the parents, its inverse, that a move must reach to have won
 MEMORY = 0.98  # of a move's record, per call
 FLOOR = 0.05  # least share of a move
+CHOICE = 4  # candidates per wanted call, of which the most promising are scored
 
 
 class Evolution(Sampling):
@@ -39,7 +40,6 @@ class Evolution(Sampling):
     follows from how often it has led to one of the best.
     """
 
-    spare = 4.0
     moves: tuple[str, ...] = ("sample", "around", "between", "mutate", "splice", "edit", "cross")
 
     def __init__(
@@ -59,9 +59,9 @@ class Evolution(Sampling):
     def ask(self, count: int, round_: int) -> list[Candidate]:
         """Samples at first, then children of the best."""
         self._round = round_
-        items = self.items(count, round_)
-        if len(self.archive) < self.first or len(self.archive.pool) < 2:
-            return self.samples(items)
+        if not self._begun:
+            return super().ask(count, round_)
+        items = self.items(CHOICE * count, round_)
         shares = np.cumsum(self.shares())
         u = self.draws.uniform("move", items, 3)
         chosen = np.searchsorted(shares, u[:, 0] * shares[-1])
@@ -76,11 +76,16 @@ class Evolution(Sampling):
                 found |= {
                     i: Candidate(text, move) for i, text in zip(which.tolist(), made, strict=True)
                 }
-        return [found[i] for i in range(count)]
+        return [found[i] for i in range(len(items))]
+
+    @property
+    def _begun(self) -> bool:
+        """Whether enough is known to change and to choose."""
+        return len(self.archive) >= self.first and len(self.archive.pool) >= 2
 
     def choose(self, smiles: Sequence[str], count: int) -> list[str]:
         """The most promising ones."""
-        if self.archive.pareto or len(self.archive.pool) < max(self.first, 10):
+        if not self._begun:
             return super().choose(smiles, count)
         return self._surrogate.order(smiles, self.archive.pool)[:count]
 

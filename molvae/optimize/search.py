@@ -93,7 +93,7 @@ class Search:
 
     def step(self) -> None:
         """One round: ask the engine, score what is new, tell it."""
-        candidates = self.engine.ask(int(self.engine.spare * self.size), self.round)
+        candidates = self.engine.ask(self.size, self.round)
         passed = self.gate([candidate.text for candidate in candidates])
         new: dict[str, str] = {}
         for candidate, smiles in zip(candidates, passed, strict=True):
