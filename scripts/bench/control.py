@@ -10,7 +10,7 @@ test molecules that meet it, of ``--drawn`` ones asked for, of as many that were
 request and meet it (ranges only), and of as many other test molecules. Test molecules meet a value
 when they are within a tenth of a standard deviation.
 
-    python scripts/bench/control.py runs/moses --each 1000 -o control.json
+    python scripts/bench/control.py runs/moses --train moses_train.csv.gz -o control.json
     python scripts/bench/control.py runs/moses --parts realism --test moses_test.csv.gz
 """
 
@@ -33,7 +33,9 @@ from molvae.chem.molecules import parse, to_smiles
 from molvae.evaluate.sources import from_files
 from molvae.files import write_json
 from molvae.generate import GenerationSummary, generate
+from molvae.keys import keys_of
 from molvae.metrics.frechet import compare, moments
+from molvae.novelty import known_molecules
 from molvae.progress import say, set_quiet
 from molvae.properties import compute
 from molvae.sampler import Request
@@ -55,6 +57,14 @@ GRIDS: tuple[dict[str, tuple[float, ...]], ...] = (
     {"tpsa": (40, 80), "logp": (2, 4)},
     {"tpsa": (40, 80), "logp": (1, 3), "sas": (2, 3.5)},
 )
+# Their targets for a model of GuacaMol: of other training data, not to be compared.
+GUACAMOL: tuple[dict[str, tuple[float, ...]], ...] = (
+    {"logp": (2, 4, 6)},
+    {"tpsa": (40, 80, 120)},
+    {"sas": (2, 3, 4)},
+    {"qed": (0.3, 0.5, 0.7)},
+    {"tpsa": (40, 80), "logp": (2, 6), "sas": (2, 4)},
+)
 RANGES = (
     ("logp=2:3",), ("qed=0.8:",), ("tpsa=60:80",), ("mw=:300",), ("sas=:2.5",),
     ("logp=2:3", "qed=0.8:"), ("logp=1:2", "tpsa=70:90", "mw=300:350"),
@@ -71,13 +81,14 @@ FAR = (-4, -3, 3, 4)  # standard deviations from the mean of what the model saw
 
 def table(records: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Markdown."""
-    yield "| request | mode | n | decoded each | valid | unique | error (MAD) or hit rate |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| request | mode | n | decoded each | valid | unique | novel | error (MAD) or hit rate |"
+    yield "|---|---|---|---|---|---|---|---|"
     for r in records:
         shown = ", ".join(f"{name} {value:.3g}" for name, value in r["error"].items())
+        novel = "" if r["novel"] is None else f"{r['novel']:.3f}"
         yield (
             f"| {r['name']} | {r['mode']} | {r['n']:,} | {r['decoded'] / max(r['asked'], 1):.1f} "
-            f"| {r['n'] / r['asked']:.3f} | {r['unique']:.3f} | {shown} |"
+            f"| {r['n'] / r['asked']:.3f} | {r['unique']:.3f} | {novel} | {shown} |"
         )
 
 
@@ -87,6 +98,7 @@ class Bench:
     def __init__(self, given: argparse.Namespace) -> None:
         self.given, self.model = given, load_model(find_model(given.model))
         self.records: list[dict[str, Any]] = []
+        self.known = known_molecules([given.train]) if given.train else None
 
     def requests(self) -> dict[str, Request]:
         """Mode → request."""
@@ -123,9 +135,10 @@ class Bench:
                 decoded += count
             deviations = np.concatenate(parts)
             names = [t.name for t in grid[0]]
+            everything = [one for part in smiles for one in part]
             best = [float(part.sum(axis=1).min()) for part in parts]
             self.note(
-                name, mode, deviations.shape[0], len(grid) * self.given.each, decoded,
+                name, mode, everything, len(grid) * self.given.each, decoded,
                 float(np.mean([len(set(part)) / max(len(part), 1) for part in smiles])),
                 dict(zip(names, deviations.mean(axis=0).tolist(), strict=True)),
                 seconds=time.monotonic() - started, best=best,
@@ -146,9 +159,7 @@ class Bench:
                     inside &= _met(target, values[:, k])
                 unique = len(set(smiles)) / max(len(smiles), 1)
                 rate = {"hit": float(inside.mean()) if len(inside) else 0.0}
-                self.note(
-                    " ".join(texts), mode, len(smiles), self.given.each, decoded, unique, rate
-                )
+                self.note(" ".join(texts), mode, smiles, self.given.each, decoded, unique, rate)
 
     def far(self) -> None:
         """Points far from what the model saw, alone."""
@@ -178,10 +189,10 @@ class Bench:
                 found, _, decoded = self.ask(asked, texts, self.given.seed, drawn)
                 distance = compare(moments(found), reference).value or float("nan")
                 unique = len(set(found)) / len(found)
-                self.note(" ".join(texts), mode, len(found), drawn, decoded, unique,
+                self.note(" ".join(texts), mode, found, drawn, decoded, unique,
                           {"FCD": distance})  # fmt: skip
             distance = compare(moments(others), reference).value or float("nan")
-            self.note(" ".join(texts), "test molecules", len(others), drawn, 0, 1.0,
+            self.note(" ".join(texts), "test molecules", others, drawn, 0, 1.0,
                       {"FCD": distance})  # fmt: skip
 
     def meets(self, target: Target, values: Any) -> Any:
@@ -191,13 +202,16 @@ class Bench:
         return np.abs(values - target.low) < NEAR * self.model.conditions[target.name].std
 
     def note(
-        self, name: str, mode: str, n: int, asked: int, decoded: int, unique: float,
+        self, name: str, mode: str, smiles: Sequence[str], asked: int, decoded: int, unique: float,
         error: dict[str, float], **more: Any,
     ) -> None:  # fmt: skip
         """Keep a row, and say it."""
+        novel = None
+        if self.known is not None and smiles:
+            novel = 1 - float(np.mean(self.known.holds(keys_of(list(smiles)))))
         self.records.append(
-            {"name": name, "mode": mode, "n": n, "asked": asked, "decoded": decoded,
-             "unique": unique, "error": error, **more}
+            {"name": name, "mode": mode, "n": len(smiles), "asked": asked, "decoded": decoded,
+             "unique": unique, "novel": novel, "error": error, **more}
         )  # fmt: skip
         say(list(table(self.records[-1:]))[-1])
 
@@ -230,6 +244,7 @@ def main() -> None:
     parser.add_argument("--guidance", help="weight or LOW:HIGH; as generate, if not given")
     parser.add_argument("--parts", nargs="+", default=["points", "ranges", "far"])
     parser.add_argument("--test", type=Path, help="test molecules, for realism")
+    parser.add_argument("--train", type=Path, help="training molecules, for novelty")
     parser.add_argument("--drawn", type=int, default=3000, help="molecules per range, for realism")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
@@ -238,8 +253,8 @@ def main() -> None:
     given = parser.parse_args()
     bench = Bench(given)
     set_quiet(False)
-    if "points" in given.parts:
-        for grid in GRIDS:
+    for part, grids in (("points", GRIDS), ("guacamol", GUACAMOL)):
+        for grid in grids if part in given.parts else ():
             cells = itertools.product(*grid.values())
             bench.points(
                 " + ".join(grid),
