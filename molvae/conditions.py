@@ -24,6 +24,7 @@ __all__ = [
     "QUANTILES",
     "Condition",
     "ConditionSet",
+    "head_error",
     "is_name",
 ]
 
@@ -302,6 +303,12 @@ def _probability(condition: Condition, value: float) -> tuple[float, float]:
         return float(grid[below]), float(grid[above - 1])
     share = float(np.interp(value, condition.quantiles, grid))
     return share, share
+
+
+def head_error(figures: Mapping[str, Any] | None, name: str) -> str:
+    """The property head's error for a condition, out of a model's figures; empty if unknown."""
+    error = ((figures or {}).get("head") or {}).get(name) or {}
+    return ", ".join(f"{kind} {value:.3g}" for kind, value in error.items() if kind != "n")
 
 
 def _score_correlations(values: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from typing import Any
 from molvae.cache import Entry, cache_folder, entries
 from molvae.cache import clear as empty_cache
 from molvae.checkpoint import SavedModel, find_model, load_model, shipped_models
+from molvae.conditions import head_error
 from molvae.dataset import Dataset
 from molvae.plans import read_shard
 from molvae.prepare import summary_lines
@@ -108,10 +109,9 @@ def _model_lines(model: SavedModel, parameters: int) -> list[str]:
     for condition in model.conditions.conditions:
         low, high = condition.seen
         unit = "yes/no" if condition.kind == "yesno" else condition.unit
-        head = (found.get("head") or {}).get(condition.name, {})
-        error = ", ".join(f"{k} {v:.3g}" for k, v in head.items() if k != "n")
         lines.append(
-            f"{condition.name:<12}{unit:<9}{low:>10.4g}{high:>10.4g}{condition.known:>12,}  {error}"
+            f"{condition.name:<12}{unit:<9}{low:>10.4g}{high:>10.4g}{condition.known:>12,}  "
+            f"{head_error(found, condition.name)}"
         )
     if found:
         exact = found["exact"]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from molvae.checkpoint import SavedModel
 from molvae.checks import Checks, Look
+from molvae.conditions import head_error
 from molvae.keys import KeySet, keys_of
 from molvae.parallel import map_ordered
 from molvae.properties import Measured
@@ -147,10 +148,8 @@ class Sampler:
         return notes
 
     def _prediction_note(self, name: str) -> str:
-        figures = self.model.training.get("figures") or {}
-        error = (figures.get("head") or {}).get(name, {})
-        known = ", ".join(f"{k} {v:.3g}" for k, v in error.items() if k != "n")
-        return f"{name} is judged by the model's own prediction (held-out {known or 'unknown'})"
+        known = head_error(self.model.training.get("figures"), name) or "unknown"
+        return f"{name} is judged by the model's own prediction (held-out {known})"
 
     def stream(self, n: int, first: int = 0) -> Iterator[Generated]:
         """Molecules for the wanted numbers ``first`` … ``first + n - 1``; fewer if not found."""

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from molvae.checkpoint import SavedModel, load_model, save_model, save_state
-from molvae.conditions import ConditionSet
+from molvae.conditions import ConditionSet, head_error
 from molvae.config import Config
 from molvae.dataset import Dataset, batch_plan, check_shares
 from molvae.diagnostics import figures
@@ -423,13 +423,13 @@ def _known_columns(dataset: Dataset, config: Config) -> list[int]:
 def _own_columns(found: dict[str, Any], conditions: ConditionSet) -> Iterator[str]:
     """How well each own column is foretold for held-out molecules."""
     for one in conditions.conditions:
-        error = (found.get("head") or {}).get(one.name)
-        if one.builtin or not error:
+        known = head_error(found, one.name)
+        if one.builtin or not known:
             continue
-        known = ", ".join(f"{k} {v:.3g}" for k, v in error.items() if k != "n")
         unit = f" {one.unit}" if one.unit else ""
         spread = f"; its standard deviation is {one.std:.3g}{unit}" if one.kind == "number" else ""
-        yield f"{one.name} as foretold for {error['n']:,} held-out molecules: {known}{spread}"
+        count = found["head"][one.name]["n"]
+        yield f"{one.name} as foretold for {count:,} held-out molecules: {known}{spread}"
 
 
 def _summary(found: dict[str, Any], latent_size: int) -> str:
