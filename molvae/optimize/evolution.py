@@ -40,7 +40,8 @@ class Evolution(Sampling):
     follows from how often it has led to one of the best.
     """
 
-    moves: tuple[str, ...] = ("sample", "around", "between", "mutate", "splice", "edit", "cross")
+    latent_moves = ("sample", "around", "between")  # decoded together
+    moves: tuple[str, ...] = (*latent_moves, "mutate", "splice", "edit", "cross")
 
     def __init__(
         self, proposer: Proposer, archive: Archive, *, parents: int = 100, first: int = 100
@@ -67,16 +68,21 @@ class Evolution(Sampling):
         chosen = np.searchsorted(shares, u[:, 0] * shares[-1])
         parents = [answer.smiles for answer in self.archive.pool[: self.parents]]
         pairs = (u[:, 1:] ** CONTRAST * len(parents)).astype(np.int64)
-        # In the order of the items: the last ones may find no room in the round.
-        found: dict[int, Candidate] = {}
+        texts = np.full(len(items), "", dtype=object)
+        latents = np.full((len(items), self.size), np.nan, dtype=np.float32)
+        levels, near = np.ones(len(items), dtype=np.float32), np.zeros(len(items), dtype=np.bool_)
         for number, move in enumerate(self.moves):
             which = np.flatnonzero(chosen == number)
-            if len(which):
-                made = self._make(move, items[which], pairs[which], parents)
-                found |= {
-                    i: Candidate(text, move) for i, text in zip(which.tolist(), made, strict=True)
-                }
-        return [found[i] for i in range(len(items))]
+            if not len(which):
+                continue
+            first, second = ([parents[i] for i in column] for column in pairs[which].T)
+            if move in self.latent_moves:
+                near[which] = True
+                latents[which], levels[which] = self._point(move, items[which], first, second)
+            else:
+                texts[which] = self._changed(move, items[which], first, second)
+        texts[near] = self.decoded(items[near], latents[near], levels[near])
+        return [Candidate(text, self.moves[i]) for text, i in zip(texts, chosen, strict=True)]
 
     @property
     def _begun(self) -> bool:
@@ -112,30 +118,31 @@ class Evolution(Sampling):
         shares: NDArray[np.float64] = np.maximum(rates / rates.sum(), FLOOR)
         return shares
 
-    def _make(self, move: str, items: _Ints, pairs: _Ints, parents: list[str]) -> list[str]:
+    def _point(
+        self, move: str, items: _Ints, first: list[str], second: list[str]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Latents (N, Z) and noise levels (N,) to decode."""
+        if move == "around":
+            return self._latents(first), self._levels(items, AROUND)
+        if move == "between":
+            share = self.draws.uniform("between", items, 1)
+            latents = along(self._latents(first), self._latents(second), share)[:, 0]
+            return latents.astype(np.float32), self._levels(items, BETWEEN)
+        nothing = np.full((len(items), self.size), np.nan, dtype=np.float32)
+        return nothing, np.ones(len(items), dtype=np.float32)
+
+    def _changed(self, move: str, items: _Ints, first: list[str], second: list[str]) -> list[str]:
+        """SELFIES of the moves that do without the decoder."""
         makers: dict[str, Callable[[_Ints, list[str], list[str]], list[str]]] = {
-            "around": self._around,
-            "between": self._between,
             "mutate": self._mutate,
             "splice": self._splice,
             "edit": self._edit,
             "cross": self._cross,
         }
-        if move == "sample":
-            return self.drawn(items, self.proposer)
-        first, second = ([parents[i] for i in column] for column in pairs.T)
         return makers[move](items, first, second)
 
     def _latents(self, smiles: list[str]) -> NDArray[np.float32]:
         return self.proposer.encode_selfies([self.selfies(one) for one in smiles])
-
-    def _around(self, items: _Ints, first: list[str], second: list[str]) -> list[str]:
-        return self.decoded(items, self._latents(first), self._levels(items, AROUND))
-
-    def _between(self, items: _Ints, first: list[str], second: list[str]) -> list[str]:
-        share = self.draws.uniform("between", items, 1)
-        latents = along(self._latents(first), self._latents(second), share)[:, 0].astype(np.float32)
-        return self.decoded(items, latents, self._levels(items, BETWEEN))
 
     def _levels(self, items: _Ints, ends: tuple[float, float]) -> NDArray[np.float32]:
         u = self.draws.uniform("noise", items, 1)[:, 0]

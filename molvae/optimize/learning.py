@@ -74,11 +74,11 @@ class Learning(Evolution):
         if rounds and len(self.archive) >= self.first:
             self._learn(STEPS * min(rounds, CAUGHT_UP))
 
-    def _make(
-        self, move: str, items: NDArray[np.int64], pairs: NDArray[np.int64], parents: list[str]
+    def _changed(
+        self, move: str, items: NDArray[np.int64], first: list[str], second: list[str]
     ) -> list[str]:
         if move != "learned":
-            return super()._make(move, items, pairs, parents)
+            return super()._changed(move, items, first, second)
         self._student.request = self._request()
         self.network.eval()
         return self.drawn(items, self._student)
