@@ -27,7 +27,7 @@ BETWEEN = (0.05, 0.5)  # and one between two parents
 ELITE = 5  # share of the parents, its inverse, that a move must reach to have won
 MEMORY = 0.98  # of a move's record, per call
 FLOOR = 0.05  # least share of a move
-CHOICE = 4  # candidates per wanted call, of which the most promising are scored
+CHOICE = 8  # candidates per wanted call, of which the most promising are scored
 
 
 class Evolution(Sampling):

@@ -24,7 +24,7 @@ TOP = 10  # of which mean and diversity are told
 
 def round_size(budget: int) -> int:
     """Calls per round: fifty rounds or more, as long as a round is worth its overhead."""
-    return int(np.clip(budget // 50, 4, 100))
+    return int(np.clip(budget // 50, 4, 50))
 
 
 def commonest(answers: Sequence[Answer]) -> str:

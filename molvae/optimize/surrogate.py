@@ -18,7 +18,7 @@ __all__ = ["Surrogate", "foretold"]
 
 BEST, OTHERS = 500, 500  # answers that it is fitted to: the best ones, and the latest of the rest
 NOISES = (0.01, 0.03, 0.1, 0.3, 1.0)  # variances, in units of the values', to choose from
-HOPE = 1.0  # standard deviations above the mean that a candidate is judged by
+HOPE = 0.5  # standard deviations above the mean that a candidate is judged by
 BITS = 2048
 
 

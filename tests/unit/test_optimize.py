@@ -441,7 +441,7 @@ def test_no_move_is_at_the_end_of_the_queue(tiny_model):
     proposer = Proposer(tiny_model, Request(), draws=Draws(0), device=torch.device("cpu"))
     engine = Evolution(proposer, archive, parents=5, first=4)
     archive.add([answer(i, float(i), smiles="C" * (i + 1) + "O") for i in range(6)])
-    candidates = engine.ask(200, 1)
+    candidates = engine.ask(100, 1)
     assert len(candidates) == 800
     for part in (candidates[:400], candidates[400:]):
         shares = {move: sum(c.origin == move for c in part) / 400 for move in engine.moves}
@@ -543,7 +543,7 @@ def test_what_cannot_be_searched(tmp_path, tiny_run, options, message):
 def test_the_budget_picks_the_method_and_the_size_of_rounds():
     assert choose_method("auto", 100) == "evolution"
     assert choose_method("auto", 5000) == "learning"
-    assert [round_size(n) for n in (10, 400, 10_000)] == [4, 8, 100]
+    assert [round_size(n) for n in (10, 400, 10_000)] == [4, 8, 50]
 
 
 def test_what_the_decoder_learns_stays_out_of_the_model(tmp_path, tiny_model):
