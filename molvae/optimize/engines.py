@@ -66,6 +66,8 @@ class Sampling:
     def __init__(self, proposer: Proposer, archive: Archive) -> None:
         self.proposer, self.archive, self.draws = proposer, archive, proposer.draws
         self.size = proposer.network.config.latent_size
+        # Once, as every key of the cache holds it.
+        self._limits = tuple(proposer.model.constraints.items())
 
     def ask(self, count: int, round_: int) -> list[Candidate]:
         """Samples from the prior, with the constraints shown."""
@@ -83,7 +85,7 @@ class Sampling:
 
     def selfies(self, smiles: str) -> str:
         """The SELFIES of a molecule that has been scored."""
-        return selfies_of(smiles, tuple(self.proposer.model.constraints.items()))
+        return selfies_of(smiles, self._limits)
 
     @staticmethod
     def items(count: int, round_: int) -> _Ints:

@@ -16,7 +16,8 @@ from molvae.tokens import BOS, EOS, PAD
 
 __all__ = ["Guidance", "Steps", "decode_latents", "decode_tokens"]
 
-LEAVE = 0.9  # of the rows still to be finished: when fewer are, the others leave
+LEAVE = 0.9  # of the rows: when no more are to be finished, the others leave
+MULTIPLE = 32  # of rows together: oneDNN makes, and keeps, kernels for every number of rows
 
 
 class Guidance(NamedTuple):
@@ -69,8 +70,12 @@ def decode_tokens(
     """Token ids (B, ≤ limit), <pad> after <eos>, from contexts (B, K), one step at a time.
 
     ``uniform`` (B, limit) chooses the tokens by inverse distribution; None (or temperature 0) takes
-    the likeliest. Finished rows leave the batch.
+    the likeliest. Finished rows leave the batch, many together.
     """
+    count = context.shape[0]
+    if count > MULTIPLE:
+        context, uniform = _filled(context), None if uniform is None else _filled(uniform)
+        guidance = guidance and Guidance(*map(_filled, guidance))
     rows = torch.arange(context.shape[0], device=context.device)
     result = torch.full((len(rows), limit), PAD, dtype=torch.long, device=context.device)
     decoding = Steps(network, context, guidance)
@@ -91,11 +96,18 @@ def decode_tokens(
         # To leave costs a copy of all states, so rows leave together.
         left = int(alive.sum())
         if left == 0:
-            return result[:, : step + 1]
-        if left <= LEAVE * len(alive):
-            rows, token = rows[alive], token[alive]
-            decoding.keep(alive)
-    return result
+            return result[:count, : step + 1]
+        kept = -(-left // MULTIPLE) * MULTIPLE
+        if kept <= LEAVE * len(alive):
+            stay = alive | (~alive & ((~alive).cumsum(dim=0) <= kept - left))
+            rows, token = rows[stay], token[stay]
+            decoding.keep(stay)
+    return result[:count]
+
+
+def _filled(rows: Tensor) -> Tensor:
+    """The rows (B, …), the first one repeated until their number is a multiple."""
+    return torch.cat([rows, rows[:1].expand(-len(rows) % MULTIPLE, *rows.shape[1:])])
 
 
 @torch.no_grad()
