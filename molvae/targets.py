@@ -21,6 +21,7 @@ __all__ = [
     "misfit",
     "parse_target",
     "parse_targets",
+    "require_once",
 ]
 
 
@@ -103,20 +104,25 @@ def parse_targets(
     if isinstance(texts, str):  # one target; its letters are none
         texts = [texts]
     names = set(known)
-    targets: dict[str, Target] = {}
-    for text in texts:
-        target = parse_target(text)
+    targets = [parse_target(text) for text in texts]
+    for target in targets:
         if target.name not in names:
             raise TargetError(
                 f"unknown property '{target.name}': {suggest(target.name, names)}{hint}"
             )
-        if target.name in targets:
+    require_once((target.name, target.text) for target in targets)
+    return tuple(targets)
+
+
+def require_once(asked: Iterable[tuple[str, str]]) -> None:
+    """Each property may be asked for once; of each request its name and its text."""
+    before: dict[str, str] = {}
+    for name, text in asked:
+        if name in before:
             raise TargetError(
-                f"property '{target.name}' is asked for twice: "
-                f"'{targets[target.name].text}' and '{target.text}'"
+                f"property '{name}' is asked for twice: '{before[name]}' and '{text}'"
             )
-        targets[target.name] = target
-    return tuple(targets.values())
+        before[name] = text
 
 
 def hit(target: Target, values: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:

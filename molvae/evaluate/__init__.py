@@ -13,14 +13,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from molvae.errors import ConfigError, FileError, TargetError
+from molvae.errors import ConfigError, FileError
 from molvae.evaluate.judging import SAMPLE, Options, Request, judge
 from molvae.evaluate.references import Reference
 from molvae.evaluate.results import Comparison, Curves, PropertySummary, Report
 from molvae.evaluate.sources import Paths, Source, from_files, from_list
 from molvae.filters import load_filters
 from molvae.properties import PROPERTIES
-from molvae.targets import Target, parse_target
+from molvae.targets import Target, parse_target, require_once
 from molvae.work import Workers
 
 __all__ = [
@@ -201,14 +201,9 @@ def _options(sources: Sequence[Source], settings: Settings) -> Options:
 
 
 def _targets(texts: Sequence[str]) -> list[Target | Request]:
-    found: dict[str, Target | Request] = {}
+    targets: list[Target | Request] = []
     for text in texts:
         by_row = re.fullmatch(r"([^\s=](?:[^=]*[^\s=])?)=@(.+)", text.strip())
-        target = parse_target(text) if by_row is None else Request(by_row[1], by_row[2])
-        if target.name in found:
-            raise TargetError(
-                f"property '{target.name}' is asked for twice: '{found[target.name].text}' and "
-                f"'{target.text}'"
-            )
-        found[target.name] = target
-    return list(found.values())
+        targets.append(parse_target(text) if by_row is None else Request(by_row[1], by_row[2]))
+    require_once((target.name, target.text) for target in targets)
+    return targets

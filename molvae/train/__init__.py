@@ -24,8 +24,9 @@ from molvae.processes import joined
 from molvae.progress import say
 from molvae.runs import check_run_folder, start_run_folder, state_to_resume
 from molvae.runtime import keep_memory
-from molvae.train.engine import Trainer, TrainSummary
+from molvae.train.engine import Trainer
 from molvae.train.start import adapted_config, adapted_dataset
+from molvae.train.told import TrainSummary
 from molvae.unfinished import clear_unfinished, restore_folder
 
 __all__ = ["TrainSummary", "train"]

@@ -6,7 +6,6 @@ import copy
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from molvae.checkpoint import SavedModel, load_model, save_model, save_state
-from molvae.conditions import ConditionSet, head_error
 from molvae.config import Config
 from molvae.dataset import Dataset, batch_plan, check_shares
 from molvae.diagnostics import figures
-from molvae.errors import ConfigError, RunError
-from molvae.labels import parse_transform
+from molvae.errors import RunError
 from molvae.loss import Counts, LossTerms, elbo, learning_rate
 from molvae.model import CVAE
 from molvae.noise import drawn_batch, noise_levels
@@ -31,36 +28,20 @@ from molvae.runs import cut_metrics, effective, model_card, stop_requests
 from molvae.runtime import Draws, autocast, choose_precision, versions
 from molvae.threads import Threads
 from molvae.train.budget import batch_size_for, score, total_steps
+from molvae.train.columns import fitted_conditions, known_columns
 from molvae.train.heads import fit_new_heads
 from molvae.train.log import Averages, RunLog
 from molvae.train.optimizer import make_optimizer
-from molvae.train.start import adapted_conditions, first_network
+from molvae.train.start import first_network
 from molvae.train.state import restore, state_of
+from molvae.train.told import TrainSummary, column_lines, validation_line
 from molvae.train.validations import Validations
 from molvae.train.weights import KLWeight
 
-__all__ = ["TrainSummary", "Trainer"]
+__all__ = ["Trainer"]
 
 FINAL_MOLECULES = 2000
 MAX_BAD_STEPS = 20
-STATISTICS_SAMPLE = 1_000_000
-
-
-@dataclass
-class TrainSummary:
-    """What a training run did."""
-
-    run: str
-    finished: bool
-    reason: str
-    steps: int
-    molecules: int
-    seconds: float
-    figures: dict[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for ``--json``."""
-        return asdict(self)
 
 
 class Trainer:
@@ -80,10 +61,10 @@ class Trainer:
         self.options = config.train
         self.precision = choose_precision(self.options.precision, device)
         self.draws = Draws(self.options.seed)
-        self.columns = _known_columns(dataset, config)
+        self.columns = known_columns(dataset, config)
         self.items, self.held_out = dataset.part("train"), dataset.part("valid")
         self.lengths = dataset.lengths(self.items)
-        self.conditions = self._conditions(start)
+        self.conditions = fitted_conditions(dataset, self.columns, self.items, self.draws, start)
         self.yesno = torch.from_numpy(self.conditions.yesno).to(device)
         vocabulary = dataset.vocabulary
         self.network = first_network(config, vocabulary, self.conditions, start).to(device)
@@ -122,18 +103,6 @@ class Trainer:
         self.log.close()
         self.threads.restore()
         self.__dict__.pop("shared", None)
-
-    def _conditions(self, start: SavedModel | None) -> ConditionSet:
-        names = [self.dataset.names[c] for c in self.columns]
-        # A million values tell a distribution well enough, and all of ten million fill the memory.
-        sample = self.items
-        if len(sample) > STATISTICS_SAMPLE:
-            sample = sample[np.sort(self.draws.permutation("fit", len(sample))[:STATISTICS_SAMPLE])]
-        values = self.dataset.values[np.ix_(sample, np.asarray(self.columns, dtype=np.int64))]
-        transforms = self.dataset.manifest["options"].get("transforms", {})
-        units = {name: parse_transform(text).unit for name, text in transforms.items()}
-        fitted = ConditionSet.fit(names, values, self.dataset.kinds, units)
-        return fitted if start is None else adapted_conditions(fitted, start)
 
     # -- the loop ---------------------------------------------------------------------------
 
@@ -298,7 +267,7 @@ class Trainer:
         self._record("validation", {"score": reached, "best": better, **found})
         say(
             f"validation {self.validations.number}/{self.options.validations} after "
-            f"{duration(self.elapsed)}: {_summary(found, self.config.model.latent_size)}"
+            f"{duration(self.elapsed)}: {validation_line(found, self.config.model.latent_size)}"
             f"{' *' if better else ''}"
         )
         if share >= 1.0:
@@ -341,7 +310,7 @@ class Trainer:
             f"finished: {self.reason}; exact reconstruction {exact['numerator']}/"
             f"{exact['denominator']} = {exact['value']:.1%} of held-out molecules"
         )
-        for line in _own_columns(self.final, self.conditions):
+        for line in column_lines(self.final, self.conditions):
             say(line)
 
     # -- files --------------------------------------------------------------------------------
@@ -408,36 +377,3 @@ class Trainer:
             str(self.run), self.finished, self.reason, self.step, self.molecules, self.elapsed,
             self.final,
         )  # fmt: skip
-
-
-def _known_columns(dataset: Dataset, config: Config) -> list[int]:
-    wanted = dataset.names if config.data.conditions is None else list(config.data.conditions)
-    missing = [name for name in wanted if name not in dataset.names]
-    if missing:
-        raise ConfigError(
-            f"condition '{missing[0]}' is not in the dataset, which has {', '.join(dataset.names)}"
-        )
-    return [dataset.names.index(name) for name in wanted]
-
-
-def _own_columns(found: dict[str, Any], conditions: ConditionSet) -> Iterator[str]:
-    """How well each own column is foretold for held-out molecules."""
-    for one in conditions.conditions:
-        known = head_error(found, one.name)
-        if one.builtin or not known:
-            continue
-        unit = f" {one.unit}" if one.unit else ""
-        spread = f"; its standard deviation is {one.std:.3g}{unit}" if one.kind == "number" else ""
-        count = found["head"][one.name]["n"]
-        yield f"{one.name} as foretold for {count:,} held-out molecules: {known}{spread}"
-
-
-def _summary(found: dict[str, Any], latent_size: int) -> str:
-    """The figures of a validation on one line."""
-    d, information = found["D"], found["information"]
-    return (
-        f"D(0) {d['0']:.2f}  D(1) {d['1']:.2f}  R(0) {found['R']['0']:.1f} nats, "
-        f"gap {found['gap']:.1f}, exact {found['exact']['value']:.1%}, "
-        f"active {found['active_units']}/{latent_size}, "
-        f"I {information['value']:.1f} of at most {information['cap']:.1f}"
-    )
