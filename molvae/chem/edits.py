@@ -32,16 +32,16 @@ def edited(smiles: str, elements: Sequence[str], rng: Generator) -> str:
 
     An atom is appended, put into a bond, taken out or made another of ``elements``; a bond gets
     another order; a ring is opened or closed. Strained rings, and such as are larger than any
-    ``smiles`` has, are not made.
+    ``smiles`` has, are not made, nor a net charge other than its.
     """
     start = _bare(smiles)
     if start is None:
         return ""
-    limit = _ring_limit(start)
+    limit, charges = _ring_limit(start), {0, Chem.GetFormalCharge(start)}
     for _ in range(TRIES):
         mol = Chem.RWMol(start)
         if _EDITS[rng.integers(len(_EDITS))](mol, elements, rng):
-            found = _finished(mol, limit)
+            found = _finished(mol, limit, charges)
             if found and found != smiles:
                 return found
     return ""
@@ -50,13 +50,14 @@ def edited(smiles: str, elements: Sequence[str], rng: Generator) -> str:
 def crossed(first: str, second: str, rng: Generator) -> str:
     """Canonical SMILES of a part of each of two molecules; empty if ten attempts gave none.
 
-    Both are cut at a chain bond, or both through a ring at two of its bonds. Rings are as of
-    :func:`edited`; the size is from half of the smaller to half as much again as the larger.
+    Both are cut at a chain bond, or both through a ring at two of its bonds. Rings and charges are
+    as of :func:`edited`; the size is from half of the smaller to half as much again as the larger.
     """
     molecules = [mol for mol in (_bare(first), _bare(second)) if mol is not None]
     if len(molecules) < 2:
         return ""
     limit, sizes = max(map(_ring_limit, molecules)), [mol.GetNumAtoms() for mol in molecules]
+    charges = {0, *map(Chem.GetFormalCharge, molecules)}
     for _ in range(TRIES):
         cut = _cut_ring if rng.random() < 0.5 else _cut_chain
         parts = [part for part in (cut(mol, rng) for mol in molecules) if part is not None]
@@ -70,7 +71,7 @@ def crossed(first: str, second: str, rng: Generator) -> str:
             continue
         if not min(sizes) <= 2 * joined.GetNumAtoms() <= 3 * max(sizes):
             continue
-        found = _finished(Chem.RWMol(joined), limit)
+        found = _finished(Chem.RWMol(joined), limit, charges)
         if found and found not in (first, second):
             return found
     return ""
@@ -93,8 +94,8 @@ def _ring_limit(mol: Mol) -> int:
     return max(LARGEST, *map(len, mol.GetRingInfo().AtomRings()), 0)
 
 
-def _finished(mol: Chem.RWMol, limit: int) -> str:
-    """Canonical SMILES; empty for what is no molecule, two, or has rings that nobody could make."""
+def _finished(mol: Chem.RWMol, limit: int, charges: set[int]) -> str:
+    """Canonical SMILES; empty for no molecule, two, a ring that nobody could make, or a charge."""
     try:
         with rdBase.BlockLogs():
             Chem.SanitizeMol(mol)
@@ -102,7 +103,9 @@ def _finished(mol: Chem.RWMol, limit: int) -> str:
             found = str(Chem.MolToSmiles(mol))
     except (ValueError, RuntimeError):
         return ""
-    if "." in found or "*" in found or _strained(mol, limit) or parse(found) is None:
+    if "." in found or "*" in found or Chem.GetFormalCharge(mol) not in charges:
+        return ""
+    if _strained(mol, limit) or parse(found) is None:
         return ""
     return found
 

@@ -138,6 +138,8 @@ def optimize(
     ]
     if summary.best is not None:
         lines.append(f"  best {summary.best:.4g}, mean of the ten best {summary.top:.4g}")
+    if summary.front is not None:
+        lines.append(f"  {summary.front:,} on the front")
     if summary.diversity is not None:
         lines.append(f"  diversity of the ten best {summary.diversity:.2f}")
     lines += [f"  {count:,} × {move}" for move, count in sorted(summary.moves.items())]

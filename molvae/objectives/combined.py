@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from molvae.errors import ConfigError
-from molvae.objectives.scorers import FileScorer, Scorer, find_scorer
+from molvae.objectives.scorers import FileScorer, PluginScorer, Scorer, find_scorer
 from molvae.objectives.shapes import Ramp
 from molvae.targets import NUMBER
 
 __all__ = ["Objective", "Part", "parse_objective"]
 
 # Names of other columns in the files of a search.
-TAKEN = frozenset({"smiles", "value", "call", "round", "origin", "status", "note"})
+TAKEN = frozenset({"smiles", "front", "value", "call", "round", "origin", "status", "note"})
 _TAIL = re.compile(
     rf"(?P<scorer>.+?)(?:@(?P<zero>{NUMBER}):(?P<one>{NUMBER}))?(?:\*(?P<weight>{NUMBER}))?"
 )
@@ -53,15 +54,17 @@ class Objective:
             f"{part.scorer.name}_score" if part.scorer.name in TAKEN else part.scorer.name
             for part in self.parts
         ]
-        return tuple(
-            name if names.count(name) == 1 else f"{name}_{names[: i + 1].count(name)}"
-            for i, name in enumerate(names)
-        )
+        found: list[str] = []
+        for name in names:
+            numbered = (f"{name}_{number}" for number in itertools.count(1))
+            free = (one for one in numbered if one not in found and one not in names)
+            found.append(name if names.count(name) == 1 else next(free))
+        return tuple(found)
 
     def load(self) -> None:
-        """Make ready for calls what takes its time: import the user's files."""
+        """Make ready for calls what takes its time: import files and packages."""
         for part in self.parts:
-            if isinstance(part.scorer, FileScorer):
+            if isinstance(part.scorer, FileScorer | PluginScorer):
                 part.scorer.load()
 
     def scores(self, smiles: Sequence[str]) -> list[tuple[float, ...]]:
@@ -119,6 +122,12 @@ def parse_objective(
         )
     if timeout is not None and not 0 < timeout < math.inf:
         raise ConfigError(f"timeout: got {timeout:g}, expected seconds, more than 0")
+    weighted = [part.text for part in parts if part.weight != 1]
+    if pareto and weighted:
+        raise ConfigError(
+            f"objective '{weighted[0]}': --pareto weighs no objective against another; leave out "
+            "the weight, or --pareto"
+        )
     if pareto and len(parts) == 1:
         raise ConfigError("--pareto needs several objectives: give --objective more than once")
     for part in parts:

@@ -183,15 +183,33 @@ class PluginScorer:
     name: str
     bounded: bool = False
 
+    def load(self) -> Callable[[Any], Any]:
+        """The function; an error if its package cannot be imported."""
+        return _plugin(self.name)
+
     def __call__(self, smiles: Sequence[str]) -> list[float]:
         """What the function says."""
-        return _asked(_plugin(self.name), smiles)
+        return _asked(self.load(), smiles)
 
 
 @functools.lru_cache(maxsize=16)
 def _plugin(name: str) -> Callable[[Any], Any]:
-    (entry,) = entry_points(group=GROUP, name=name)
-    function: Callable[[Any], Any] = entry.load()
+    entries = list(entry_points(group=GROUP, name=name))
+    if len(entries) != 1:
+        raise ConfigError(
+            f"objective '{name}': {len(entries)} packages offer it "
+            f"({', '.join(entry.value for entry in entries)}); expected one"
+        )
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            found = entries[0].load()
+    except (Exception, SystemExit) as error:
+        raise FileError(
+            f"objective '{name}' ({entries[0].value}) fails on import: {error!r}"
+        ) from error
+    if not callable(found):
+        raise ConfigError(f"objective '{name}': '{entries[0].value}' is no function")
+    function: Callable[[Any], Any] = found
     return function
 
 
@@ -295,7 +313,8 @@ def _asked(function: Callable[[Any], Any], smiles: Sequence[str]) -> list[float]
         if first is None:
             raise
     else:
-        alone = isinstance(found, Real) and not known
+        # One that says None to what is no SMILES may be for one, too.
+        alone = (found is None or isinstance(found, Real)) and not known
         first = None
         if alone:
             with contextlib.suppress(Exception):  # whatever it raises, it does not score one
@@ -383,7 +402,9 @@ def _named(text: str) -> Scorer:
     if text in TASKS or text in PROPERTIES:
         return TaskScorer(text)
     if text in plugins:
-        return PluginScorer(text)
+        plugin = PluginScorer(text)
+        plugin.load()
+        return plugin
     if text in ABSENT:
         raise ConfigError(
             f"objective '{text}' is a trained classifier that molvae may not hand out; wrap your "

@@ -27,7 +27,7 @@ from molvae.keys import KeySet
 from molvae.metrics import internal_diversity
 from molvae.novelty import known_molecules
 from molvae.objectives import Objective
-from molvae.optimize.archive import Answer, Archive, crowding, fronts, rank
+from molvae.optimize.archive import POOL, Answer, Archive, crowding, fronts, mean, rank, worths
 from molvae.optimize.calls import Asked, Calls, method_before, open_calls
 from molvae.optimize.cma import LatentCMA
 from molvae.optimize.engines import Candidate, Engine, LatentSearch, Sampling, selfies_of
@@ -85,6 +85,7 @@ LEAST_ROWS = 64  # in the products by which the number of threads is chosen
 FEW = 300  # calls: with fewer there is too little to learn from
 INLINE = 500  # calls, up to which starting worker processes for RDKit costs more than it saves
 KEPT = 100  # molecules in the output
+UNWRITABLE = "cannot be written as SELFIES with the model's bonds"
 
 
 @dataclass
@@ -94,6 +95,7 @@ class OptimizeSummary:
     budget: int
     method: str
     calls: int = 0
+    made: int = 0  # calls since the run began or was resumed
     failed: int = 0
     written: int = 0
     rounds: int = 0
@@ -102,6 +104,7 @@ class OptimizeSummary:
     best: float | None = None
     top: float | None = None  # mean value of the ten best
     diversity: float | None = None  # of the ten best: one minus mean similarity
+    front: int | None = None  # molecules on the front of a Pareto search
     refused: dict[str, int] = field(default_factory=dict)
     moves: dict[str, int] = field(default_factory=dict)  # calls by the move that led to them
     failures: dict[str, int] = field(default_factory=dict)
@@ -160,7 +163,7 @@ def optimize(
         given: SMILES that are scored first.
         novel: files of molecules that are not to be scored.
         pareto: search for the front of several objectives, not for the best of their mean.
-        keep: molecules written, the best first; of a Pareto search at most 1,000.
+        keep: molecules written, the best first; at most 1,000 of a Pareto search.
         seed, device, precision, workers: as for generation; workers call the objective.
         timeout: seconds per molecule after which its call has failed.
         call_size: molecules handed to the objective together, at most.
@@ -178,6 +181,8 @@ def optimize(
         raise ConfigError(f"budget: got {budget}, expected 1 call or more")
     if call_size < 1 or keep < 1:
         raise ConfigError(f"got {call_size} per call and {keep} kept, expected 1 or more of each")
+    if pareto and keep > POOL:
+        raise ConfigError(f"keep: got {keep:,}, expected {POOL:,} or fewer of a Pareto search")
     log = _checked_outputs(output, report, resume=resume, force=force)
     chem.require_elements(request.elements if request else ())
     before = method_before(log) if resume and log is not None else None
@@ -232,13 +237,15 @@ def optimize(
         printed = stack.enter_context(_printed(output, anew=force and not resume))
         scoring = Scoring(objective, crew, timeout=timeout, size=call_size, log=printed)
         say(f"method {name}, {round_size(budget)} calls per round")
-        search = Search(
-            engine, gate, scoring, calls, archive, budget=budget, between=threads.look_again
-        )
-        search.start(_given(gate, given, saved))
-        with Progress("optimize", total=budget, done=calls.count) as progress:
-            search.run(progress)
-        summary.seconds = time.monotonic() - started
+        starts, done = _given(gate, given, saved), len(calls.answers)
+        with Progress("optimize", total=budget, done=done) as progress:
+            search = Search(
+                engine, gate, scoring, calls, archive, budget=budget, progress=progress,
+                between=threads.look_again,
+            )  # fmt: skip
+            search.start(starts)
+            search.run()
+        summary.seconds, summary.made = time.monotonic() - started, len(calls.answers) - done
         _sum_up(summary, search, gate)
         # Fronts of very many are slow to find, and nobody looks beyond the first ones.
         scored = archive.pool if pareto else [a for a in calls.answers if not a.failed]
@@ -339,10 +346,12 @@ def _given(gate: Gate, smiles: Sequence[str], model: SavedModel) -> list[tuple[s
     """Given molecules that may be scored; of the others it is said why not."""
     limits = tuple(model.constraints.items())
     texts = [selfies_of(text, limits) for text in smiles]
-    passed = gate(texts)
-    lost = sum(one is None for one in passed)
+    passed = gate([text for text in texts if text])
+    lost = len(texts) - sum(one is not None for one in passed)
     if lost:
-        say(f"note: {lost} of {len(smiles)} given molecules are not scored: {dict(gate.refused)}")
+        reasons = gate.refused + Counter({UNWRITABLE: sum(not text for text in texts)})
+        why = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common() if count)
+        say(f"note: {lost} of {len(smiles)} given molecules are not scored ({why})")
     return [(one, "given") for one in passed if one is not None]
 
 
@@ -353,10 +362,12 @@ def _sum_up(summary: OptimizeSummary, search: Search, gate: Gate) -> None:
     summary.refused = dict(gate.refused.most_common())
     summary.moves = dict(Counter(answer.origin for answer in answers))
     summary.failures = dict(Counter(answer.note for answer in answers if answer.failed))
-    if pool and not search.archive.pareto:
+    if search.archive.pareto:
+        summary.front = len(fronts(worths(pool))[0]) if pool else 0
+    elif pool:
         told = search.calls.objective.told
         summary.best = told(pool[0].value)
-        summary.top = told(float(np.mean([answer.value for answer in pool[:TOP]])))
+        summary.top = told(mean([answer.value for answer in pool[:TOP]]))
     if len(pool) > 1:
         mols = [mol for one in pool[:TOP] if (mol := chem.parse(one.smiles)) is not None]
         (diversity,) = internal_diversity(chem.fingerprints(mols), powers=(1,))
@@ -366,13 +377,22 @@ def _sum_up(summary: OptimizeSummary, search: Search, gate: Gate) -> None:
 def best_table(
     best: Sequence[Answer], objective: Objective, *, pareto: bool = False
 ) -> tuple[list[str], list[list[object]]]:
-    """Columns and rows: the molecules, their value, what each part said, the call, its origin."""
+    """Columns and rows: the molecules, their value, what each part said, the call, its origin.
+
+    Of a Pareto search the number of the front in place of the value; no other beats those of 1.
+    """
     names = list(objective.names)
-    value = [] if pareto or len(names) == 1 else ["value"]
-    columns = ["smiles", *value, *names, "call", "origin"]
+    head: list[str] = []
+    first: list[list[object]] = [[] for _ in best]
+    if pareto:
+        numbers = {i: n for n, front in enumerate(fronts(worths(best)), start=1) for i in front}
+        head, first = ["front"], [[numbers[i]] for i in range(len(best))]
+    elif len(names) > 1:
+        head, first = ["value"], [[one.value] for one in best]
+    columns = ["smiles", *head, *names, "call", "origin"]
     return columns, [
-        [one.smiles, *([one.value] if value else []), *one.scores, one.number, one.origin]
-        for one in best
+        [one.smiles, *cells, *one.scores, one.number, one.origin]
+        for one, cells in zip(best, first, strict=True)
     ]
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Answer", "Archive", "crowding", "fronts", "rank"]
+__all__ = ["Answer", "Archive", "crowding", "fronts", "mean", "rank", "worths"]
 
 POOL = 1000  # best molecules that engines choose from
 
@@ -72,12 +72,22 @@ def rank(answers: Sequence[Answer], *, pareto: bool = False) -> list[Answer]:
     if not pareto:
         return sorted(answers, key=lambda answer: (-answer.value, answer.number))
     ordered: list[Answer] = []
-    worth = np.asarray([answer.worth for answer in answers], dtype=np.float64)
+    worth = worths(answers)
     for front in fronts(worth):
         distance = crowding(worth[front])
         order = sorted(range(len(front)), key=lambda i: (-distance[i], answers[front[i]].number))
         ordered += [answers[front[i]] for i in order]
     return ordered
+
+
+def worths(answers: Sequence[Answer]) -> NDArray[np.float64]:
+    """What the parts of the objective are worth for each of N molecules, (N, P)."""
+    return np.asarray([answer.worth for answer in answers], dtype=np.float64)
+
+
+def mean(values: Sequence[float]) -> float:
+    """Of numbers whose sum may be too large for one."""
+    return math.fsum(value / len(values) for value in values)
 
 
 def fronts(worth: NDArray[np.float64]) -> list[list[int]]:

@@ -34,14 +34,14 @@ class LatentCMA(LatentSearch):
         super().__init__(proposer, archive, first=first)
         self._search: Any = None
         self._points: list[Any] = []
-        self._starts = self._stale = 0
+        self._begun = self._stale = 0
         self._best = -math.inf
 
     def ask(self, count: int, round_: int) -> list[Candidate]:
         """A generation of latents, decoded."""
         items = self.items(count, round_)
         self._points = []
-        if len(self.archive) < self.first or not self.archive.pool:
+        if self.opening(count, round_):
             return self.samples(items)
         if self._search is None or self._stale >= STALE or self._search.stop():
             self._begin(count)
@@ -64,11 +64,11 @@ class LatentCMA(LatentSearch):
     def _start(self) -> tuple[Answer, NDArray[np.float32]]:
         """Another of the best molecules that the model can encode, each time."""
         pool = self.archive.pool[:STARTS]
-        latents = self.proposer.encode_selfies([self.selfies(one.smiles) for one in pool])
+        latents = self.encoded([one.smiles for one in pool])
         usable = np.flatnonzero(~np.isnan(latents[:, 0]))
         if not len(usable):
             return pool[0], np.zeros(self.size, dtype=np.float32)
-        chosen = usable[self._starts % len(usable)]
+        chosen = usable[self._begun % len(usable)]
         return pool[chosen], latents[chosen]
 
     def _begin(self, count: int) -> None:
@@ -78,7 +78,7 @@ class LatentCMA(LatentSearch):
             import cma
         start, point = self._start()
         # Its generator is seeded by the number of the start: 0 would mean the clock.
-        seed = int(self.draws.uniform("cma", np.asarray([self._starts]), 1)[0, 0] * 2**31) + 1
+        seed = int(self.draws.uniform("cma", np.asarray([self._begun]), 1)[0, 0] * 2**31) + 1
         options = {"popsize": count, "seed": seed, "CMA_diagonal": True, "verbose": -9}
         self._search = cma.CMAEvolutionStrategy(point.astype(np.float64), SPREAD, options)
-        self._starts, self._stale, self._best = self._starts + 1, 0, start.value
+        self._begun, self._stale, self._best = self._begun + 1, 0, start.value

@@ -14,9 +14,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from molvae import chem
 from molvae.errors import ConfigError
 from molvae.optimize.archive import Answer, Archive
 from molvae.sampler import TRIES, Proposer
+from molvae.sampler.critic import start_molecules
+from molvae.sampler.request import SIMILARITY
 from molvae.tokens import to_selfies, use_constraints
 
 __all__ = ["CONTRAST", "Candidate", "Engine", "LatentSearch", "Sampling", "selfies_of"]
@@ -63,15 +66,36 @@ class Engine(Protocol):
 class Sampling:
     """Molecules from the model alone: what every search must beat."""
 
-    def __init__(self, proposer: Proposer, archive: Archive) -> None:
+    def __init__(self, proposer: Proposer, archive: Archive, *, first: int = 0) -> None:
+        """``first`` samples come before an engine does anything else."""
         self.proposer, self.archive, self.draws = proposer, archive, proposer.draws
         self.size = proposer.network.config.latent_size
+        self.first, self.opened = first, False
         # Once, as every key of the cache holds it.
         self._limits = tuple(proposer.model.constraints.items())
+        self.leads = self._leads()
+
+    def _leads(self) -> list[str]:
+        """Given molecules, if only what is like them may be scored."""
+        request = self.proposer.request
+        if all(target.name != SIMILARITY for target in request.targets):
+            return []
+        return [chem.to_smiles(mol) for mol in start_molecules(request.like)]
 
     def ask(self, count: int, round_: int) -> list[Candidate]:
         """Samples from the prior, with the constraints shown."""
         return self.samples(self.items(int(SPARE * count), round_))
+
+    def opening(self, count: int, round_: int) -> bool:
+        """Whether a round is still to bring samples alone.
+
+        So it is until ``first`` molecules are scored, or until as many rounds are over as should
+        have brought them: where constraints are narrow, samples hardly ever meet them.
+        """
+        self.opened = bool(self.archive.pool) and (
+            max(len(self.archive), round_ * count) >= self.first
+        )
+        return not self.opened
 
     def choose(self, smiles: Sequence[str], count: int) -> list[str]:
         """The first ones."""
@@ -93,8 +117,18 @@ class Sampling:
         return np.int64(round_) * TRIES + np.arange(count, dtype=np.int64)
 
     def samples(self, items: _Ints) -> list[Candidate]:
-        """As many samples."""
-        return [Candidate(text, "sample") for text in self.drawn(items, self.proposer)]
+        """As many samples: of the prior, or around given molecules that all must be like."""
+        latents = self.encoded(self.leads)
+        latents = latents[~np.isnan(latents[:, 0])]
+        if not len(latents):
+            return [Candidate(text, "sample") for text in self.drawn(items, self.proposer)]
+        levels = self.proposer.levels(items)
+        texts = self.decoded(items, latents[items % len(latents)], levels)
+        return [Candidate(text, "sample") for text in texts]
+
+    def encoded(self, smiles: Sequence[str]) -> NDArray[np.float32]:
+        """Latents (N, Z) of molecules; NaN for what the model cannot encode."""
+        return self.proposer.encode_selfies([self.selfies(one) for one in smiles])
 
     def drawn(self, items: _Ints, proposer: Proposer) -> list[str]:
         """SELFIES that a model draws afresh."""
@@ -123,10 +157,9 @@ class LatentSearch(Sampling):
 
     def __init__(self, proposer: Proposer, archive: Archive, *, first: int = 100) -> None:
         """``first`` samples come before the first latent is chosen."""
-        super().__init__(proposer, archive)
+        super().__init__(proposer, archive, first=first)
         if archive.pareto:
             raise ConfigError("--pareto needs an engine that keeps many: --method evolution")
-        self.first = first
 
     def near(self, items: _Ints, latents: NDArray[np.float32], origin: str) -> list[Candidate]:
         """Candidates decoded from latents (N, Z)."""

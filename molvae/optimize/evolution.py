@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -27,6 +29,9 @@ BETWEEN = (0.05, 0.5)  # and one between two parents
 ELITE = 5  # share of the parents, its inverse, that a move must reach to have won
 MEMORY = 0.98  # of a move's record, per call
 FLOOR = 0.05  # least share of a move
+LEAST = 1e-6  # of a record, so that shares are numbers
+OPENING = frozenset({"sample", "given"})  # origins in rounds before the first moves
+FEWEST = 10  # parents, of a kind or not
 CHOICE = 8  # candidates per wanted call, of which the most promising are scored
 
 
@@ -37,7 +42,7 @@ class Evolution(Sampling):
     ``mutate`` changes symbols of its SELFIES, ``splice`` joins the beginning of one with the end of
     another (Nigam et al. 2021); ``edit`` changes an atom, a bond or a ring of its graph, ``cross``
     joins parts of two graphs (Jensen 2019); ``sample`` draws afresh. How often a move is made
-    follows from how often it has led to one of the best.
+    follows from how often it has led to one of the best. Parents are the best of their kinds.
     """
 
     latent_moves = ("sample", "around", "between")  # decoded together
@@ -46,10 +51,10 @@ class Evolution(Sampling):
     def __init__(
         self, proposer: Proposer, archive: Archive, *, parents: int = 100, first: int = 100
     ) -> None:
-        """``parents`` best molecules are changed, after ``first`` samples."""
-        super().__init__(proposer, archive)
-        self.parents, self.first = parents, first
-        self._round = -1
+        """``parents`` best molecules at most are changed, after ``first`` samples."""
+        super().__init__(proposer, archive, first=first)
+        self.parents = parents
+        self._round, self._moving = -1, False
         self._surrogate = Surrogate()
         self._wins = dict.fromkeys(self.moves, 1.0)
         self._calls = dict.fromkeys(self.moves, 4.0)
@@ -58,15 +63,17 @@ class Evolution(Sampling):
         self._elements = [atom[1] for atom in atoms if atom is not None]
 
     def ask(self, count: int, round_: int) -> list[Candidate]:
-        """Samples at first, then children of the best."""
+        """Samples at first, then children of the best; at once where there are leads."""
         self._round = round_
-        if not self._begun:
+        opening = self.opening(count, round_)
+        self._moving = bool(self.leads) or not opening
+        if not self._moving:
             return super().ask(count, round_)
+        parents = self._chosen_parents() or self.leads
         items = self.items(CHOICE * count, round_)
         shares = np.cumsum(self.shares())
         u = self.draws.uniform("move", items, 3)
         chosen = np.searchsorted(shares, u[:, 0] * shares[-1])
-        parents = [answer.smiles for answer in self.archive.pool[: self.parents]]
         pairs = (u[:, 1:] ** CONTRAST * len(parents)).astype(np.int64)
         texts = np.full(len(items), "", dtype=object)
         latents = np.full((len(items), self.size), np.nan, dtype=np.float32)
@@ -84,33 +91,50 @@ class Evolution(Sampling):
         texts[near] = self.decoded(items[near], latents[near], levels[near])
         return [Candidate(text, self.moves[i]) for text, i in zip(texts, chosen, strict=True)]
 
-    @property
-    def _begun(self) -> bool:
-        """Whether enough is known to change and to choose."""
-        return len(self.archive) >= self.first and len(self.archive.pool) >= 2
-
     def choose(self, smiles: Sequence[str], count: int) -> list[str]:
         """The most promising ones."""
-        if not self._begun:
+        if not self.opened:
             return super().choose(smiles, count)
         return self._surrogate.order(smiles, self.archive.pool)[:count]
 
+    def _chosen_parents(self) -> list[str]:
+        """The best of their kinds, so that the search does not settle on one of them."""
+        pool = [answer.smiles for answer in self.archive.pool]
+        if not pool or self.archive.pareto:  # a front is spread already
+            return pool[: self.parents]
+        kinds = self._surrogate.kinds(self.archive.pool)[: self.parents]
+        return kinds + [one for one in pool if one not in kinds][: max(FEWEST - len(kinds), 0)]
+
     def tell(self, candidates: Sequence[Candidate], answers: Sequence[Answer | None]) -> None:
         """Count how often each move leads to one of the best."""
-        self._count({a for a in answers if a is not None and a.round == self._round})
+        if self._moving:
+            new = {a for a in answers if a is not None and a.round == self._round}
+            self._count(new, self.archive.pool)
 
     def restore(self, answers: Sequence[Answer]) -> None:
-        """Count the moves of earlier calls."""
-        self._count(set(answers))
+        """Count the moves of earlier rounds as they were counted then."""
+        so_far = Archive(pareto=self.archive.pareto)
+        ordered = sorted(answers, key=lambda one: one.number)
+        for _, group in itertools.groupby(ordered, key=lambda one: one.round):
+            new = list(group)
+            opened = any(one.origin not in OPENING for one in new)
+            so_far.add(new)
+            if opened:
+                self._count(set(new), so_far.pool)
 
-    def _count(self, answers: set[Answer]) -> None:
-        best = {answer.smiles for answer in self.archive.pool[: max(self.parents // ELITE, 3)]}
-        for answer in sorted(answers, key=lambda one: one.number):
-            if answer.origin in self._calls:
-                for record in (self._wins, self._calls):
-                    record[answer.origin] *= MEMORY
-                self._calls[answer.origin] += 1.0
-                self._wins[answer.origin] += answer.smiles in best
+    def _count(self, answers: set[Answer], pool: Sequence[Answer]) -> None:
+        """Of every move the candidates it was good for, by its share, and those among the best.
+
+        Not the calls it got: a move whose candidates are never chosen would stay as it is.
+        """
+        best = {answer.smiles for answer in pool[: max(self.parents // ELITE, 3)]}
+        won = Counter(answer.origin for answer in answers if answer.smiles in best)
+        shares = self.shares()
+        for move, share in zip(self.moves, shares / shares.sum(), strict=True):
+            offered = float(share) * len(answers)
+            decay = MEMORY**offered
+            self._calls[move] = self._calls[move] * decay + offered
+            self._wins[move] = max(self._wins[move] * decay + won[move], LEAST)
 
     def shares(self) -> NDArray[np.float64]:
         """How often each move is to be made."""
@@ -123,10 +147,10 @@ class Evolution(Sampling):
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Latents (N, Z) and noise levels (N,) to decode."""
         if move == "around":
-            return self._latents(first), self._levels(items, AROUND)
+            return self.encoded(first), self._levels(items, AROUND)
         if move == "between":
             share = self.draws.uniform("between", items, 1)
-            latents = along(self._latents(first), self._latents(second), share)[:, 0]
+            latents = along(self.encoded(first), self.encoded(second), share)[:, 0]
             return latents.astype(np.float32), self._levels(items, BETWEEN)
         nothing = np.full((len(items), self.size), np.nan, dtype=np.float32)
         return nothing, np.ones(len(items), dtype=np.float32)
@@ -140,9 +164,6 @@ class Evolution(Sampling):
             "cross": self._cross,
         }
         return makers[move](items, first, second)
-
-    def _latents(self, smiles: list[str]) -> NDArray[np.float32]:
-        return self.proposer.encode_selfies([self.selfies(one) for one in smiles])
 
     def _levels(self, items: _Ints, ends: tuple[float, float]) -> NDArray[np.float32]:
         u = self.draws.uniform("noise", items, 1)[:, 0]

@@ -64,7 +64,7 @@ class Learning(Evolution):
     def tell(self, candidates: Sequence[Candidate], answers: Sequence[Answer | None]) -> None:
         """Learn from the best so far."""
         super().tell(candidates, answers)
-        if len(self.archive) >= self.first:
+        if self.opened:
             self._learn(STEPS)
 
     def restore(self, answers: Sequence[Answer]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molvae.objectives import Objective
-from molvae.optimize.archive import Answer
+from molvae.optimize.archive import Answer, mean
 from molvae.optimize.search import TOP
 from molvae.report import Card, Cell, Curve, Histogram, Page, Row, Series, Table
 from molvae.report.axes import number
@@ -79,7 +79,7 @@ def running_best(values: Iterable[float], top: int = TOP) -> list[tuple[float, f
     for value in values:
         if not math.isnan(value):
             (heapq.heappush if len(heap) < top else heapq.heappushpop)(heap, value)
-        found.append((max(heap), math.fsum(heap) / len(heap)) if heap else (math.nan, math.nan))
+        found.append((max(heap), mean(heap)) if heap else (math.nan, math.nan))
     return found
 
 
@@ -135,14 +135,17 @@ def _sentence(summary: Mapping[str, Any]) -> str:
 
 
 def _run(summary: Mapping[str, Any], model: str, seed: int | None) -> Table:
-    calls, seconds = summary["calls"], summary["seconds"]
+    calls, made, seconds = summary["calls"], summary["made"], summary["seconds"]
+    since = "" if made == calls else "since it was resumed"
     cells = {
         "Calls": Cell(f"{calls:,}", f"of a budget of {summary['budget']:,}"),
         "Written": Cell(f"{summary['written']:,}"),
         "Rounds": Cell(f"{summary['rounds']:,}"),
         "Seconds": Cell(
-            f"{seconds:,.1f}", f"{number(calls / seconds)} calls per second" if seconds else ""
+            f"{seconds:,.1f}",
+            " ".join([f"{number(made / seconds)} calls per second", since]) if seconds else "",
         ),
+        **({} if summary["front"] is None else {"On the front": Cell(f"{summary['front']:,}")}),
         **(
             {"Diversity of the ten best": Cell(number(summary["diversity"]))}
             if summary["diversity"] is not None
@@ -151,7 +154,7 @@ def _run(summary: Mapping[str, Any], model: str, seed: int | None) -> Table:
         **({"Model": Cell(model)} if model else {}),
         **({"Seed": Cell(str(seed))} if seed is not None else {}),
         **{f"Calls by {move}": Cell(f"{n:,}") for move, n in summary["moves"].items()},
-        **{f"Not scored: {why}": Cell(f"{n:,}") for why, n in summary["refused"].items()},
+        **{f"Not scored: {why}": Cell(f"{n:,}", since) for why, n in summary["refused"].items()},
     }
     return Table(
         ["Value"], [Row(name, [cell]) for name, cell in cells.items()], head="Run", detail_head=""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from molvae.errors import RunError
-from molvae.optimize.archive import POOL, Answer, Archive, fronts
+from molvae.optimize.archive import POOL, Answer, Archive, fronts, mean, worths
 from molvae.optimize.calls import Calls
 from molvae.optimize.engines import Engine
 from molvae.optimize.scoring import Scored
@@ -45,6 +45,7 @@ class Search:
         archive: Archive,
         *,
         budget: int,
+        progress: Progress,
         between: Callable[[], None] | None = None,
     ) -> None:
         """``between`` is called after every round."""
@@ -53,6 +54,7 @@ class Search:
         self.calls, self.archive, self.budget = calls, archive, budget
         self.size = round_size(budget)
         self.round = calls.rounds
+        self.progress = progress
         self.reason = ""
         self._worked = False  # whether any call has given a score
 
@@ -65,17 +67,17 @@ class Search:
         answers = sorted(self.calls.answers, key=lambda one: one.number)
         for first in range(0, len(answers), POOL):
             self.archive.add(answers[first : first + POOL])
-        self.engine.restore(self.calls.answers)
         if self.calls.pending:
             say(f"{len(self.calls.pending)} calls were under way; they are made again")
             self._answered(list(self.calls.pending))
+        self.engine.restore(self.calls.answers)
         new = [one for one in dict(given).items() if one[0] not in self.archive.answers][
             : max(self.budget - self.calls.count, 0)
         ]
         if new:
             self._call(new)
 
-    def run(self, progress: Progress) -> None:
+    def run(self) -> None:
         """Rounds until the budget is spent or nothing new is found."""
         stalls = tried = 0
         while self.calls.count < self.budget:
@@ -83,7 +85,6 @@ class Search:
             self.step()
             if self.between is not None:
                 self.between()
-            progress.advance(self.calls.count - before, done=self.calls.count, note=self._note())
             new = self.calls.count > before
             stalls, tried = (0, 0) if new else (stalls + 1, tried + self.size)
             if stalls >= STALLS and tried >= STALLED:
@@ -94,7 +95,9 @@ class Search:
     def step(self) -> None:
         """One round: ask the engine, score what is new, tell it."""
         candidates = self.engine.ask(self.size, self.round)
-        passed = self.gate([candidate.text for candidate in candidates])
+        # An engine that found no change to make gives an empty text.
+        checked = iter(self.gate([candidate.text for candidate in candidates if candidate.text]))
+        passed = [next(checked) if candidate.text else None for candidate in candidates]
         new: dict[str, str] = {}
         for candidate, smiles in zip(candidates, passed, strict=True):
             if smiles is not None and smiles not in self.archive.answers:
@@ -117,6 +120,7 @@ class Search:
         found: list[Answer] = []
         for scored in self.scoring(smiles):
             found += self.calls.answer(scored)
+            self.progress.advance(len(scored), done=len(self.calls.answers), note=self._note())
             self._require_a_score()
         self.archive.add(sorted(found, key=lambda one: one.number))
 
@@ -136,9 +140,9 @@ class Search:
         if not pool:
             return "no score yet"
         if self.archive.pareto:
-            size = len(fronts(np.asarray([one.worth for one in pool]))[0])
+            size = len(fronts(worths(pool))[0])
             return f"{size} on the front"
         top = pool[:TOP]
         told = self.calls.objective.told
-        mean = told(float(np.mean([answer.value for answer in top])))
-        return f"best {told(pool[0].value):.4g}, top {len(top)} {mean:.4g}"
+        average = told(mean([answer.value for answer in top]))
+        return f"best {told(pool[0].value):.4g}, top {len(top)} {average:.4g}"

@@ -19,6 +19,8 @@ from molvae.sampler import Proposer
 __all__ = ["TrustRegion"]
 
 BEST, RECENT = 128, 128  # answers that the surrogate is fitted to
+FEWEST = 4  # molecules that a surrogate is fitted to; of fewer, neighbours are decoded
+NEAR = 0.4  # noise level of those
 CANDIDATES = 2000  # latents that a surrogate's samples are maximised over
 EDGE = 3.0  # latents of N(0, 1) within it become the unit cube
 PARENTS = 20  # best molecules that candidates lie between
@@ -60,8 +62,12 @@ class TrustRegion(LatentSearch):
         """Latents where samples of the surrogate are highest, decoded."""
         items = self.items(count, round_)
         known = self._known()
-        if len(self.archive) < self.first or len(known) < 4:
+        if self.opening(count, round_) or not known:
             return self.samples(items)
+        if len(known) < FEWEST:
+            latents = np.stack([self._latents[one] for one in known])[items % len(known)]
+            levels = np.full(len(items), NEAR, dtype=np.float32)
+            return [Candidate(text, "near") for text in self.decoded(items, latents, levels)]
         smiles = list(dict.fromkeys(known[:BEST] + sorted(known, key=self._recent)[:RECENT]))
         points = np.stack([self._latents[one] for one in smiles])
         scores = self.archive.normal_scores()
@@ -72,6 +78,8 @@ class TrustRegion(LatentSearch):
 
     def tell(self, candidates: Sequence[Candidate], answers: Sequence[Answer | None]) -> None:
         """Grow or shrink the region."""
+        if not self.opened:
+            return
         best = self.archive.pool[0].value if self.archive.pool else -np.inf
         if best > self._best:
             self._successes, self._failures = self._successes + 1, 0
@@ -95,7 +103,7 @@ class TrustRegion(LatentSearch):
     def _known(self) -> list[str]:
         """Molecules of the pool that the model can encode, the best first."""
         new = [one.smiles for one in self.archive.pool if one.smiles not in self._latents]
-        latents = self.proposer.encode_selfies([self.selfies(smiles) for smiles in new])
+        latents = self.encoded(new)
         self._latents.update(zip(new, latents, strict=True))
         return [
             one.smiles for one in self.archive.pool if not np.isnan(self._latents[one.smiles][0])

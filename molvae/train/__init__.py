@@ -7,8 +7,8 @@ Run folder: ``config.json`` (effective configuration and provenance), ``metrics.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -17,7 +17,7 @@ from molvae import tokens
 from molvae.checkpoint import SavedModel, find_model, load_model
 from molvae.config import Config, DataConfig, differences
 from molvae.dataset import Dataset
-from molvae.errors import ConfigError, FileError
+from molvae.errors import ConfigError, FileError, RunError
 from molvae.files import fingerprint
 from molvae.prepare import cached_dataset, summary_lines
 from molvae.processes import joined
@@ -59,7 +59,7 @@ def train(
         RunError: training was stopped, or its loss stayed infinite.
     """
     run = Path(run)
-    with joined(device) as (world, where), ExitStack() as stack:
+    with _stoppable(run), joined(device) as (world, where), ExitStack() as stack:
         model, config = world.together(lambda: _start(start, run, config))
 
         def prepared() -> str:
@@ -87,6 +87,20 @@ def train(
             return trainer.conclude()
         say(f"resuming at step {trainer.step:,}")
         return trainer.run_to_end()
+
+
+@contextmanager
+def _stoppable(run: Path) -> Iterator[None]:
+    """Say what is left of a training that is stopped where it cannot end its step."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = (run / "state.pt").exists()
+        raise RunError(
+            f"stopped; '{run}' keeps the last checkpoint: continue with --resume"
+            if kept
+            else "stopped before the first checkpoint; start it again"
+        ) from None
 
 
 def _start(start: str | Path | None, run: Path, config: Config) -> tuple[SavedModel | None, Config]:

@@ -77,6 +77,16 @@ def test_rings_are_cut_and_joined():
     assert any("N" in one and ("S" in one or "O" in one) for one in found)
 
 
+@pytest.mark.parametrize("smiles", ["Cc1ccccc1[N+](=O)[O-]", "C[N+](C)([O-])CC", "CCN=[N+]=[N-]"])
+def test_groups_with_two_charges_lose_both_or_none(smiles):
+    smiles = canonical_smiles(smiles)
+    found = {*many(edited, smiles, ELEMENTS), *many(crossed, smiles, "CCOc1ccccc1")} - {""}
+    assert len(found) > 10
+    assert {Chem.GetFormalCharge(parse(one)) for one in found} == {0}
+    ion = {Chem.GetFormalCharge(parse(one)) for one in many(edited, "CC[NH3+]", ELEMENTS) if one}
+    assert ion == {0, 1}
+
+
 def test_what_cannot_be_cut_gives_nothing():
     assert crossed("C", "CCO", np.random.default_rng(0)) == ""
     assert crossed("c1ccccc1", "CCO", np.random.default_rng(1)) == ""

@@ -176,6 +176,9 @@ def test_a_function_of_a_file(tmp_path):
         "    return len(smiles)",
         "from rdkit import Chem\ndef score(smiles):\n    mol = Chem.MolFromSmiles(smiles)\n"
         "    asked.append(smiles)\n    return mol.GetNumAtoms()",
+        "from rdkit import Chem\ndef score(smiles):\n    try:\n"
+        "        mol = Chem.MolFromSmiles(smiles)\n    except Exception:\n        return None\n"
+        "    asked.append(smiles)\n    return mol.GetNumAtoms()",
     ],
 )
 def test_a_function_of_one_molecule(tmp_path, body):
@@ -297,6 +300,27 @@ def test_an_entry_point_of_a_package(monkeypatch):
     scorers._plugin.cache_clear()
 
 
+def test_a_package_is_imported_before_the_clock_runs(monkeypatch):
+    """And one that cannot be, or two of a name, are said at once."""
+    entries, loaded = [EntryPoint("sizes", "a:b", "molvae.objectives")], []
+    monkeypatch.setattr(scorers, "entry_points", lambda group, name=None: entries)
+    monkeypatch.setattr(EntryPoint, "load", lambda self: loaded.append(self.value) or len)
+    scorers._plugin.cache_clear()
+    objective = parse_objective(["sizes"])
+    assert loaded == ["a:b"]
+    scorers._plugin.cache_clear()
+    objective.load()  # as every worker does
+    assert loaded == ["a:b", "a:b"]
+    scorers._plugin.cache_clear()
+    monkeypatch.setattr(EntryPoint, "load", lambda self: 1 / 0)
+    with pytest.raises(FileError, match=r"'sizes' \(a:b\) fails on import: ZeroDivisionError"):
+        parse_objective(["sizes"])
+    entries.append(EntryPoint("sizes", "c:d", "molvae.objectives"))
+    with pytest.raises(ConfigError, match="2 packages offer it"):
+        parse_objective(["sizes"])
+    scorers._plugin.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -335,6 +359,20 @@ def test_several_count_by_their_weighted_geometric_mean():
 def test_equal_names_are_numbered():
     objective = parse_objective([f"similarity:{ASPIRIN}", "qed", f"similarity:{CAMPHOR}"])
     assert objective.names == ("similarity_1", "qed", "similarity_2")
+
+
+def test_a_numbered_name_is_not_that_of_another(tmp_path):
+    paths = [
+        write(tmp_path / f"{name}.py", "def score(s): return [1.0]\ndef score_1(s): return [1.0]\n")
+        for name in "ab"
+    ]
+    texts = [f"{paths[0]}:score", f"{paths[1]}:score", f"{paths[0]}:score_1"]
+    assert parse_objective(texts, pareto=True).names == ("score_2", "score_3", "score_1")
+
+
+def test_a_front_weighs_nothing():
+    with pytest.raises(ConfigError, match="weighs no objective"):
+        parse_objective(["qed*3", "logp"], pareto=True)
 
 
 def test_a_function_has_no_name_of_another_column(tmp_path):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from molvae import chem
 from molvae.errors import ConfigError, FileError, OutputExistsError, RunError
+from molvae.metrics import tanimoto
 from molvae.objectives import parse_objective
 from molvae.optimize import (
     METHODS,
@@ -448,6 +449,54 @@ def test_no_move_is_at_the_end_of_the_queue(tiny_model):
         assert all(0.08 < share < 0.22 for share in shares.values()), shares
 
 
+def test_moves_whose_candidates_are_never_chosen_are_made_less_often(tiny_model):
+    archive = Archive()
+    proposer = Proposer(tiny_model, Request(), draws=Draws(0), device=torch.device("cpu"))
+    engine = Evolution(proposer, archive, parents=5, first=4)
+    archive.add([answer(i, float(i), smiles="C" * (i + 1) + "O") for i in range(6)])
+    for round_ in range(1, 21):
+        engine.ask(10, round_)
+        new = [
+            answer(10 * round_ + i, 10.0 * round_ + i, smiles="C" * (10 * round_ + i) + "N",
+                   origin="edit", round_=round_)
+            for i in range(10)
+        ]  # fmt: skip
+        archive.add(new)
+        engine.tell([], new)
+    shares = dict(zip(engine.moves, engine.shares() / engine.shares().sum(), strict=True))
+    assert shares["edit"] > 0.6
+    assert max(share for move, share in shares.items() if move != "edit") < 0.06
+
+
+def test_a_resumed_evolution_knows_how_often_its_moves_had_won(tmp_path, tiny_run, monkeypatch):
+    engines = []
+    monkeypatch.setattr(
+        Evolution, "restore",
+        lambda self, answers, old=Evolution.restore: (old(self, answers), engines.append(self)),
+    )  # fmt: skip
+    search(tmp_path, tiny_run, "evolution", "qed", budget=120)
+    search(tmp_path, tiny_run, "evolution", "qed", budget=120, resume=True)
+    live, resumed = (engine.shares() for engine in engines)
+    assert max(live) > 2 * min(live)
+    assert resumed == pytest.approx(live)
+
+
+@pytest.mark.parametrize("window", ["similarity=0.4:", "similarity=0.3:0.7"])
+def test_a_window_around_a_molecule_is_searched(tmp_path, tiny_run, window):
+    """Samples of the prior never lie in it, and in the second not even the molecule itself."""
+    lead = "O=C(CN1Cc2ccccc2C1=O)Nc1cccc(C(F)(F)F)c1"
+    found = search(
+        tmp_path, tiny_run, "evolution", "logp", budget=40, given=[lead],
+        constraints=[window], request=Request(like=(lead,)),
+    )  # fmt: skip
+    low, high = parse_target(window).low, parse_target(window).high
+    near = chem.fingerprints([chem.parse(lead)])
+    for one in found.molecules:
+        likeness = tanimoto(chem.fingerprints([chem.parse(one.smiles)]), near)[0, 0]
+        assert low <= likeness <= high
+    assert found.calls == 40
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_the_same_seed_makes_the_same_calls(tmp_path, tiny_run, method):
     for folder in ("a", "b"):
@@ -504,10 +553,13 @@ def test_a_front_of_two_objectives(tmp_path, tiny_run):
         path, objective, 80, model=tiny_run, pareto=True, keep=1000, workers=0, device="cpu"
     )
     with path.open() as handle:
-        rows = [(float(row["qed"]), float(row["logp"])) for row in csv.DictReader(handle)]
+        table = list(csv.DictReader(handle))
+    rows = [(float(row["qed"]), float(row["logp"])) for row in table]
     assert len(rows) == summary.calls == 80
     front = fronts(np.asarray(rows))[0]
     assert front == list(range(len(front)))
+    assert [int(row["front"]) for row in table].count(1) == summary.front == len(front)
+    assert table[-1]["front"] != "1"
     assert max(rows)[0] in [rows[i][0] for i in front]
 
 
@@ -532,6 +584,7 @@ def test_an_objective_that_never_works_spends_no_budget(tmp_path, tiny_run):
         ({"budget": 0}, "budget: got 0"),
         ({"method": "random"}, "unknown method 'random'"),
         ({"keep": 0}, "expected 1 or more"),
+        ({"keep": 1001, "pareto": True}, "1,000 or fewer of a Pareto search"),
     ],
 )
 def test_what_cannot_be_searched(tmp_path, tiny_run, options, message):
@@ -555,6 +608,7 @@ def test_what_the_decoder_learns_stays_out_of_the_model(tmp_path, tiny_model):
     smiles = ["CCO", "CCN", "CCC", "c1ccccc1", "CC(C)O", "CCOC"]
     archive.add([answer(i, float(i), smiles=s) for i, s in enumerate(smiles)])
     tuned = {k: v.clone() for k, v in engine.network.state_dict().items()}
+    engine.ask(4, 0)
     engine.tell([], [])
     assert any((v != tuned[k]).any() for k, v in engine.network.state_dict().items())
     assert all((v == before[k]).all() for k, v in tiny_model.network.state_dict().items())
@@ -571,7 +625,7 @@ def test_cma_begins_again_when_it_stands_still(tiny_model):
         candidates = engine.ask(8, round_)
         assert {c.origin for c in candidates} == {"cma"}
         engine.tell(candidates, [answer(3, 0.1 + i / 100) for i in range(8)])
-    assert engine._starts >= 2
+    assert engine._begun >= 2
 
 
 def test_a_resumed_search_asks_again_what_was_under_way(tmp_path, tiny_run):
@@ -599,6 +653,8 @@ def test_the_running_best_is_that_of_the_values_so_far():
         (0.1, 0.1), (0.1, 0.1), (0.5, 0.3), (0.5, pytest.approx(0.4)), (0.5, pytest.approx(0.45)),
     ]  # fmt: skip
     assert math.isnan(running_best([math.nan])[0][0])
+    huge = sys.float_info.max
+    assert running_best([huge, huge])[1] == (huge, huge)
 
 
 @pytest.mark.parametrize("pareto", [False, True])

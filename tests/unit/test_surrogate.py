@@ -6,8 +6,9 @@ from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator
 
 from molvae import chem
+from molvae.metrics import tanimoto
 from molvae.optimize import Answer
-from molvae.optimize.surrogate import BEST, NOISES, OTHERS, Surrogate, foretold
+from molvae.optimize.surrogate import BEST, NOISES, SAME, Surrogate, foretold, leaders
 
 CHAINS = [f"{'C' * k}O" for k in range(4, 15)]
 RINGS = [f"c1ccccc1{'C' * k}N" for k in range(1, 12)]
@@ -53,9 +54,32 @@ def test_mean_and_spread_are_those_of_a_gaussian_process():
             best = likelihood, np.linalg.inv(covariance)
     cross = kernel[:n, n:]
     variance = 1 - np.einsum("im,ij,jm->m", cross, best[1], cross)
-    mean, sd = foretold(bits_of(known), values, bits_of(new))
+    bits = bits_of(known)
+    mean, sd = foretold(tanimoto(bits, bits), values, tanimoto(bits, bits_of(new)))
     assert mean == pytest.approx(cross.T @ best[1] @ values, rel=1e-5, abs=1e-6)
     assert sd == pytest.approx(np.sqrt(variance), rel=1e-4, abs=1e-6)
+
+
+def test_one_of_each_kind_leads():
+    """Sphere exclusion, by RDKit's similarities."""
+    smiles = CHAINS + RINGS
+    generator = rdFingerprintGenerator.GetMorganGenerator(
+        radius=2, fpSize=2048, countSimulation=True
+    )
+    prints = [generator.GetFingerprint(Chem.MolFromSmiles(one)) for one in smiles]
+    expected: list[int] = []
+    for i, one in enumerate(prints):
+        near = DataStructs.BulkTanimotoSimilarity(one, [prints[k] for k in expected])
+        if max(near, default=0.0) < SAME:
+            expected.append(i)
+    assert 2 <= len(expected) < len(smiles) - 2
+    bits = bits_of(smiles)
+    assert leaders(tanimoto(bits, bits)) == expected
+    surrogate = Surrogate()
+    assert surrogate.kinds(ranked(smiles)) == [smiles[i] for i in expected]
+    # The kernel is that of the answers last read, in their order.
+    surrogate.kinds(ranked(smiles[::-1]))
+    assert surrogate.kinds(ranked(smiles)) == [smiles[i] for i in expected]
 
 
 def test_what_is_like_the_best_comes_first():
@@ -68,7 +92,7 @@ def test_what_is_like_the_best_comes_first():
     assert surrogate.order(candidates[::-1], ranked([*best, *CHAINS[::2]])) == chosen
 
 
-def test_it_remembers_the_best_and_the_latest_alone():
+def test_it_remembers_the_best_alone():
     """Of more than it is fitted to; and equal ones do no harm."""
     surrogate = Surrogate()
     many = [
@@ -76,5 +100,4 @@ def test_it_remembers_the_best_and_the_latest_alone():
     ]
     surrogate.order(["CCO", "CCN", "CCO"], ranked(many))
     rows = surrogate._rows
-    assert len(rows) == BEST + OTHERS
-    assert set(rows) == {*many[:BEST], *many[-OTHERS:]}
+    assert set(rows) == set(many[:BEST])

@@ -75,6 +75,24 @@ def test_a_model_learns_a_new_column(tiny_run, new_dataset, tmp_path):
     assert record["config"]["train"]["kl_warm_up"] == 0
 
 
+def test_ctrl_c_before_the_first_step_says_what_is_kept(
+    tiny_run, new_dataset, tmp_path, monkeypatch
+):
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("molvae.train.heads._hidden", stopped)
+    run = tmp_path / "run"
+    with pytest.raises(RunError, match="before the first checkpoint; start it again"):
+        train([new_dataset], run, config(), device="cpu", start=tiny_run)
+    monkeypatch.undo()
+    summary = train([new_dataset], run, config(), device="cpu", start=tiny_run, resume=True)
+    assert summary.steps > 0
+    monkeypatch.setattr("molvae.train.Trainer", stopped)
+    with pytest.raises(RunError, match="keeps the last checkpoint: continue with --resume"):
+        train([new_dataset], run, config(), device="cpu", start=tiny_run, resume=True)
+
+
 def test_the_loss_stays_what_it_was_unless_it_is_set(tiny_run):
     model = load_model(tiny_run)
     trained = {**model.training["config"]["train"], "kl_weight": 0.02, "exact_share": 0.6}
