@@ -6,11 +6,12 @@ three (drd2, gsk3b, jnk3) are left out, from the sums of others too. Nothing is 
 The published columns are the means of five seeds in the benchmark's own tables.
 
     molvae train zinc250k.csv -o runs/zinc
-    python scripts/bench/pmo.py run -m runs/zinc -o pmo --method learning --seeds 3
-    python scripts/bench/pmo.py table pmo
+    python scripts/bench/pmo.py run -m runs/zinc -o pmo --seeds 3
+    python scripts/bench/pmo.py rows pmo >> docs/pmo.csv
+    python scripts/bench/pmo.py table docs/pmo.csv
 
 Every run is a folder ``METHOD/TASK/SEED`` with its calls; runs that were cut off go on, and those
-that are there are not run again.
+that are there are not run again. Several processes, each with tasks of its own, may share a folder.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from molvae.objectives import PMO, parse_objective
 from molvae.optimize import METHODS, optimize, running_best
 
 BUDGET, STEP, TOP = 10_000, 100, 10
+NUMBERS = ("auc", "top", "best", "seconds")
+ROW = ("method", "task", "seed", "calls", *NUMBERS, "model")
 PUBLISHED: dict[str, dict[str, float]] = {
     "REINVENT": dict(zip(PMO, (
         .883, .635, .714, .667, .785, .852, .643, .357, .277, .619, .837, .537, .941, .760, .560,
@@ -104,12 +107,37 @@ def run(options: argparse.Namespace) -> None:
             )
 
 
+def rows(options: argparse.Namespace) -> None:
+    """A table of the runs in a folder, one row each."""
+    out = csv.DictWriter(sys.stdout, ROW, extrasaction="ignore", lineterminator="\n")
+    if options.header:
+        out.writeheader()
+    for found in records(options.output):
+        out.writerow({name: _short(found[name]) for name in ROW})
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    """What is known of every run in a folder, or in such a table."""
+    if path.is_file():
+        with path.open(newline="", encoding="utf-8") as handle:
+            return [
+                {**row, **{k: float(row[k]) for k in NUMBERS}} for row in csv.DictReader(handle)
+            ]
+    files = sorted(path.glob("*/*/*/record.json"))
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+
+def _short(value: object) -> object:
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
 def table(options: argparse.Namespace) -> None:
     """Markdown: each task, ours beside the published; sums over the tasks that all have."""
     ours: dict[str, dict[str, list[float]]] = {}
-    for path in sorted(options.output.glob("*/*/*/record.json")):
-        found = json.loads(path.read_text(encoding="utf-8"))
+    seconds: dict[str, list[float]] = {}
+    for found in records(options.output):
         ours.setdefault(found["method"], {}).setdefault(found["task"], []).append(found["auc"])
+        seconds.setdefault(found["method"], []).append(found["seconds"])
     methods = [method for method in METHODS if method in ours]
     lines = [
         f"| task | {' | '.join([*methods, *PUBLISHED])} |",
@@ -121,13 +149,19 @@ def table(options: argparse.Namespace) -> None:
         cells = [_cell(ours[method].get(task, [])) for method in methods]
         cells += [f"{column[task]:.3f}" for column in PUBLISHED.values()]
         lines.append(f"| {task} | {' | '.join(cells)} |")
-    for method in methods:
-        done = sorted(ours[method])
-        mine = sum(statistics.fmean(ours[method][task]) for task in done)
-        theirs = [f"{sum(column[task] for task in done):.3f}" for column in PUBLISHED.values()]
-        cells = [f"{mine:.3f}" if other == method else "" for other in methods]
-        lines.append(f"| sum of {len(done)} ({method}) | {' | '.join([*cells, *theirs])} |")
+    for done in dict.fromkeys(frozenset(ours[method]) for method in methods):
+        sums = [_sum(ours[method], done) for method in methods]
+        sums += [f"{sum(column[task] for task in done):.3f}" for column in PUBLISHED.values()]
+        lines.append(f"| sum of {len(done)} | {' | '.join(sums)} |")
+    times = [f"{statistics.fmean(seconds[method]):.0f}" for method in methods]
+    lines.append(f"| seconds per run | {' | '.join([*times, *[''] * len(PUBLISHED)])} |")
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _sum(found: dict[str, list[float]], tasks: frozenset[str]) -> str:
+    if not tasks <= found.keys():
+        return ""
+    return f"{sum(statistics.fmean(found[task]) for task in tasks):.3f}"
 
 
 def _cell(values: list[float]) -> str:
@@ -144,7 +178,7 @@ def main() -> None:
     searching = verbs.add_parser("run", help="spend the calls")
     searching.add_argument("-m", "--model", help="a trained model (default: the shipped one)")
     searching.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
-    searching.add_argument("--method", choices=METHODS, default="learning")
+    searching.add_argument("--method", choices=METHODS, default="evolution")
     searching.add_argument("--tasks", type=lambda text: text.split(","), default=list(PMO))
     searching.add_argument("--seeds", type=int, default=3)
     searching.add_argument("--first-seed", type=int, default=0)
@@ -152,8 +186,12 @@ def main() -> None:
     searching.add_argument("--workers", type=int, default=1)
     searching.add_argument("--threads", type=int, help="of the network")
     searching.set_defaults(do=run)
+    listing = verbs.add_parser("rows", help="the runs in a folder as CSV")
+    listing.add_argument("output", type=Path, metavar="FOLDER")
+    listing.add_argument("--header", action="store_true", help="with the names of the columns")
+    listing.set_defaults(do=rows)
     telling = verbs.add_parser("table", help="the results beside the published ones")
-    telling.add_argument("output", type=Path, metavar="FOLDER")
+    telling.add_argument("output", type=Path, metavar="FOLDER", help="or what `rows` wrote")
     telling.set_defaults(do=table)
     options = parser.parse_args()
     options.do(options)
