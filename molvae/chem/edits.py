@@ -31,7 +31,8 @@ def edited(smiles: str, elements: Sequence[str], rng: Generator) -> str:
     """Canonical SMILES after one edit; empty if ten attempts gave no other molecule.
 
     An atom is appended, put into a bond, taken out or made another of ``elements``; a bond gets
-    another order; a ring is opened or closed. Strained rings, and such as are larger than any
+    another order; a ring is opened or closed; a group moves to another atom, or two atoms change
+    places. Strained rings, and such as are larger than any
     ``smiles`` has, are not made, nor a net charge other than its.
     """
     start = _bare(smiles)
@@ -206,8 +207,42 @@ def _close_ring(mol: Chem.RWMol, _: Sequence[str], rng: Generator) -> bool:
     return True
 
 
+def _move_group(mol: Chem.RWMol, _: Sequence[str], rng: Generator) -> bool:
+    """What hangs at a chain bond, to another atom: one step between isomers of position."""
+    Chem.FastFindRings(mol)
+    pairs = mol.GetSubstructMatches(_CHAIN_BOND)
+    if not pairs:
+        return False
+    old, group = (int(end) for end in rng.permutation(_pick(pairs, rng)))
+    mol.RemoveBond(old, group)
+    (rest,) = (part for part in Chem.GetMolFrags(mol) if old in part)
+    places = [place for place in _free(mol) if place in rest and place != old]
+    if not places:
+        return False
+    mol.AddBond(_pick(places, rng), group, _BONDS[0])
+    return True
+
+
+def _swap_atoms(mol: Chem.RWMol, _: Sequence[str], rng: Generator) -> bool:
+    """Two atoms of as many neighbours: a nitrogen goes round its ring in one step."""
+    one = mol.GetAtomWithIdx(int(rng.integers(mol.GetNumAtoms())))
+    like = [
+        atom for atom in mol.GetAtoms()
+        if atom.GetDegree() == one.GetDegree() and atom.GetAtomicNum() != one.GetAtomicNum()
+    ]  # fmt: skip
+    if not like:
+        return False
+    other = _pick(like, rng)
+    first, second = one.GetAtomicNum(), other.GetAtomicNum()
+    for atom, number in ((one, second), (other, first)):
+        atom.SetAtomicNum(number)
+        atom.SetFormalCharge(0)
+    return True
+
+
 _EDITS: tuple[_Edit, ...] = (
     _append_atom, _insert_atom, _delete_atom, _change_atom, _change_bond, _open_ring, _close_ring,
+    _move_group, _swap_atoms,
 )  # fmt: skip
 
 

@@ -47,6 +47,7 @@ def test_edits_of_every_kind_are_made():
         "CCCN", "CCOC", "CCCO", "CNCC",  # made another (and put in: CCCCN is appended)
         "C=CCC", "C#CCC", "CC=CC", "CC#CC",  # another bond
         "C1CCC1",  # a ring closed
+        "CC(C)C",  # a group moved
     }  # fmt: skip
     found = set(many(edited, "CCCC", ("C", "N", "O"), n=3000))
     assert {canonical_smiles(one) for one in expected} <= found
@@ -54,6 +55,17 @@ def test_edits_of_every_kind_are_made():
     rings = set(many(edited, "c1ccccc1", ("C", "N"), n=1000))
     assert canonical_smiles("c1ccncc1") in rings
     assert canonical_smiles("C=CC=CC=C") in rings  # opened
+
+
+def test_isomers_of_position_are_one_step_apart():
+    """All of 5-methylpyridin-3-ol that differ in one place, listed by hand."""
+    expected = {
+        "Cc1ncccc1O", "Cc1ccncc1O", "Cc1ccc(O)cn1",  # the methyl moved
+        "Cc1cccnc1O", "Cc1cnccc1O", "Cc1ccc(O)nc1",  # the hydroxyl
+        "Cc1ccnc(O)c1", "Cc1cccc(O)n1", "Cc1cc(O)ccn1",  # the nitrogen
+    }  # fmt: skip
+    found = set(many(edited, canonical_smiles("Cc1cncc(O)c1"), ("C",), n=3000))
+    assert {canonical_smiles(one) for one in expected} <= found
 
 
 def test_children_hold_parts_of_both_parents():
