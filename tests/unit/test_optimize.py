@@ -424,17 +424,36 @@ def test_evolution_beats_samples_of_a_model_that_knows_little(tmp_path, tiny_run
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)  # three searches of up to two minutes with one thread
-@pytest.mark.parametrize("method", ["evolution", "cma", "learning", "trust"])
-def test_an_engine_beats_samples_on_a_known_optimum(tmp_path, method):
-    # Two windows beyond the data: 1 inside both, .05 to .09 for the mean of the ten best samples.
-    # The engines reached .65 or more in nine seeds; the margin is of that mean.
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(
+    ("method", "model", "budget"),
+    # The first two have moves on graphs and strings, which any model will do for; the others have
+    # the latent space alone, and need one that is worth searching.
+    [
+        ("evolution", "tiny", 200),
+        ("learning", "tiny", 200),
+        ("cma", "default", 500),
+        ("trust", "default", 500),
+    ],
+)
+def test_an_engine_beats_samples_on_a_known_optimum(tmp_path, tiny_run, method, model, budget):
+    # Two windows beyond the data: 1 inside both, at most .09 for the mean of the ten best samples.
+    # On these seeds evolution and learning reached 1, cma .80 or more, trust .65 or more.
     objective = ("tpsa=150:160", "logp=5:6")
     for seed in range(3):
-        samples = search(tmp_path, None, "sampling", objective, seed, budget=500)
-        found = search(tmp_path, None, method, objective, seed, budget=500)
-        assert found.calls == samples.calls == 500
-        assert samples.top + 0.3 < found.top <= 1.0, (method, seed, found.top, samples.top)
+        samples, found = (
+            search(
+                tmp_path,
+                tiny_run if model == "tiny" else None,
+                name,
+                objective,
+                seed,
+                budget=budget,
+            )
+            for name in ("sampling", method)
+        )
+        assert found.calls == samples.calls == budget
+        assert samples.top + 0.3 < found.top <= 1.0, (seed, found.top, samples.top)
 
 
 def test_no_move_is_at_the_end_of_the_queue(tiny_model):
