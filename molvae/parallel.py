@@ -9,7 +9,10 @@ from __future__ import annotations
 import faulthandler
 import multiprocessing
 import os
+import pickle
+import shutil
 import signal
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -24,8 +27,9 @@ from concurrent.futures import (
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.context import SpawnContext, SpawnProcess
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from molvae.errors import ConfigError, RunError
 from molvae.progress import say
@@ -34,6 +38,7 @@ from molvae.runtime import available_cpus
 __all__ = ["Crew", "Watchdog", "map_ordered", "require_main", "worker_count", "worker_pool"]
 
 PATIENCE = 60  # seconds to wait for the first worker of a cluster
+SMALL = 2048  # bytes of a result that a pipe takes whole or not at all, with what goes around it
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -64,7 +69,61 @@ def worker_count(workers: int | None) -> int:
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:
     """Processes started afresh: forking a process with torch threads can deadlock."""
-    return ProcessPoolExecutor(workers, mp_context=_Context(), initializer=_settle)
+    return _Pool(workers)
+
+
+class _Pool(ProcessPoolExecutor):
+    """A pool that notices a worker killed while it sends a result.
+
+    The library reads half a message from the pipe and waits for the rest, which never comes, as
+    the other workers hold the pipe open. So results travel in files, and the pipe has only
+    messages that are written at one stroke.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._post = tempfile.TemporaryDirectory(prefix="molvae-", ignore_cleanup_errors=True)
+        super().__init__(
+            workers, mp_context=_Context(), initializer=_settle, initargs=(Path(self._post.name),)
+        )
+
+    def submit(self, function: Callable[..., B], /, *arguments: Any, **keywords: Any) -> Future[B]:
+        future = super().submit(_call, function, *arguments, **keywords)
+        return cast(Future[B], future)  # a parcel opens as it is received
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        if wait:
+            self._post.cleanup()
+
+
+_post: Path | None = None  # in a worker: where it leaves large results
+
+
+class _Parcel:
+    """A result on its way to the parent, where it arrives as what is inside."""
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        data = pickle.dumps(self.content, protocol=pickle.HIGHEST_PROTOCOL)
+        if len(data) <= SMALL or _post is None:
+            return pickle.loads, (data,)
+        handle, name = tempfile.mkstemp(dir=_post)
+        with open(handle, "wb") as file:
+            file.write(data)
+        return _receive, (name,)
+
+
+def _call(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> _Parcel:
+    return _Parcel(function(*arguments, **keywords))
+
+
+def _receive(name: str) -> Any:
+    path = Path(name)
+    content = pickle.loads(path.read_bytes())
+    path.unlink()
+    return content
 
 
 class _Process(SpawnProcess):
@@ -79,12 +138,14 @@ class _Context(SpawnContext):
     Process = _Process
 
 
-def _settle() -> None:
+def _settle(post: Path) -> None:
     """First thing in a worker: leave Ctrl-C to the parent, and do not outlive it.
 
     To ignore the signal is not enough: RDKit catches it while it searches for substructures, and
     then goes on with what it has found so far.
     """
+    global _post
+    _post = post
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -97,6 +158,8 @@ def _settle() -> None:
 
 def _follow(parent: Any) -> None:
     parent.join()
+    if _post is not None:
+        shutil.rmtree(_post, ignore_errors=True)
     os._exit(1)
 
 

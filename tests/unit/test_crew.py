@@ -1,6 +1,8 @@
 """Workers that crash or hang cost their own items only."""
 
+import copy
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -9,12 +11,13 @@ import time
 
 import pytest
 
+from molvae import parallel
 from molvae.errors import ConfigError, RunError
 from molvae.parallel import Crew, Watchdog
 
 # Worker processes import this file's functions by name, from a module they can find.
 HELPERS = """
-import os, signal, time
+import os, signal, threading, time
 from pathlib import Path
 from molvae.parallel import Watchdog
 
@@ -53,6 +56,17 @@ def fail_on_three(x):
     if x == 3:
         raise ValueError("three")
     return 2 * x
+
+def large(x):
+    return bytes([x]) * 10_000_000
+
+class DiesWhileSent:
+    def __reduce__(self):
+        threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        return bytes, (1,)
+
+def die_sending_three(x):
+    return [large(x) * 10, DiesWhileSent()] if x == 3 else large(x)
 
 def group(x):
     return os.getpgid(0)
@@ -195,6 +209,39 @@ def test_a_training_script_without_a_main_guard_is_told_and_ends(demo_csv, tmp_p
     assert "waiting for it" not in done.stderr
 
 
+def test_a_worker_killed_while_it_sends_a_large_result(helpers, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\n"
+        f"sys.path.insert(0, {os.path.dirname(helpers.__file__)!r})\n"
+        "from crew_helpers import die_sending_three\n"
+        "from molvae.parallel import Crew\n"
+        "if __name__ == '__main__':\n"
+        "    with Crew(2) as crew:\n"
+        "        for item, result in crew.map(die_sending_three, range(8)):\n"
+        "            print(item, result and result[0])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=120,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[:3] + lines[4:] == [f"{x} {x}" for x in range(8) if x != 3]
+    assert lines[3] == "3 None" or lines[3].startswith("3 b")  # the blow may come too late
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["script.py"]
+
+
+def test_only_small_messages_go_through_the_pipe(tmp_path, monkeypatch):
+    monkeypatch.setattr(parallel, "_post", tmp_path)
+    for value in (7, "x" * 1500, "x" * 5000, [b"y" * 3_000_000, None]):
+        message = pickle.dumps(parallel._call(copy.copy, value))
+        assert len(message) < 3000  # of the 4096 bytes that POSIX writes at one stroke
+        assert len(list(tmp_path.iterdir())) == (len(pickle.dumps(value)) > 2048)
+        assert pickle.loads(message) == value
+        assert not list(tmp_path.iterdir())
+
+
 def test_workers_do_not_outlive_a_killed_parent(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
@@ -205,7 +252,10 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path):
         "        print(crew.alone(eval, '__import__(\"os\").getpid()'), flush=True)\n"
         "        time.sleep(600)\n"
     )
-    parent = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
     worker = int(parent.stdout.readline())
     os.kill(worker, 0)  # it is there
     parent.kill()
@@ -213,9 +263,11 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path):
     parent.stdout.close()
     for _ in range(100):
         if not alive(worker):
-            return
+            break
         time.sleep(0.1)
-    pytest.fail("the worker is still there")
+    else:
+        pytest.fail("the worker is still there")
+    assert list(tmp_path.iterdir()) == [script]
 
 
 def alive(pid):
