@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 from molvae.errors import FileError
 from molvae.progress import say
 
-__all__ = ["Entry", "Kind", "cache_folder", "clear", "entries"]
+__all__ = ["Entry", "Kind", "cache_folder", "clear", "entries", "take"]
 
 Kind = Literal["dataset", "download", "reference", "unfinished"]
 
@@ -51,6 +51,23 @@ def cache_folder() -> Path:
     """Where prepared and downloaded data are kept: ``$MOLVAE_CACHE`` or the user's cache folder."""
     chosen = os.environ.get("MOLVAE_CACHE")
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("molvae"))
+
+
+def take(lock: FileLock, busy: str) -> AbstractContextManager[object]:
+    """Acquire a lock of the cache; ``busy`` is said if another process has it, and it is awaited.
+
+    Its folder is made, again where the cache is emptied before the lock is there.
+    """
+    timeout = 0.0
+    while True:
+        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return lock.acquire(timeout=timeout)
+        except Timeout:
+            say(busy)
+            timeout = -1.0
+        except FileNotFoundError:  # emptied between the two lines above
+            continue
 
 
 def entries() -> list[Entry]:

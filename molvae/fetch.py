@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-from molvae.cache import cache_folder
+from molvae.cache import cache_folder, take
 from molvae.download import download, writing
 from molvae.errors import InputError, suggest
 from molvae.files import require_absent
@@ -141,14 +141,9 @@ def summary_lines(name: str, paths: Sequence[Path]) -> list[str]:
 
 def _alone(folder: Path) -> AbstractContextManager[object]:
     """A folder of the cache for one process at a time, under the lock that its clearing heeds."""
-    lock = FileLock(f"{folder}.lock")
     with writing(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            return lock.acquire(timeout=0)
-        except Timeout:
-            say(f"another process is fetching into '{folder}'; waiting for it")
-            return lock.acquire()
+        busy = f"another process is fetching into '{folder}'; waiting for it"
+        return take(FileLock(f"{folder}.lock"), busy)
 
 
 def _copy(path: Path, target: Path) -> None:

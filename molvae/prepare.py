@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from molvae import chem, tokens
 from molvae.assemble import assemble
-from molvae.cache import cache_folder
+from molvae.cache import cache_folder, take
 from molvae.conditions import is_name
 from molvae.config import CleaningConfig, DataConfig
 from molvae.dataset import SCHEMA, Dataset
@@ -312,7 +312,6 @@ def cached_dataset(
     Interrupted work is kept there too, and the next call goes on with it.
     """
     place = cache_folder() / "datasets"
-    place.mkdir(parents=True, exist_ok=True)
     recipe = _recipe(config, vocabulary, constraints, chem.clean)
     with ExitStack() as stack:
         piped = any(str(path) == STDIN for path in inputs)
@@ -369,14 +368,9 @@ def _in_use(folder: Path) -> Iterator[None]:
     require_main()  # else it would wait for its own parent
     lock = FileLock(f"{folder}.lock")
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say(f"another molvae is preparing {folder}; waiting for it")
-        lock.acquire()
-    try:
-        yield
+        with take(lock, f"another molvae is preparing {folder}; waiting for it"):
+            yield
     finally:
-        lock.release()
         if not folder.exists():  # it was for once
             Path(lock.lock_file).unlink(missing_ok=True)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from molvae.cache import REFERENCES, cache_folder
+from molvae.cache import REFERENCES, cache_folder, take
 from molvae.files import atomic_binary, atomic_text
 from molvae.progress import say
 
@@ -73,7 +73,8 @@ class Kept:
         if self._folder is None or self._writable() != self._folder:
             yield
             return
-        with FileLock(self._folder.with_name(f"{self._folder.name}.lock")):
+        lock = FileLock(self._folder.with_name(f"{self._folder.name}.lock"))
+        with take(lock, f"another molvae is computing '{self._folder}'; waiting for it"):
             self._checked.clear()  # another process may have been at work meanwhile
             yield
 

@@ -10,7 +10,7 @@ import platformdirs
 import pytest
 from filelock import FileLock
 
-from molvae.cache import Entry, cache_folder, clear, entries
+from molvae.cache import Entry, cache_folder, clear, entries, take
 from molvae.errors import FileError
 
 HOLD = """
@@ -233,3 +233,22 @@ def test_reference_sets_are_told_and_removed():
     assert second.about == "its rows.json cannot be read"
     assert clear() == len(about) + 50
     assert not folder.exists()
+
+
+def test_a_lock_is_taken_though_the_cache_is_emptied_just_then(tmp_path, monkeypatch):
+    lock = FileLock(tmp_path / "datasets" / "a1.lock")
+    acquire, folders = lock.acquire, []
+
+    def acquire_late(**options):
+        folders.append(tmp_path / "datasets")
+        if len(folders) == 1:  # what the operating system says of a folder that has just gone
+            folders[0].rmdir()
+            raise FileNotFoundError(2, "No such file or directory")
+        return acquire(**options)
+
+    monkeypatch.setattr(lock, "acquire", acquire_late)
+    with take(lock, "busy"):
+        assert lock.is_locked
+        assert (tmp_path / "datasets" / "a1.lock").exists()
+    assert len(folders) == 2
+    assert not lock.is_locked

@@ -112,7 +112,7 @@ def test_one_process_at_a_time_fetches_a_set(site, monkeypatch):
         if "waiting" in text:
             waiting.set()
 
-    monkeypatch.setattr(module, "say", say)
+    monkeypatch.setattr("molvae.cache.say", say)
     toy().parent.mkdir(parents=True)
     with FileLock(f"{toy()}.lock"):
         other = threading.Thread(target=lambda: results.append(fetch("toy")))
