@@ -367,10 +367,11 @@ def _in_use(folder: Path) -> Iterator[None]:
     """Nobody else prepares or clears a folder of the cache meanwhile."""
     require_main()  # else it would wait for its own parent
     lock = FileLock(f"{folder}.lock")
+    held = take(lock, f"another molvae is preparing {folder}; waiting for it")
     try:
-        with take(lock, f"another molvae is preparing {folder}; waiting for it"):
+        with held:
             yield
-    finally:
+    finally:  # not of a wait that was interrupted: the lock is another's then
         if not folder.exists():  # it was for once
             Path(lock.lock_file).unlink(missing_ok=True)
 
