@@ -81,8 +81,12 @@ def rank(answers: Sequence[Answer], *, pareto: bool = False) -> list[Answer]:
 
 
 def worths(answers: Sequence[Answer]) -> NDArray[np.float64]:
-    """What the parts of the objective are worth for each of N molecules, (N, P)."""
-    return np.asarray([answer.worth for answer in answers], dtype=np.float64)
+    """What the parts of the objective are worth for each of N molecules, (N, P).
+
+    To the six digits that files show: the same sum in another order is no better.
+    """
+    rows = [[float(f"{part:.6g}") for part in answer.worth] for answer in answers]
+    return np.asarray(rows, dtype=np.float64)
 
 
 def mean(values: Sequence[float]) -> float:

@@ -34,6 +34,7 @@ from molvae.optimize import (
     round_size,
     running_best,
 )
+from molvae.optimize.archive import worths
 from molvae.optimize.moves import mutated, spliced
 from molvae.optimize.scoring import Scored
 from molvae.parallel import Crew
@@ -63,10 +64,10 @@ def test_the_archive_keeps_the_best_in_order_and_leaves_failures_out():
     assert list(scores.values()) == pytest.approx([1.1503, 0.3186, -0.3186, -1.1503], abs=1e-3)
 
 
-worths = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=25)
+pairs = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=25)
 
 
-@given(worths)
+@given(pairs)
 def test_fronts_are_peeled_off(rows):
     left, expected = dict(enumerate(rows)), []
     while left:
@@ -92,6 +93,15 @@ def test_a_pareto_archive_ranks_by_front_and_room():
         [answer(1, 0.0, 0.0), answer(2, 1.0, 0.0), answer(3, 0.6, 0.6), answer(4, 0.0, 1.0)]
     )
     assert [one.number for one in archive.pool] == [2, 4, 3, 1]
+
+
+def test_what_a_file_shows_as_equal_is_equal_on_a_front():
+    # Sums of the same terms in another order: neither is better by its last bit.
+    low, high = 0.1 + (0.2 + 0.3), (0.1 + 0.2) + 0.3
+    assert low < high
+    found = worths([answer(1, 0.2, high), answer(2, 0.3, low), answer(3, 0.1, low)])
+    assert fronts(found) == [[1], [0], [2]]
+    assert fronts(worths([answer(1, 1234567.0, 0.0), answer(2, 1234568.0, 0.0)])) == [[0, 1]]
 
 
 # -- moves ----------------------------------------------------------------------------------------
