@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from molvae.config import ModelConfig
 from molvae.memory import Memory
-from molvae.readout import Forecast, Outlook, Readout
+from molvae.readout import Embedding, Forecast, Outlook, Readout
 from molvae.recurrent import GRU, Cell, compute_dtype, full_precision
 
 __all__ = ["CVAE", "Decoding", "Output", "Posterior", "noisy_latent"]
@@ -115,7 +115,7 @@ class CVAE(nn.Module):
         self.condition_count = condition_count
         z, e, h = config.latent_size, config.embedding_size, config.decoder_size
         k, layers = config.context_size, config.decoder_layers
-        self.embedding = nn.Embedding(vocabulary_size, e)
+        self.embedding = Embedding(vocabulary_size, e)
         self.encoder_forward = GRU(e, config.encoder_size)
         self.encoder_backward = GRU(e, config.encoder_size)
         self.posterior = nn.Linear(2 * config.encoder_size, 2 * z)

@@ -15,11 +15,23 @@ from torch.nn import functional
 from molvae.config import ModelConfig
 from molvae.recurrent import full_precision
 
-__all__ = ["Forecast", "Outlook", "Readout"]
+__all__ = ["Embedding", "Forecast", "Outlook", "Readout"]
 
 SHARPEST, WIDEST = -2.5, 1.0  # logarithms of a forecast's spread, in standard deviations
 FARTHEST = 3.0  # distance of a request, in standard deviations, beyond which it pulls no more
 STRONGEST = 30.0  # bound of its pull
+
+
+class Embedding(nn.Embedding):
+    """One of ``torch.nn``, for which nothing is drawn on the "meta" device, where a load begins.
+
+    To draw there, torch imports its compiler: this takes longer than the rest of a load.
+    """
+
+    def reset_parameters(self) -> None:
+        """Draw the weights, where there are any."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
 
 
 class Readout(nn.Module):
@@ -70,7 +82,7 @@ class Forecast(nn.Module):
         self.mean = nn.Linear(width, condition_count)
         self.log_spread = nn.Linear(width, condition_count)
         self.slope = nn.Linear(width, condition_count * self.rank)
-        self.token = nn.Embedding(vocabulary_size, self.rank)
+        self.token = Embedding(vocabulary_size, self.rank)
         # Conditions are not independent: their pulls must not add up to more than there is.
         self.gain = nn.Parameter(torch.full((condition_count,), 0.5))
 

@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "model-v1"
 HEAVY = ("pandas", "pydantic", "rdkit", "scipy", "selfies", "sklearn", "matplotlib", "torch")
 
 HELP = """
@@ -25,3 +27,13 @@ def test_loads_nothing_heavy(work):
     loaded = set(done.stderr.split())
     assert "molvae" in loaded
     assert sorted(loaded & set(HEAVY)) == []
+
+
+def test_a_model_is_loaded_without_the_compiler_of_torch():
+    """To import it takes seconds; ``torch`` does so where a network is made without numbers."""
+    script = (
+        "import sys\nfrom molvae.checkpoint import load_model\nload_model(sys.argv[1])\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(GOLDEN)], capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
