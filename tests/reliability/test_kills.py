@@ -51,8 +51,8 @@ class Train(Work):
 
     def command(self, output, *more):
         return (
-            "train", str(self.dataset), "-o", str(output), "--preset", "tiny", "--epochs", "8",
-            "--device", "cpu", "--set", "train.validations=4", "--set", "train.patience=99",
+            "train", str(self.dataset), "-o", str(output), "--preset", "tiny", "--epochs", "4",
+            "--device", "cpu", "--set", "train.validations=2", "--set", "train.patience=99",
             "--set", "train.checkpoint_every=0.2", *more,
         )  # fmt: skip
 
@@ -184,7 +184,7 @@ class TrainOnFiles(Train):
     def command(self, output, *more):
         few = ("--set", "train.valid_molecules=20", "--set", "train.reconstructions=4")
         words = super().command(output, "--workers", "2", *few, *more)
-        other = {str(self.dataset): str(self.library), "8": "2"}
+        other = {str(self.dataset): str(self.library), "4": "2"}
         return tuple(other.get(word, word) for word in words)
 
 

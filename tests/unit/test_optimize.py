@@ -440,8 +440,8 @@ def test_evolution_beats_samples_of_a_model_that_knows_little(tmp_path, tiny_run
     # The first two have moves on graphs and strings, which any model will do for; the others have
     # the latent space alone, and need one that is worth searching.
     [
-        ("evolution", "tiny", 200),
-        ("learning", "tiny", 200),
+        ("evolution", "tiny", 100),
+        ("learning", "tiny", 100),
         ("cma", "default", 500),
         ("trust", "default", 500),
     ],
