@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -54,23 +55,26 @@ def crossed(first: str, second: str, rng: Generator) -> str:
     Both are cut at a chain bond, or both through a ring at two of its bonds. Rings and charges are
     as of :func:`edited`; the size is from half of the smaller to half as much again as the larger.
     """
-    molecules = [mol for mol in (_bare(first), _bare(second)) if mol is not None]
+    molecules = [mol for mol in (_cuttable(first), _cuttable(second)) if mol is not None]
     if len(molecules) < 2:
         return ""
-    limit, sizes = max(map(_ring_limit, molecules)), [mol.GetNumAtoms() for mol in molecules]
-    charges = {0, *map(Chem.GetFormalCharge, molecules)}
+    limit, sizes = max(mol.ring_limit for mol in molecules), [mol.size for mol in molecules]
+    charges = {0, *(mol.charge for mol in molecules)}
     for _ in range(TRIES):
-        cut = _cut_ring if rng.random() < 0.5 else _cut_chain
-        parts = [part for part in (cut(mol, rng) for mol in molecules) if part is not None]
-        if len(parts) < 2:
+        in_ring = rng.random() < 0.5
+        cuts = [mol.cut_ring(rng) if in_ring else mol.cut_chain(rng) for mol in molecules]
+        both = [parts for parts in cuts if parts is not None]
+        if len(both) < 2:
             continue
-        one, other = (part[int(rng.integers(2))] for part in parts)
+        one, other = (parts[int(rng.integers(2))] for parts in both)
+        ends = 4 if in_ring else 2  # placeholders, which go
+        size = one.GetNumAtoms() + other.GetNumAtoms() - ends
+        if not min(sizes) <= 2 * size <= 3 * max(sizes):
+            continue
         try:
             with rdBase.BlockLogs():
                 joined = Chem.molzip(one, other, _ENDS)
         except (RuntimeError, ValueError):  # what is left of the cuts does not fit
-            continue
-        if not min(sizes) <= 2 * joined.GetNumAtoms() <= 3 * max(sizes):
             continue
         found = _finished(Chem.RWMol(joined), limit, charges)
         if found and found not in (first, second):
@@ -246,26 +250,43 @@ _EDITS: tuple[_Edit, ...] = (
 )  # fmt: skip
 
 
-def _cut_chain(mol: Mol, rng: Generator) -> tuple[Mol, Mol] | None:
-    """The two parts at a single bond outside rings."""
-    pairs = mol.GetSubstructMatches(_CHAIN_BOND)
-    if not pairs:
-        return None
-    return _parts(mol, [mol.GetBondBetweenAtoms(*_pick(pairs, rng)).GetIdx()])
+class _Cuttable:
+    """A molecule and the parts that it falls into, each kept once made."""
+
+    def __init__(self, mol: Mol) -> None:
+        self._mol, self._parts = mol, dict[tuple[int, ...], tuple[Mol, Mol] | None]()
+        self.size, self.charge = mol.GetNumAtoms(), Chem.GetFormalCharge(mol)
+        self.ring_limit = _ring_limit(mol)
+        self._chain = [
+            mol.GetBondBetweenAtoms(*pair).GetIdx() for pair in mol.GetSubstructMatches(_CHAIN_BOND)
+        ]
+        self._rings = [
+            [bond for bond in ring if mol.GetBondWithIdx(bond).GetBondType() == _BONDS[0]]
+            for ring in mol.GetRingInfo().BondRings()
+        ]
+
+    def cut_chain(self, rng: Generator) -> tuple[Mol, Mol] | None:
+        """The two parts at a single bond outside rings."""
+        return self._cut((_pick(self._chain, rng),)) if self._chain else None
+
+    def cut_ring(self, rng: Generator) -> tuple[Mol, Mol] | None:
+        """The two parts at two single bonds of a ring."""
+        single = _pick(self._rings, rng) if self._rings else []
+        return self._cut(tuple(rng.permutation(single)[:2].tolist())) if len(single) > 1 else None
+
+    def _cut(self, bonds: tuple[int, ...]) -> tuple[Mol, Mol] | None:
+        if bonds not in self._parts:
+            self._parts[bonds] = _parts(self._mol, bonds)
+        return self._parts[bonds]
 
 
-def _cut_ring(mol: Mol, rng: Generator) -> tuple[Mol, Mol] | None:
-    """The two parts at two single bonds of a ring."""
-    rings = mol.GetRingInfo().BondRings()
-    if not rings:
-        return None
-    single = [b for b in _pick(rings, rng) if mol.GetBondWithIdx(b).GetBondType() == _BONDS[0]]
-    if len(single) < 2:
-        return None
-    return _parts(mol, [int(b) for b in rng.permutation(single)[:2]])
+@lru_cache(maxsize=256)  # a search crosses the same parents many times
+def _cuttable(smiles: str) -> _Cuttable | None:
+    mol = _bare(smiles)
+    return None if mol is None else _Cuttable(mol)
 
 
-def _parts(mol: Mol, bonds: list[int]) -> tuple[Mol, Mol] | None:
+def _parts(mol: Mol, bonds: Sequence[int]) -> tuple[Mol, Mol] | None:
     """What is left after the bonds are cut, if that is two parts with a loose end of each."""
     labels = [(number, number) for number in range(1, len(bonds) + 1)]
     cut = Chem.FragmentOnBonds(mol, bonds, dummyLabels=labels)
