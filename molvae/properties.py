@@ -362,7 +362,7 @@ def measure_selfies(
 
     A SELFIES can describe no atom at all; such a one, and any RDKit refuses, is not valid.
     """
-    results = []
+    results, limits = [], tuple(constraints.items())
     with tokens.use_constraints(constraints):
         for text in texts:
             # Parsed twice: what is measured is what the written SMILES says.
@@ -372,7 +372,7 @@ def measure_selfies(
                 results.append(Measured("", ()))
                 continue
             values = tuple(compute(mol, names).tolist())
-            again = tokens.to_selfies(smiles) if rewrite else None
+            again = tokens.selfies_of(smiles, limits) if rewrite else ""
             found = None if inspect is None else inspect(mol)
-            results.append(Measured(smiles, values, has_radical(mol), again or "", found))
+            results.append(Measured(smiles, values, has_radical(mol), again, found))
     return results

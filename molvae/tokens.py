@@ -32,6 +32,7 @@ __all__ = [
     "index_of",
     "index_symbols",
     "meaning",
+    "selfies_of",
     "split_selfies",
     "to_selfies",
     "use_constraints",
@@ -58,6 +59,13 @@ def to_selfies(smiles: str) -> str | None:
         return str(selfies.encoder(smiles))
     except (selfies.EncoderError, LookupError):  # its parser stumbles over some damage
         return None
+
+
+@functools.lru_cache(maxsize=20_000)  # a search meets its molecules again and again
+def selfies_of(smiles: str, limits: tuple[tuple[str, int], ...]) -> str:
+    """SELFIES under bonding limits, pairs of atom and bonds; empty where there are none."""
+    with use_constraints(dict(limits)):
+        return to_selfies(smiles) or ""
 
 
 def from_selfies(text: str) -> str:

@@ -30,7 +30,7 @@ from molvae.objectives import Objective
 from molvae.optimize.archive import POOL, Answer, Archive, crowding, fronts, mean, rank, worths
 from molvae.optimize.calls import Asked, Calls, method_before, open_calls
 from molvae.optimize.cma import LatentCMA
-from molvae.optimize.engines import Candidate, Engine, LatentSearch, Sampling, selfies_of
+from molvae.optimize.engines import Candidate, Engine, LatentSearch, Sampling
 from molvae.optimize.evolution import Evolution
 from molvae.optimize.gate import Gate
 from molvae.optimize.learning import Learning
@@ -44,6 +44,7 @@ from molvae.report import write_html
 from molvae.runtime import Draws, choose_device, keep_memory, versions
 from molvae.sampler import Proposer, Request
 from molvae.threads import Threads
+from molvae.tokens import selfies_of
 
 __all__ = [
     "METHODS",
@@ -77,7 +78,6 @@ __all__ = [
     "round_size",
     "running_best",
     "search_page",
-    "selfies_of",
 ]
 
 METHODS = ("learning", "evolution", "cma", "trust", "sampling")

@@ -7,7 +7,6 @@ round and the number of the candidate in it.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -20,21 +19,14 @@ from molvae.optimize.archive import Answer, Archive
 from molvae.sampler import TRIES, Proposer
 from molvae.sampler.critic import start_molecules
 from molvae.sampler.request import SIMILARITY
-from molvae.tokens import to_selfies, use_constraints
+from molvae.tokens import selfies_of
 
-__all__ = ["CONTRAST", "Candidate", "Engine", "LatentSearch", "Sampling", "selfies_of"]
+__all__ = ["CONTRAST", "Candidate", "Engine", "LatentSearch", "Sampling"]
 
 _Ints = NDArray[np.int64]
 
 SPARE = 1.5  # samples per wanted call
 CONTRAST = 2.0  # parents are drawn by uniform numbers to this power: the best ones more often
-
-
-@functools.lru_cache(maxsize=20_000)
-def selfies_of(smiles: str, limits: tuple[tuple[str, int], ...]) -> str:
-    """SELFIES under bonding limits, pairs of atom and bonds; empty where there are none."""
-    with use_constraints(dict(limits)):
-        return to_selfies(smiles) or ""
 
 
 class Candidate(NamedTuple):
