@@ -109,9 +109,14 @@ class Progress:
                 say(done)
 
     def rate(self) -> str:
-        """Units per second since the start."""
+        """Units since the start per second; where that is less than one, per minute or hour."""
         elapsed = max(time.monotonic() - self.started, 1e-9)
-        return f"{self.count / elapsed:,.0f} {self.unit}/s"
+        seconds, word = 1, "s"
+        for longer, name in ((60, "min"), (3600, "h")):
+            if self.count * seconds < elapsed and self.count:
+                seconds, word = longer, name
+        speed = self.count * seconds / elapsed
+        return f"{speed:,.{0 if speed >= 9.95 or not speed else 1}f} {self.unit}/{word}"
 
     def advance(self, count: int, *, done: float | None = None, note: str | None = None) -> None:
         """``count`` more units; ``done`` is the position towards the total if not a count."""

@@ -53,9 +53,9 @@ def test_a_log_gets_one_line_every_while_on_standard_error_only(capsys, clock):
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
-        "reading: 40 molecules, 2 molecules/s, 40%, 30.0s left",
-        "reading: 80 molecules, 2 molecules/s, 80%, 10.0s left",
-        "reading: 80 molecules in 40.0s, 2 molecules/s",
+        "reading: 40 molecules, 2.0 molecules/s, 40%, 30.0s left",
+        "reading: 80 molecules, 2.0 molecules/s, 80%, 10.0s left",
+        "reading: 80 molecules in 40.0s, 2.0 molecules/s",
     ]
 
 
@@ -74,7 +74,21 @@ def test_without_a_total_no_share_is_claimed(capsys, clock):
     with Progress("reading", every=1) as bar:
         clock.now += 2
         bar.advance(10)
-    assert capsys.readouterr().err.splitlines()[0] == "reading: 10 molecules, 5 molecules/s"
+    assert capsys.readouterr().err.splitlines()[0] == "reading: 10 molecules, 5.0 molecules/s"
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds", "rate"),
+    [
+        (3000, 2, "1,500 m/s"), (10, 1, "10 m/s"), (99, 10, "9.9 m/s"), (10, 10, "1.0 m/s"),
+        (30, 78, "23 m/min"), (3, 120, "1.5 m/min"), (1, 90, "40 m/h"), (0, 90, "0 m/s"),
+    ],
+)  # fmt: skip
+def test_a_slow_rate_is_no_zero(clock, count, seconds, rate):
+    bar = Progress("docking", unit="m", every=1e9)
+    clock.now += seconds
+    bar.advance(count)
+    assert bar.rate() == rate
 
 
 def test_at_the_very_start_the_rate_is_finite_and_no_time_left_is_claimed(capsys, clock):
