@@ -89,6 +89,7 @@ def run(options: argparse.Namespace) -> None:
             if record.exists():
                 continue
             folder.mkdir(parents=True, exist_ok=True)
+            cut_off = (folder / "best.calls.csv").exists()
             summary = optimize(
                 folder / "best.csv", parse_objective([task]), options.budget,
                 model=options.model, method=options.method, seed=seed, workers=options.workers,
@@ -99,6 +100,8 @@ def run(options: argparse.Namespace) -> None:
                 **place(), **summary.to_json(), "task": task, "seed": seed,
                 "model": str(options.model), "budget": options.budget,
                 "auc": area(values, options.budget),
+                # Nobody knows how long the processes before took.
+                "seconds": math.nan if cut_off else summary.seconds,
             }  # fmt: skip
             record.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
             sys.stderr.write(
@@ -153,7 +156,8 @@ def table(options: argparse.Namespace) -> None:
         sums = [_sum(ours[method], done) for method in methods]
         sums += [f"{sum(column[task] for task in done):.3f}" for column in PUBLISHED.values()]
         lines.append(f"| sum of {len(done)} | {' | '.join(sums)} |")
-    times = [f"{statistics.fmean(seconds[method]):.0f}" for method in methods]
+    known = {method: [s for s in seconds[method] if s == s] or [math.nan] for method in methods}
+    times = [f"{statistics.fmean(known[method]):.0f}" for method in methods]
     lines.append(f"| seconds per run | {' | '.join([*times, *[''] * len(PUBLISHED)])} |")
     sys.stdout.write("\n".join(lines) + "\n")
 
