@@ -9,6 +9,7 @@ versions of torch that molvae supports, and takes the gates of a recurrent layer
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -102,6 +103,12 @@ class Muon(torch.optim.Optimizer):
     of ``world`` does so for its share of them and hands it out to the others, so that all take the
     same step to the last bit, whatever machine they run on.
     """
+
+    # As torch's own, without the wrapper that imports torch's compiler: this takes seconds.
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
+    state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
+    zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
 
     def __init__(
         self,

@@ -29,10 +29,23 @@ def test_loads_nothing_heavy(work):
     assert sorted(loaded & set(HEAVY)) == []
 
 
-def test_a_model_is_loaded_without_the_compiler_of_torch():
-    """To import it takes seconds; ``torch`` does so where a network is made without numbers."""
+TRAIN = """
+from molvae.config import TrainConfig
+from molvae.train.optimizer import make_optimizer
+optimizer = make_optimizer(network, TrainConfig(), "fp32")
+optimizer.zero_grad()
+sum(p.sum() for p in network.parameters()).backward()
+optimizer.step()
+optimizer.load_state_dict(optimizer.state_dict())
+"""
+
+
+@pytest.mark.parametrize("work", ["", TRAIN], ids=["load", "train"])
+def test_the_compiler_of_torch_is_not_imported(work):
+    """It takes seconds, and ``torch`` does so by itself for next to nothing."""
     script = (
-        "import sys\nfrom molvae.checkpoint import load_model\nload_model(sys.argv[1])\n"
+        "import sys\nfrom molvae.checkpoint import load_model\n"
+        f"network = load_model(sys.argv[1]).network\n{work}\n"
         "sys.exit('torch._dynamo' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script, str(GOLDEN)], capture_output=True)
