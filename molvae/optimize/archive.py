@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from molvae.files import format_cell
+
 __all__ = ["Answer", "Archive", "crowding", "fronts", "mean", "rank", "worths"]
 
 POOL = 1000  # best molecules that engines choose from
@@ -83,9 +85,9 @@ def rank(answers: Sequence[Answer], *, pareto: bool = False) -> list[Answer]:
 def worths(answers: Sequence[Answer]) -> NDArray[np.float64]:
     """What the parts of the objective are worth for each of N molecules, (N, P).
 
-    To the six digits that files show: the same sum in another order is no better.
+    As files show them, to six digits: the same sum in another order is no better.
     """
-    rows = [[float(f"{part:.6g}") for part in answer.worth] for answer in answers]
+    rows = [[float(format_cell(part)) for part in answer.worth] for answer in answers]
     return np.asarray(rows, dtype=np.float64)
 
 

@@ -156,8 +156,10 @@ def table(options: argparse.Namespace) -> None:
         sums = [_sum(ours[method], done) for method in methods]
         sums += [f"{sum(column[task] for task in done):.3f}" for column in PUBLISHED.values()]
         lines.append(f"| sum of {len(done)} | {' | '.join(sums)} |")
-    known = {method: [s for s in seconds[method] if s == s] or [math.nan] for method in methods}
-    times = [f"{statistics.fmean(known[method]):.0f}" for method in methods]
+    known = {method: [s for s in seconds[method] if not math.isnan(s)] for method in methods}
+    times = [
+        f"{statistics.fmean(known[method]):.0f}" if known[method] else "" for method in methods
+    ]
     lines.append(f"| seconds per run | {' | '.join([*times, *[''] * len(PUBLISHED)])} |")
     sys.stdout.write("\n".join(lines) + "\n")
 
