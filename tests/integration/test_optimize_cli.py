@@ -3,10 +3,9 @@
 import csv
 import json
 import random
-import signal
-import subprocess
-import sys
 import time
+
+from tests import warm
 
 BUDGET = 60
 
@@ -24,9 +23,9 @@ def score(smiles):
 
 def command(model, tmp_path, *more):
     return [
-        sys.executable, "-m", "molvae", "optimize", "-m", str(model), "-o",
-        str(tmp_path / "best.csv"), "--objective", f"{tmp_path}/mine.py:score", "--budget",
-        str(BUDGET), "--workers", "1", "--call-size", "2", "--method", "evolution", *more,
+        "optimize", "-m", model, "-o", tmp_path / "best.csv", "--objective",
+        f"{tmp_path}/mine.py:score", "--budget", BUDGET, "--workers", 1, "--call-size", 2,
+        "--method", "evolution", *more,
     ]  # fmt: skip
 
 
@@ -42,26 +41,22 @@ def test_a_search_survives_kills_and_asks_nothing_twice(tiny_run, tmp_path, monk
     chance, answered = random.Random(0), 0
     ends = []  # of each killed run: what was answered, and how many calls the function had seen
     for _ in range(4):
-        process = subprocess.Popen(
-            command(tiny_run, tmp_path, "--resume"), stderr=subprocess.DEVNULL
-        )
+        process = warm.Process(*command(tiny_run, tmp_path, "--resume"))
         deadline = time.monotonic() + 120
         wanted = answered + chance.randint(5, 12)
         while answered < wanted and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.03)
             answered = calls.read_text().count(",answered,") if calls.exists() else 0
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
         time.sleep(1.5)  # a worker outlives its parent by a moment
         known = {row["smiles"] for row in rows_of(calls) if row["status"] == "answered"}
         ends.append((known, len(asked.read_text().splitlines())))
-    again = subprocess.run(command(tiny_run, tmp_path), capture_output=True, text=True, check=False)
+    again = warm.run(*command(tiny_run, tmp_path))
     assert again.returncode == 2
     assert "go on with it by --resume" in again.stderr
-    done = subprocess.run(
-        command(tiny_run, tmp_path, "--resume", "--json"), capture_output=True, text=True
-    )
+    done = warm.run(*command(tiny_run, tmp_path, "--resume", "--json"))
     assert done.returncode == 0, done.stderr
     lines = asked.read_text().splitlines()
     for known, seen in ends:
@@ -78,13 +73,9 @@ def test_a_search_survives_kills_and_asks_nothing_twice(tiny_run, tmp_path, monk
 
 
 def test_words_for_people(tiny_run, tmp_path):
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "molvae", "optimize", "-m", str(tiny_run), "-o",
-            str(tmp_path / "best.sdf"), "--objective", "qed", "--objective", "sas@6:1*0.5",
-            "--budget", "12", "-t", "mw=:400", "--workers", "0",
-        ],
-        capture_output=True, text=True, check=False,
+    done = warm.run(
+        "optimize", "-m", tiny_run, "-o", tmp_path / "best.sdf", "--objective", "qed",
+        "--objective", "sas@6:1*0.5", "--budget", 12, "-t", "mw=:400", "--workers", 0,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("12 calls by evolution (budget spent); 12 best molecules written")
@@ -100,13 +91,9 @@ def test_bad_requests_end_with_2_and_a_line(tiny_run, tmp_path):
         (["--objective", "qed", "--method", "magic"], "unknown method 'magic'"),
         (["--objective", "qed", "-t", "mw=300"], "expected a range"),
     ):
-        done = subprocess.run(
-            [
-                sys.executable, "-m", "molvae", "optimize", "-m", str(tiny_run), "-o",
-                str(tmp_path / "best.csv"), "--budget", "5", *more,
-            ],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        done = warm.run(
+            "optimize", "-m", tiny_run, "-o", tmp_path / "best.csv", "--budget", 5, *more
+        )
         assert done.returncode == 2, done.stderr
         assert message in done.stderr
         assert not (tmp_path / "best.csv").exists()

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -19,8 +18,9 @@ import pytest
 from molvae.config import DataConfig
 from molvae.dataset import Dataset
 from molvae.prepare import prepare
+from tests import warm
+from tests.warm import wait_for
 
-MOLVAE = [sys.executable, "-m", "molvae"]
 OPTIONS = ["-p", "assay", "--conditions", "logp,qed,assay", "--bad-labels", "missing"]
 CONFIG = DataConfig(
     properties={"assay": "assay"}, conditions=("logp", "qed", "assay"), bad_labels="missing"
@@ -70,27 +70,14 @@ def same_bytes(folder, expected):
     return True
 
 
-def run(*arguments, **options):
-    done = subprocess.run(
-        [*MOLVAE, *map(str, arguments)], capture_output=True, text=True, timeout=280, **options
-    )
+def run(*arguments, stdin=None):
+    done = warm.run(*arguments, stdin=stdin)
     assert done.returncode == 0, done.stderr
     return done
 
 
 def begin(*arguments):
-    return subprocess.Popen(
-        [*MOLVAE, *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-
-
-def wait_for(what, process=None, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "waited in vain"
-        assert process is None or process.poll() is None, process.communicate()[1]
-        time.sleep(0.02)
+    return warm.Process(*arguments, session=True)
 
 
 def parts(output):
@@ -142,7 +129,7 @@ def cluster(tmp_path):
             **quiet,
         )
     ]
-    wait_for(lambda: listening(port), processes[0])
+    wait_for(lambda: listening(port))
     processes += [
         subprocess.Popen(
             [*dask, "worker", address, "--nthreads", "1", "--no-dashboard",
@@ -187,8 +174,8 @@ def test_a_killed_worker_costs_a_retry(library, expected, tmp_path):
         if "spawn_main" in " ".join(child.cmdline())
     ]
     workers[0].kill()
-    _, log = process.communicate(timeout=280)
-    assert process.returncode == 0, log
+    code, (_, log) = process.wait(280), process.said()
+    assert code == 0, log
     assert "a worker process was lost" in log
     assert same_bytes(output, expected)
 
@@ -200,17 +187,17 @@ def test_stopped_work_is_resumed(library, expected, tmp_path, blow):
     process = begin(*command)
     wait_for(lambda: len(parts(output)) >= 2, process)
     os.killpg(process.pid, blow) if blow == signal.SIGINT else process.send_signal(blow)
-    _, log = process.communicate(timeout=60)
-    assert process.returncode != 0
+    code, (_, log) = process.wait(60), process.said()
+    assert code != 0
     assert not output.exists()
     if blow == signal.SIGINT:
-        assert process.returncode == 1
+        assert code == 1
         assert "error: stopped" in log
         assert "--resume" in log
         assert "Traceback" not in log
     finished = len(parts(output))
     assert finished >= 2
-    refused = subprocess.run([*MOLVAE, *map(str, command)], capture_output=True, text=True)
+    refused = warm.run(*command)
     assert refused.returncode == 2
     assert "unfinished work" in refused.stderr
     assert f"resuming with {finished}" in run(*command, "--resume").stderr
@@ -225,7 +212,6 @@ def test_a_damaged_part_is_made_again(library, expected, tmp_path):
     wait_for(lambda: len(parts(output)) >= 2, process)
     process.kill()
     process.wait()
-    process.communicate()
     first = parts(output)[0]
     first.write_bytes(first.read_bytes()[:-2000])
     run(*command, "--resume")
@@ -237,9 +223,8 @@ def test_work_of_other_options_is_not_resumed(library, tmp_path):
     process = begin("prepare", library, "-o", output, *OPTIONS, "--workers", 1)
     wait_for(lambda: parts(output), process)
     process.kill()
-    process.communicate()
-    other = [*MOLVAE, "prepare", library, "-o", output, *OPTIONS, "--no-stereo", "--resume"]
-    done = subprocess.run(other, capture_output=True, text=True)
+    process.wait()
+    done = warm.run("prepare", library, "-o", output, *OPTIONS, "--no-stereo", "--resume")
     assert done.returncode == 2
     assert "options.cleaning.stereo was True, is False" in done.stderr
     assert parts(output)
@@ -280,10 +265,7 @@ def test_a_molecule_that_hangs_costs_its_own_rows(library, expected, tmp_path, m
 
 
 def test_standard_input_is_the_same_as_the_file(library, expected, tmp_path):
-    command = [*MOLVAE, "prepare", "-", "-o", str(tmp_path / "ds"), *OPTIONS, "--workers", "1"]
-    with open(library, "rb") as handle:
-        done = subprocess.run(command, stdin=handle, capture_output=True, timeout=280)
-    assert done.returncode == 0, done.stderr
+    run("prepare", "-", "-o", tmp_path / "ds", *OPTIONS, "--workers", 1, stdin=library)
     found = Dataset(tmp_path / "ds")
     assert found.content_hash == Dataset(expected).content_hash
     assert found.manifest["sources"][0]["file"] == "-"
@@ -297,24 +279,15 @@ def test_encoding_and_judging_from_standard_input(demo_csv, tmp_path):
         (["encode", "-", "-o", str(tmp_path / "z.csv"), "--workers", "1"], "of 300 molecules"),
         (["evaluate", "-", "--no-fcd", "--bootstrap", "0", "--workers", "1"], "300/300"),
     ):
-        with open(demo_csv, "rb") as handle:
-            done = subprocess.run(
-                [*MOLVAE, *words], stdin=handle, capture_output=True, text=True, timeout=280
-            )
-        assert done.returncode == 0, done.stderr
-        assert found in done.stdout
+        assert found in run(*words, stdin=demo_csv).stdout
 
 
 def test_training_from_standard_input(demo_csv, tmp_path):
-    command = [*MOLVAE, "train", "-", "-o", str(tmp_path / "run"), "--preset", "tiny",
-               "--max-time", "1s", "--conditions", "logp", "--workers", "0"]  # fmt: skip
-    with open(demo_csv, "rb") as handle:
-        done = subprocess.run(command, stdin=handle, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stderr
-    again = subprocess.run(
-        [*MOLVAE, "info", "--cache", "--json"], capture_output=True, text=True, check=True
-    )
-    entries = json.loads(again.stdout)["entries"]
+    run(
+        "train", "-", "-o", tmp_path / "run", "--preset", "tiny", "--max-time", "1s",
+        "--conditions", "logp", "--workers", 0, stdin=demo_csv,
+    )  # fmt: skip
+    entries = json.loads(run("info", "--cache", "--json").stdout)["entries"]
     assert [entry["kind"] for entry in entries] == ["dataset"]
     cleared = run("info", "--cache", "--clear").stdout
     assert "freed" in cleared
@@ -335,10 +308,7 @@ def test_shards_that_do_not_belong_together_are_refused(demo_csv, tmp_path):
         ([one, other], "not of the same preparation"),
         ([one, tmp_path], "not a finished shard"),
     ]:
-        done = subprocess.run(
-            [*MOLVAE, "merge", *map(str, given), "-o", tmp_path / "ds"],
-            capture_output=True, text=True,
-        )  # fmt: skip
+        done = warm.run("merge", *given, "-o", tmp_path / "ds")
         assert done.returncode == 2
         assert words in done.stderr
         assert not (tmp_path / "ds").exists()

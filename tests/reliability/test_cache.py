@@ -3,7 +3,6 @@
 import gzip
 import itertools
 import json
-import os
 import random
 import signal
 import subprocess
@@ -16,22 +15,15 @@ import pytest
 from molvae import cache
 from molvae.config import DataConfig
 from molvae.prepare import prepare
+from tests import warm
 
 LIBRARY = Path(__file__).parents[2] / "data" / "demo.csv.gz"
 MOLVAE = (sys.executable, "-m", "molvae")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
-def begin(folder, name, command):
-    with open(folder / f"{name}.log", "wb") as log:
-        return subprocess.Popen(
-            command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}
-        )
-
-
-def end(folder, name, process, *, killed=False):
-    code = process.wait(300)
-    said = (folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
+def end(process, *, killed=False):
+    code, said = process.wait(300), "".join(process.said())
     assert code == 0 or (killed and code == -signal.SIGKILL), said
     assert "Traceback" not in said
     return said
@@ -55,23 +47,15 @@ def files(tmp_path_factory):
 def work(files, output):
     """Commands that want the same prepared dataset and the same reference, and their outputs."""
     learnt, judged = map(str, files)
-    train = ("train", learnt, "--preset", "tiny", "--epochs", "1", "--conditions", "logp")
-    judge = (
-        "evaluate",
-        judged,
-        "--test",
-        learnt,
-        "--train",
-        learnt,
-        "--no-fcd",
-        "--bootstrap",
-        "0",
-    )
+    train = ("train", learnt, "--preset", "tiny", "--epochs", "1", "--conditions", "logp",
+             "--set", "train.validations=2")  # fmt: skip
+    judge = ("evaluate", judged, "--test", learnt, "--train", learnt, "--no-fcd", "--bootstrap",
+             "0")  # fmt: skip
     return {
-        "train-1": [*MOLVAE, *train, "-o", str(output / "run-1")],
-        "judge-1": [*MOLVAE, *judge, "-o", str(output / "metrics-1.json")],
-        "train-2": [*MOLVAE, *train, "-o", str(output / "run-2")],
-        "judge-2": [*MOLVAE, *judge, "-o", str(output / "metrics-2.json")],
+        "train-1": (*train, "-o", output / "run-1"),
+        "judge-1": (*judge, "-o", output / "metrics-1.json"),
+        "train-2": (*train, "-o", output / "run-2"),
+        "judge-2": (*judge, "-o", output / "metrics-2.json"),
     }
 
 
@@ -95,7 +79,7 @@ def expected(files, tmp_path, monkeypatch):
     output.mkdir()
     commands = work(files, output)
     for name in ("train-1", "judge-1"):
-        end(output, name, begin(output, name, commands[name]))
+        end(warm.Process(*commands[name]))
     (dataset,) = (entry.path for entry in cache.entries() if entry.kind == "dataset")
     found = {
         "weights": (output / "run-1" / "model" / "model.safetensors").read_bytes(),
@@ -110,8 +94,8 @@ def expected(files, tmp_path, monkeypatch):
 def test_four_commands_at_once(files, expected, tmp_path):
     output = tmp_path / "output"
     output.mkdir()
-    running = {name: begin(output, name, line) for name, line in work(files, output).items()}
-    said = {name: end(output, name, process) for name, process in running.items()}
+    running = {name: warm.Process(*line) for name, line in work(files, output).items()}
+    said = {name: end(process) for name, process in running.items()}
     check(output, expected)
     logs = said["train-1"] + said["train-2"]
     assert "waiting for it" in logs or "using the prepared dataset" in logs, "made once only"
@@ -123,27 +107,26 @@ def test_kills_among_them(files, expected, tmp_path):
     for attempt in range(5):
         folder = output / f"attempt-{attempt}"
         folder.mkdir(parents=True)
-        running = {name: begin(folder, name, line) for name, line in work(files, folder).items()}
-        for process in running.values():
-            time.sleep(chance.uniform(0, 3))
-            if process.poll() is None:
-                process.kill()
-        for name, process in running.items():
-            end(folder, name, process, killed=True)
+        running = [warm.Process(*line) for line in work(files, folder).values()]
+        for process in running:
+            time.sleep(chance.uniform(0, 2))
+            process.kill()
+        for process in running:
+            end(process, killed=True)
             kills += process.returncode != 0
     assert kills >= 5
     last = output / "last"
     last.mkdir()
-    running = {name: begin(last, name, line) for name, line in work(files, last).items()}
-    for name, process in running.items():
-        end(last, name, process)
+    for process in [warm.Process(*line) for line in work(files, last).values()]:
+        end(process)
     check(last, expected)
 
 
 def test_what_killed_processes_had_read_from_a_pipe_goes(files, tmp_path, monkeypatch):
     monkeypatch.setenv("MOLVAE_CACHE", str(tmp_path / "cache"))
     output = tmp_path / "output"
-    line = [*MOLVAE, "train", "-", "-o", str(output), "--preset", "tiny", "--epochs", "1"]
+    line = [*MOLVAE, "train", "-", "-o", str(output), "--preset", "tiny", "--epochs", "1",
+            "--set", "train.validations=2"]  # fmt: skip
     place, seen = tmp_path / "cache" / "datasets", set()
     for _ in range(2):
         waiting = subprocess.Popen(
@@ -200,14 +183,16 @@ def test_a_cache_that_is_emptied_meanwhile(tmp_path, monkeypatch):
     alone = tmp_path / "alone.ds"
     prepare([paths[0]], alone, DataConfig(conditions=("logp",)), workers=0)
     line = [sys.executable, "-c", PREPARE_AGAIN, *map(str, paths)]
-    clearing = begin(tmp_path, "clear", [sys.executable, "-c", CLEAR_AGAIN])
+    quiet = {"stderr": subprocess.PIPE, "text": True}
+    clearing = subprocess.Popen([sys.executable, "-c", CLEAR_AGAIN], **quiet)
     try:
-        running = {f"prepare-{i}": begin(tmp_path, f"prepare-{i}", line) for i in (1, 2, 3)}
-        for name, process in running.items():
-            end(tmp_path, name, process)
-        assert clearing.poll() is None, (tmp_path / "clear.log").read_text()
+        running = [subprocess.Popen(line, **quiet) for _ in range(3)]
+        for process in running:
+            _, said = process.communicate(timeout=300)
+            assert process.returncode == 0, said
+        assert clearing.poll() is None, clearing.communicate()
     finally:
         clearing.kill()
-        clearing.wait()
-    end(tmp_path, "last", begin(tmp_path, "last", line[:4]))
+        clearing.communicate()
+    subprocess.run(line[:4], check=True)
     assert [contents(e.path) for e in cache.entries() if e.kind == "dataset"] == [contents(alone)]

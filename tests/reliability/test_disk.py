@@ -5,22 +5,15 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
+from functools import partial
 
 import pytest
 
 from molvae.checkpoint import load_model, load_state
+from tests.warm import run
 
 pytestmark = pytest.mark.slow
 resource = pytest.importorskip("resource", reason="limits of Unix systems")
-MOLVAE = [sys.executable, "-m", "molvae"]
-
-
-def run(*arguments, **options):
-    return subprocess.run(
-        [*MOLVAE, *map(str, arguments)], capture_output=True, text=True, timeout=240,
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False, **options,
-    )  # fmt: skip
 
 
 def one_error(done, *words):
@@ -63,8 +56,8 @@ def fill(disk, left):
 
 def train(dataset, run_folder, *more):
     return run(
-        "train", dataset, "-o", run_folder, "--preset", "tiny", "--epochs", "40", "--device",
-        "cpu", "--set", "train.validations=10", "--set", "train.patience=99", *more,
+        "train", dataset, "-o", run_folder, "--preset", "tiny", "--epochs", "12", "--device",
+        "cpu", "--set", "train.validations=6", "--set", "train.patience=99", *more,
     )  # fmt: skip
 
 
@@ -124,7 +117,7 @@ def test_a_search_on_a_full_disk(tiny_run, small_disk):
     fill(disk, 9_000)
     command = [
         "optimize", "-m", tiny_run, "-o", disk / "best.csv", "--objective", "qed", "--budget",
-        "300", "--workers", "0", "--call-size", "10", "--seed", "1",
+        "150", "--workers", "0", "--call-size", "10", "--seed", "1",
     ]  # fmt: skip
     one_error(run(*command), "No space left", str(disk))
     (disk / "filler").unlink()
@@ -132,20 +125,20 @@ def test_a_search_on_a_full_disk(tiny_run, small_disk):
     assert done.returncode == 0, done.stderr
     with open(disk / "best.calls.csv", newline="", encoding="utf-8") as handle:
         rows = [row for row in csv.DictReader(handle) if row["status"] == "answered"]
-    assert len({row["smiles"] for row in rows}) == len(rows) == 300
+    assert len({row["smiles"] for row in rows}) == len(rows) == 150
 
 
-def limit():
-    """Files of at most 16 KiB: what a quota does; needs no rights."""
+def limit(size):
+    """Files of at most so many bytes: what a quota does; needs no rights."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (16384, 16384))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 @pytest.mark.parametrize("suffix", ["csv", "smi.gz", "sdf", "parquet"])
 def test_a_file_that_may_not_grow(tiny_run, tmp_path, suffix):
     output = tmp_path / f"out.{suffix}"
     command = ["generate", "-m", tiny_run, "-n", 3000, "--workers", 0, "-o", output]
-    one_error(run(*command, preexec_fn=limit), "File too large", str(tmp_path))
+    one_error(run(*command, first=partial(limit, 16384)), "File too large", str(tmp_path))
     assert not output.exists()
     done = run(*command, "--resume")
     assert done.returncode == 0, done.stderr
@@ -155,16 +148,12 @@ def test_a_file_that_may_not_grow(tiny_run, tmp_path, suffix):
 @pytest.mark.parametrize("allowed", [16384, 600_000])
 def test_a_training_whose_files_may_not_grow(tiny_dataset, tmp_path, allowed):
     """The larger of the two lets the model pass and not the state."""
-
-    def limit():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (allowed, allowed))
-
     command = [
         "train", tiny_dataset, "-o", tmp_path / "run", "--preset", "tiny", "--epochs", 2,
         "--device", "cpu",
     ]  # fmt: skip
-    one_error(run(*command, preexec_fn=limit), "File too large", str(tmp_path / "run"))
+    done = run(*command, first=partial(limit, allowed))
+    one_error(done, "File too large", str(tmp_path / "run"))
     done = run(*command, "--resume")
     assert done.returncode == 0, done.stderr
     load_model(tmp_path / "run")

@@ -4,27 +4,17 @@ import csv
 import gzip
 import itertools
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 from click.testing import CliRunner
 
 from molvae.cli import main
+from tests import warm
 from tests.peak import needs_proc, peak_memory
 from tests.reliability.hostile import ODD, PLAIN, hostile_lines, hostile_records
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-MOLVAE = [sys.executable, "-m", "molvae"]
 MEMORY = 1_500_000_000  # bytes; rubbish must not need more
-
-
-def molvae(*arguments):
-    return subprocess.run(
-        [*MOLVAE, *map(str, arguments)], capture_output=True, timeout=1000, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
 
 
 def here(*arguments):
@@ -36,11 +26,11 @@ def here(*arguments):
 
 def prepared(source, folder, *more, conditions="logp"):
     """The manifest, after a look at whether it adds up with the rejects."""
-    done = molvae(
+    done = warm.run(
         "prepare", source, "-o", folder, "--conditions", conditions, "--workers", 2,
-        "--set", "data.timeout=5", *more,
+        "--set", "data.timeout=5", *more, timeout=1000,
     )  # fmt: skip
-    log = done.stderr.decode()
+    log = done.stderr
     assert done.returncode == 0, log[-2000:]
     assert "Traceback" not in log
     m = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))

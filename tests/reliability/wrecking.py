@@ -1,10 +1,10 @@
 """Real processes that are killed: at random moments, or just before a change on the disk."""
 
+import functools
 import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,29 +12,30 @@ from pathlib import Path
 
 import psutil
 
-MOLVAE = (sys.executable, "-m", "molvae")
-TAG = "MOLVAE_WRECK"  # variable by which a process and its workers are known
+from tests import warm
+
+TAG = "MOLVAE_WRECK"  # variable by which the workers of a process are known
 PATIENCE = 240.0  # seconds after which a process counts as hung
+CHANGES = ("fsync", "mkdir", "remove", "rename", "replace", "rmdir", "truncate", "unlink")
 
-# Python reads this before anything else. Workers inherit the environment and are left alone.
-BOMB = """
-import atexit, os, signal
 
-if os.environ.setdefault("WRECK_PROCESS", str(os.getpid())) == str(os.getpid()):
-    fuse, count = int(os.environ["WRECK_BEFORE"]), 0
+def arm(fuse: int) -> None:
+    """This process kills itself just before its n-th change on the disk; workers are left alone."""
+    count = 0
 
     def armed(real):
+        @functools.wraps(real)
         def call(*arguments, **named):
-            global count
+            nonlocal count
             count += 1
             if count == fuse:
                 os.kill(os.getpid(), signal.SIGKILL)
             return real(*arguments, **named)
+
         return call
 
-    for name in ("fsync", "mkdir", "remove", "rename", "replace", "rmdir", "truncate", "unlink"):
+    for name in CHANGES:
         setattr(os, name, armed(getattr(os, name)))
-"""
 
 
 @dataclass
@@ -42,28 +43,21 @@ class Wreck:
     """A command that is killed and started again until it ends by itself."""
 
     command: tuple[str, ...]  # of molvae, with --resume
-    folder: Path  # for what the processes say, and the bomb
+    folder: Path  # by which its workers are known
     kills: int = 0
-    starts: int = 0
     logs: list[str] = field(default_factory=list)
 
-    def start(self, **variables: str) -> subprocess.Popen[bytes]:
+    def start(self, first=None) -> warm.Process:
         """The next process."""
-        self.starts += 1
-        log = self.folder / f"log-{self.starts}"
-        with open(log, "wb") as handle:
-            return subprocess.Popen(
-                [*MOLVAE, *self.command], stdout=handle, stderr=handle,
-                env={**os.environ, "OMP_NUM_THREADS": "1", TAG: str(self.folder), **variables},
-            )  # fmt: skip
+        return warm.Process(*self.command, first=first, variables={TAG: str(self.folder)})
 
-    def end(self, process: subprocess.Popen[bytes]) -> bool:
+    def end(self, process: warm.Process) -> bool:
         """Wait for a process; whether it was killed. Anything but that and success is an error."""
         try:
             code = process.wait(PATIENCE)
         finally:
             process.kill()
-        said = (self.folder / f"log-{self.starts}").read_text(encoding="utf-8", errors="replace")
+        said = "".join(process.said())
         self.logs.append(said)
         assert code in (0, -signal.SIGKILL), said
         assert "Traceback" not in said
@@ -73,23 +67,18 @@ class Wreck:
     def at_random(self, chance: random.Random, longest: float) -> bool:
         """Start it and kill it up to so many seconds later; whether it was killed."""
         process = self.start()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(chance.uniform(0, longest))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
+        process.kill()
         return self.end(process)
 
     def before_change(self, number: int) -> bool:
         """Start it and kill it before its n-th change of the disk, if there are as many."""
-        place = self.folder / "bomb"
-        place.mkdir(exist_ok=True)
-        (place / "sitecustomize.py").write_text(BOMB, encoding="utf-8")
-        path = os.pathsep.join([str(place), *filter(None, [os.environ.get("PYTHONPATH")])])
-        return self.end(self.start(PYTHONPATH=path, WRECK_BEFORE=str(number)))
+        return self.end(self.start(functools.partial(arm, number)))
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
-    """Processes that a Wreck in this folder started, or that were started by one of them."""
+    """Worker processes that were started by a Wreck in this folder."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):  # it has ended, or is another user's
@@ -101,8 +90,6 @@ def processes_of(folder: Path) -> list[psutil.Process]:
 def seconds_of(command: tuple[str, ...]) -> float:
     """How long an undisturbed process takes."""
     started = time.monotonic()
-    subprocess.run(
-        [*MOLVAE, *command], check=True, capture_output=True, timeout=PATIENCE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    done = warm.run(*command, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
     return time.monotonic() - started

@@ -6,8 +6,6 @@ import math
 import os
 import shutil
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -22,6 +20,7 @@ from molvae.train import engine as module
 from molvae.train.engine import Trainer
 from molvae.train.validations import Validations
 from molvae.train.weights import KLWeight
+from tests import warm
 
 RUN_FILES = {".lock", "config.json", "metrics.jsonl", "model", "rejects.csv", "state.pt"}
 if importlib.util.find_spec("tensorboard"):
@@ -429,38 +428,25 @@ def test_the_best_weights_are_those_of_the_levels_that_training_visits(prior, ex
 
 def command(dataset, run, *more):
     return [
-        sys.executable, "-m", "molvae", "train", str(dataset), "-o", str(run), "--preset", "tiny",
-        "--epochs", "40", "--device", "cpu", "--set", "train.validations=20",
-        "--set", "train.patience=99", *more,
+        "train", dataset, "-o", run, "--preset", "tiny", "--epochs", 12, "--device", "cpu",
+        "--set", "train.validations=6", "--set", "train.patience=99", *more,
     ]  # fmt: skip
 
 
 @pytest.mark.slow
 def test_killed_processes_resume_to_the_same_weights(tiny_dataset, tmp_path):
-    options = {"env": {**os.environ, "OMP_NUM_THREADS": "1"}, "text": True}
-    subprocess.run(command(tiny_dataset, tmp_path / "whole"), check=True, **options)
+    assert warm.run(*command(tiny_dataset, tmp_path / "whole")).returncode == 0
     run = tmp_path / "run"
     for number, code in ((signal.SIGTERM, 1), (signal.SIGKILL, -signal.SIGKILL)):
         again = ["--resume"] if run.exists() else []
-        process = subprocess.Popen(
-            command(tiny_dataset, run, *again), stderr=subprocess.PIPE, **options
-        )
-        assert process.stderr is not None
-        seen = 0
-        for line in process.stderr:
-            seen += line.startswith("validation")
-            if seen == 3:
-                break
+        process = warm.Process(*command(tiny_dataset, run, *again))
+        warm.wait_for(lambda process=process: "\nvalidation" in process.said()[1], process)
         if number == signal.SIGKILL:  # a second training may not touch the folder meanwhile
-            second = subprocess.run(
-                command(tiny_dataset, run, "--resume"), stderr=subprocess.PIPE, **options
-            )
+            second = warm.run(*command(tiny_dataset, run, "--resume"))
             assert (second.returncode, "another training" in second.stderr) == (2, True)
         process.send_signal(number)
-        rest = process.stderr.read()
-        process.stderr.close()
-        assert process.wait() == code, rest
-        assert "Traceback" not in rest
-    subprocess.run(command(tiny_dataset, run, "--resume"), check=True, **options)
+        assert process.wait(60) == code, process.said()
+        assert "Traceback" not in process.said()[1]
+    assert warm.run(*command(tiny_dataset, run, "--resume")).returncode == 0
     assert weights(run) == weights(tmp_path / "whole")
     assert [r["step"] for r in log(run)] == [r["step"] for r in log(tmp_path / "whole")]
