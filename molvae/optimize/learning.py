@@ -28,7 +28,7 @@ from molvae.train.start import first_network
 __all__ = ["Learning"]
 
 SCORE = "_objective"  # the condition that stands for the score
-STEPS, BATCH = 8, 64  # per round
+STEPS, BATCH = 2, 64  # per round
 CAUGHT_UP = 50  # rounds' worth of learning, at most, when a run goes on
 RATE = 1e-3
 SHOWN = 0.9  # share of molecules whose score the decoder is shown
