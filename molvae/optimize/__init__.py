@@ -80,9 +80,8 @@ __all__ = [
     "search_page",
 ]
 
-METHODS = ("learning", "evolution", "cma", "trust", "sampling")
+METHODS = ("evolution", "learning", "cma", "trust", "sampling")
 LEAST_ROWS = 64  # in the products by which the number of threads is chosen
-FEW = 300  # calls: with fewer there is too little to learn from
 INLINE = 500  # calls, up to which starting worker processes for RDKit costs more than it saves
 KEPT = 100  # molecules in the output
 UNWRITABLE = "cannot be written as SELFIES with the model's bonds"
@@ -115,10 +114,10 @@ class OptimizeSummary:
         return {name: value for name, value in vars(self).items() if name != "molecules"}
 
 
-def choose_method(name: str, budget: int) -> str:
-    """The engine of a name; ``auto`` picks by the budget."""
+def choose_method(name: str) -> str:
+    """The engine of a name; ``auto`` is the one that no other beat at any budget we measured."""
     if name == "auto":
-        return "evolution" if budget < FEW else "learning"
+        return METHODS[0]
     if name not in METHODS:
         raise ConfigError(f"unknown method '{name}': {suggest(name, {*METHODS, 'auto'})}")
     return name
@@ -186,7 +185,7 @@ def optimize(
     log = _checked_outputs(output, report, resume=resume, force=force)
     chem.require_elements(request.elements if request else ())
     before = method_before(log) if resume and log is not None else None
-    name = choose_method(before if method == "auto" and before is not None else method, budget)
+    name = choose_method(before if method == "auto" and before is not None else method)
     saved = model if isinstance(model, SavedModel) else load_model(model)
     label, identity = _identity(model)
     request = request or Request()
