@@ -115,7 +115,7 @@ class OptimizeSummary:
 
 
 def choose_method(name: str) -> str:
-    """The engine of a name; ``auto`` is the one that no other beat at any budget we measured."""
+    """The engine of a name; ``auto`` is evolution: none found more at any budget measured."""
     if name == "auto":
         return METHODS[0]
     if name not in METHODS:
