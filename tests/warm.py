@@ -33,7 +33,6 @@ class Process:
     Args:
         words: The command line, each word as `str` shows it.
         stdin: A file to read; nothing by default.
-        cwd: The folder to work in.
         session: Whether it leads a process group of its own, as what a terminal starts does.
         first: Called in the process before molvae; a function that can be imported, or a partial.
         variables: Environment variables beside those of this process.
@@ -43,7 +42,6 @@ class Process:
         self,
         *words: object,
         stdin: Path | None = None,
-        cwd: Path | None = None,
         session: bool = False,
         first: Callable[[], None] | None = None,
         variables: dict[str, str] | None = None,
@@ -58,7 +56,7 @@ class Process:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **(variables or {})}
         self._process = _CONTEXT.Process(
             target=_become_molvae,
-            args=(self.args, files, cwd or Path.cwd(), environment, session, first),
+            args=(self.args, files, Path.cwd(), environment, session, first),
         )
         self._process.start()
         self.pid = self._process.pid
@@ -69,18 +67,18 @@ class Process:
         return self._process.exitcode
 
     def poll(self) -> int | None:
-        return self._process.exitcode
+        return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         self._process.join(timeout)
-        if (code := self._process.exitcode) is None:
+        if (code := self.returncode) is None:
             raise subprocess.TimeoutExpired(self.args, timeout or 0)
         return code
 
     def send_signal(self, number: int) -> None:
-        if self._process.exitcode is None:
+        if self.returncode is None:
             with suppress(ProcessLookupError):
-                os.kill(self._process.pid, number)
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
@@ -95,11 +93,10 @@ def run(
     *words: object,
     timeout: float = 280,
     stdin: Path | None = None,
-    cwd: Path | None = None,
     first: Callable[[], None] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """``molvae WORDS`` to its end; one that hangs is killed, and an error."""
-    process = Process(*words, stdin=stdin, cwd=cwd, first=first)
+    process = Process(*words, stdin=stdin, first=first)
     try:
         code = process.wait(timeout)
     finally:
@@ -108,13 +105,16 @@ def run(
 
 
 def wait_for(
-    what: Callable[[], object], process: Process | None = None, seconds: float = 120
+    what: Callable[[], object],
+    process: Process | subprocess.Popen | None = None,
+    seconds: float = 120,
 ) -> None:
     """Until it is true, while the process runs."""
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "waited in vain"
-        assert process is None or process.poll() is None, process.said()
+        if process is not None and process.poll() is not None:
+            raise AssertionError(process.said() if isinstance(process, Process) else process.args)
         time.sleep(0.02)
 
 

@@ -117,7 +117,7 @@ class OptimizeSummary:
 def choose_method(name: str) -> str:
     """The engine of a name; ``auto`` is evolution: none found more at any budget measured."""
     if name == "auto":
-        return METHODS[0]
+        return "evolution"
     if name not in METHODS:
         raise ConfigError(f"unknown method '{name}': {suggest(name, {*METHODS, 'auto'})}")
     return name

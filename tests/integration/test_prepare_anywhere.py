@@ -129,7 +129,7 @@ def cluster(tmp_path):
             **quiet,
         )
     ]
-    wait_for(lambda: listening(port))
+    wait_for(lambda: listening(port), processes[0])
     processes += [
         subprocess.Popen(
             [*dask, "worker", address, "--nthreads", "1", "--no-dashboard",
