@@ -59,9 +59,11 @@ def adapted_config(config: Config, model: SavedModel, identity: str) -> Config:
     What the loss weighs stays as the model was trained, unless it is set: another weight of the KL
     term, say, would turn the training into one from this model to another kind of model.
     """
-    # Dropout is no size, and may be another.
+    # Dropout is no size, and may be another; modulation can be added, as it starts with no say.
     dropout = config.model.dropout
     sizes = model.network.config.model_copy(update={"dropout": dropout})
+    if "modulation" in config.model.model_fields_set and config.model.modulation:
+        sizes = sizes.model_copy(update={"modulation": True})
     if config.model not in (ModelConfig(dropout=dropout), sizes):
         raise ConfigError(
             "the sizes of the network come from the model given with --from; "
@@ -185,6 +187,9 @@ def _transplant(
     old, count, before = model.network.state_dict(), len(new_names), len(old_names)
     fixed = network.config.latent_size + 3  # inputs of the context that are not conditions
     for name, value in network.state_dict().items():
+        if name not in old:  # modulation that the model lacks
+            value.zero_()
+            continue
         given = old[name]
         if name == "context.0.weight":
             value[:, :fixed] = given[:, :fixed]

@@ -15,6 +15,7 @@ from molvae.config import DataConfig, load_config
 from molvae.dataset import Dataset
 from molvae.encode import encode
 from molvae.errors import ConfigError, RunError
+from molvae.model import CVAE
 from molvae.prepare import prepare
 from molvae.tokens import Vocabulary
 from molvae.train import train
@@ -140,6 +141,30 @@ def test_before_the_first_step_it_is_the_old_model(tiny_run, new_dataset):
     places = [model.conditions.names.index(name) for name in ("mw", "qed")]
     for ours, theirs in zip(network.predict(z), model.network.predict(z), strict=True):
         torch.testing.assert_close(ours[:, :2], theirs[:, places])
+
+
+def test_modulation_can_be_added_and_has_no_say_at_first(tiny_run):
+    model = load_model(tiny_run)
+    sizes = model.network.config.model_copy(update={"modulation": False})
+    network = CVAE(sizes, len(model.vocabulary), len(model.conditions)).eval()
+    old = replace(model, network=network)
+    assert adapted_config(config(), old, "x").model == sizes
+    asked = load_config(overrides={"model.modulation": True}, fine_tuning=True)
+    settings = adapted_config(asked, old, "x")
+    assert settings.model == sizes.model_copy(update={"modulation": True})
+    with pytest.raises(ConfigError, match="sizes of the network come from the model"):
+        wider = {"model.modulation": True, "model.latent_size": 8}
+        adapted_config(load_config(overrides=wider, fine_tuning=True), old, "x")
+    new = first_network(settings, model.vocabulary, model.conditions, old)
+    assert new.film is not None
+    n = 20
+    z, t, c = torch.randn(n, sizes.latent_size), torch.rand(n), len(model.conditions)
+    inputs = torch.randint(3, len(model.vocabulary), (n, 12))
+    outputs = [
+        each.decode(inputs, each.make_context(z, t, torch.ones(n, c), torch.ones(n, c)))
+        for each in (new, network)
+    ]
+    torch.testing.assert_close(*outputs)
 
 
 def test_it_starts_better_than_from_nothing(tiny_run, tiny_dataset, tmp_path):
