@@ -152,9 +152,11 @@ def test_modulation_can_be_added_and_has_no_say_at_first(tiny_run):
     asked = load_config(overrides={"model.modulation": True}, fine_tuning=True)
     settings = adapted_config(asked, old, "x")
     assert settings.model == sizes.model_copy(update={"modulation": True})
+    wider = load_config(
+        overrides={"model.modulation": True, "model.latent_size": 8}, fine_tuning=True
+    )
     with pytest.raises(ConfigError, match="sizes of the network come from the model"):
-        wider = {"model.modulation": True, "model.latent_size": 8}
-        adapted_config(load_config(overrides=wider, fine_tuning=True), old, "x")
+        adapted_config(wider, old, "x")
     new = first_network(settings, model.vocabulary, model.conditions, old)
     assert new.film is not None
     n = 20
