@@ -35,16 +35,17 @@ import numpy as np
 
 from molvae.checkpoint import find_model, load_model
 from molvae.chem.molecules import parse, to_smiles
+from molvae.evaluate.references import Reference
 from molvae.evaluate.sources import from_files
 from molvae.files import write_json
 from molvae.generate import GenerationSummary, generate
-from molvae.keys import keys_of
+from molvae.keys import among, keys_of
 from molvae.metrics.frechet import compare, moments
-from molvae.novelty import known_molecules
 from molvae.progress import say, set_quiet
 from molvae.properties import compute
 from molvae.sampler import Request
 from molvae.targets import Target, hit, parse_target
+from molvae.work import Workers
 
 SINGLE = {
     "logp": (1, 2, 3),
@@ -111,7 +112,11 @@ class Bench:
     def __init__(self, given: argparse.Namespace) -> None:
         self.given, self.model = given, load_model(find_model(given.model))
         self.records: list[dict[str, Any]] = []
-        self.known = known_molecules([given.train]) if given.train else None
+        self.known: Any = None  # keys of the training molecules
+        if given.train:
+            with Workers(given.workers) as workers:
+                # As evaluate keeps them.
+                self.known = Reference("train", from_files(given.train), workers).keys
 
     def requests(self) -> dict[str, Request]:
         """Mode → request."""
@@ -227,7 +232,7 @@ class Bench:
         """Keep a row, and say it."""
         novel = None
         if self.known is not None and smiles:
-            novel = 1 - float(np.mean(self.known.holds(keys_of(list(smiles)))))
+            novel = 1 - float(np.mean(among(keys_of(smiles), self.known)))
         self.records.append(
             {"name": name, "mode": mode, "n": len(smiles), "asked": asked, "decoded": decoded,
              "unique": unique, "novel": novel, "error": error, **more}

@@ -7,6 +7,7 @@
 # Without files they are fetched. Settings by environment variables:
 #   PRESET=small  TIME=150m  PROCESSES=2   of each training (torchrun with more than one process)
 #   TRAININGS="1"                          seeds of trainings; three on a GPU
+#   OPTIONS=                               others of train, such as --from moses to go on from those weights
 #   SAMPLES="0 1 2"                        seeds of samples, at temperature 1
 #   TEMPERATURES="0.8 0.9 1.1"             others, one sample each
 #   MODEL=                                 a model to judge in place of training one
@@ -15,6 +16,7 @@ set -euo pipefail
 out=${1:?give a folder for the results: scripts/bench/moses.sh FOLDER}
 PRESET=${PRESET:-small} TIME=${TIME:-150m} PROCESSES=${PROCESSES:-2}
 TRAININGS=${TRAININGS:-1} SAMPLES=${SAMPLES:-0 1 2} TEMPERATURES=${TEMPERATURES:-0.8 0.9 1.1}
+read -ra options <<< "${OPTIONS:-}"
 mkdir -p "$out"
 
 if [ $# -ge 4 ]; then
@@ -53,9 +55,11 @@ else
         launch=(env OMP_NUM_THREADS=1 python -m torch.distributed.run --standalone
             --nproc-per-node "$PROCESSES" -m molvae)
     fi
+    # A model that is trained on has its own sizes.
+    case " ${OPTIONS:-} " in *" --from "*) ;; *) options+=(--preset "$PRESET") ;; esac
     for training in $TRAININGS; do
-        "${launch[@]}" train "$out/moses.ds" -o "$out/run$training" --preset "$PRESET" \
-            --max-time "$TIME" --seed "$training" --resume
+        "${launch[@]}" train "$out/moses.ds" -o "$out/run$training" --max-time "$TIME" \
+            --seed "$training" --resume "${options[@]}"
         sample "$out/run$training" "training$training"
     done
 fi

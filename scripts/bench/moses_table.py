@@ -1,6 +1,9 @@
-"""The results of moses.sh as a Markdown table: mean and spread over the samples of each setting.
+"""The results of moses.sh as rows of MOSES' own table: mean and spread over the samples of each.
 
 python scripts/bench/moses_table.py FOLDER
+
+Published rows stand in docs/benchmarks.md. The spread is the standard deviation (n - 1) over the
+samples of a setting, as far as there are two.
 """
 
 from __future__ import annotations
@@ -13,30 +16,31 @@ from collections import defaultdict
 from pathlib import Path
 
 NAME = re.compile(r"(?P<model>.+)_seed(?P<seed>\d+)_t(?P<temperature>[\d.]+)")
+# In the order of the published table.
+COLUMNS = (
+    "valid", "unique@1000", "unique@10000", "FCD/Test", "FCD/TestSF", "SNN/Test", "SNN/TestSF",
+    "Frag/Test", "Frag/TestSF", "Scaf/Test", "Scaf/TestSF", "IntDiv", "IntDiv2", "Filters",
+    "novelty",
+)  # fmt: skip
 
 
 def main(folder: Path) -> None:
     """Print the table."""
     found: dict[tuple[str, float], list[dict[str, float | None]]] = defaultdict(list)
-    names: dict[str, None] = {}
     for path in sorted(folder.glob("*.json")):
         match = NAME.fullmatch(path.stem)
         if match is None:
             continue
         metrics = json.loads(path.read_text(encoding="utf-8"))["metrics"]
-        names |= dict.fromkeys(metrics)
         values = {name: metric["value"] for name, metric in metrics.items()}
         found[match["model"], float(match["temperature"])].append(values)
     if not found:
         sys.exit(f"'{folder}': no result of moses.sh, expected MODEL_seedN_tT.json")
-    settings = sorted(found)
-    heads = [f"{model}, T = {temperature:g}, n = {len(found[model, temperature])}"
-             for model, temperature in settings]  # fmt: skip
-    print("| metric |", " | ".join(heads), "|")
-    print("|---" * (len(heads) + 1) + "|")
-    for name in names:
-        cells = [_cell([one.get(name) for one in found[setting]]) for setting in settings]
-        print(f"| {name} |", " | ".join(cells), "|")
+    print("| model | T | samples |", " | ".join(COLUMNS), "|")
+    print("|---" * (len(COLUMNS) + 3) + "|")
+    for (model, temperature), results in sorted(found.items()):
+        cells = [_cell([one.get(name) for one in results]) for name in COLUMNS]
+        print(f"| {model} | {temperature:g} | {len(results)} |", " | ".join(cells), "|")
 
 
 def _cell(values: list[float | None]) -> str:
