@@ -40,7 +40,7 @@ ask() { # NAME OPTIONS...
 
 for seed in $SEEDS; do
     ask "points_seed$seed" --seed "$seed" --train "$train"
-    ask "guacamol_seed$seed" --seed "$seed" --parts guacamol
+    ask "guacamol_seed$seed" --seed "$seed" --parts guacamol --train "$train"
     ask "realism_seed$seed" --seed "$seed" --parts realism --test "$test"
     [ -z "$zinc" ] ||
         MODEL=$ZINC_MODEL EACH=2000 ask "stgg_seed$seed" --seed "$seed" --parts stgg --train "$zinc"

@@ -56,7 +56,7 @@ else
             --nproc-per-node "$PROCESSES" -m molvae)
     fi
     # A model that is trained on has its own sizes.
-    case " ${OPTIONS:-} " in *" --from "*) ;; *) options+=(--preset "$PRESET") ;; esac
+    case " ${OPTIONS:-} " in *" --from"[\ =]*) ;; *) options+=(--preset "$PRESET") ;; esac
     for training in $TRAININGS; do
         "${launch[@]}" train "$out/moses.ds" -o "$out/run$training" --max-time "$TIME" \
             --seed "$training" --resume "${options[@]}"
