@@ -18,14 +18,17 @@ time=${4:-70m}
 mkdir -p "$run.data"
 part=$run.data/moses250k.csv.gz
 if [ ! -f "$part" ]; then
-    python - "$moses" "$part" <<'PYTHON'
+    # At random: the file's order is not.
+    python - "$moses" "$part.new" <<'PYTHON'
 import gzip
-import itertools
+import random
 import sys
 
 with gzip.open(sys.argv[1], "rt") as rows, gzip.open(sys.argv[2], "wt", 1) as some:
-    some.writelines(itertools.islice(rows, 250_001))
+    some.write(next(rows))
+    some.writelines(random.Random(0).sample(list(rows), 250_000))
 PYTHON
+    mv "$part.new" "$part"
 fi
 if [ ! -d "$run.data/both.ds" ]; then
     molvae prepare "$zinc" "$part" -o "$run.data/both.ds" --resume \
@@ -38,26 +41,5 @@ if [ "${PROCESSES:-1}" -gt 1 ]; then
 fi
 "${launch[@]}" train "$run.data/both.ds" -o "$run" --from moses --max-time "$time" --seed 1 --resume \
     --set train.learning_rate=4e-3 --set train.kl_weight=0.03 --set train.validations=7
-python - "$run" <<'PYTHON'
-import sys
-from dataclasses import replace
-
-from molvae.checkpoint import load_model, save_model
-
-NOTE = """
-Shipped with molvae as `default`; made by scripts/train_default_model.sh on two cores, from the
-shipped model `moses`. Only the weights are shipped, no molecules. Half precision.
-
-Data: ZINC250k (Gómez-Bombarelli et al. 2018, purchasable compounds of ZINC) and the first 250,000
-training molecules of MOSES (Polykovskiy et al. 2020, clean leads of ZINC); both are public, ZINC is
-free to use.
-
-Intended use: trying molvae without training, as a source of drug-like starting points, and as the
-start of trainings on data of one's own (--from default). Limits: it knows the elements, sizes and
-properties of its training set only; the properties it is asked for are computed by RDKit, which are
-models themselves. Do not use it to design harmful substances.
-"""
-model = load_model(sys.argv[1])
-save_model("molvae/models/default", replace(model, card=model.card + NOTE), half=True)
-PYTHON
+python scripts/ship_model.py "$run" default
 molvae info default
