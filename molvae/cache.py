@@ -6,7 +6,7 @@ datasets/KEY.partial/   one whose preparation was interrupted
 datasets/KEY.lock       held while a process prepares that dataset
 downloads/NAME/         the files of a public data set
 downloads/NAME.lock     held while a process downloads them
-references/KEY/         what `molvae evaluate` has computed of a set that it compared with
+references/KEY/         what has been computed of a set that molecules are compared with
 references/KEY.lock     held while a process computes more of it
 ```
 """

@@ -44,6 +44,10 @@ class KeySet:
     def __len__(self) -> int:
         return sum(len(run) for run in self._runs)
 
+    def keys(self) -> NDArray[np.uint64]:
+        """All keys, ascending."""
+        return np.sort(np.concatenate(self._runs or [np.empty(0, np.uint64)]))
+
     def holds(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Which of the keys are in the set, shape as given."""
         found = np.zeros(len(keys), dtype=np.bool_)

@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molvae import chem
-from molvae.evaluate.kept import Kept
 from molvae.evaluate.sources import Source
 from molvae.evaluate.work import description
+from molvae.kept import Kept
 from molvae.keys import keys_of
 from molvae.metrics import FINGERPRINT_BYTES, MoleculeSet, Wanted, frechet, guacamol
 from molvae.metrics.frechet import Moments

@@ -24,6 +24,7 @@ ORDER = (
     # the vocabulary of the field
     "chem",
     "files",
+    "kept",
     "readers",
     "tokens",
     "properties",
@@ -104,6 +105,7 @@ WITHOUT_TORCH = {
     "unfinished",
     "chem",
     "files",
+    "kept",
     "readers",
     "tokens",
     "properties",

@@ -503,7 +503,7 @@ def test_a_cache_that_can_only_be_read_is_read(hits, tmp_path, monkeypatch):
     test = write(tmp_path / "test.smi", many(30))
     first = evaluate.evaluate(hits, test=test)
     monkeypatch.setattr(references, "description", None)
-    monkeypatch.setattr("molvae.evaluate.kept.os.access", lambda *_: False)
+    monkeypatch.setattr("molvae.kept.os.access", lambda *_: False)
     assert evaluate.evaluate(hits, test=test).to_json() == first.to_json()
 
 

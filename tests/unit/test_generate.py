@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from molvae import blocks
+from molvae import blocks, cache, novelty
 from molvae.checkpoint import load_model
 from molvae.errors import (
     ConfigError,
@@ -272,6 +272,46 @@ def test_rows_of_known_molecules_are_counted_as_they_stand(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "novel: 4 molecules in" in said
     assert "1 rows of" in said
+
+
+def test_a_long_file_of_known_molecules_is_read_once(tmp_path, monkeypatch, capsys):
+    """What is kept is the same; another content, or another format, is another file."""
+    monkeypatch.setattr(novelty, "KEEP", 1)
+    table = tmp_path / "known.csv"
+    table.write_text("name,smiles\nm1,OCC\nm2,CC[NH3+].[Cl-]\nm3,c1ccc\n")
+    first, told = known_molecules([table]), capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        patch.setattr(novelty, "_chunks", None)
+        again = known_molecules([table])
+    assert again.keys().tolist() == first.keys().tolist() == sorted(first.keys().tolist())
+    assert again.holds(keys_of(["CCO", "CC[NH3+].[Cl-]", "CCN", "CCC"])).tolist() == [
+        True, True, True, False,
+    ]  # fmt: skip
+    assert "note: 1 rows of" in told
+    said = capsys.readouterr().err
+    assert "novel: 3 molecules of" in said
+    assert "kept in the cache" in said
+    assert "note: 1 rows of" in said
+    (entry,) = cache.entries()
+    assert (entry.kind, entry.about) == ("reference", "novel set known.csv: 3 rows")
+
+    other = tmp_path / "known.smi"
+    other.write_bytes(table.read_bytes())
+    assert len(known_molecules([other])) == 0
+    table.write_text("name,smiles\nm1,CCC\n")
+    assert known_molecules([table]).holds(keys_of(["CCC", "CCO"])).tolist() == [True, False]
+
+
+def test_a_damaged_entry_of_known_molecules_is_made_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(novelty, "KEEP", 1)
+    table = tmp_path / "known.smi"
+    table.write_text("CCO\nCCN\n")
+    first = known_molecules([table])
+    (entry,) = cache.entries()
+    (entry.path / "keys.bin").write_bytes(bytes(8))
+    assert known_molecules([table]).keys().tolist() == first.keys().tolist()
+    monkeypatch.setenv("MOLVAE_CACHE", str(table))  # a cache that cannot be written
+    assert known_molecules([table]).keys().tolist() == first.keys().tolist()
 
 
 def test_a_missing_file_of_known_molecules_is_an_error(tiny_run, tmp_path):
