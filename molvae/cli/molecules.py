@@ -57,6 +57,10 @@ __all__: list[str] = []  # verbs are reached through their group
 )  # fmt: skip
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="Of the tokens.")
 @click.option(
+    "--epsilon-cutoff", type=float, default=0.0, show_default=True, metavar="P",
+    help="Draw no token that is less likely; 0.01 gives fewer odd molecules.",
+)  # fmt: skip
+@click.option(
     "--candidates", type=int, default=8, show_default=True,
     help="Molecules decoded per wanted molecule when a value is asked for.",
 )  # fmt: skip
@@ -102,8 +106,9 @@ __all__: list[str] = []  # verbs are reached through their group
 def generate(
     model: str | None, number: int, output: Path, targets: tuple[str, ...], like: tuple[str, ...],
     scaffold: str | None, noise: str | None, guidance: str | None, temperature: float,
-    candidates: int, no_critic: bool, walk: bool | None, allow_misses: bool, unique: bool,
-    novel: tuple[Path, ...], alerts: str | None, elements: str | None,
+    epsilon_cutoff: float, candidates: int, no_critic: bool, walk: bool | None,
+    allow_misses: bool, unique: bool, novel: tuple[Path, ...], alerts: str | None,
+    elements: str | None,
     max_ring: int | None, max_tries: int | None, nll: bool, smiles_header: str,
     report: Path | None, grid: Path | None, seed: int, shard: str | None, resume: bool,
     device: str, precision: str, workers: int | None, force: bool,
@@ -124,7 +129,8 @@ def generate(
     request = Request(
         like=read_starts(like), scaffold=scaffold,
         noise=span(noise, "--noise"), guidance=span(guidance, "--guidance"),
-        temperature=temperature, critic=not no_critic, walk=walk, candidates=candidates,
+        temperature=temperature, epsilon_cutoff=epsilon_cutoff, critic=not no_critic, walk=walk,
+        candidates=candidates,
         max_tries=max_tries, allow_misses=allow_misses, unique=unique,
         alerts=tuple(names(alerts) or ()), elements=tuple(names(elements) or ()),
         max_ring=max_ring, nll=nll,

@@ -14,7 +14,7 @@ from molvae.model import CVAE, noisy_latent
 from molvae.runtime import Draws
 from molvae.tokens import BOS, EOS, PAD
 
-__all__ = ["Guidance", "Steps", "decode_latents", "decode_tokens"]
+__all__ = ["Guidance", "Steps", "decode_latents", "decode_tokens", "truncated"]
 
 LEAVE = 0.9  # of the rows: when no more are to be finished, the others leave
 MULTIPLE = 32  # of rows together: oneDNN makes, and keeps, kernels for every number of rows
@@ -57,6 +57,18 @@ class Steps:
         self._decoding.keep(rows)
 
 
+def truncated(odds: Tensor, cutoff: float) -> Tensor:
+    """Probabilities (B, V), those below the cutoff 0 but for the largest of each row.
+
+    Epsilon sampling (Hewitt, Manning & Liang 2022): a model that has not learnt everything gives
+    a little to tokens that never stand there; drawn at every step they make a molecule a rare one.
+    """
+    if cutoff <= 0:
+        return odds
+    least = odds.amax(dim=-1, keepdim=True).clamp(max=cutoff)
+    return odds.masked_fill(odds < least, 0.0)
+
+
 @torch.no_grad()
 def decode_tokens(
     network: CVAE,
@@ -66,11 +78,13 @@ def decode_tokens(
     temperature: float,
     uniform: Tensor | None,
     guidance: Guidance | None = None,
+    cutoff: float = 0.0,
 ) -> Tensor:
     """Token ids (B, ≤ limit), <pad> after <eos>, from contexts (B, K), one step at a time.
 
     ``uniform`` (B, limit) chooses the tokens by inverse distribution; None (or temperature 0) takes
-    the likeliest. Finished rows leave the batch, many together.
+    the likeliest. None is drawn whose probability is below ``cutoff``. Finished rows leave the
+    batch, many together.
     """
     count = context.shape[0]
     if count > MULTIPLE:
@@ -87,7 +101,8 @@ def decode_tokens(
             token = logits.argmax(dim=-1)
         else:
             # In the type of the draws, double where there is one, so that ties are rare.
-            steps = torch.softmax(logits.to(uniform.dtype) / temperature, dim=-1).cumsum(dim=-1)
+            odds = torch.softmax(logits.to(uniform.dtype) / temperature, dim=-1)
+            steps = truncated(odds, cutoff).cumsum(dim=-1)
             chosen = (steps < uniform[rows, step].unsqueeze(-1) * steps[:, -1:]).sum(dim=-1)
             token = chosen.clamp(max=logits.shape[-1] - 1)
         token = token.masked_fill(finished, EOS)

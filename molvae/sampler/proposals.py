@@ -80,10 +80,11 @@ class Proposer:
                 return decode_scaffold(
                     network, context, self.scaffold, items, draws, limit=limit,
                     temperature=request.temperature, guidance=guidance,
+                    cutoff=request.epsilon_cutoff,
                 )  # fmt: skip
             tokens = decode_tokens(
                 network, context, limit, temperature=request.temperature,
-                uniform=self.tensor(uniform), guidance=guidance,
+                uniform=self.tensor(uniform), guidance=guidance, cutoff=request.epsilon_cutoff,
             )  # fmt: skip
         return [self.model.vocabulary.selfies(row) for row in tokens.tolist()]
 

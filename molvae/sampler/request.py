@@ -30,6 +30,7 @@ class Request:
     noise: Span | None = None  # level t of the decoder, 0 … 1; None: 1, around given ones less
     guidance: Span | None = None  # classifier-free, a weight; 1 for none; None: 2 towards values
     temperature: float = 1.0  # of the token distribution; 0 takes the likeliest token
+    epsilon_cutoff: float = 0.0  # no token less likely than this is drawn
     critic: bool = True  # choose among candidates by their true properties
     walk: bool | None = None  # move candidates in the latent space; None: where it helps
     candidates: int = 8  # per wanted molecule, when a point is asked for
@@ -52,6 +53,10 @@ class Request:
             )
         if not self.temperature >= 0:
             raise TargetError(f"temperature: got {self.temperature:g}, expected 0 or more")
+        if not 0 <= self.epsilon_cutoff < 1:
+            raise TargetError(
+                f"epsilon-cutoff: got {self.epsilon_cutoff:g}, expected a probability below 1"
+            )
         if self.max_ring is not None and self.max_ring < 0:
             raise TargetError(f"max-ring: got {self.max_ring}, expected 0 or more atoms")
         for name, number in (("candidates", self.candidates), ("max-tries", self.tries)):

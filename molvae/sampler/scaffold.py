@@ -26,7 +26,7 @@ from molvae import chem
 from molvae.errors import TargetError
 from molvae.model import CVAE
 from molvae.runtime import Draws
-from molvae.sampler.decoding import Guidance, Steps
+from molvae.sampler.decoding import Guidance, Steps, truncated
 from molvae.sampler.decoration import Row
 from molvae.sampler.skeleton import Compiler, Grammar, Skeleton
 from molvae.tokens import (
@@ -146,13 +146,14 @@ def decode_scaffold(
     temperature: float,
     particles: int = PARTICLES,
     guidance: Guidance | None = None,
+    cutoff: float = 0.0,
 ) -> list[str]:
     """SELFIES with the scaffold in them, one for each of the contexts (B, K) and addresses (B,).
 
     ``limit``: symbols, not more than the scaffold was made for. One of ``particles`` molecules is
     taken, of those that the scaffold `holds`, if there are any; they cost as many times the time.
-    Temperature 0 takes the likeliest tokens and the largest weight. ``guidance`` as in
-    `decode_tokens`.
+    Temperature 0 takes the likeliest tokens and the largest weight. ``guidance`` and ``cutoff``
+    as in `decode_tokens`; the latter among the tokens that the scaffold allows.
     """
     device = context.device
     double = torch.float32 if device.type == "mps" else torch.float64
@@ -186,7 +187,7 @@ def decode_scaffold(
         if temperature == 0:
             token = scores.argmax(dim=-1)
         else:
-            chances = scores.softmax(dim=-1).cumsum(dim=-1)
+            chances = truncated(scores.softmax(dim=-1), cutoff).cumsum(dim=-1)
             share_drawn = torch.from_numpy(drawn).to(device, double).unsqueeze(-1)
             chosen = (chances < share_drawn * chances[:, -1:]).sum(dim=-1)
             token = chosen.clamp(max=logits.shape[-1] - 1)

@@ -112,6 +112,7 @@ FAULTS = {
     "generate -m run -n 3 -o a.xyz": "unknown file type 'xyz'",
     "generate -m run -n 3 -o a.csv --noise 2": "noise: got 2",
     "generate -m run -n 3 -o a.csv --temperature -1": "temperature: got -1",
+    "generate -m run -n 3 -o a.csv --epsilon-cutoff 1": "epsilon-cutoff: got 1",
     "generate -m run -n 3 -o a.csv --candidates 0": "candidates",
     "generate -m run -n 3 -o a.csv --max-tries 0": "max-tries",
     "generate -m run -n 3 -o a.csv --seed -1": "seed: got -1",
@@ -171,6 +172,14 @@ def test_a_narrow_range_writes_those_that_were_found(here):
     assert result.exit_code == 1
     assert len((here / "a.csv").read_text().splitlines()) == 2  # cold, it knows one molecule
     assert "× written before" in result.stdout
+
+
+def test_nothing_unlikely_is_drawn_above_a_cutoff(here):
+    """With a cutoff that only the likeliest token passes it is temperature 0."""
+    cold = "generate -m run -n 2 --max-tries 1 --no-unique --workers 1"
+    assert run(f"{cold} -o a.csv --epsilon-cutoff 0.99").exit_code == 0
+    assert run(f"{cold} -o b.csv --temperature 0").exit_code == 0
+    assert (here / "a.csv").read_text() == (here / "b.csv").read_text()
 
 
 def test_a_limit_of_ones_own_is_no_failure_where_something_was_found(here):

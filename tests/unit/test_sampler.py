@@ -46,10 +46,15 @@ def fake(logits):
     return SimpleNamespace(decoding=lambda context: Decoding())
 
 
-def decode(logits, uniform, temperature=1.0):
+def decode(logits, uniform, temperature=1.0, cutoff=0.0):
     n, limit = uniform.shape
     return decode_tokens(
-        fake(logits), torch.zeros(n, 1), limit, temperature=temperature, uniform=uniform
+        fake(logits),
+        torch.zeros(n, 1),
+        limit,
+        temperature=temperature,
+        uniform=uniform,
+        cutoff=cutoff,
     )
 
 
@@ -97,6 +102,20 @@ def test_tokens_come_with_the_probabilities_of_the_temperature():
     share = torch.bincount(found.flatten(), minlength=V) / found.numel()
     probabilities = torch.softmax(torch.cat([torch.full((2,), -torch.inf), logits[2:]]) / 0.5, 0)
     torch.testing.assert_close(share, probabilities, rtol=0, atol=0.01)
+
+
+def test_tokens_below_the_cutoff_are_not_drawn_and_the_others_keep_their_odds():
+    odds = torch.tensor([0.0, 0.0, 0.0, 0.004, 0.246, 0.25, 0.5])
+    assert len(odds) <= V
+    logits = torch.full((V,), -torch.inf)
+    logits[: len(odds)] = odds.log()
+    found = decode(logits, uniform(4000, 5), cutoff=0.005).flatten()
+    share = torch.bincount(found, minlength=V)[: len(odds)] / found.numel()
+    left = odds.where(odds > 0.1, 0.0)
+    assert share[3] == 0
+    torch.testing.assert_close(share, left / left.sum(), rtol=0, atol=0.01)
+    # Where all are less likely than that, the likeliest is drawn.
+    assert (decode(logits, uniform(50, 5), cutoff=0.9) == 6).all()
 
 
 def test_temperature_zero_ignores_the_draws():
@@ -298,6 +317,8 @@ def test_an_unknown_property_is_refused(tiny_model):
         ({"noise": 1.5}, "noise"),
         ({"noise": float("nan")}, "noise"),
         ({"temperature": -1}, "temperature"),
+        ({"epsilon_cutoff": 1}, "epsilon-cutoff: got 1, expected a probability below 1"),
+        ({"epsilon_cutoff": -0.1}, "epsilon-cutoff"),
         ({"candidates": 0}, "candidates"),
         ({"max_tries": 0}, "max-tries"),
     ],

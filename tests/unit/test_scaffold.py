@@ -68,12 +68,14 @@ def erratic(seed, sharpness=3.0):
     return network(lambda n: sharpness * torch.randn(n, len(VOCABULARY), generator=generator))
 
 
-def decode(net, scaffold, n, *, limit=LIMIT, particles=1, seed=0, temperature=1.0, first=0):
+def decode(
+    net, scaffold, n, *, limit=LIMIT, particles=1, seed=0, temperature=1.0, first=0, cutoff=0.0
+):
     context = torch.zeros(n, 1)
     items = np.arange(first, first + n)
     return decode_scaffold(
         net, context, scaffold, items, Draws(seed), limit=limit, temperature=temperature,
-        particles=particles,
+        cutoff=cutoff, particles=particles,
     )  # fmt: skip
 
 
@@ -180,6 +182,16 @@ def test_draws_belong_to_their_number(temperature):
     apart = [decode(network(logits), scaffold, 1, first=i, **knobs)[0] for i in range(12)]
     assert together == apart
     assert together != decode(network(logits), scaffold, 12, seed=1, **knobs)
+
+
+def test_a_cutoff_holds_among_the_tokens_that_are_allowed():
+    """One that only the likeliest passes is temperature 0; a very low one changes nothing."""
+    scaffold = make("c1ccccc1")
+    cold = decode(erratic(5), scaffold, 20, temperature=0.0)
+    assert decode(erratic(5), scaffold, 20, cutoff=0.999) == cold
+    drawn = decode(erratic(5), scaffold, 20)
+    assert drawn != cold
+    assert decode(erratic(5), scaffold, 20, cutoff=1e-12) == drawn
 
 
 def test_guidance_of_weight_one_is_none():
