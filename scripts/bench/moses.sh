@@ -10,12 +10,14 @@
 #   OPTIONS=                               others of train, such as --from moses to go on from those weights
 #   SAMPLES="0 1 2"                        seeds of samples, at temperature 1
 #   TEMPERATURES="0.8 0.9 1.1"             others, one sample each
+#   CUTOFFS=""                             epsilon cutoffs, at temperature 1 with the same seeds
 #   MODEL=                                 a model to judge in place of training one
 #   FILTERS=                               folder with MOSES' mcf.csv and wehi_pains.csv
 set -euo pipefail
 out=${1:?give a folder for the results: scripts/bench/moses.sh FOLDER}
 PRESET=${PRESET:-small} TIME=${TIME:-150m} PROCESSES=${PROCESSES:-2}
 TRAININGS=${TRAININGS:-1} SAMPLES=${SAMPLES:-0 1 2} TEMPERATURES=${TEMPERATURES:-0.8 0.9 1.1}
+CUTOFFS=${CUTOFFS:-}
 read -ra options <<< "${OPTIONS:-}"
 mkdir -p "$out"
 
@@ -32,19 +34,23 @@ if [ -z "${MODEL:-}" ] && [ ! -d "$out/moses.ds" ]; then
         --set data.valid_fraction=0.01 --set data.test_fraction=0.01
 fi
 
-judge() { # MODEL NAME SEED TEMPERATURE
-    local made="$out/$2_seed$3_t$4"
+judge() { # MODEL NAME SEED TEMPERATURE [CUTOFF]
+    local made="$out/$2_seed$3_t$4${5:+_e$5}"
     [ -f "$made.csv" ] ||
-        molvae generate -m "$1" -n 30000 --no-unique --seed "$3" --temperature "$4" -o "$made.csv"
+        molvae generate -m "$1" -n 30000 --no-unique --seed "$3" --temperature "$4" \
+            --epsilon-cutoff "${5:-0}" -o "$made.csv"
     [ -f "$made.json" ] ||
         molvae evaluate "$made.csv" --train "$train" --test "$test" --test-scaffolds "$scaffolds" \
             ${FILTERS:+--filters-from "$FILTERS"} -o "$made.json"
 }
 
 sample() { # MODEL NAME
-    local seed temperature
+    local seed temperature cutoff
     for seed in $SAMPLES; do judge "$1" "$2" "$seed" 1; done
     for temperature in $TEMPERATURES; do judge "$1" "$2" 0 "$temperature"; done
+    for cutoff in $CUTOFFS; do
+        for seed in $SAMPLES; do judge "$1" "$2" "$seed" 1 "$cutoff"; done
+    done
 }
 
 if [ -n "${MODEL:-}" ]; then

@@ -15,7 +15,9 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-NAME = re.compile(r"(?P<model>.+)_seed(?P<seed>\d+)_t(?P<temperature>[\d.]+)")
+NAME = re.compile(
+    r"(?P<model>.+)_seed(?P<seed>\d+)_t(?P<temperature>[\d.]+)(_e(?P<cutoff>[\d.]+))?"
+)
 # In the order of the published table.
 COLUMNS = (
     "valid", "unique@1000", "unique@10000", "FCD/Test", "FCD/TestSF", "SNN/Test", "SNN/TestSF",
@@ -26,21 +28,23 @@ COLUMNS = (
 
 def main(folder: Path) -> None:
     """Print the table."""
-    found: dict[tuple[str, float], list[dict[str, float | None]]] = defaultdict(list)
+    found: dict[tuple[str, float, float], list[dict[str, float | None]]] = defaultdict(list)
     for path in sorted(folder.glob("*.json")):
         match = NAME.fullmatch(path.stem)
         if match is None:
             continue
         metrics = json.loads(path.read_text(encoding="utf-8"))["metrics"]
         values = {name: metric["value"] for name, metric in metrics.items()}
-        found[match["model"], float(match["temperature"])].append(values)
+        setting = (match["model"], float(match["temperature"]), float(match["cutoff"] or 0))
+        found[setting].append(values)
     if not found:
-        sys.exit(f"'{folder}': no result of moses.sh, expected MODEL_seedN_tT.json")
-    print("| model | T | samples |", " | ".join(COLUMNS), "|")
-    print("|---" * (len(COLUMNS) + 3) + "|")
-    for (model, temperature), results in sorted(found.items()):
+        sys.exit(f"'{folder}': no result of moses.sh, expected MODEL_seedN_tT[_eP].json")
+    print("| model | T | cutoff | samples |", " | ".join(COLUMNS), "|")
+    print("|---" * (len(COLUMNS) + 4) + "|")
+    for (model, temperature, cutoff), results in sorted(found.items()):
         cells = [_cell([one.get(name) for one in results]) for name in COLUMNS]
-        print(f"| {model} | {temperature:g} | {len(results)} |", " | ".join(cells), "|")
+        about = f"| {model} | {temperature:g} | {cutoff:g} | {len(results)} |"
+        print(about, " | ".join(cells), "|")
 
 
 def _cell(values: list[float | None]) -> str:
