@@ -14,7 +14,7 @@ from molvae.model import CVAE, noisy_latent
 from molvae.runtime import Draws
 from molvae.tokens import BOS, EOS, PAD
 
-__all__ = ["Guidance", "Steps", "decode_latents", "decode_tokens", "truncated"]
+__all__ = ["Guidance", "Steps", "decode_latents", "decode_tokens", "pick"]
 
 LEAVE = 0.9  # of the rows: when no more are to be finished, the others leave
 MULTIPLE = 32  # of rows together: oneDNN makes, and keeps, kernels for every number of rows
@@ -57,16 +57,19 @@ class Steps:
         self._decoding.keep(rows)
 
 
-def truncated(odds: Tensor, cutoff: float) -> Tensor:
-    """Probabilities (B, V), those below the cutoff 0 but for the largest of each row.
+def pick(odds: Tensor, uniform: Tensor, cutoff: float) -> Tensor:
+    """Token ids (B,) of probabilities (B, V) by inverse distribution, for numbers (B,) in [0, 1).
 
-    Epsilon sampling (Hewitt, Manning & Liang 2022): a model that has not learnt everything gives
-    a little to tokens that never stand there; drawn at every step they make a molecule a rare one.
+    None below the cutoff but the likeliest. Epsilon sampling (Hewitt, Manning & Liang 2022): a
+    model that has not learnt everything gives a little to tokens that never stand there; drawn at
+    every step they make a molecule a rare one.
     """
-    if cutoff <= 0:
-        return odds
-    least = odds.amax(dim=-1, keepdim=True).clamp(max=cutoff)
-    return odds.masked_fill(odds < least, 0.0)
+    if cutoff > 0:
+        least = odds.amax(dim=-1, keepdim=True).clamp(max=cutoff)
+        odds = odds.masked_fill(odds < least, 0.0)
+    steps = odds.cumsum(dim=-1)
+    chosen = (steps < uniform.unsqueeze(-1) * steps[:, -1:]).sum(dim=-1)
+    return chosen.clamp(max=odds.shape[-1] - 1)
 
 
 @torch.no_grad()
@@ -102,9 +105,7 @@ def decode_tokens(
         else:
             # In the type of the draws, double where there is one, so that ties are rare.
             odds = torch.softmax(logits.to(uniform.dtype) / temperature, dim=-1)
-            steps = truncated(odds, cutoff).cumsum(dim=-1)
-            chosen = (steps < uniform[rows, step].unsqueeze(-1) * steps[:, -1:]).sum(dim=-1)
-            token = chosen.clamp(max=logits.shape[-1] - 1)
+            token = pick(odds, uniform[rows, step], cutoff)
         token = token.masked_fill(finished, EOS)
         result[rows, step] = token.masked_fill(finished, PAD)
         alive = token != EOS

@@ -26,7 +26,7 @@ from molvae import chem
 from molvae.errors import TargetError
 from molvae.model import CVAE
 from molvae.runtime import Draws
-from molvae.sampler.decoding import Guidance, Steps, truncated
+from molvae.sampler.decoding import Guidance, Steps, pick
 from molvae.sampler.decoration import Row
 from molvae.sampler.skeleton import Compiler, Grammar, Skeleton
 from molvae.tokens import (
@@ -187,10 +187,8 @@ def decode_scaffold(
         if temperature == 0:
             token = scores.argmax(dim=-1)
         else:
-            chances = truncated(scores.softmax(dim=-1), cutoff).cumsum(dim=-1)
-            share_drawn = torch.from_numpy(drawn).to(device, double).unsqueeze(-1)
-            chosen = (chances < share_drawn * chances[:, -1:]).sum(dim=-1)
-            token = chosen.clamp(max=logits.shape[-1] - 1)
+            shares_drawn = torch.from_numpy(drawn).to(device, double)
+            token = pick(scores.softmax(dim=-1), shares_drawn, cutoff)
         for row, taken in zip(alive, token.tolist(), strict=True):
             rows[row].take(taken)
         keep = np.asarray([not rows[row].done for row in alive])
