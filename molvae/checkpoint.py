@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -26,7 +28,7 @@ from molvae.errors import FileError, ModelFolderError, suggest
 from molvae.files import atomic_binary, fingerprint, scratch_folder, write_json
 from molvae.hub import SCHEME, pull
 from molvae.model import CVAE
-from molvae.tokens import Vocabulary
+from molvae.tokens import Vocabulary, grammar_table
 from molvae.unfinished import naming, replace_folder
 
 __all__ = [
@@ -47,8 +49,11 @@ DEFAULT = "default"
 # A vocabulary or statistics file of this size is damage or malice, not chemistry.
 MAX_JSON_BYTES = 20_000_000
 MAX_TOKENS = 2000  # the longest molecule the configuration allows in training
-# Sizes of models from before there were modulation, memories and forecasts.
-WITHOUT = {"modulation": False, "tally_size": 0, "attention_size": 0, "forecast_rank": 0}
+# Sizes of models from before there were derivation features, modulation, memories and forecasts.
+WITHOUT = {
+    "derivation": False, "modulation": False, "tally_size": 0, "attention_size": 0,
+    "forecast_rank": 0,
+}  # fmt: skip
 MAX_SIZE = 65_536  # units of a layer; far above any use, far below what exhausts memory
 
 
@@ -184,7 +189,13 @@ def load_model(name: str | Path | None = None) -> SavedModel:
     except FileError as error:
         raise ModelFolderError(str(error)) from None
     conditions = ConditionSet.from_json(_read_json(folder / "conditions.json"))
-    network = _load_network(folder / "model.safetensors", sizes, len(vocabulary), len(conditions))
+    try:
+        grammar = grammar_table(vocabulary.tokens, constraints) if sizes.derivation else None
+    except ValueError as error:  # selfies' own complaint
+        raise ModelFolderError(f"'{folder}': vocab.json: constraints: {error}") from None
+    network = _load_network(
+        folder / "model.safetensors", sizes, len(vocabulary), len(conditions), grammar
+    )
     card = folder / "card.md"
     if card.is_file():
         _check_size(card)
@@ -221,7 +232,13 @@ def _verify_files(folder: Path, config: dict[str, Any]) -> None:
             raise ModelFolderError(f"'{folder}': {name} does not match its sha256 in config.json")
 
 
-def _load_network(path: Path, sizes: ModelConfig, vocabulary: int, conditions: int) -> CVAE:
+def _load_network(
+    path: Path,
+    sizes: ModelConfig,
+    vocabulary: int,
+    conditions: int,
+    grammar: NDArray[np.int64] | None,
+) -> CVAE:
     """Weights into a network; names and shapes are compared before any memory is taken."""
     for name, value in sizes.model_dump().items():
         if value > MAX_SIZE:
@@ -230,7 +247,7 @@ def _load_network(path: Path, sizes: ModelConfig, vocabulary: int, conditions: i
                 f"expected at most {MAX_SIZE}"
             )
     with torch.device("meta"):
-        network = CVAE(sizes, vocabulary, conditions)
+        network = CVAE(sizes, vocabulary, conditions, grammar)
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     try:
         with safe_open(path, framework="pt") as handle:

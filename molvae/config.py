@@ -125,6 +125,9 @@ class ModelConfig(_Section):
     # Hidden units and layers of the decoder GRU.
     decoder_size: int = Field(512, ge=1)
     decoder_layers: int = Field(1, ge=1, le=8)
+    # Whether encoder and decoder see, beside each token, what SELFIES' grammar knows of the prefix:
+    # digits to come of a number, bonds and symbols left, depth, atoms.
+    derivation: bool = True
     # Whether the context scales and shifts what the last decoder layer puts out.
     modulation: bool = True
     # What stands beside the decoder's state when a token is chosen: sums over the tokens so far,

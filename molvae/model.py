@@ -15,13 +15,18 @@ import math
 import warnings
 from typing import NamedTuple, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from molvae.config import ModelConfig
+from molvae.derivation import Derivation
 from molvae.memory import Memory
 from molvae.readout import Embedding, Forecast, Outlook, Readout
 from molvae.recurrent import GRU, Cell, compute_dtype, full_precision
+from molvae.tokens import BOS
 
 __all__ = ["CVAE", "Decoding", "Output", "Posterior", "noisy_latent"]
 
@@ -68,7 +73,13 @@ class Decoding:
         dtype = compute_dtype(states)
         self._network = network
         self._cells = [Cell(layer, dtype) for layer in layers]
-        self._table = self._cells[0].products(network.embedding.weight)  # (V, 3H)
+        self._derivation = None
+        vectors = network.embedding.weight
+        if network.derivation is not None:
+            self._derivation = network.derivation.begin(len(context))
+            vectors = torch.cat([vectors, network.derivation.weight])
+        self._table = self._cells[0].products(vectors)  # (V, 3H), then rows of the features
+        self._vocabulary = network.vocabulary_size
         # Of every molecule: L × (B, H) states, L × (B, 3H) terms of the context, the context
         # itself, and the memory of the prefix.
         self._states = [state.to(dtype) for state in states]
@@ -84,7 +95,12 @@ class Decoding:
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Logits (B, V) of the token after these, (B,)."""
-        x = self._table.index_select(0, tokens)
+        if self._derivation is None:
+            x = self._table.index_select(0, tokens)
+        else:
+            features = self._derivation.step(tokens) + self._vocabulary
+            rows = torch.cat([tokens.unsqueeze(1), features], dim=1)
+            x = functional.embedding_bag(rows, self._table, mode="sum")
         for i, cell in enumerate(self._cells):
             given = x if i == 0 else cell.products(x)
             x = self._states[i] = cell(given, self._offsets[i], self._states[i])
@@ -103,12 +119,21 @@ class Decoding:
             self._modulation = tuple(each[rows] for each in self._modulation)
         if self._trace is not None:
             self._trace.keep(rows)
+        if self._derivation is not None:
+            self._derivation.keep(rows)
 
 
 class CVAE(nn.Module):
     """Bidirectional GRU encoder, noise-level conditioned GRU decoder, property head."""
 
-    def __init__(self, config: ModelConfig, vocabulary_size: int, condition_count: int) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        vocabulary_size: int,
+        condition_count: int,
+        grammar: NDArray[np.int64] | None = None,
+    ) -> None:
+        """``grammar`` (V, 4) of `tokens.grammar_table` is what derivation features are made of."""
         super().__init__()
         self.config = config
         self.vocabulary_size = vocabulary_size
@@ -116,6 +141,11 @@ class CVAE(nn.Module):
         z, e, h = config.latent_size, config.embedding_size, config.decoder_size
         k, layers = config.context_size, config.decoder_layers
         self.embedding = Embedding(vocabulary_size, e)
+        self.derivation: Derivation | None = None
+        if config.derivation:
+            if grammar is None or len(grammar) != vocabulary_size:
+                raise ValueError("derivation features need a row of the grammar for each token")
+            self.derivation = Derivation(e, grammar)
         self.encoder_forward = GRU(e, config.encoder_size)
         self.encoder_backward = GRU(e, config.encoder_size)
         self.posterior = nn.Linear(2 * config.encoder_size, 2 * z)
@@ -144,23 +174,44 @@ class CVAE(nn.Module):
                 nn.Linear(config.head_size, 2 * condition_count),
             )
 
-    def encode(self, targets: Tensor, lengths: Tensor) -> Posterior:
+    def features(self, targets: Tensor) -> Tensor | None:
+        """Derivation features (B, T, F) that say how each of these ids (B, T) is read, if used."""
+        if self.derivation is None:
+            return None
+        first = torch.full_like(targets[:, :1], BOS)
+        return self.derivation.features(torch.cat([first, targets[:, :-1]], dim=1))
+
+    def _with_features(self, tokens: Tensor, features: Tensor | None) -> Tensor:
+        """Token ids (B, T), behind them the rows of their features: (B, T, 1 + F)."""
+        if features is None:
+            return tokens
+        return torch.cat([tokens.unsqueeze(-1), features + self.vocabulary_size], dim=-1)
+
+    def encode(self, targets: Tensor, lengths: Tensor, features: Tensor | None = None) -> Posterior:
         """Posterior of token ids (B, T) that end in <eos>; ``lengths`` (B,) counts it too.
 
         The backward GRU reads each row reversed within its own length, so padding changes nothing.
+        ``features`` are those of `features`, where they are there already.
         """
+        if features is None:
+            features = self.features(targets)
         rows = torch.arange(targets.shape[0], device=targets.device)
         position = torch.arange(targets.shape[1], device=targets.device)
         last = lengths - 1
-        backwards = targets.gather(1, (last.unsqueeze(1) - position).clamp(min=0))
-        table = self.embedding.weight
+        read = self._with_features(targets, features)
+        backwards = read[rows.unsqueeze(1), (last.unsqueeze(1) - position).clamp(min=0)]
+        table, marks = self.embedding.weight, self._marks
         start = table.new_zeros(len(targets), self.config.encoder_size)
-        ahead = self.encoder_forward.over_tokens(targets, table, start)  # (B, T, H)
-        behind = self.encoder_backward.over_tokens(backwards, table, start)
+        ahead = self.encoder_forward.over_tokens(read, table, start, features=marks)  # (B, T, H)
+        behind = self.encoder_backward.over_tokens(backwards, table, start, features=marks)
         summary = full_precision(torch.cat([ahead[rows, last], behind[rows, last]], dim=-1))
         mean, log_var = full_precision(self.posterior(summary)).chunk(2, dim=-1)
         # Bounds far outside anything useful keep exp() finite when a run goes wrong.
         return Posterior(mean, log_var.clamp(-12.0, 6.0))
+
+    @property
+    def _marks(self) -> Tensor | None:
+        return None if self.derivation is None else self.derivation.weight
 
     def make_context(self, z: Tensor, t: Tensor, conditions: Tensor, mask: Tensor) -> Tensor:
         """What the decoder is given: noisy latents (B, Z), levels (B,), conditions, mask (B, C).
@@ -192,11 +243,17 @@ class CVAE(nn.Module):
         """
         return self._read_all(self.states(inputs, context), context, dropout)[0]
 
-    def states(self, inputs: Tensor, context: Tensor) -> Tensor:
-        """What the last layer puts out (B, T, H) over the true tokens (B, T), modulated."""
+    def states(self, inputs: Tensor, context: Tensor, features: Tensor | None = None) -> Tensor:
+        """What the last layer puts out (B, T, H) over the true tokens (B, T), modulated.
+
+        ``features`` are those of the tokens that follow, where they are there already.
+        """
+        if features is None and self.derivation is not None:
+            features = self.derivation.features(inputs)
         layers = cast("list[GRU]", list(self.decoder))
         states, shifts = self.initial_state(context), self.shifts(context)
-        x = layers[0].over_tokens(inputs, self.embedding.weight, states[0], shifts[0])
+        read, table = self._with_features(inputs, features), self.embedding.weight
+        x = layers[0].over_tokens(read, table, states[0], shifts[0], self._marks)
         for gru, state, shift in zip(layers[1:], states[1:], shifts[1:], strict=True):
             x = gru.over_states(x, state, shift)
         changes = self.modulation(context)
@@ -281,15 +338,20 @@ class CVAE(nn.Module):
         posterior_noise: Tensor,
         channel_noise: Tensor,
         dropout: Tensor | None = None,
+        features: Tensor | None = None,
     ) -> Output:
         """One training pass; both noises are (B, Z). Molecules at t = 1 are not encoded."""
+        if features is None:
+            features = self.features(targets)
         encoded = torch.nonzero(t < 1).squeeze(-1)
-        posterior = self.encode(targets[encoded], lengths[encoded])
+        posterior = self.encode(
+            targets[encoded], lengths[encoded], None if features is None else features[encoded]
+        )
         sample = posterior.sample(posterior_noise[encoded])
         z = sample.new_zeros(channel_noise.shape).index_copy(0, encoded, sample)
         context = self.make_context(noisy_latent(z, t, channel_noise), t, conditions, mask)
         head_mean, head_log_scale = self.predict(sample)
-        logits, outlook = self._read_all(self.states(inputs, context), context, dropout)
+        logits, outlook = self._read_all(self.states(inputs, context, features), context, dropout)
         foretold = None
         if self.forecast is not None and outlook is not None:
             foretold = self.forecast.given(outlook, targets), outlook.log_spread

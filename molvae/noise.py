@@ -5,6 +5,7 @@ Everything is addressed by (seed, epoch, molecule), so that batch-mates and resu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,7 @@ class DrawnBatch:
     posterior_noise: Tensor  # (B, Z)
     channel_noise: Tensor  # (B, Z)
     dropout: Tensor | None  # (B, H) factors of the decoder's output
+    features: Tensor | None  # (B, T, F) derivation features: how each target is read
 
 
 def drawn_batch(
@@ -46,8 +48,13 @@ def drawn_batch(
     *,
     epoch: int,
     device: torch.device,
+    features: Callable[[Tensor], Tensor | None] = lambda targets: None,
 ) -> DrawnBatch:
-    """The batch with its draws for this epoch; ``columns`` are those of the conditions."""
+    """The batch with its draws for this epoch; ``columns`` are those of the conditions.
+
+    ``features`` makes the derivation features of target ids; here, since on a GPU their many small
+    steps would cost more than the network's.
+    """
     items, latent = batch.items, config.model.latent_size
     scaled, known = conditions.standardize(batch.values[:, columns])
     visible = shown(items, len(columns), config.train, draws, epoch=epoch)
@@ -55,6 +62,7 @@ def drawn_batch(
     def tensor(array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(array).to(device)
 
+    given = features(torch.from_numpy(batch.targets))
     inputs = batch.inputs
     if config.train.word_dropout > 0:
         u = draws.uniform("words", items, inputs.shape[1], epoch=epoch)
@@ -75,6 +83,7 @@ def drawn_batch(
         tensor(draws.normal("latent", items, latent, epoch=epoch)),
         tensor(draws.normal("channel", items, latent, epoch=epoch)),
         dropout,
+        None if given is None else given.to(device),
     )
 
 

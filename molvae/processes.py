@@ -111,7 +111,10 @@ class World:
             return network
         # Positions are given, not found out, on a GPU only.
         places = [device] if device.type == "cuda" else None
-        return DistributedDataParallel(network, device_ids=places, gradient_as_bucket_view=True)
+        # Buffers are constants, the same everywhere.
+        return DistributedDataParallel(
+            network, device_ids=places, gradient_as_bucket_view=True, broadcast_buffers=False
+        )
 
 
 def is_first() -> bool:

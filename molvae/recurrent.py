@@ -35,18 +35,31 @@ class GRU(nn.GRU):
         super().__init__(input_size, hidden_size, batch_first=True)
 
     def over_tokens(
-        self, tokens: Tensor, embedding: Tensor, state: Tensor, shift: Tensor | None = None
+        self,
+        tokens: Tensor,
+        embedding: Tensor,
+        state: Tensor,
+        shift: Tensor | None = None,
+        features: Tensor | None = None,
     ) -> Tensor:
         """States (B, T, H) over token ids (B, T), embedded by (V, I), from state (B, H).
 
-        ``shift`` (B, I), the same at every step, is added to the embedded tokens.
+        ``shift`` (B, I), the same at every step, is added to the embedded tokens. With ``features``
+        (N, I) the tokens are (B, T, 1 + F): behind each id come V plus the rows of its features,
+        which are added, too.
         """
         if tokens.device.type != "cpu":
-            return self._library(functional.embedding(tokens, embedding), state, shift)
+            if features is None:
+                x = functional.embedding(tokens, embedding)
+            else:
+                x = functional.embedding(tokens, torch.cat([embedding, features])).sum(-2)
+            return self._library(x, state, shift)
         # There are few tokens: their products with the weights are computed once each.
         table = functional.linear(embedding, self.weight_ih_l0, self.bias_ih_l0)
+        if features is not None:
+            table = torch.cat([table, functional.linear(features, self.weight_ih_l0)])
         table = table.to(compute_dtype(table))
-        return self._ours(table, tokens.t().contiguous(), state, shift)
+        return self._ours(table, tokens.transpose(0, 1).contiguous(), state, shift)
 
     def over_states(self, x: Tensor, state: Tensor, shift: Tensor | None = None) -> Tensor:
         """States (B, T, H) over inputs (B, T, I), such as the states of the layer below."""
@@ -130,8 +143,9 @@ def recurrence(
 
     ``inputs`` (T, B, 3H) are the products of the inputs with their weights, bias included, for the
     reset gate, the update gate and the candidate. With ``tokens`` (T, B) they are those of every
-    token of the vocabulary, (V, 3H). ``offset`` (B, 3H) is added to them at every step; ``weight``
-    (3H, H) and ``bias`` (3H,) are those of the state.
+    token of the vocabulary, (V, 3H); with (T, B, N) the sum of N rows is taken. ``offset``
+    (B, 3H) is added to them at every step; ``weight`` (3H, H) and ``bias`` (3H,) are those of the
+    state.
     """
     states: Tensor = _Recurrence.apply(  # type: ignore[no-untyped-call]
         inputs, tokens, offset, state, weight, bias
@@ -168,8 +182,10 @@ class _Recurrence(torch.autograd.Function):
         for now, rz, wh, n, after in zip(*(each.unbind() for each in arrays), strict=True):
             if tokens is None:
                 x = now
-            else:
+            elif now.ndim == 1:
                 torch.index_select(inputs, 0, now, out=x)
+            else:
+                x = functional.embedding_bag(now, inputs, mode="sum")
             torch.mm(h, transposed, out=product)
             torch.add(product[:, gates:], candidate_bias, out=wh)
             torch.add(x[:, :gates], product[:, :gates], out=rz)
@@ -219,12 +235,16 @@ class _Recurrence(torch.autograd.Function):
         d_offset = d_inputs.sum(0)
         d_bias = torch.cat([d_offset[:, :gates].sum(0), d_recalled.sum((0, 1))])
         if tokens is not None:
-            d_inputs = _lookup_gradient(flat, tokens.view(-1, 1), ctx.vocabulary)
+            rows = tokens.flatten(0, 1).view(len(flat), 1 if tokens.ndim == 2 else tokens.shape[2])
+            d_inputs = _lookup_gradient(flat, rows, ctx.vocabulary)
         return d_inputs, None, d_offset, dh, d_weight, d_bias
 
 
 def _lookup_gradient(gradient: Tensor, rows: Tensor, size: int) -> Tensor:
-    """The gradient of a table of ``size`` rows, as matrix products: those add up in 32 bits."""
+    """The gradient of a table of ``size`` rows, as matrix products: those add up in 32 bits.
+
+    ``rows`` (…, N), no two of a place alike, were added to give what has the ``gradient``.
+    """
     parts = []
     for some, which in zip(gradient.split(_ROWS), rows.split(_ROWS), strict=True):
         chosen = some.new_zeros(len(some), size).scatter_(1, which, 1.0)

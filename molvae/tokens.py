@@ -21,14 +21,18 @@ from selfies.utils.smiles_utils import atom_to_smiles
 from molvae.errors import FileError, ModelFolderError
 
 __all__ = [
+    "ATOM",
     "BOS",
+    "BRANCH",
     "EOS",
     "PAD",
+    "RING",
     "SPECIAL_TOKENS",
     "Meaning",
     "Vocabulary",
     "constraints",
     "from_selfies",
+    "grammar_table",
     "index_of",
     "index_symbols",
     "meaning",
@@ -241,6 +245,29 @@ def meaning(symbol: str) -> Meaning:
         (order, _), atom = found
         return Meaning("atom", order, atom.bonding_capacity)
     return Meaning("other")
+
+
+ATOM, BRANCH, RING = 1, 2, 3
+_KINDS = {"other": 0, "atom": ATOM, "branch": BRANCH, "ring": RING}
+
+
+def grammar_table(tokens: Sequence[str], limits: dict[str, int]) -> NDArray[np.int64]:
+    """What each token does under these bonding limits, shape (V, 4).
+
+    Its kind (0, ``ATOM``, ``BRANCH`` or ``RING``), bond order and size as in :class:`Meaning`, and
+    what it counts where it is read as a digit.
+    """
+    with use_constraints(limits):
+        rows = [
+            (0, 0, 0, 0) if token in SPECIAL_TOKENS else (*_grammar(token), index_of([token]))
+            for token in tokens
+        ]
+    return np.asarray(rows, dtype=np.int64).reshape(-1, 4)
+
+
+def _grammar(token: str) -> tuple[int, int, int]:
+    what = meaning(token)
+    return _KINDS[what.kind], what.order, what.size
 
 
 def index_symbols(number: int) -> list[str]:

@@ -149,5 +149,5 @@ def _with_score(model: SavedModel) -> SavedModel:
     )  # fmt: skip
     conditions = ConditionSet([*model.conditions.conditions, score])
     config = Config(model=model.network.config)
-    network = first_network(config, model.vocabulary, conditions, model)
+    network = first_network(config, model.vocabulary, model.constraints, conditions, model)
     return replace(model, network=network, conditions=conditions)

@@ -67,7 +67,9 @@ class Trainer:
         self.conditions = fitted_conditions(dataset, self.columns, self.items, self.draws, start)
         self.yesno = torch.from_numpy(self.conditions.yesno).to(device)
         vocabulary = dataset.vocabulary
-        self.network = first_network(config, vocabulary, self.conditions, start).to(device)
+        self.network = first_network(
+            config, vocabulary, dataset.constraints, self.conditions, start
+        ).to(device)
         if start is not None:
             fit_new_heads(
                 self.network, self.conditions, start.conditions.names, dataset, self.columns,
@@ -197,13 +199,13 @@ class Trainer:
         mine = items[self.world.rank :: self.world.size]
         batch = drawn_batch(
             self.dataset.batch(mine), self.columns, self.conditions, self.config, self.draws,
-            epoch=self.epoch, device=self.device,
+            epoch=self.epoch, device=self.device, features=self.network.features,
         )  # fmt: skip
         levels = noise_levels(items, self.options, self.draws, epoch=self.epoch)
         with autocast(self.device, self.precision):
             output = self.shared(
                 batch.inputs, batch.targets, batch.lengths, batch.t, batch.conditions, batch.mask,
-                batch.posterior_noise, batch.channel_noise, batch.dropout,
+                batch.posterior_noise, batch.channel_noise, batch.dropout, batch.features,
             )  # fmt: skip
         terms = elbo(
             output, batch.targets, batch.lengths, batch.conditions, batch.known, self.yesno,

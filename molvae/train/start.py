@@ -16,7 +16,7 @@ from molvae.dataset import Dataset
 from molvae.errors import ConfigError
 from molvae.model import CVAE
 from molvae.progress import say
-from molvae.tokens import Vocabulary
+from molvae.tokens import Vocabulary, grammar_table
 
 __all__ = ["adapted_conditions", "adapted_config", "adapted_dataset", "first_network"]
 
@@ -41,13 +41,21 @@ BY_TOKEN = {
 
 
 def first_network(
-    config: Config, vocabulary: Vocabulary, conditions: ConditionSet, model: SavedModel | None
+    config: Config,
+    vocabulary: Vocabulary,
+    limits: dict[str, int],
+    conditions: ConditionSet,
+    model: SavedModel | None,
 ) -> CVAE:
-    """The network before the first step; its random weights come from the seed alone."""
+    """The network before the first step; its random weights come from the seed alone.
+
+    ``limits`` are the SELFIES bonding limits that tokens are read under.
+    """
+    grammar = grammar_table(vocabulary.tokens, limits) if config.model.derivation else None
     # The global generator is left as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.train.seed)
-        network = CVAE(config.model, len(vocabulary), len(conditions))
+        network = CVAE(config.model, len(vocabulary), len(conditions), grammar)
     if model is not None:
         _transplant(network, vocabulary, conditions, model)
     return network
@@ -59,11 +67,15 @@ def adapted_config(config: Config, model: SavedModel, identity: str) -> Config:
     What the loss weighs stays as the model was trained, unless it is set: another weight of the KL
     term, say, would turn the training into one from this model to another kind of model.
     """
-    # Dropout is no size, and may be another; modulation can be added, as it starts with no say.
+    # Dropout is no size, and may be another; what starts with no say can be added.
     dropout = config.model.dropout
     sizes = model.network.config.model_copy(update={"dropout": dropout})
-    if "modulation" in config.model.model_fields_set and config.model.modulation:
-        sizes = sizes.model_copy(update={"modulation": True})
+    added: dict[str, bool] = {
+        name: True
+        for name in ("derivation", "modulation")
+        if name in config.model.model_fields_set and getattr(config.model, name)
+    }
+    sizes = sizes.model_copy(update=added)
     if config.model not in (ModelConfig(dropout=dropout), sizes):
         raise ConfigError(
             "the sizes of the network come from the model given with --from; "
@@ -187,7 +199,7 @@ def _transplant(
     old, count, before = model.network.state_dict(), len(new_names), len(old_names)
     fixed = network.config.latent_size + 3  # inputs of the context that are not conditions
     for name, value in network.state_dict().items():
-        if name not in old:  # modulation that the model lacks
+        if name not in old:  # derivation features or modulation that the model lacks
             value.zero_()
             continue
         given = old[name]

@@ -100,9 +100,16 @@ def use_library() -> None:
     """Replace our recurrence by ``torch.nn.GRU``."""
 
     def over_tokens(
-        self: GRU, tokens: Tensor, embedding: Tensor, state: Tensor, shift: Tensor | None = None
+        self: GRU,
+        tokens: Tensor,
+        embedding: Tensor,
+        state: Tensor,
+        shift: Tensor | None = None,
+        features: Tensor | None = None,
     ) -> Tensor:
-        return self._library(functional.embedding(tokens, embedding), state, shift)
+        table = embedding if features is None else torch.cat([embedding, features])
+        x = functional.embedding(tokens, table)
+        return self._library(x if features is None else x.sum(-2), state, shift)
 
     def over_states(self: GRU, x: Tensor, state: Tensor, shift: Tensor | None = None) -> Tensor:
         return self._library(x, state, shift)

@@ -38,6 +38,7 @@ ORDER = (
     "objectives",
     "metrics",
     "dataset",
+    "derivation",
     "recurrent",
     "memory",
     "readout",

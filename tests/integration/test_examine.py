@@ -14,6 +14,7 @@ from molvae.conditions import ConditionSet
 from molvae.dataset import Dataset
 from molvae.examine import examine, lines
 from molvae.model import CVAE
+from molvae.tokens import grammar_table
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,7 +86,8 @@ def test_a_single_molecule_can_be_examined(tiny_run):
 
 
 def test_a_model_without_conditions_can_be_examined(tiny_model, demo_csv, tmp_path):
-    network = CVAE(tiny_model.network.config, len(tiny_model.vocabulary), 0)
+    grammar = grammar_table(tiny_model.vocabulary.tokens, tiny_model.constraints)
+    network = CVAE(tiny_model.network.config, len(grammar), 0, grammar)
     plain = replace(tiny_model, network=network, conditions=ConditionSet([]))
     save_model(tmp_path / "plain", plain)
     report = examine(tmp_path / "plain", test=demo_csv, number=20, device="cpu", workers=0)

@@ -25,7 +25,7 @@ from molvae.conditions import ConditionSet
 from molvae.config import ModelConfig
 from molvae.errors import ModelFolderError
 from molvae.model import CVAE
-from molvae.tokens import Vocabulary, constraints
+from molvae.tokens import Vocabulary, constraints, grammar_table
 
 SIZES = ModelConfig(
     latent_size=4, embedding_size=5, encoder_size=6, decoder_size=7, context_size=8, head_size=3
@@ -35,9 +35,10 @@ FILES = ["card.md", "conditions.json", "config.json", "model.safetensors", "voca
 
 def new_model(vocabulary=("[C]", "[N]", "[O]"), names=("logp", "y")):
     words = Vocabulary.of_symbols(vocabulary)
+    grammar = grammar_table(words.tokens, constraints())
     values = np.random.default_rng(0).normal(size=(50, len(names))).astype(np.float32)
     return SavedModel(
-        network=CVAE(SIZES, len(words), len(names)).eval(),
+        network=CVAE(SIZES, len(words), len(names), grammar).eval(),
         vocabulary=words,
         constraints=constraints(),
         conditions=ConditionSet.fit(names, values, {}),

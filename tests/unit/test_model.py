@@ -12,21 +12,29 @@ from molvae.config import ModelConfig
 from molvae.dataset import pad_tokens
 from molvae.loss import elbo, kl_divergence, reconstruction
 from molvae.model import CVAE, Posterior, noisy_latent
+from molvae.tokens import Vocabulary, constraints, grammar_table
 
-V, C, Z = 11, 3, 5
+VOCABULARY = Vocabulary.of_symbols(
+    ["[C]", "[=C]", "[N]", "[O]", "[Branch1]", "[=Branch1]", "[Ring1]", "[Ring2]"]
+)
+GRAMMAR = grammar_table(VOCABULARY.tokens, constraints())
+V, C, Z = len(VOCABULARY), 3, 5
 SIZES = ModelConfig(
     latent_size=Z, embedding_size=6, encoder_size=7, decoder_size=8, decoder_layers=2,
     context_size=9, head_size=4, tally_size=3, attention_size=6, readout_size=10, forecast_rank=2,
 )  # fmt: skip
 KINDS = {
     "forecast": {}, "memory": {"forecast_rank": 0}, "sums": {"attention_size": 0},
-    "plain": {"tally_size": 0}, "rigid": {"modulation": False},
+    "plain": {"tally_size": 0}, "rigid": {"modulation": False}, "tokens": {"derivation": False},
 }  # fmt: skip
 
 
 @pytest.fixture(params=list(KINDS))
 def network(request):
-    return CVAE(SIZES.model_copy(update=KINDS[request.param]), V, C).eval()
+    network = CVAE(SIZES.model_copy(update=KINDS[request.param]), V, C, GRAMMAR).eval()
+    if network.derivation is not None:  # as if trained: at first they have no say
+        nn.init.normal_(network.derivation.weight, std=0.3)
+    return network
 
 
 def rows(*lengths, seed=0):
@@ -77,9 +85,10 @@ def test_encoder_equals_a_packed_bidirectional_gru(network):
     weights |= {f"{k}_reverse": v for k, v in network.encoder_backward.state_dict().items()}
     reference.load_state_dict(weights)
     _, targets, lengths = rows(12, 1, 7, 30, 0)
-    packed = pack_padded_sequence(
-        network.embedding(targets), lengths, batch_first=True, enforce_sorted=False
-    )
+    x = network.embedding(targets)
+    if network.derivation is not None:
+        x = x + network.derivation.weight[network.features(targets)].sum(-2)
+    packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
     _, last = reference(packed)
     mean, log_var = network.posterior(torch.cat([last[0], last[1]], dim=-1)).chunk(2, dim=-1)
     found = network.encode(targets, lengths)
@@ -221,7 +230,7 @@ def test_dropout_is_one_mask_for_all_steps(network):
 
 
 def test_a_model_without_conditions_is_a_plain_vae():
-    network = CVAE(SIZES, V, 0)
+    network = CVAE(SIZES, V, 0, GRAMMAR)
     inputs, targets, lengths = rows(6, 9)
     empty = torch.zeros(2, 0)
     output = network(
@@ -239,7 +248,7 @@ def test_one_batch_can_be_learnt_by_heart():
     sizes = ModelConfig(
         latent_size=8, embedding_size=16, encoder_size=24, decoder_size=48, context_size=32
     )
-    network = CVAE(sizes, V, 0)
+    network = CVAE(sizes, V, 0, GRAMMAR)
     inputs, targets, lengths = rows(8, 5, 11, 7, 9, 10)
     n, empty = len(lengths), torch.zeros(len(lengths), 0)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.02)

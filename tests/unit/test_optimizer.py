@@ -3,6 +3,7 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -20,7 +21,7 @@ SIZES = ModelConfig(
 
 def network(**changes):
     torch.manual_seed(0)
-    return CVAE(SIZES.model_copy(update=changes), 11, 3)
+    return CVAE(SIZES.model_copy(update=changes), 11, 3, np.zeros((11, 4), dtype=np.int64))
 
 
 def with_gradients(model, seed=0):
@@ -55,13 +56,20 @@ def test_half_precision_turns_almost_as_well():
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"forecast_rank": 0}, {"attention_size": 0}, {"tally_size": 0}, {"modulation": False}],
+    [
+        {},
+        {"forecast_rank": 0},
+        {"attention_size": 0},
+        {"tally_size": 0},
+        {"modulation": False},
+        {"derivation": False},
+    ],
 )
 def test_matrices_between_hidden_layers_are_those_without_an_end(changes):
     """Neither of their sides counts tokens or conditions (but the first layer of the context)."""
     model = network(**changes)
     named = dict(model.named_parameters())
-    ends = {"embedding", "output", "readout.output", "head.2"}
+    ends = {"embedding", "derivation", "output", "readout.output", "head.2"}
     ends |= {f"forecast.{name}" for name in ("mean", "log_spread", "slope", "token")}
     expected = {
         name

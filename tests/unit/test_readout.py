@@ -1,5 +1,6 @@
 """The readout and the forecast against plain loops and torch.distributions."""
 
+import numpy as np
 import pytest
 import torch
 from torch.distributions import Normal
@@ -10,6 +11,7 @@ from molvae.model import CVAE
 from molvae.readout import Forecast, Outlook, Readout
 
 V, C, H, M, K, R = 7, 3, 8, 10, 5, 2
+GRAMMAR = np.zeros((V, 4), dtype=np.int64)
 SIZES = ModelConfig(
     latent_size=5, embedding_size=6, encoder_size=7, decoder_size=H, context_size=K, head_size=4,
     tally_size=4, attention_size=6, attention_heads=2, readout_size=10, forecast_rank=R,
@@ -85,7 +87,7 @@ def test_the_loss_is_the_mean_over_tokens_of_known_values():
 
 def test_the_forecast_does_not_see_the_conditions():
     """Else it would learn to repeat the request instead of what the molecule says."""
-    network = CVAE(SIZES, V, C).eval()
+    network = CVAE(SIZES, V, C, GRAMMAR).eval()
     z, t, tokens = torch.randn(2, 5), torch.rand(2), torch.randint(3, V, (2, 6))
     found = []
     for _ in range(2):
@@ -97,6 +99,6 @@ def test_the_forecast_does_not_see_the_conditions():
 
 
 def test_without_conditions_there_is_no_forecast():
-    network = CVAE(SIZES, V, 0)
+    network = CVAE(SIZES, V, 0, GRAMMAR)
     assert network.forecast is None
     assert network.readout is not None

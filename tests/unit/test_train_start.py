@@ -17,7 +17,7 @@ from molvae.encode import encode
 from molvae.errors import ConfigError, RunError
 from molvae.model import CVAE
 from molvae.prepare import prepare
-from molvae.tokens import Vocabulary
+from molvae.tokens import Vocabulary, grammar_table
 from molvae.train import train
 from molvae.train.engine import Trainer
 from molvae.train.start import (
@@ -120,7 +120,7 @@ def test_before_the_first_step_it_is_the_old_model(tiny_run, new_dataset):
     fitted = ConditionSet.fit(["mw", "qed", "affinity"], dataset.values, dataset.kinds)
     conditions = adapted_conditions(fitted, model)
     settings = config().model_copy(update={"model": model.network.config})
-    network = first_network(settings, model.vocabulary, conditions, model)
+    network = first_network(settings, model.vocabulary, model.constraints, conditions, model)
     n = 20
     z, t = torch.randn(n, 16), torch.rand(n)
     mw, qed, affinity = torch.randn(3, n)
@@ -143,22 +143,22 @@ def test_before_the_first_step_it_is_the_old_model(tiny_run, new_dataset):
         torch.testing.assert_close(ours[:, :2], theirs[:, places])
 
 
-def test_modulation_can_be_added_and_has_no_say_at_first(tiny_run):
+@pytest.mark.parametrize("part", ["modulation", "derivation"])
+def test_what_starts_with_no_say_can_be_added(tiny_run, part):
     model = load_model(tiny_run)
-    sizes = model.network.config.model_copy(update={"modulation": False})
-    network = CVAE(sizes, len(model.vocabulary), len(model.conditions)).eval()
+    sizes = model.network.config.model_copy(update={part: False})
+    grammar = grammar_table(model.vocabulary.tokens, model.constraints)
+    network = CVAE(sizes, len(grammar), len(model.conditions), grammar).eval()
     old = replace(model, network=network)
     assert adapted_config(config(), old, "x").model == sizes
-    asked = load_config(overrides={"model.modulation": True}, fine_tuning=True)
+    asked = load_config(overrides={f"model.{part}": True}, fine_tuning=True)
     settings = adapted_config(asked, old, "x")
-    assert settings.model == sizes.model_copy(update={"modulation": True})
-    wider = load_config(
-        overrides={"model.modulation": True, "model.latent_size": 8}, fine_tuning=True
-    )
+    assert settings.model == sizes.model_copy(update={part: True})
+    wider = load_config(overrides={f"model.{part}": True, "model.latent_size": 8}, fine_tuning=True)
     with pytest.raises(ConfigError, match="sizes of the network come from the model"):
         adapted_config(wider, old, "x")
-    new = first_network(settings, model.vocabulary, model.conditions, old)
-    assert new.film is not None
+    new = first_network(settings, model.vocabulary, model.constraints, model.conditions, old)
+    assert {"modulation": new.film, "derivation": new.derivation}[part] is not None
     n = 20
     z, t, c = torch.randn(n, sizes.latent_size), torch.rand(n), len(model.conditions)
     inputs = torch.randint(3, len(model.vocabulary), (n, 12))
@@ -270,7 +270,7 @@ def test_new_tokens_start_as_their_relatives_but_rare(tiny_run, strange_dataset)
     old = model.vocabulary
     vocabulary = old.extended(dataset.vocabulary.tokens)
     settings = config().model_copy(update={"model": model.network.config})
-    network = first_network(settings, vocabulary, model.conditions, model)
+    network = first_network(settings, vocabulary, model.constraints, model.conditions, model)
     inputs = torch.randint(3, len(old), (8, 12))
     nothing = torch.zeros(8, len(model.conditions))
     z, t = torch.randn(8, 16), torch.rand(8)
