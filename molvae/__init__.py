@@ -1,7 +1,7 @@
 """Molecular generation with a recurrent conditional variational autoencoder.
 
 ``molvae.MolVAE`` is what a Python user holds; the verbs live in modules of their own name
-(``molvae.prepare``, ``molvae.train``, ``molvae.generate``, ``molvae.evaluate``).
+(``molvae.data.prepare``, ``molvae.train``, ``molvae.generate``, ``molvae.evaluate``).
 Importing this package loads neither torch nor RDKit: names are resolved when first used.
 """
 
@@ -10,13 +10,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from molvae._version import __version__
+
 if TYPE_CHECKING:
     from molvae.api import MolVAE
     from molvae.errors import MolvaeError
 
 __all__ = ["MolVAE", "MolvaeError", "__version__"]
-
-__version__ = "0.1.0"
 
 _HOME = {"MolVAE": "molvae.api", "MolvaeError": "molvae.errors"}
 

@@ -13,23 +13,25 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from molvae import chem, tokens
-from molvae.checkpoint import SavedModel, load_model, save_model
+from molvae import chem
+from molvae.chem.selfies import use_constraints
 from molvae.config import load_config
-from molvae.decode import decode
-from molvae.encode import encode, own_columns
 from molvae.errors import ConfigError, FileError, InputError, suggest
-from molvae.generate import GenerationSummary, columns_of, generate, molecule_row
-from molvae.hub import push
-from molvae.interpolate import COLUMNS, interpolate
+from molvae.generate.proposer import Proposer
+from molvae.generate.request import Request
+from molvae.generate.run import GenerationSummary, columns_of, generate, molecule_row
+from molvae.latent.decode import decode
+from molvae.latent.encode import encode, own_columns
+from molvae.latent.interpolate import COLUMNS, interpolate
+from molvae.model.checkpoint import SavedModel, load_model, save_model
+from molvae.model.hub import push
 from molvae.objectives import FunctionScorer, Objective, Part, parse_objective
-from molvae.optimize import best_table, optimize
-from molvae.runtime import Draws
-from molvae.sampler import Proposer, Request
-from molvae.train import train
+from molvae.optimize.run import best_table, optimize
+from molvae.runtime.randomness import Draws
+from molvae.train.run import train
 
 if TYPE_CHECKING:
-    from molvae.conditions import ConditionSet
+    from molvae.model.conditions import ConditionSet
 
 __all__ = ["MolVAE"]
 
@@ -122,7 +124,8 @@ class MolVAE:
         """Up to ``n`` molecules as a table: SMILES, requested properties, errors of points.
 
         ``targets`` are texts, ``["logp=2:3", "pIC50=8"]``, or a table, ``{"pIC50": 8}``.
-        ``knobs`` are the fields of :class:`molvae.sampler.Request` and ``device``, ``precision``,
+        ``knobs`` are the fields of :class:`molvae.generate.request.Request`
+        and ``device``, ``precision``,
         ``workers``, ``novel``. A warning says when fewer were found, and why. The same seed gives
         the same molecules on any machine with ``precision="fp32"``; elsewise on machines that
         compute in the same precision.
@@ -169,8 +172,8 @@ class MolVAE:
         counts its calls, of molecules that are scored once. ``targets`` are ranges that all of them
         must meet. ``knobs`` are those of :func:`molvae.optimize.optimize` (``output`` keeps the
         calls on disk, so that ``resume`` can go on with them) and the fields of
-        :class:`molvae.sampler.Request`; molecules of ``like`` and ``given`` are scored first. A
-        function is called in this process, which must survive it.
+        :class:`molvae.generate.request.Request`; molecules of ``like`` and ``given`` are
+        scored first. A function is called in this process, which must survive it.
         """
         if callable(objective):
             if pareto:
@@ -293,7 +296,7 @@ class MolVAE:
         canonical = chem.canonical_smiles(smiles)
         if canonical is None:
             raise FileError(f"'{smiles}' is not a valid SMILES")
-        with tokens.use_constraints(self._model.constraints):
+        with use_constraints(self._model.constraints):
             return self._model.vocabulary.encode(canonical)
 
 

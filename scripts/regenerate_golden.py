@@ -19,9 +19,9 @@ import torch
 
 from molvae.api import MolVAE
 from molvae.config import load_config
-from molvae.prepare import prepare
-from molvae.progress import say, set_quiet
-from molvae.train import train
+from molvae.data.prepare import prepare
+from molvae.runtime.progress import say, set_quiet
+from molvae.train.run import train
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"

@@ -13,9 +13,9 @@ import textwrap
 from dataclasses import replace
 from pathlib import Path
 
-from molvae.checkpoint import load_model, save_model
+from molvae.model.checkpoint import load_model, save_model
 
-MODELS = Path(__file__).resolve().parent.parent / "molvae" / "models"
+MODELS = Path(__file__).resolve().parent.parent / "molvae" / "pretrained"
 NOTE = """Shipped with molvae as `{name}`. Only the weights are shipped, no molecules.
 Half precision.
 

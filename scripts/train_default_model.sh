@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains the model that ships as molvae/models/default: the shipped model `moses` trained on with
+# Trains the model that ships as molvae/pretrained/default: the shipped `moses` trained on with
 # ZINC250k, whose stereocentres, charges and elements it learns, and as many molecules of MOSES.
 #
 #   scripts/train_default_model.sh ZINC250K MOSES_TRAIN [RUN_FOLDER] [TIME]

@@ -53,7 +53,7 @@ def demo_csv(tmp_path_factory):
 def tiny_dataset(demo_csv, tmp_path_factory):
     """The folder of a dataset of 300 molecules: three built-in properties and the assay."""
     from molvae.config import DataConfig
-    from molvae.prepare import prepare
+    from molvae.data.prepare import prepare
 
     folder = tmp_path_factory.mktemp("prepared") / "tiny.ds"
     config = DataConfig(properties={"assay": "assay"}, conditions=("logp", "qed", "mw", "assay"))
@@ -65,7 +65,7 @@ def tiny_dataset(demo_csv, tmp_path_factory):
 def tiny_run(tiny_dataset, tmp_path_factory):
     """A finished run folder: the tiny preset after a few seconds of training."""
     from molvae.config import load_config
-    from molvae.train import train
+    from molvae.train.run import train
 
     run = tmp_path_factory.mktemp("runs") / "tiny"
     overrides = {"train.epochs": 15, "train.validations": 2, "train.ema_decay": 0.9}
@@ -76,6 +76,6 @@ def tiny_run(tiny_dataset, tmp_path_factory):
 @pytest.fixture
 def tiny_model(tiny_run):
     """The model of ``tiny_run``, loaded afresh."""
-    from molvae.checkpoint import load_model
+    from molvae.model.checkpoint import load_model
 
     return load_model(tiny_run)

@@ -22,8 +22,9 @@ from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload([
-    "molvae.cli", "molvae.train", "molvae.prepare", "molvae.generate", "molvae.optimize",
-    "molvae.evaluate", "molvae.checkpoint", "molvae.report", "molvae.objectives",
+    "molvae.cli", "molvae.train.run", "molvae.data.prepare", "molvae.generate.run",
+    "molvae.optimize.run", "molvae.evaluate", "molvae.model.checkpoint", "molvae.report",
+    "molvae.objectives",
 ])  # fmt: skip
 
 

@@ -1,16 +1,7 @@
 """The one place where molecules are parsed, standardised, compared and drawn with RDKit."""
 
-from molvae.chem.cleaning import (
-    Cleaned,
-    Profile,
-    Rejected,
-    clean,
-    require_elements,
-    require_profile,
-    standardize,
-)
 from molvae.chem.drawing import draw_grid, draw_svg, sdf_block
-from molvae.chem.likeness import Features, Likeness
+from molvae.chem.fingerprints import Features, Likeness, fingerprints
 from molvae.chem.molecules import (
     Mol,
     atom_counts,
@@ -19,7 +10,6 @@ from molvae.chem.molecules import (
     brics_fragments,
     canonical_smiles,
     elements,
-    fingerprints,
     fragment_count,
     has_radical,
     largest_ring,
@@ -28,7 +18,16 @@ from molvae.chem.molecules import (
     scaffold,
     to_smiles,
 )
-from molvae.chem.substructures import MARKS, Writing, contains, is_pattern, matches, writings
+from molvae.chem.standardize import (
+    Cleaned,
+    Profile,
+    Rejected,
+    clean,
+    require_elements,
+    require_profile,
+    standardize,
+)
+from molvae.chem.substructure import MARKS, Writing, contains, is_pattern, matches, writings
 
 __all__ = [
     "MARKS",

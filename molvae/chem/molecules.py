@@ -5,10 +5,8 @@ from __future__ import annotations
 import functools
 from collections import Counter
 
-import numpy as np
-from numpy.typing import NDArray
-from rdkit import Chem, DataStructs, rdBase
-from rdkit.Chem import GraphDescriptors, rdFingerprintGenerator, rdqueries
+from rdkit import Chem, rdBase
+from rdkit.Chem import GraphDescriptors, rdqueries
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
 __all__ = [
@@ -19,7 +17,6 @@ __all__ = [
     "brics_fragments",
     "canonical_smiles",
     "elements",
-    "fingerprints",
     "fragment_count",
     "has_radical",
     "largest_ring",
@@ -28,7 +25,6 @@ __all__ = [
     "scaffold",
     "to_smiles",
 ]
-
 
 Mol = Chem.Mol
 
@@ -120,28 +116,6 @@ def brics_fragments(mol: Mol) -> list[str]:
 def bertz_complexity(mol: Mol) -> float:
     """Topological complexity of Bertz 1981 as RDKit defines it (BertzCT)."""
     return float(GraphDescriptors.BertzCT(mol))
-
-
-@functools.cache
-def _morgan(radius: int, size: int, counts: bool) -> rdFingerprintGenerator.FingerprintGenerator64:
-    return rdFingerprintGenerator.GetMorganGenerator(
-        radius=radius, fpSize=size, countSimulation=counts
-    )
-
-
-def fingerprints(
-    mols: list[Mol], *, radius: int = 2, size: int = 1024, counts: bool = False
-) -> NDArray[np.uint8]:
-    """Morgan bit fingerprints packed into bytes, shape (len(mols), size / 8).
-
-    ``counts``: bits also tell whether an environment is there once, twice, four or eight times.
-    """
-    generator = _morgan(radius, size, counts)
-    rows = np.empty((len(mols), size // 8), dtype=np.uint8)
-    for i, mol in enumerate(mols):
-        bits = DataStructs.BitVectToBinaryText(generator.GetFingerprint(mol))
-        rows[i] = np.frombuffer(bits, dtype=np.uint8)
-    return rows
 
 
 def atom_counts(mol: Mol) -> Counter[str]:

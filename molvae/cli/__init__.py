@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import click
 
-from molvae import __version__
-from molvae.cli import data, evaluation, models, molecules, search
+from molvae._version import __version__
+from molvae.cli import data, evaluate, generate, info, latent, optimize, train
 
 __all__ = ["main"]
 
@@ -26,7 +26,7 @@ def main() -> None:
 
 
 for verb in (
-    data.prepare, models.train, molecules.generate, evaluation.evaluate, search.optimize,
-    molecules.interpolate, molecules.encode, molecules.decode, models.info, data.fetch, data.merge,
+    data.prepare, train.train, generate.generate, evaluate.evaluate, optimize.optimize,
+    latent.interpolate, latent.encode, latent.decode, info.info, data.fetch, data.merge,
 ):  # fmt: skip
     main.add_command(verb)

@@ -48,9 +48,9 @@ def prepare(
 
     Example: molvae prepare library.csv.gz -p pIC50 -o library.ds
     """
-    from molvae.plans import Shard
-    from molvae.prepare import prepare as run
-    from molvae.prepare import prepare_shard, summary_lines
+    from molvae.data.prepare import prepare as run
+    from molvae.data.prepare import prepare_shard, summary_lines
+    from molvae.data.prepare.plan import Shard
 
     if unknown_tokens is not None and vocabulary is None:
         raise ConfigError("--unknown-tokens: needs --vocabulary MODEL, which says what is known")
@@ -60,7 +60,7 @@ def prepare(
         "workers": workers, "scheduler": scheduler, "resume": resume, "force": force,
     }  # fmt: skip
     if vocabulary is not None:
-        from molvae.checkpoint import load_model
+        from molvae.model.checkpoint import load_model
 
         model = load_model(vocabulary)
         more |= {"vocabulary": model.vocabulary, "constraints": model.constraints}
@@ -89,8 +89,8 @@ def merge(
 
     Example: molvae merge shard-1 shard-2 shard-3 -o library.ds
     """
-    from molvae.prepare import merge as run
-    from molvae.prepare import summary_lines
+    from molvae.data.prepare import merge as run
+    from molvae.data.prepare import summary_lines
 
     dataset = run(shards, output, unknown_tokens=unknown_tokens, force=force)
     show(as_json, dataset.manifest, [*summary_lines(dataset), f"dataset: {output}"])
@@ -106,8 +106,8 @@ def fetch(name: str, output: Path | None, force: bool, as_json: bool) -> None:
 
     Example: molvae fetch zinc250k -o data/
     """
-    from molvae.fetch import fetch as run
-    from molvae.fetch import summary_lines
+    from molvae.data.fetch import fetch as run
+    from molvae.data.fetch import summary_lines
 
     paths = run(name, output, force=force)
     data = {"name": name, "files": [str(path) for path in paths]}

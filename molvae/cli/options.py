@@ -60,7 +60,7 @@ def common(function: F) -> F:
 
     @functools.wraps(function)
     def verb(*, traceback: bool, quiet: bool, **options: Any) -> None:
-        from molvae.progress import set_quiet
+        from molvae.runtime.progress import set_quiet
 
         set_quiet(quiet)
         try:
@@ -228,7 +228,7 @@ def names(text: str | None) -> list[str] | None:
 
 def _transforms(texts: tuple[str, ...], columns: dict[str, str] | None) -> dict[str, str] | None:
     """Condition name -> transform; the name may be left out if there is one column only."""
-    from molvae.labels import parse_transform
+    from molvae.data.columns import parse_transform
 
     transforms: dict[str, str] = {}
     for text in texts:

@@ -13,15 +13,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from molvae.chem.alerts import load_filters
+from molvae.chem.properties import PROPERTIES
 from molvae.errors import ConfigError, FileError
-from molvae.evaluate.judging import SAMPLE, Options, Request, judge
+from molvae.evaluate.judge import SAMPLE, Options, Request, judge
 from molvae.evaluate.references import Reference
 from molvae.evaluate.results import Comparison, Curves, PropertySummary, Report
 from molvae.evaluate.sources import Paths, Source, from_files, from_list
-from molvae.filters import load_filters
-from molvae.properties import PROPERTIES
+from molvae.runtime.crew import Workers
 from molvae.targets import Target, parse_target, require_once
-from molvae.work import Workers
 
 __all__ = [
     "Comparison",

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from molvae import metrics
+from molvae.chem.hashing import keys_of
+from molvae.evaluate import metrics
 from molvae.evaluate.references import Reference
 from molvae.evaluate.sample import Sample
-from molvae.keys import keys_of
 from molvae.report import Card
 
 __all__ = ["cards"]

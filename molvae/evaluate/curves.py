@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from molvae import metrics
+from molvae.chem.hashing import keys_of
+from molvae.evaluate import metrics
+from molvae.evaluate.metrics import Metric, Occurrences, frechet
+from molvae.evaluate.metrics.frechet import Moments
 from molvae.evaluate.references import Reference
 from molvae.evaluate.results import Curves
 from molvae.evaluate.sample import Sample
-from molvae.keys import keys_of
-from molvae.metrics import Metric, Occurrences, frechet
-from molvae.metrics.frechet import Moments
 
 __all__ = ["curves"]
 

@@ -27,16 +27,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molvae import chem
+from molvae.chem.hashing import keys_of
+from molvae.chem.properties import PROPERTIES
+from molvae.evaluate.metrics import FINGERPRINT_BYTES, MoleculeSet, Wanted, frechet, guacamol
+from molvae.evaluate.metrics.frechet import Moments
+from molvae.evaluate.metrics.guacamol import Described
+from molvae.evaluate.sample import description
 from molvae.evaluate.sources import Source
-from molvae.evaluate.work import description
-from molvae.kept import Kept
-from molvae.keys import keys_of
-from molvae.metrics import FINGERPRINT_BYTES, MoleculeSet, Wanted, frechet, guacamol
-from molvae.metrics.frechet import Moments
-from molvae.metrics.guacamol import Described
-from molvae.properties import PROPERTIES
-from molvae.runtime import Draws
-from molvae.work import Workers
+from molvae.runtime.cache import Kept
+from molvae.runtime.crew import Workers
+from molvae.runtime.randomness import Draws
 
 __all__ = ["Reference"]
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molvae import report
-from molvae.evaluate.intervals import Replicates, difference
-from molvae.metrics import Control, Metric
+from molvae.evaluate.bootstrap import Replicates, difference
+from molvae.evaluate.metrics import Control, Metric
 
 __all__ = ["Comparison", "Curves", "PropertySummary", "Report"]
 

@@ -1,22 +1,50 @@
-"""Generated molecules, streamed: all of them counted, up to a number of them described."""
+"""The first looks at many texts: which are molecules, and what they are."""
 
 from __future__ import annotations
 
 import array
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from molvae import metrics
+from molvae import chem
+from molvae.chem.hashing import keys_of
+from molvae.evaluate import metrics
+from molvae.evaluate.metrics import MoleculeSet, Wanted, describe
 from molvae.evaluate.sources import LONGEST, Source, bounded
-from molvae.evaluate.work import description, scan
-from molvae.metrics import MoleculeSet, Wanted
-from molvae.runtime import Draws
-from molvae.work import Workers
+from molvae.runtime.crew import Workers
+from molvae.runtime.randomness import Draws
 
-__all__ = ["Sample", "read"]
+__all__ = ["Sample", "Scan", "description", "read", "scan"]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What the cheap first look at some texts finds: the valid ones and what they are."""
+
+    total: int
+    positions: NDArray[np.int64]  # (N,) places of the valid ones
+    keys: NDArray[np.uint64]  # (N,) hash of the canonical SMILES
+    disconnected: int
+
+
+def scan(texts: Sequence[str]) -> Scan:
+    """Parse texts, and hash the canonical SMILES of those that are molecules."""
+    found = [(i, mol) for i, mol in enumerate(map(chem.parse, texts)) if mol is not None]
+    return Scan(
+        total=len(texts),
+        positions=np.asarray([i for i, _ in found], dtype=np.int64),
+        keys=keys_of([chem.to_smiles(mol) for _, mol in found]),
+        disconnected=sum(chem.fragment_count(mol) > 1 for _, mol in found),
+    )
+
+
+def description(wanted: Wanted) -> Callable[[Sequence[str]], MoleculeSet]:
+    """:func:`molvae.evaluate.metrics.describe` as a task for :meth:`Workers.map`."""
+    return functools.partial(describe, wanted=wanted)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from molvae.chem.properties import PROPERTIES
+from molvae.data.formats import file_format
+from molvae.data.readers import read_rows, smiles_of
 from molvae.errors import FileError, InputError, TargetError, suggest
-from molvae.files import file_format, fingerprint
-from molvae.properties import PROPERTIES
-from molvae.readers import read_rows, smiles_of
+from molvae.runtime.files import fingerprint
 from molvae.targets import YES_NO
 
 __all__ = ["Paths", "Source", "bounded", "from_files", "from_list"]

@@ -26,10 +26,10 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from molvae import chem
+from molvae.chem.properties import PROPERTIES, compute
 from molvae.errors import ConfigError, FileError, RunError, TargetError, suggest
 from molvae.objectives.shapes import Window
 from molvae.objectives.tasks import ABSENT, TASKS, Term, mean
-from molvae.properties import PROPERTIES, compute
 from molvae.targets import YES_NO, parse_target
 
 __all__ = [

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from molvae import chem
 from molvae.chem import Mol
+from molvae.chem.properties import compute
 from molvae.objectives.shapes import AtLeast, AtMost, Gaussian, Ramp, Shape
-from molvae.properties import compute
 
 __all__ = ["ABSENT", "PMO", "TASKS", "Task", "Term", "isomer", "mean", "plogp"]
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from molvae.files import format_cell
+from molvae.data.writers import format_cell
 
 __all__ = ["Answer", "Archive", "crowding", "fronts", "mean", "rank", "worths"]
 
@@ -57,7 +57,7 @@ class Archive:
 
     def normal_scores(self) -> dict[str, float]:
         """Molecules → quantiles of N(0, 1) of their ranks in the pool, which has no scale."""
-        from molvae.runtime import normal_quantile
+        from molvae.runtime.randomness import normal_quantile
 
         share = 1 - (np.arange(len(self.pool)) + 0.5) / max(len(self.pool), 1)
         return dict(

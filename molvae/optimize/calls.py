@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from molvae.errors import ConfigError, FileError, OutputExistsError
-from molvae.files import write_json
 from molvae.objectives import Objective
 from molvae.optimize.archive import Answer
 from molvae.optimize.scoring import Scored
-from molvae.unfinished import clear_unfinished, naming
+from molvae.runtime.files import write_json
+from molvae.runtime.workdir import clear_unfinished, naming
 
 __all__ = ["Asked", "Calls", "method_before", "open_calls"]
 

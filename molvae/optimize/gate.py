@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molvae import chem
-from molvae.checks import Checks, Look
+from molvae.chem.fingerprints import tanimoto
+from molvae.chem.hashing import KeySet, keys_of
+from molvae.chem.properties import Measured
+from molvae.chem.screening import Checks, Look
 from molvae.errors import ConfigError
-from molvae.keys import KeySet, keys_of
-from molvae.metrics import tanimoto
-from molvae.parallel import map_ordered
-from molvae.properties import Measured
-from molvae.sampler import Proposer, Request
-from molvae.sampler.critic import Critic, start_molecules
-from molvae.sampler.request import SIMILARITY
+from molvae.generate.critic import Critic, start_molecules
+from molvae.generate.proposer import Proposer
+from molvae.generate.request import SIMILARITY, Request
+from molvae.runtime.pool import map_ordered
 
 __all__ = ["Gate"]
 

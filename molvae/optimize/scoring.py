@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from molvae.errors import MolvaeError
 from molvae.objectives import Objective
-from molvae.parallel import Crew, Watchdog
-from molvae.progress import say
+from molvae.objectives.worker import ScoringCall
+from molvae.runtime.crew import Crew
+from molvae.runtime.progress import say
 
 __all__ = ["Scored", "Scoring"]
-
-STREAMS = (1, 2)  # what a process prints to
-GRACE = 1.0  # seconds that a program has to end by its own limit before its worker is ended
 
 
 class Scored(NamedTuple):
@@ -28,59 +21,6 @@ class Scored(NamedTuple):
     smiles: str
     scores: tuple[float, ...]
     note: str = ""
-
-
-@dataclass(frozen=True)
-class _Call:
-    """One call of the objective, in a worker process."""
-
-    objective: Objective
-    timeout: float | None
-    log: str | None  # where all that it prints goes, of a worker process
-
-    def __call__(self, smiles: Sequence[str]) -> list[tuple[float, ...]] | str:
-        """The scores, or why there are none."""
-        limit = None if self.timeout is None else GRACE + self.timeout * len(smiles)
-        watchdog = Watchdog(limit)
-        try:
-            # Standard output is for our results, and standard error for our progress.
-            with contextlib.redirect_stdout(sys.stderr), _printed_into(self.log):
-                self.objective.load()  # once per worker, and not on the clock
-                watchdog.step()
-                return self.objective.scores(smiles)
-        except MolvaeError as error:
-            return str(error)
-        except (Exception, SystemExit) as error:
-            return f"objective: {type(error).__name__}: {_words(error)}"
-        finally:
-            watchdog.rest()
-
-
-@contextlib.contextmanager
-def _printed_into(path: str | None) -> Iterator[None]:
-    """What this process prints, libraries that are not Python's included, is added to a file."""
-    if path is None:
-        yield
-        return
-    sys.stderr.flush()
-    before = [os.dup(stream) for stream in STREAMS]
-    with open(path, "ab") as log:
-        for stream in STREAMS:
-            os.dup2(log.fileno(), stream)
-    try:
-        yield
-    finally:
-        sys.stderr.flush()
-        for stream, old in zip(STREAMS, before, strict=True):
-            os.dup2(old, stream)
-            os.close(old)
-
-
-def _words(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:
-        return "its message cannot be told"
 
 
 class Scoring:
@@ -109,9 +49,9 @@ class Scoring:
         if timeout is not None and not crew.protected:
             say("note: without worker processes no time limit is kept, but that of programs")
         self._call = (
-            _Call(objective, timeout, None if log is None else str(log.absolute()))
+            ScoringCall(objective, timeout, None if log is None else str(log.absolute()))
             if crew.protected
-            else _Call(objective, None, None)
+            else ScoringCall(objective, None, None)
         )
 
     def __call__(self, smiles: Sequence[str]) -> Iterator[list[Scored]]:

@@ -10,9 +10,9 @@ import numpy as np
 from molvae.errors import RunError
 from molvae.optimize.archive import POOL, Answer, Archive, fronts, mean, worths
 from molvae.optimize.calls import Calls
-from molvae.optimize.engines import Engine
+from molvae.optimize.engines.base import Engine
 from molvae.optimize.scoring import Scored
-from molvae.progress import Progress, say
+from molvae.runtime.progress import Progress, say
 
 __all__ = ["TOP", "Search", "commonest", "round_size"]
 

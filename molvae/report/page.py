@@ -13,11 +13,11 @@ from pathlib import Path
 
 import jinja2
 
-from molvae.files import atomic_text
 from molvae.report import charts, maps
 from molvae.report.drawing import Drawing, Palette
 from molvae.report.molecules import Drawn, grouped
 from molvae.report.records import Calibration, Curve, Histogram, LatentMap, Page, Table
+from molvae.runtime.files import atomic_text
 
 __all__ = ["SECTIONS", "Figure", "Section", "render", "write_html"]
 

@@ -1,168 +1,22 @@
-"""The room of ``molvae train``: one training, from files or a dataset to a run folder.
+"""Training: from molecule files or a dataset to a run folder.
 
-Run folder: ``config.json`` (effective configuration and provenance), ``metrics.jsonl``, ``model/``
-(the best weights so far, ready for ``molvae generate``), ``state.pt`` (all a resumed run needs),
-``rejects.csv``, and ``tensorboard/`` where TensorBoard is installed.
+Names are resolved when first used, so that importing a module of this package loads no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
-from molvae import tokens
-from molvae.checkpoint import SavedModel, find_model, load_model
-from molvae.config import Config, DataConfig, differences
-from molvae.dataset import Dataset
-from molvae.errors import ConfigError, FileError, RunError
-from molvae.files import fingerprint
-from molvae.prepare import cached_dataset, summary_lines
-from molvae.processes import joined
-from molvae.progress import say
-from molvae.runs import check_run_folder, start_run_folder, state_to_resume
-from molvae.runtime import keep_memory
-from molvae.train.engine import Trainer
-from molvae.train.start import adapted_config, adapted_dataset
-from molvae.train.told import TrainSummary
-from molvae.unfinished import clear_unfinished, restore_folder
+if TYPE_CHECKING:
+    from molvae.train.log import TrainSummary
+    from molvae.train.run import train
 
 __all__ = ["TrainSummary", "train"]
 
 
-def train(
-    inputs: Sequence[str | Path],
-    run: str | Path,
-    config: Config,
-    *,
-    device: str = "auto",
-    workers: int | None = None,
-    scheduler: str | None = None,
-    resume: bool = False,
-    force: bool = False,
-    start: str | Path | None = None,
-) -> TrainSummary:
-    """Train a model on molecule files or on one dataset folder; see the module for what it writes.
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        from molvae.train import run
 
-    With ``resume`` an interrupted run of the same command continues; on a finished run nothing is
-    done, and with nothing to resume it starts afresh. Changed options are an error. ``start`` is a
-    model, run folder or shipped name whose weights are trained on: with its sizes and tokens, on
-    the conditions of the data, which may be others. Under ``torchrun`` all processes train one
-    model together; the first one prepares, validates and writes.
-
-    Raises:
-        ConfigError: options, dataset and model do not fit each other.
-        FileError: an input cannot be read, or the run folder is in use.
-        OutputExistsError: the run folder is in the way.
-        RunError: training was stopped, or its loss stayed infinite.
-    """
-    run = Path(run)
-    with _stoppable(run), joined(device) as (world, where), ExitStack() as stack:
-        model, config = world.together(lambda: _start(start, run, config))
-
-        def prepared() -> str:
-            check_run_folder(run, resume=resume, force=force)
-            found = _open_dataset(inputs, config, workers, scheduler, model)
-            for line in summary_lines(found):
-                say(line)
-            return str(found.folder.resolve())
-
-        folder = world.once(prepared)
-        dataset = world.together(lambda: _dataset(folder, config, model))
-        world.once(lambda: _hold(run, stack))
-        stack.enter_context(tokens.use_constraints(dataset.constraints))
-        # Before an older run is replaced: whatever is wrong with the request is said here.
-        state = world.once(lambda: state_to_resume(run, config, dataset) if resume else None)
-        keep_memory()
-        trainer = world.together(lambda: Trainer(dataset, run, config, where, world, model))
-        stack.callback(trainer.close)
-        if state is None:
-            world.once(lambda: start_run_folder(run, config, dataset))
-            return trainer.run_to_end()
-        world.once(lambda: restore_folder(run / "model"))
-        world.together(lambda: trainer.load(state))
-        if trainer.finished:
-            return trainer.conclude()
-        say(f"resuming at step {trainer.step:,}")
-        return trainer.run_to_end()
-
-
-@contextmanager
-def _stoppable(run: Path) -> Iterator[None]:
-    """Say what is left of a training that is stopped where it cannot end its step."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        kept = (run / "state.pt").exists()
-        raise RunError(
-            f"stopped; '{run}' keeps the last checkpoint: continue with --resume"
-            if kept
-            else "stopped before the first checkpoint; start it again"
-        ) from None
-
-
-def _start(start: str | Path | None, run: Path, config: Config) -> tuple[SavedModel | None, Config]:
-    """The model to train on, if any, and the configuration that belongs to it."""
-    if start is None:
-        if config.start is not None:
-            raise ConfigError("start: says which model a run started from; give it with --from")
-        return None, config
-    place = find_model(start)
-    if place.resolve().is_relative_to(run.resolve()):
-        raise ConfigError(f"'{start}': the model to start from lies in the run folder to write")
-    identity, model = fingerprint(place / "config.json")["sha256"], load_model(start)
-    if fingerprint(place / "config.json")["sha256"] != identity:
-        raise ConfigError(f"'{start}': this model is being written; wait for its training to end")
-    return model, adapted_config(config, model, str(identity))
-
-
-def _dataset(folder: str, config: Config, model: SavedModel | None) -> Dataset:
-    dataset = Dataset(folder)
-    if model is not None:
-        adapted_dataset(dataset, model, learn=config.data.unknown_tokens == "learn")
-    return dataset
-
-
-def _hold(run: Path, stack: ExitStack) -> None:
-    """Make the run folder and let nobody else train into it until the stack is left."""
-    run.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise FileError(f"'{run}': another training is writing into this folder") from None
-    stack.callback(lock.release)
-    clear_unfinished(run, ("config.json", "metrics.jsonl", "model", "state.pt"))
-
-
-def _open_dataset(
-    inputs: Sequence[str | Path],
-    config: Config,
-    workers: int | None,
-    scheduler: str | None,
-    model: SavedModel | None,
-) -> Dataset:
-    folders = [path for path in inputs if Path(path).is_dir()]
-    if not folders:
-        learn = config.data.unknown_tokens == "learn"
-        data = config.data.model_copy(update={"unknown_tokens": "error"}) if learn else config.data
-        return cached_dataset(
-            inputs, data, workers=workers, scheduler=scheduler,
-            vocabulary=None if model is None or learn else model.vocabulary,
-            constraints=None if model is None else model.constraints,
-        )  # fmt: skip
-    if len(inputs) != 1:
-        raise FileError("train: give molecule files, or one dataset folder, not both")
-    dataset = Dataset(folders[0])
-    asked = config.data.model_dump(mode="json", exclude={"conditions", "unknown_tokens"})
-    plain = DataConfig().model_dump(mode="json")
-    ignored = differences(plain, asked, "data.", dropped=False)
-    if ignored and differences(dataset.manifest["options"], asked, dropped=False):
-        raise ConfigError(
-            f"'{dataset.folder}' is prepared already, so these options would be ignored: "
-            + "; ".join(ignored)
-            + "; give them to molvae prepare"
-        )
-    return dataset
+        return getattr(run, name)
+    raise AttributeError(f"module 'molvae.train' has no attribute '{name}'")

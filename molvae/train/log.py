@@ -1,20 +1,22 @@
-"""What a run writes while it goes on: ``metrics.jsonl``, and TensorBoard's files if it is there."""
+"""What a run says and writes: ``metrics.jsonl``, TensorBoard's files, lines and a summary."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molvae.progress import say
-from molvae.unfinished import naming
+from molvae.model.conditions import ConditionSet, head_error
+from molvae.runtime.progress import say
+from molvae.runtime.workdir import naming
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["Averages", "RunLog", "scalars"]
+__all__ = ["Averages", "RunLog", "TrainSummary", "column_lines", "scalars", "validation_line"]
 
 
 class RunLog:
@@ -95,3 +97,43 @@ class Averages:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from :meth:`state`."""
         self.count, self.sums = int(state["count"]), dict(state["sums"])
+
+
+@dataclass
+class TrainSummary:
+    """What a training run did."""
+
+    run: str
+    finished: bool
+    reason: str
+    steps: int
+    molecules: int
+    seconds: float
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for ``--json``."""
+        return asdict(self)
+
+
+def validation_line(found: dict[str, Any], latent_size: int) -> str:
+    """The figures of a validation on one line."""
+    d, information = found["D"], found["information"]
+    return (
+        f"D(0) {d['0']:.2f}  D(1) {d['1']:.2f}  R(0) {found['R']['0']:.1f} nats, "
+        f"gap {found['gap']:.1f}, exact {found['exact']['value']:.1%}, "
+        f"active {found['active_units']}/{latent_size}, "
+        f"I {information['value']:.1f} of at most {information['cap']:.1f}"
+    )
+
+
+def column_lines(found: dict[str, Any], conditions: ConditionSet) -> Iterator[str]:
+    """How well each own column is foretold for held-out molecules."""
+    for one in conditions.conditions:
+        known = head_error(found, one.name)
+        if one.builtin or not known:
+            continue
+        unit = f" {one.unit}" if one.unit else ""
+        spread = f"; its standard deviation is {one.std:.3g}{unit}" if one.kind == "number" else ""
+        count = found["head"][one.name]["n"]
+        yield f"{one.name} as foretold for {count:,} held-out molecules: {known}{spread}"

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from molvae.config import TrainConfig
-from molvae.memory import Memory
-from molvae.model import CVAE
-from molvae.processes import World
-from molvae.recurrent import GRU
+from molvae.model.cvae import CVAE
+from molvae.model.gru import GRU
+from molvae.model.memory import Memory
+from molvae.train.distributed import World
 
 __all__ = ["Muon", "hidden_matrices", "make_optimizer", "orthogonal", "shares"]
 

@@ -24,14 +24,14 @@ from typing import Any
 
 import torch
 
-from molvae import checkpoint
 from molvae.config import load_config
-from molvae.dataset import Dataset
-from molvae.diagnostics.base import batches
-from molvae.files import write_json
-from molvae.loss import reconstruction
-from molvae.runs import read_record
-from molvae.train import train
+from molvae.data.dataset import Dataset
+from molvae.evaluate.diagnostics.base import batches
+from molvae.model import checkpoint
+from molvae.model.loss import reconstruction
+from molvae.runtime.files import write_json
+from molvae.train.run import train
+from molvae.train.run_folder import read_record
 
 COMMON = (
     "train.validations=4", "train.patience=4", "train.valid_molecules=2048",

@@ -33,19 +33,19 @@ from typing import Any
 
 import numpy as np
 
-from molvae.checkpoint import find_model, load_model
+from molvae.chem.hashing import among, keys_of
 from molvae.chem.molecules import parse, to_smiles
+from molvae.chem.properties import compute
+from molvae.evaluate.metrics.frechet import compare, moments
 from molvae.evaluate.references import Reference
 from molvae.evaluate.sources import from_files
-from molvae.files import write_json
-from molvae.generate import GenerationSummary, generate
-from molvae.keys import among, keys_of
-from molvae.metrics.frechet import compare, moments
-from molvae.progress import say, set_quiet
-from molvae.properties import compute
-from molvae.sampler import Request
+from molvae.generate.request import Request
+from molvae.generate.run import GenerationSummary, generate
+from molvae.model.checkpoint import find_model, load_model
+from molvae.runtime.crew import Workers
+from molvae.runtime.files import write_json
+from molvae.runtime.progress import say, set_quiet
 from molvae.targets import Target, hit, parse_target
-from molvae.work import Workers
 
 SINGLE = {
     "logp": (1, 2, 3),

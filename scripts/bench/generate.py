@@ -44,11 +44,12 @@ from turns import (  # type: ignore[import-not-found]
     save,
 )
 
-from molvae import properties, tokens
-from molvae.checks import Checks
-from molvae.generate import generate_file
-from molvae.runtime import versions
-from molvae.sampler import Proposer
+from molvae.chem import properties
+from molvae.chem.screening import Checks
+from molvae.chem.selfies import from_selfies, split_selfies
+from molvae.generate.proposer import Proposer
+from molvae.generate.run import generate_file
+from molvae.runtime.device import versions
 
 BATCHES = (32, 512)  # of MOSES
 OUTPUT = "out.csv"
@@ -88,12 +89,12 @@ def measure_stages(model: str, n: int, targets: tuple[str, ...]) -> dict[str, An
         nonlocal steps
         found: list[str] = decode(*args)
         # With the end symbol, which is a step of the network, too.
-        steps += sum(len(tokens.split_selfies(text)) + 1 for text in found)
+        steps += sum(len(split_selfies(text)) + 1 for text in found)
         return found
 
     changes = {
         (Proposer, "texts"): counted,
-        (properties.tokens, "from_selfies"): timed("SELFIES", tokens.from_selfies),  # type: ignore[attr-defined]
+        (properties, "from_selfies"): timed("SELFIES", from_selfies),
         (Checks, "__call__"): timed("checks", Checks.__call__),
     }
     for (owner, name), function in changes.items():

@@ -8,7 +8,7 @@ It runs in an environment of its own and imports nothing from molvae:
     guacamol_env/bin/python scripts/bench/guacamol_values.py > tests/golden/guacamol_values.json
 
 Prints {task: {SMILES: score}} under the names of the practical molecular optimisation benchmark.
-``tests/unit/test_objectives.py`` compares ours with them.
+``tests/objectives/test_objectives.py`` compares ours with them.
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ import torch
 from turns import place  # type: ignore[import-not-found]
 
 from molvae.objectives import PMO, parse_objective
-from molvae.optimize import METHODS, optimize, running_best
+from molvae.optimize.report import running_best
+from molvae.optimize.run import METHODS, optimize
 
 BUDGET, STEP, TOP = 10_000, 100, 10
 NUMBERS = ("auc", "top", "best", "seconds")

@@ -284,12 +284,12 @@ def full(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     manifest = json.loads((output / "manifest.json").read_text(encoding="utf-8"))
     text = (
         "from molvae.config import DataConfig\n"
-        "from molvae.prepare import cached_dataset\n"
+        "from molvae.data.prepare import cached_dataset\n"
         f"data = cached_dataset([{str(options.input)!r}], DataConfig(), workers={options.workers})"
         f"\nassert len(data) == {manifest['kept']}\n"
     )
     place = {"MOLVAE_CACHE": str(scratch / "cache")}
-    imports = statistics.median(timed(["-c", "import molvae.prepare"]) for _ in range(3))
+    imports = statistics.median(timed(["-c", "import molvae.data.prepare"]) for _ in range(3))
     cold = timed(["-c", text], place)
     warm = [timed(["-c", text], place) for _ in range(3)]
     return {
@@ -360,7 +360,7 @@ def full_table(result: dict[str, Any], workers: int) -> list[str]:
         f"{result['prepare_s']:.1f} ({result['rows_per_s']:.0f} rows/s) |",
         f"| `cached_dataset`, nothing in the cache | {result['cache_cold_s']:.1f} |",
         f"| `cached_dataset`, found in the cache, start-up included | {warm} |",
-        f"| of that: Python and `import molvae.prepare` | {result['imports_s']:.2f} |",
+        f"| of that: Python and `import molvae.data.prepare` | {result['imports_s']:.2f} |",
         "",
         f"{result['kept']:,} kept, {result['merged']:,} merged, {result['rejected']:,} rejected.",
     ]

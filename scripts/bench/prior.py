@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from quality import Bench, Kept, add_options, settings_of, shown, weights_of  # type: ignore[import-not-found]
 from torch import Tensor, nn
 
-from molvae.checkpoint import SavedModel
-from molvae.diagnostics import encode_molecules
-from molvae.progress import say
-from molvae.properties import measure_selfies
-from molvae.runtime import Draws
-from molvae.sampler import decode_latents
+from molvae.chem.properties import measure_selfies
+from molvae.evaluate.diagnostics import encode_molecules
+from molvae.generate.decoding import decode_latents
+from molvae.model.checkpoint import SavedModel
+from molvae.runtime.progress import say
+from molvae.runtime.randomness import Draws
 
 
 class Coupling(nn.Module):

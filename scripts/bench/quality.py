@@ -33,18 +33,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from molvae import chem, tokens
-from molvae.checkpoint import SavedModel, find_model, load_model
-from molvae.dataset import Batch, Dataset
-from molvae.diagnostics import figures
-from molvae.diagnostics.base import batches
-from molvae.diagnostics.rates import noisy_posterior
+from molvae import chem
+from molvae.chem.fingerprints import tanimoto
+from molvae.chem.properties import Measured, measure_selfies
+from molvae.chem.selfies import use_constraints
+from molvae.data.dataset import Batch, Dataset
 from molvae.errors import ModelFolderError
-from molvae.evaluate.sources import from_files
-from molvae.files import fingerprint, write_json
-from molvae.generate import generate
-from molvae.loss import kl_divergence, reconstruction
-from molvae.metrics.frechet import (
+from molvae.evaluate.diagnostics import figures
+from molvae.evaluate.diagnostics.base import batches
+from molvae.evaluate.diagnostics.rates import noisy_posterior
+from molvae.evaluate.metrics.frechet import (
     MISSING,
     Moments,
     activations,
@@ -53,14 +51,19 @@ from molvae.metrics.frechet import (
     influences,
     moments,
 )
-from molvae.metrics.molecules import TEXTS, describe
-from molvae.metrics.similarity import tanimoto
-from molvae.model import noisy_latent
-from molvae.progress import Progress, say
-from molvae.properties import Measured, measure_selfies
-from molvae.runs import read_record, stop_requests
-from molvae.runtime import Draws, choose_device
-from molvae.sampler import Request, decode_tokens
+from molvae.evaluate.metrics.molecules import TEXTS, describe
+from molvae.evaluate.sources import from_files
+from molvae.generate.decoding import decode_tokens
+from molvae.generate.request import Request
+from molvae.generate.run import generate
+from molvae.model.checkpoint import SavedModel, find_model, load_model
+from molvae.model.cvae import noisy_latent
+from molvae.model.loss import kl_divergence, reconstruction
+from molvae.runtime.device import choose_device
+from molvae.runtime.files import fingerprint, write_json
+from molvae.runtime.progress import Progress, say
+from molvae.runtime.randomness import Draws
+from molvae.train.run_folder import read_record, stop_requests
 
 POLL = 2.0  # seconds between looks at the run
 WEIGHTS = "model.safetensors"
@@ -230,7 +233,7 @@ def judge_snapshot(bench: Bench, folder: Path) -> dict[str, Any]:
     say(f"judging {folder.name}")
     model, dataset = bench.load(folder), bench.dataset
     conditions, items = model.conditions, bench.items[: bench.molecules]
-    with tokens.use_constraints(model.constraints):
+    with use_constraints(model.constraints):
         found = figures(
             model.network, dataset, conditions,
             [dataset.names.index(name) for name in conditions.names], items,

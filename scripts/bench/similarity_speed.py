@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molvae import chem
-from molvae.metrics.similarity import nearest, similarity_sums
-from molvae.readers import read_smiles
+from molvae.data.readers import read_smiles
+from molvae.evaluate.metrics.similarity import nearest, similarity_sums
 
 ROWS, COLUMNS = 512, 2048  # of a block of pairs
 
@@ -51,7 +51,7 @@ def similarity(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32
 def plain_nearest(
     queries: NDArray[np.uint8], reference: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """As :func:`molvae.metrics.nearest`, comparing all pairs."""
+    """As :func:`molvae.evaluate.metrics.nearest`, comparing all pairs."""
     best = np.full(len(queries), -1, dtype=np.float32)
     where = np.full(len(queries), -1, dtype=np.int64)
     for column in range(0, len(reference), COLUMNS):
@@ -67,7 +67,7 @@ def plain_nearest(
 
 
 def plain_sums(prints: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """As :func:`molvae.metrics.similarity.similarity_sums`, for half of the pairs."""
+    """As :func:`molvae.evaluate.metrics.similarity.similarity_sums`, for half of the pairs."""
     n = len(prints)
     sums = np.zeros((2, n))
     for row in range(0, n, ROWS):

@@ -53,11 +53,11 @@ from turns import (  # type: ignore[import-not-found]
 )
 
 from molvae.config import load_config
-from molvae.dataset import Dataset, batch_plan
-from molvae.noise import noise_levels
-from molvae.recurrent import GRU
-from molvae.runtime import keep_memory, versions
-from molvae.train.engine import Trainer
+from molvae.data.dataset import Dataset, batch_plan
+from molvae.model.gru import GRU
+from molvae.runtime.device import keep_memory, versions
+from molvae.train.batches import noise_levels
+from molvae.train.trainer import Trainer
 
 NETWORKS: dict[str, tuple[str, ...]] = {
     "MOSES": (

@@ -30,11 +30,11 @@ from rdkit import Chem
 from rdkit.Chem import Descriptors
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
-from molvae.checkpoint import load_model
-from molvae.generate import GenerationSummary, generate
-from molvae.progress import say
-from molvae.properties import PROPERTIES
-from molvae.sampler import Generated, Request
+from molvae.chem.properties import PROPERTIES
+from molvae.generate.request import Generated, Request
+from molvae.generate.run import GenerationSummary, generate
+from molvae.model.checkpoint import load_model
+from molvae.runtime.progress import say
 from molvae.targets import parse_target
 
 TRUTH = dict(Descriptors.descList)

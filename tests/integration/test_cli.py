@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from molvae.cli import main
-from molvae.progress import set_quiet
+from molvae.runtime.progress import set_quiet
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from molvae import chem
 from molvae.cli import main
-from molvae.progress import set_quiet
+from molvae.runtime.progress import set_quiet
 from tests.peak import needs_proc, peak_memory
 
 PATTERNS = "names,smarts\nnitro,[N+](=O)[O-]\n"

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from molvae.checkpoint import load_model, save_model
-from molvae.conditions import ConditionSet
-from molvae.dataset import Dataset
-from molvae.examine import examine, lines
-from molvae.model import CVAE
-from molvae.tokens import grammar_table
+from molvae.chem.vocabulary import grammar_table
+from molvae.data.dataset import Dataset
+from molvae.evaluate.diagnostics.examine import examine
+from molvae.evaluate.diagnostics.results import lines
+from molvae.model.checkpoint import load_model, save_model
+from molvae.model.conditions import ConditionSet
+from molvae.model.cvae import CVAE
 
 ROOT = Path(__file__).parents[2]
 

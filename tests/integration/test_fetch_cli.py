@@ -8,10 +8,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from click.testing import CliRunner
 
-from molvae import fetch as module
-from molvae.cache import cache_folder
 from molvae.cli import main
-from molvae.fetch import DataFile, DataSet
+from molvae.data import fetch as module
+from molvae.data.fetch import DataFile, DataSet
+from molvae.runtime.cache import cache_folder
 
 BODY = "smiles\nCCO\nCCN\n"
 

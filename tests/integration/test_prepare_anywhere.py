@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from molvae.config import DataConfig
-from molvae.dataset import Dataset
-from molvae.prepare import prepare
+from molvae.data.dataset import Dataset
+from molvae.data.prepare import prepare
 from tests import warm
 from tests.warm import wait_for
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from molvae.checkpoint import load_model
+from molvae.model.checkpoint import load_model
 from tests.integration.two_processes import work
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
@@ -171,7 +171,7 @@ def test_a_stopped_run_of_two_processes_resumes_with_one(tiny_dataset, tmp_path,
     sabotage.write_text(
         "import os, signal, sys, time\n"
         "from molvae.cli import main\n"
-        "from molvae.train.engine import Trainer\n"
+        "from molvae.train.trainer import Trainer\n"
         "train, save = Trainer.train_step, Trainer.save\n"
         "def step(self, items):\n"
         f"    if self.step == 12 and self.world.rank == {victim}:\n"
@@ -199,7 +199,7 @@ def test_a_dataset_that_one_process_cannot_see_is_said_by_it(tiny_dataset, tmp_p
     blind = tmp_path / "blind.py"
     blind.write_text(
         "import os, sys\n"
-        "import molvae.train as room\n"
+        "import molvae.train.run as room\n"
         "from molvae.cli import main\n"
         "real = room._dataset\n"
         "if os.environ['RANK'] == '1':\n"

@@ -16,7 +16,7 @@ from rdkit.Chem import (
 )
 
 from molvae.cli import main
-from molvae.progress import set_quiet
+from molvae.runtime.progress import set_quiet
 
 
 @pytest.fixture(autouse=True)

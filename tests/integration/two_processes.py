@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 
 from molvae.config import load_config
-from molvae.dataset import Dataset
-from molvae.processes import joined
-from molvae.train.engine import Trainer
+from molvae.data.dataset import Dataset
+from molvae.train.distributed import joined
+from molvae.train.trainer import Trainer
 
 STEPS = 20
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from rdkit import Chem, rdBase
 
-from molvae import tokens
+from molvae.chem.selfies import split_selfies, to_selfies
+from molvae.chem.vocabulary import Vocabulary
+from molvae.data.readers import read_rows, smiles_of
 from molvae.errors import MolvaeError
-from molvae.readers import read_rows, smiles_of
 from molvae.targets import parse_target
 
 SUFFIXES = [".smi", ".csv", ".tsv", ".sdf", ".smi.gz", ".csv.gz", ".parquet"]
@@ -18,7 +19,7 @@ SYMBOLS = [
     "[NH3+1]", "[/C]", "[\\C]", "[Branch1]", "[=Branch1]", "[#Branch2]", "[Ring1]", "[=Ring1]",
     "[Ring2]", "[-/Ring1]", "[P]", "[nop]", ".",
 ]  # fmt: skip
-VOCABULARY = tokens.Vocabulary.of_symbols(SYMBOLS)
+VOCABULARY = Vocabulary.of_symbols(SYMBOLS)
 
 
 def reader(data: bytes) -> None:
@@ -52,9 +53,9 @@ def symbols(data: bytes) -> None:
     assert mol is not None, smiles
     assert (mol.GetNumAtoms() == 0) == (smiles == "")
     text = data[:200].decode("utf-8", "replace")
-    encoded = tokens.to_selfies(text)
+    encoded = to_selfies(text)
     if encoded is not None:
-        assert "".join(tokens.split_selfies(encoded)) == encoded
+        assert "".join(split_selfies(encoded)) == encoded
 
 
 def target(data: bytes) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from molvae import cache
 from molvae.config import DataConfig
-from molvae.prepare import prepare
+from molvae.data.prepare import prepare
+from molvae.runtime import cache
 from tests import warm
 
 LIBRARY = Path(__file__).parents[2] / "data" / "demo.csv.gz"
@@ -150,8 +150,8 @@ def test_what_killed_processes_had_read_from_a_pipe_goes(files, tmp_path, monkey
 PREPARE_AGAIN = """
 import sys
 from molvae.config import DataConfig
-from molvae.prepare import cached_dataset
-from molvae.progress import set_quiet
+from molvae.data.prepare import cached_dataset
+from molvae.runtime.progress import set_quiet
 
 if __name__ == "__main__":
     set_quiet(True)
@@ -161,8 +161,8 @@ if __name__ == "__main__":
 """
 CLEAR_AGAIN = """
 import time
-from molvae import cache
-from molvae.progress import set_quiet
+from molvae.runtime import cache
+from molvae.runtime.progress import set_quiet
 
 if __name__ == "__main__":
     set_quiet(True)

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from molvae.checkpoint import load_model, load_state
+from molvae.model.checkpoint import load_model, load_state
 from tests.warm import run
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from molvae.checkpoint import load_state
+from molvae.model.checkpoint import load_state
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 MOLVAE = [sys.executable, "-m", "molvae"]

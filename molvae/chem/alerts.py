@@ -1,0 +1,261 @@
+"""Structural filters: what MOSES calls "Filters", and the catalogues of alerts inside RDKit.
+
+A filter says whether it lets a molecule pass, ``passes(mol)``, and why not, ``refusal(mol)``. It
+can be pickled, so that worker processes may hold it. :func:`load_filters` reads the pattern files
+of MOSES (Polykovskiy et al. 2020), which are the user's; :func:`alerts` needs no file.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from rdkit import Chem, rdBase
+from rdkit.Chem import FilterCatalog
+
+from molvae.chem.molecules import Mol, parse, to_smiles
+from molvae.errors import FileError, InputError, suggest
+
+__all__ = ["Alerts", "Filter", "Filters", "alerts", "load_filters"]
+
+ELEMENTS = frozenset({"Br", "C", "Cl", "F", "H", "N", "O", "S"})
+LARGEST_RING = 7
+
+_Pattern = tuple[str, str]  # name, SMARTS
+
+
+class Filter(Protocol):
+    """What :class:`Filters` and :class:`Alerts` have in common."""
+
+    def passes(self, mol: Mol) -> bool:
+        """Whether the molecule is not refused."""
+
+    def refusal(self, mol: Mol) -> str | None:
+        """Why the molecule is refused; None if it passes."""
+
+
+class Filters:
+    """The filters of MOSES, with patterns given as pairs of name and SMARTS.
+
+    Refused, in this order, are molecules with a ring of eight or more atoms; with a charged atom;
+    with an element other than C, N, S, O, F, Cl, Br, H; that match a pattern, hydrogens written
+    out; and those whose SMILES without stereochemistry RDKit cannot read again.
+    """
+
+    def __init__(self, patterns: Iterable[_Pattern]) -> None:
+        self.patterns = tuple(patterns)
+        self._queries = [_compile(smarts) for _, smarts in self.patterns]
+        self._screen = _Screen(self._queries)
+
+    def __reduce__(self) -> tuple[Callable[[tuple[_Pattern, ...]], Filters], tuple[Any, ...]]:
+        return _made_once, (self.patterns,)
+
+    def passes(self, mol: Mol) -> bool:
+        """Whether the molecule meets all conditions."""
+        return self.refusal(mol) is None
+
+    def refusal(self, mol: Mol) -> str | None:
+        """The first condition the molecule does not meet; None if it meets all."""
+        largest = max(map(len, mol.GetRingInfo().AtomRings()), default=0)
+        if largest > LARGEST_RING:
+            return f"ring of {largest} atoms"
+        for atom in mol.GetAtoms():
+            if atom.GetFormalCharge():
+                return "charged atom"
+        for atom in mol.GetAtoms():
+            if atom.GetSymbol() not in ELEMENTS:
+                return f"element {atom.GetSymbol()}"
+        full = Chem.AddHs(mol)
+        for i in self._screen.possible(mol):
+            if full.HasSubstructMatch(self._queries[i]):
+                return f"pattern {self.patterns[i][0]}"
+        if parse(to_smiles(mol, isomeric=False)) is None:
+            return "SMILES without stereochemistry is not valid"
+        return None
+
+
+@functools.lru_cache(maxsize=4)
+def _made_once(patterns: tuple[_Pattern, ...]) -> Filters:
+    """A worker process gets its filters with every task; to compile the patterns takes a while."""
+    return Filters(patterns)
+
+
+def _compile(smarts: str) -> Mol:
+    with rdBase.BlockLogs():
+        query = Chem.MolFromSmarts(smarts)
+    if query is None or query.GetNumAtoms() == 0:
+        raise InputError(f"'{smarts}' is not a SMARTS pattern")
+    return query
+
+
+# What a molecule must contain to match a pattern at all ------------------------------------------
+
+# A piece is an element, or two bonded elements and the kind of their bond. A pattern needs as many
+# of each as it asks for without alternatives, since its atoms match different atoms and its bonds
+# different bonds. To count pieces is many times as fast as to search for substructures.
+_Piece = tuple[int, ...]
+
+# Of bonds of a pattern; any other text, such as "-,=", leaves the kind open.
+_KINDS = {
+    mark + ring: int(kind)
+    for mark, kind in {
+        "-": Chem.BondType.SINGLE,
+        "=": Chem.BondType.DOUBLE,
+        "#": Chem.BondType.TRIPLE,
+        ":": Chem.BondType.AROMATIC,
+    }.items()
+    for ring in ("", "&@", "&!@")
+}
+
+
+_SINGLE = int(Chem.BondType.SINGLE)
+
+
+class _Screen:
+    """Leaves out the patterns that a molecule has not the atoms and bonds for."""
+
+    def __init__(self, queries: Sequence[Mol]) -> None:
+        needs = [_needs(query) for query in queries]
+        pieces = sorted(set().union(*needs))
+        self._columns = {piece: i for i, piece in enumerate(pieces)}
+        self._needs = np.zeros((len(queries), len(pieces)), dtype=np.int32)
+        for row, need in zip(self._needs, needs, strict=True):
+            row[:] = [need[piece] for piece in pieces]
+
+    def possible(self, mol: Mol) -> list[int]:
+        """Numbers of the patterns that may match a molecule with its hydrogens, in order."""
+        has = np.zeros(len(self._columns), dtype=np.int32)
+        pieces = _pieces(mol, lambda bond: int(bond.GetBondType()))
+        for atom in mol.GetAtoms():  # quicker than to write the hydrogens out first
+            if hydrogens := atom.GetTotalNumHs():
+                pieces[(1,)] += hydrogens
+                pieces[(1, atom.GetAtomicNum(), _SINGLE)] += hydrogens
+        for piece, count in pieces.items():
+            if (column := self._columns.get(piece)) is not None:
+                has[column] = count
+        found: list[int] = np.flatnonzero((self._needs <= has).all(axis=1)).tolist()
+        return found
+
+
+def _pieces(mol: Mol, kind: Callable[[Any], int]) -> Counter[_Piece]:
+    elements = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
+    found: list[_Piece] = [(element,) for element in elements]
+    for bond in mol.GetBonds():
+        a, b = elements[bond.GetBeginAtomIdx()], elements[bond.GetEndAtomIdx()]
+        found.append((a, b, kind(bond)) if a < b else (b, a, kind(bond)))
+    return Counter(found)
+
+
+def _needs(query: Mol) -> Counter[_Piece]:
+    # RDKit numbers an atom of a pattern 0 unless one element is certain.
+    pieces = _pieces(query, lambda bond: _KINDS.get(bond.GetSmarts(), 0))
+    return Counter({piece: count for piece, count in pieces.items() if all(piece)})
+
+
+# Pattern files -----------------------------------------------------------------------------------
+
+
+def load_filters(folder: str | Path) -> Filters:
+    """The filters of MOSES from its pattern files in a folder.
+
+    ``mcf.csv`` has a header with the columns ``names`` and ``smarts``; ``wehi_pains.csv`` has none,
+    and the SMARTS come first. ``moses_`` may stand before either name.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileError(f"'{folder}' is not a folder; expected one with MOSES' pattern files")
+    mcf, pains = _find(folder, "mcf.csv"), _find(folder, "wehi_pains.csv")
+    return Filters([*_read(mcf, _rows_with_header), *_read(pains, _rows_without_header)])
+
+
+def _find(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"moses_{name}"):
+        if path.is_file():
+            return path
+    raise FileError(f"'{folder}' has no '{name}' (nor 'moses_{name}'), a pattern file of MOSES")
+
+
+_Rows = Iterator[tuple[int, _Pattern]]
+
+
+def _rows_with_header(path: Path, reader: Any) -> _Rows:
+    header = [cell.strip().lower() for cell in next(reader, [])]
+    if not {"names", "smarts"} <= set(header):
+        raise FileError(f"'{path}': the first line lacks 'names' or 'smarts'; got {header}")
+    name, smarts = header.index("names"), header.index("smarts")
+    for row in reader:
+        if any(row):
+            cells = [*row, *[""] * len(header)]
+            yield reader.line_num, (cells[name], cells[smarts])
+
+
+def _rows_without_header(path: Path, reader: Any) -> _Rows:
+    for row in reader:
+        if any(row):
+            yield reader.line_num, ([*row, ""][1], row[0])
+
+
+def _read(path: Path, rows: Callable[[Path, Any], _Rows]) -> list[_Pattern]:
+    patterns: list[_Pattern] = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as handle:
+            for line, (name, smarts) in rows(path, csv.reader(handle)):
+                try:
+                    _compile(smarts.strip())
+                except InputError as error:
+                    raise FileError(f"'{path}', line {line}: {error}") from None
+                tidy = name.strip().removeprefix("<regId=").removesuffix(">")
+                patterns.append((tidy or f"{path.name}:{line}", smarts.strip()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FileError(f"'{path}': cannot be read as CSV: {error}") from None
+    if not patterns:
+        raise FileError(f"'{path}' has no pattern, expected at least one")
+    return patterns
+
+
+# Catalogues inside RDKit -------------------------------------------------------------------------
+
+CATALOGUES = {
+    "brenk": "BRENK",
+    "chembl": "CHEMBL",
+    "nih": "NIH",
+    "pains": "PAINS",
+    "zinc": "ZINC",
+}
+
+
+class Alerts:
+    """A catalogue of structural alerts that comes with RDKit; a molecule with any is refused."""
+
+    def __init__(self, name: str) -> None:
+        if name not in CATALOGUES:
+            raise InputError(f"unknown alerts '{name}': {suggest(name, CATALOGUES)}")
+        self.name = name
+        kind = getattr(FilterCatalog.FilterCatalogParams.FilterCatalogs, CATALOGUES[name])
+        self._catalogue = FilterCatalog.FilterCatalog(kind)
+
+    def __reduce__(self) -> tuple[Callable[[str], Alerts], tuple[str]]:
+        return alerts, (self.name,)
+
+    def __len__(self) -> int:
+        return int(self._catalogue.GetNumEntries())
+
+    def passes(self, mol: Mol) -> bool:
+        """Whether the molecule has none of the alerts."""
+        return not self._catalogue.HasMatch(mol)
+
+    def refusal(self, mol: Mol) -> str | None:
+        """The first alert the molecule has; None if it has none."""
+        entry = self._catalogue.GetFirstMatch(mol)
+        return None if entry is None else f"{self.name} {entry.GetDescription()}"
+
+
+@functools.cache
+def alerts(name: str) -> Alerts:
+    """RDKit's alerts named ``brenk``, ``chembl``, ``nih``, ``pains`` or ``zinc``; made once."""
+    return Alerts(name)

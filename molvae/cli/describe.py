@@ -1,0 +1,140 @@
+"""What a model, run or dataset folder holds, for people and for machines."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from molvae.data.dataset import Dataset
+from molvae.data.prepare import summary_lines
+from molvae.data.prepare.plan import read_shard
+from molvae.model.checkpoint import SavedModel, find_model, load_model, shipped_models
+from molvae.model.conditions import head_error
+from molvae.runtime.cache import Entry, cache_folder, entries
+from molvae.runtime.cache import clear as empty_cache
+from molvae.train.run_folder import read_record
+
+__all__ = ["describe", "describe_cache", "describe_shipped"]
+
+
+def describe(what: str | Path) -> tuple[dict[str, Any], list[str]]:
+    """(plain data, lines of text) about a dataset, run or model folder, or a model name."""
+    path = Path(what)
+    if (path / "manifest.json").is_file():
+        dataset = Dataset(path)
+        return dataset.manifest, [f"dataset {path}", *summary_lines(dataset)]
+    if (path / "shard.json").is_file():
+        plan, shard, chunks = read_shard(path)
+        data = {**plan.to_json(), "shard": [shard.index, shard.count], "chunks": chunks}
+        return data, [f"shard {shard.index} of {shard.count} of {chunks:,} chunks"]
+    folder = find_model(what)
+    model = load_model(folder)
+    data = {
+        "folder": str(folder),
+        "parameters": sum(p.numel() for p in model.network.parameters()),
+        "tokens": len(model.vocabulary),
+        "max_tokens": model.max_tokens,
+        "conditions": model.conditions.to_json()["conditions"],
+        "training": model.training,
+    }
+    lines = [f"model {folder}", *_model_lines(model, data["parameters"])]
+    log = path / "metrics.jsonl"
+    if log.is_file() and (last := _last_record(log)) is not None:
+        data["run"] = {key: last[key] for key in ("kind", "step", "molecules", "seconds")}
+        lines += _run_lines(last)
+    return data, lines
+
+
+def describe_shipped() -> tuple[dict[str, Any], list[str]]:
+    """(plain data, lines of text) about the models that came with the package."""
+    default = find_model(None).name
+    models: list[dict[str, Any]] = []
+    lines = [f"{'model':<12}{'parameters':>11}{'tokens':>8}{'exact':>8}  trained on"]
+    for name in sorted(shipped_models(), key=lambda one: (one != default, one)):
+        model = load_model(name)
+        count = sum(p.numel() for p in model.network.parameters())
+        exact = model.training["figures"]["exact"]["value"]
+        molecules = model.training["data"]["molecules"]
+        models.append(
+            {
+                "name": name,
+                "default": name == default,
+                "parameters": count,
+                "tokens": len(model.vocabulary),
+                "exact": exact,
+                "molecules": molecules,
+            }
+        )
+        lines.append(
+            f"{name:<12}{count / 1e6:>9.2f} M{len(model.vocabulary):>8}{exact:>8.1%}"
+            f"  {molecules:,} molecules"
+        )
+    lines += [
+        "",
+        f"Without -m verbs take '{default}'. More about a model, a run or a dataset:",
+        "molvae info NAME, or molvae info FOLDER.",
+    ]
+    return {"models": models}, lines
+
+
+def describe_cache(*, clear: bool = False) -> tuple[dict[str, Any], list[str]]:
+    """(plain data, lines of text) about the cache folder, which is emptied if asked for."""
+    folder = cache_folder()
+    found = entries()
+    data: dict[str, Any] = {"folder": str(folder), "entries": [_plain(entry) for entry in found]}
+    size = sum(entry.size for entry in found)
+    lines = [f"cache {folder}: {len(found)} entries, {size / 1e6:.1f} MB"]
+    lines += [f"{e.kind:<11}{e.size / 1e6:>9.1f} MB  {e.name}  {e.about}" for e in found]
+    if clear:
+        data["freed"] = empty_cache()
+        lines = [f"cache {folder}: {data['freed'] / 1e6:.1f} MB freed"]
+    return data, lines
+
+
+def _plain(entry: Entry) -> dict[str, Any]:
+    return {**asdict(entry), "path": str(entry.path)}
+
+
+def _model_lines(model: SavedModel, parameters: int) -> list[str]:
+    sizes = model.network.config
+    lines = [
+        f"{parameters / 1e6:.2f} M parameters; latent {sizes.latent_size}, decoder GRU "
+        f"{sizes.decoder_size} × {sizes.decoder_layers}; {len(model.vocabulary)} tokens, "
+        f"up to {model.max_tokens} per molecule",
+        "",
+        f"{'condition':<12}{'unit':<9}{'seen from':>10}{'to':>10}{'known':>12}  head error",
+    ]
+    found = model.training.get("figures") or {}
+    for condition in model.conditions.conditions:
+        low, high = condition.seen
+        unit = "yes/no" if condition.kind == "yesno" else condition.unit
+        lines.append(
+            f"{condition.name:<12}{unit:<9}{low:>10.4g}{high:>10.4g}{condition.known:>12,}  "
+            f"{head_error(found, condition.name)}"
+        )
+    if found:
+        exact = found["exact"]
+        lines += [
+            "",
+            f"exact reconstruction {exact['numerator']}/{exact['denominator']} "
+            f"({exact['value']:.1%}), active units {found['active_units']}",
+            "noise level t " + "".join(f"{t:>9}" for t in found["R"]),
+            "R(t), nats    " + "".join(f"{v:>9.2f}" for v in found["R"].values()),
+            "D(t), nats    " + "".join(f"{v:>9.2f}" for v in found["D"].values()),
+        ]
+    return lines
+
+
+def _last_record(log: Path) -> dict[str, Any] | None:
+    records = [read_record(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    return next((record for record in reversed(records) if record), None)
+
+
+def _run_lines(last: dict[str, Any]) -> list[str]:
+    state = "finished" if last["kind"] == "final" else "not finished"
+    return [
+        "",
+        f"run {state}: {last['step']:,} steps, {last['molecules']:,} molecules in "
+        f"{last['seconds']:.0f} s ({last['molecules_per_second']:.0f}/s)",
+    ]

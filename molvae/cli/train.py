@@ -1,0 +1,93 @@
+"""The verb that trains: train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from molvae.cli.options import (
+    INPUT,
+    PATH,
+    common,
+    configuration,
+    data_options,
+    device_option,
+    force_option,
+    show,
+    workers_option,
+)
+from molvae.errors import ConfigError
+
+__all__: list[str] = []  # verbs are reached through their group
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, type=INPUT)
+@click.option("-o", "--output", required=True, type=PATH, help="Run folder to write.")
+@click.option(
+    "--preset",
+    type=click.Choice(["tiny", "mini", "small", "base"]),
+    help="Sizes (default: small). For some thousand molecules take --from default, or mini.",
+)
+@click.option("--epochs", type=float, metavar="N", help="Passes over the data.")
+@click.option("--max-time", metavar="TIME", help="Training time, e.g. 40s, 30m, 2h.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted run of the same command.")
+@click.option("--seed", type=int, metavar="INT", help="Seed of everything random (default: 0).")
+@click.option(
+    "--precision", type=click.Choice(["auto", "fp32", "bf16"]),
+    help="Arithmetic of matrix products (default: bf16 where the hardware has it).",
+)  # fmt: skip
+@click.option(
+    "--from", "start", metavar="MODEL",
+    help="Train this model on: its sizes and tokens, the conditions of the data.",
+)  # fmt: skip
+@click.option(
+    "--unknown-tokens", type=click.Choice(["learn", "reject", "error"]),
+    help="With --from: what to do about tokens that the model lacks (default: learn).",
+)  # fmt: skip
+@data_options
+@device_option
+@workers_option
+@force_option
+@common
+def train(
+    inputs: tuple[Path, ...], output: Path, preset: str | None, epochs: float | None,
+    max_time: str | None, resume: bool, seed: int | None, precision: str | None, device: str,
+    start: str | None, unknown_tokens: str | None, scheduler: str | None, workers: int | None,
+    force: bool, as_json: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Train a model on molecule files or a dataset folder.
+
+    Example: molvae train my_molecules.csv -p pIC50 --from default -o runs/mine --max-time 30m
+    """
+    from molvae.config import parse_duration
+
+    if unknown_tokens is not None and start is None:
+        raise ConfigError("--unknown-tokens: needs --from MODEL, which says what is known")
+    config = configuration(
+        {**options, "preset": preset},
+        {
+            "data.unknown_tokens": unknown_tokens,
+            "train.epochs": epochs,
+            "train.max_time": parse_duration(max_time) if max_time else None,
+            "train.seed": seed,
+            "train.precision": precision,
+        },
+        fine_tuning=start is not None,
+    )
+    from molvae.train.distributed import is_first
+    from molvae.train.run import train as run
+
+    summary = run(
+        inputs, output, config, device=device, workers=workers, scheduler=scheduler,
+        resume=resume, force=force, start=start,
+    )  # fmt: skip
+    if not is_first():  # one of several processes speaks
+        return
+    show(
+        as_json,
+        summary.to_json(),
+        [f"model: {output / 'model'}", f"next: molvae generate -m {output} -n 100 -o new.csv"],
+    )

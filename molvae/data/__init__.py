@@ -1,0 +1,1 @@
+"""Molecule files in and out, their preparation, and the dataset folder."""

@@ -1,0 +1,107 @@
+"""Columns of the user's files: their names, and their cells as numbers.
+
+A cell may be yes/no, a gap, a censored value, or in another unit.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from molvae.errors import ConfigError, suggest
+from molvae.targets import YES_NO
+
+__all__ = ["Kind", "Label", "Transform", "is_name", "parse_transform", "read_label"]
+
+LONGEST_NAME = 200
+
+
+def is_name(name: object) -> bool:
+    """Whether a condition may have this name: it is typed in targets and printed on terminals."""
+    return (
+        isinstance(name, str)
+        and 0 < len(name) <= LONGEST_NAME
+        and name.isprintable()
+        and name == name.strip()
+        and "=" not in name
+    )
+
+
+MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "none", "null", "nd", "n.d.", "-", "?"})
+LARGEST = 3e38  # what a dataset can hold
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_CENSORED = re.compile(r"(<=|>=|<<|>>|<|>|≤|≥|~|≈)\s*(.*)")
+_MOLAR = {"M": 0, "mM": -3, "uM": -6, "µM": -6, "μM": -6, "nM": -9, "pM": -12, "fM": -15}
+_TRANSFORMS = ("log10", "neglog10")
+
+Kind = Literal["number", "word", "missing", "censored", "bad"]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One cell: its value (NaN unless a number or a yes/no word) and what kind of text it was."""
+
+    value: float
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Transform:
+    """A logarithm of a positive measurement, such as pIC50 from IC50 in nM."""
+
+    name: str = ""
+    exponent: int = 0  # the unit in powers of ten
+    molar: bool = False  # whether the column had a unit of concentration
+
+    @property
+    def unit(self) -> str:
+        """What the transformed values are.
+
+        >>> parse_transform("neglog10:nM").unit
+        '-log10 M'
+        """
+        return self.name.replace("neg", "-") + " M" * self.molar
+
+    def __call__(self, value: float) -> float:
+        """The transformed value; NaN where it is not defined."""
+        if not self.name:
+            return value
+        if value <= 0:
+            return math.nan
+        result = math.log10(value) + self.exponent
+        return -result if self.name == "neglog10" else result
+
+
+def parse_transform(text: str) -> Transform:
+    """``log10`` or ``neglog10``, with the unit of the column: ``neglog10:nM``.
+
+    >>> round(parse_transform("neglog10:nM")(250.0), 3)  # an IC50 of 250 nM is a pIC50 of 6.602
+    6.602
+    """
+    name, colon, unit = text.strip().partition(":")
+    if name not in _TRANSFORMS:
+        raise ConfigError(f"transform '{text}': {suggest(name, _TRANSFORMS)}")
+    if colon and unit not in _MOLAR:
+        raise ConfigError(f"transform '{text}': unknown unit '{unit}'; {suggest(unit, _MOLAR)}")
+    return Transform(name, _MOLAR[unit] if colon else 0, molar=bool(colon))
+
+
+def read_label(text: str, transform: Transform, *, limit: bool = False) -> Label:
+    """What a cell says. With ``limit`` a censored value such as ``>10000`` counts as its limit."""
+    text = text.strip()
+    lowered = text.lower()
+    if lowered in MISSING:
+        return Label(math.nan, "missing")
+    censored = _CENSORED.fullmatch(text)
+    if censored is not None:
+        text = censored[2]
+    elif lowered in YES_NO and not transform.name:
+        return Label(YES_NO[lowered], "word")
+    value = transform(float(text)) if _NUMBER.fullmatch(text) else math.nan
+    if not abs(value) < LARGEST:
+        return Label(math.nan, "bad")
+    if censored is not None:
+        return Label(value if limit else math.nan, "censored")
+    return Label(value, "number")

@@ -1,0 +1,388 @@
+"""Parts → a dataset folder: equal molecules merged, splits made, arrays written.
+
+Parts are read one after the other, three times; memory does not grow with the tokens, properties
+and texts of the molecules, only by some bytes per row for hashes and splits.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molvae.chem.vocabulary import Vocabulary
+from molvae.data.dataset import SCHEMA, SPLITS
+from molvae.data.prepare.parts import UNKNOWN, ColumnNotes, Part, Recipe
+from molvae.data.prepare.split import split_by_keys
+from molvae.errors import FileError, PropertyError
+from molvae.runtime.device import versions
+from molvae.runtime.files import atomic_binary, write_json
+
+__all__ = ["assemble"]
+
+BUCKET = 1_000_000  # hashes compared at once
+BLOCK = 1_000_000  # rows of an array read back at once
+
+
+def assemble(
+    parts: Sequence[Path], folder: Path, recipe: Recipe, sources: list[dict[str, Any]]
+) -> None:
+    """Write the files of a dataset into an existing, empty folder."""
+    with open(folder / "rejects.csv", "w", encoding="utf-8", newline="") as rejects:
+        rejects.write("file,row,text,reason\n")
+        survey = _survey(parts, folder, rejects)
+    _check_tokens(survey, recipe)
+    kept, equals = _first_of_equals(folder / ".keys", survey.molecules)
+    (folder / ".keys").unlink()
+    total = int(kept.sum())
+    if total < 2:
+        more = len(sources) - 1
+        raise FileError(
+            f"'{sources[0]['file']}'{f' and {more} more' if more else ''}: {survey.rows} rows gave "
+            f"{total} usable molecules, expected at least 2"
+            + "".join(f"; {count} × {reason}" for reason, count in survey.reasons.most_common(5))
+            + _example(survey.example, recipe)
+        )
+    kinds = _kinds(survey, recipe)
+    groups = _Groups(equals, kinds, len(recipe.config.properties))
+    split_keys = _split_keys(parts, kept, groups)
+    split = split_by_keys(split_keys, recipe)
+    vocabulary = Vocabulary(recipe.vocabulary) if recipe.vocabulary else None
+    vocabulary = vocabulary or Vocabulary.of_symbols(survey.symbols)
+    longest = _write_molecules(parts, folder, recipe, vocabulary, kept, groups)
+    np.save(folder / "split.npy", split)
+    vocab = {"schema": SCHEMA, "tokens": vocabulary.tokens, "constraints": recipe.constraints}
+    write_json(folder / "vocab.json", vocab)
+    names = [*recipe.builtin, *recipe.config.properties]
+    write_json(
+        folder / "manifest.json",
+        {
+            "schema": SCHEMA,
+            "rows_read": survey.rows,
+            "kept": total,
+            "merged": survey.molecules - total,
+            "rejected": sum(survey.reasons.values()),
+            "reasons": dict(survey.reasons.most_common()),
+            "split": {name: int((split == i).sum()) for i, name in enumerate(SPLITS)},
+            "split_conflicts": groups.split_conflicts,
+            "longest": longest,
+            "properties": _statistics(folder, names, total, recipe, survey, kinds, groups),
+            "content_sha256": _content_hash(folder),
+            "options": recipe.config.model_dump(mode="json"),
+            "sources": sources,
+            "versions": versions(),
+        },
+    )
+
+
+# -- first pass: what is there ------------------------------------------------------------------
+
+
+@dataclass
+class _Survey:
+    """Sums over all parts."""
+
+    rows: int = 0
+    molecules: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    symbols: set[str] = field(default_factory=set)
+    example: list[str] = field(default_factory=list)  # the first row of the rejects
+    notes: list[ColumnNotes] = field(default_factory=list)
+
+
+def _survey(parts: Sequence[Path], folder: Path, rejects: IO[str]) -> _Survey:
+    survey = _Survey()
+    with open(folder / ".keys", "wb") as keys:
+        for part in map(Part.load, parts):
+            survey.rows += part.rows
+            survey.molecules += len(part)
+            survey.reasons.update(part.reasons)
+            survey.symbols.update(part.symbols)
+            survey.notes = survey.notes or [ColumnNotes() for _ in part.notes]
+            for total, note in zip(survey.notes, part.notes, strict=True):
+                total.add(note)
+            rejects.write(part.rejects)
+            survey.example = survey.example or next(csv.reader(io.StringIO(part.rejects)), [])
+            keys.write(part.keys.tobytes())
+    return survey
+
+
+def _example(rejected: Sequence[str], recipe: Recipe) -> str:
+    """A rejected row, as a wrong column is seen at once in what it holds."""
+    if not rejected:
+        return ""
+    _, row, text, _ = rejected
+    column = recipe.config.smiles_column
+    where = "" if column is None else f" of column '{column}'"
+    return f" (row {row}{where}: '{text[:60]}')"
+
+
+def _check_tokens(survey: _Survey, recipe: Recipe) -> None:
+    unknown = {
+        reason.removeprefix(UNKNOWN): count
+        for reason, count in survey.reasons.most_common()
+        if reason.startswith(UNKNOWN)
+    }
+    if not unknown or recipe.config.unknown_tokens == "reject":
+        return
+    listing = ", ".join(f"{token} in {count:,}" for token, count in list(unknown.items())[:20])
+    more = f" and {len(unknown) - 20} more tokens" if len(unknown) > 20 else ""
+    raise FileError(
+        f"{sum(unknown.values()):,} molecules hold tokens that the given vocabulary of "
+        f"{len(recipe.vocabulary or ())} lacks: {listing}{more} molecules; leave these molecules "
+        "out with --unknown-tokens reject, or train a new model"
+    )
+
+
+def _kinds(survey: _Survey, recipe: Recipe) -> list[str]:
+    """``yesno`` or ``number`` of each user column, from all its cells."""
+    kinds = []
+    for (name, column), note in zip(recipe.config.properties.items(), survey.notes, strict=True):
+        if note.words and note.other:
+            raise FileError(
+                f"column '{column}' holds both yes/no words, as {note.word}, and numbers, as "
+                f"{note.number}; make it one or the other"
+            )
+        # A logarithm of 1 or 10 is a measurement all the same.
+        transformed = name in recipe.config.transforms
+        kinds.append("number" if note.other or transformed else "yesno")
+    return kinds
+
+
+def _first_of_equals(path: Path, count: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """(which molecules are the first of their kind, (m, 2) every later one and its first).
+
+    Hashes of 128 bits are sorted, one bucket of them after the other.
+    """
+    kept = np.ones(count, dtype=np.bool_)
+    later: list[NDArray[np.int64]] = []
+    buckets = np.uint64(1 + count // BUCKET)
+    for bucket in range(int(buckets)):
+        keys, rows = _bucket(path, buckets, np.uint64(bucket))
+        order = np.lexsort((keys[:, 1], keys[:, 0]))  # stable: equal keys stay in row order
+        keys, rows = keys[order], rows[order]
+        new = np.ones(len(rows), dtype=np.bool_)
+        new[1:] = (keys[1:] != keys[:-1]).any(axis=1)
+        first = rows[new][np.cumsum(new) - 1]
+        kept[rows[~new]] = False
+        later.append(np.stack([rows[~new], first[~new]], axis=1))
+    equals = np.concatenate(later)
+    return kept, equals[np.argsort(equals[:, 0])]
+
+
+def _bucket(
+    path: Path, buckets: np.uint64, bucket: np.uint64
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    found, rows, start = [np.empty((0, 2), dtype="<u8")], [np.empty(0, dtype=np.int64)], 0
+    for keys in _blocks(path, np.dtype(("<u8", 2)), 0):
+        mine = np.flatnonzero(keys[:, 0] % buckets == bucket)
+        found.append(keys[mine])
+        rows.append(mine + start)
+        start += len(keys)
+    return np.concatenate(found), np.concatenate(rows)
+
+
+# -- second pass: what equal molecules say together ---------------------------------------------
+
+
+class _Groups:
+    """Molecules that occur more than once: what their rows say together."""
+
+    def __init__(self, equals: NDArray[np.int64], kinds: list[str], labels: int) -> None:
+        """``equals``: (m, 2) every later molecule and the first that it equals."""
+        self.first = np.unique(equals[:, 1])  # position of the molecule each group stands for
+        self.rows = np.concatenate([self.first, equals[:, 0]])
+        self.group = np.searchsorted(self.first, np.concatenate([self.first, equals[:, 1]]))
+        order = np.argsort(self.rows)
+        self.rows, self.group = self.rows[order], self.group[order]
+        self.yesno = np.asarray([kind == "yesno" for kind in kinds], dtype=np.bool_)
+        shape = (len(self.first), labels)
+        self.sums, self.counts = np.zeros(shape), np.zeros(shape, dtype=np.int64)
+        self.low, self.high = np.full(shape, np.inf), np.full(shape, -np.inf)
+        self.split_low = np.full(len(self.first), np.iinfo(np.uint64).max, dtype=np.uint64)
+        self.split_high = np.zeros(len(self.first), dtype=np.uint64)
+
+    def members(self, start: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(positions within a part, their groups) of a part's molecules."""
+        a, b = np.searchsorted(self.rows, [start, start + count])
+        return self.rows[a:b] - start, self.group[a:b]
+
+    def add(self, part: Part, start: int) -> None:
+        """Take in what a part says about its members."""
+        at, group = self.members(start, len(part))
+        np.minimum.at(self.split_low, group, part.split_keys[at])
+        np.maximum.at(self.split_high, group, part.split_keys[at])
+        values = part.labels[at]
+        known = ~np.isnan(values)
+        np.add.at(self.sums, group, np.where(known, values, 0.0))
+        np.add.at(self.counts, group, known.astype(np.int64))
+        np.minimum.at(self.low, group, np.where(known, values, np.inf))
+        np.maximum.at(self.high, group, np.where(known, values, -np.inf))
+
+    @property
+    def split_conflicts(self) -> int:
+        """Molecules that a split column puts on two sides."""
+        return int((self.split_low != self.split_high).sum())
+
+    def conflicts(self) -> NDArray[np.bool_]:
+        """(groups, columns) where yes meets no."""
+        return np.asarray(self.yesno & (self.counts > 1) & (self.low != self.high))
+
+    def combined(self) -> NDArray[np.int64]:
+        """Molecules per column whose value comes from several rows."""
+        return np.asarray(((self.counts > 1) & ~self.conflicts()).sum(axis=0))
+
+    def labels(self) -> NDArray[np.float64]:
+        """(groups, columns) mean of the measurements; missing where yes meets no."""
+        with np.errstate(invalid="ignore"):
+            means = self.sums / self.counts
+        return np.where(self.conflicts(), np.nan, means)
+
+
+def _split_keys(
+    parts: Sequence[Path], kept: NDArray[np.bool_], groups: _Groups
+) -> NDArray[np.uint64]:
+    """Split keys of the kept molecules; fills the groups on the way."""
+    keys = np.empty(int(kept.sum()), dtype=np.uint64)
+    start = filled = 0
+    for part in map(Part.load, parts):
+        groups.add(part, start)
+        mine = part.split_keys[kept[start : start + len(part)]]
+        keys[filled : filled + len(mine)] = mine
+        start, filled = start + len(part), filled + len(mine)
+    if len(groups.first):  # where a split column disagrees, the molecule stays held out
+        keys[np.cumsum(kept)[groups.first] - 1] = groups.split_high
+    return keys
+
+
+# -- third pass: the arrays ---------------------------------------------------------------------
+
+
+def _write_molecules(
+    parts: Sequence[Path],
+    folder: Path,
+    recipe: Recipe,
+    vocabulary: Vocabulary,
+    kept: NDArray[np.bool_],
+    groups: _Groups,
+) -> int:
+    """Write tokens, offsets, properties and texts of the kept molecules; the longest's length."""
+    labels = groups.labels()
+    total = int(kept.sum())
+    width = len(recipe.builtin) + len(recipe.config.properties)
+    start = offset = longest = 0
+    with (
+        open(folder / "tokens.bin", "wb") as ids_file,
+        open(folder / "offsets.npy", "wb") as offsets_file,
+        open(folder / "properties.npy", "wb") as values_file,
+        atomic_binary(folder / "molecules.csv.gz") as lines_file,
+    ):
+        _npy_header(offsets_file, (total + 1,), "<i8")
+        _npy_header(values_file, (total, width), "<f4")
+        offsets_file.write(np.zeros(1, dtype="<i8").tobytes())
+        lines_file.write(b"smiles,id\n")
+        for part in map(Part.load, parts):
+            mine = kept[start : start + len(part)]
+            at, group = groups.members(start, len(part))
+            part.labels[at] = labels[group]
+            known = np.concatenate([part.values, part.labels.astype(np.float32)], axis=1)
+            values_file.write(known[mine].astype("<f4").tobytes())
+            table = vocabulary.encode_symbols(part.symbols).astype(vocabulary.dtype)
+            ids_file.write(table[part.ids[np.repeat(mine, part.lengths)]].tobytes())
+            lengths = part.lengths[mine].astype(np.int64)
+            offsets_file.write((offset + np.cumsum(lengths)).astype("<i8").tobytes())
+            offset += int(lengths.sum())
+            longest = max(longest, int(lengths.max(initial=0)))
+            for line in _lines(part, mine):
+                lines_file.write(line)
+            start += len(part)
+    return longest
+
+
+def _lines(part: Part, mine: NDArray[np.bool_]) -> Iterator[bytes]:
+    if mine.all():
+        yield part.lines
+        return
+    starts = np.concatenate([[0], part.ends[:-1]])
+    for a, b in zip(starts[mine], part.ends[mine], strict=True):
+        yield part.lines[a:b]
+
+
+def _npy_header(handle: IO[bytes], shape: tuple[int, ...], dtype: str) -> None:
+    header = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(handle, header)
+
+
+def _blocks(path: Path, dtype: np.dtype[Any], skip: int) -> Iterator[NDArray[Any]]:
+    """The items of a file after ``skip`` bytes, some at a time."""
+    with open(path, "rb") as handle:
+        handle.seek(skip)
+        while data := handle.read(BLOCK * dtype.itemsize):
+            yield np.frombuffer(data, dtype=dtype.base).reshape(-1, *dtype.shape)
+
+
+def _statistics(
+    folder: Path,
+    names: list[str],
+    total: int,
+    recipe: Recipe,
+    survey: _Survey,
+    kinds: list[str],
+    groups: _Groups,
+) -> dict[str, Any]:
+    """Per property, over the molecules where it is known: moments in two passes, and counts."""
+    row = np.dtype(("<f4", len(names)))
+    path = folder / "properties.npy"
+    skip = path.stat().st_size - total * row.itemsize
+    known = np.zeros(len(names), dtype=np.int64)
+    sums, squares = np.zeros(len(names)), np.zeros(len(names))
+    low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
+    for block in _blocks(path, row, skip):
+        there = ~np.isnan(block)
+        known += there.sum(axis=0)
+        sums += np.where(there, block, 0).sum(axis=0, dtype=np.float64)
+        low = np.minimum(low, np.where(there, block, np.inf).min(axis=0))
+        high = np.maximum(high, np.where(there, block, -np.inf).max(axis=0))
+    if not known.all():
+        name = names[int(np.argmin(known))]
+        raise PropertyError(f"column '{name}': no molecule has a value")
+    means = sums / known
+    for block in _blocks(path, row, skip):
+        squares += np.nansum((block - means) ** 2, axis=0)
+    conflicts, combined = groups.conflicts().sum(axis=0), groups.combined()
+    result: dict[str, Any] = {}
+    for i, name in enumerate(names):
+        result[name] = {
+            "kind": "number", "known": int(known[i]), "mean": float(means[i]),
+            "std": float(np.sqrt(squares[i] / known[i])), "min": float(low[i]),
+            "max": float(high[i]),
+        }  # fmt: skip
+        column = i - len(recipe.builtin)
+        if column >= 0:
+            note = survey.notes[column]
+            result[name] |= {
+                "kind": kinds[column], "censored": note.censored, "bad": note.bad,
+                "combined": int(combined[column]), "conflicts": int(conflicts[column]),
+            }  # fmt: skip
+    return result
+
+
+def _content_hash(folder: Path) -> str:
+    """Hash of the arrays' contents: tokens, offsets, properties, split."""
+    content = hashlib.sha256()
+    for name in ("tokens.bin", "offsets.npy", "properties.npy", "split.npy"):
+        with open(folder / name, "rb") as handle:
+            if name.endswith(".npy"):
+                np.lib.format.read_magic(handle)
+                np.lib.format.read_array_header_1_0(handle)
+            while data := handle.read(1 << 24):
+                content.update(data)
+    return content.hexdigest()

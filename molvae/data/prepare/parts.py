@@ -1,0 +1,377 @@
+"""Some rows of a molecule file → one part of a dataset, in columns, with what became of each row.
+
+A part is what one worker makes of one chunk, what an interrupted ``molvae prepare`` keeps, and what
+shards are made of. Parts depend on nothing but their rows and the options.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molvae import chem
+from molvae.chem.properties import compute
+from molvae.chem.selfies import split_selfies, to_selfies, use_constraints
+from molvae.config import DataConfig
+from molvae.data.columns import Transform, parse_transform, read_label
+from molvae.data.readers import Row, smiles_of
+from molvae.errors import FileError
+from molvae.runtime.crew import Watchdog
+
+__all__ = ["SPLIT_WORDS", "UNKNOWN", "ColumnNotes", "Part", "Recipe", "make_part", "rejected_part"]
+
+UNKNOWN = "unknown token "  # how the reason begins when a vocabulary was given
+TEXT_LIMIT = 500  # characters of a rejected row that are kept
+FORMULA = ("=", "+", "-", "@", "\t")  # how a cell that spreadsheets compute begins
+NO_SCAFFOLD = np.uint64(0)
+# What a split column may say.
+SPLIT_WORDS = {
+    "train": 0, "training": 0, "valid": 1, "validation": 1, "val": 1, "dev": 1, "test": 2,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides what a row becomes; equal recipes and rows give equal parts."""
+
+    config: DataConfig
+    builtin: tuple[str, ...]  # the properties RDKit computes, in dataset order
+    constraints: dict[str, int]  # SELFIES bonding limits
+    vocabulary: tuple[str, ...] | None = None  # if given, no other tokens are allowed
+    clean: Any = chem.clean  # (text, CleaningConfig) -> Cleaned | Rejected
+
+    @property
+    def split_column(self) -> str | None:
+        """The column that says train, valid or test, if the split is made by one."""
+        return None if self.config.split in ("random", "scaffold") else self.config.split
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns to read, each once."""
+        wanted = list(self.config.properties.values())
+        if self.split_column is not None:
+            wanted.append(self.split_column)
+        return list(dict.fromkeys(wanted))
+
+
+@dataclass
+class ColumnNotes:
+    """What the cells of one user column looked like, among the molecules of a part."""
+
+    censored: int = 0
+    bad: int = 0
+    words: int = 0  # yes/no words
+    other: int = 0  # numbers but 0 and 1
+    word: str = ""  # the first of each, for a message: where it stands and what it is
+    number: str = ""
+
+    def add(self, more: ColumnNotes) -> None:
+        """Take in the notes of the rows that follow."""
+        self.censored += more.censored
+        self.bad += more.bad
+        self.words += more.words
+        self.other += more.other
+        self.word = self.word or more.word
+        self.number = self.number or more.number
+
+
+@dataclass
+class Part:
+    """n molecules, equal ones included, in the order of their rows."""
+
+    rows: int
+    reasons: dict[str, int]
+    rejects: str  # lines of rejects.csv
+    symbols: list[str]  # what ids stand for in this part
+    ids: NDArray[np.uint16]  # concatenated
+    lengths: NDArray[np.int32]  # (n,) ids of each molecule
+    keys: NDArray[np.uint64]  # (n, 2) hash of the canonical SMILES
+    split_keys: NDArray[np.uint64]  # (n,) hash that decides the split, or its code
+    values: NDArray[np.float32]  # (n, built-in properties)
+    labels: NDArray[np.float64]  # (n, user columns), NaN = missing
+    lines: bytes  # lines of molecules.csv
+    ends: NDArray[np.int64]  # (n,) where each line ends
+    notes: list[ColumnNotes] = field(default_factory=list)
+    fault: str = ""  # what stops the whole preparation
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def save(self, path: Path) -> None:
+        """Write the part under its name only when it is complete."""
+        header = {
+            "rows": self.rows, "reasons": self.reasons, "rejects": self.rejects,
+            "symbols": self.symbols, "notes": [vars(note) for note in self.notes],
+        }  # fmt: skip
+        temporary = path.with_suffix(".tmp")
+        with open(temporary, "wb") as handle:
+            np.savez(
+                handle,
+                header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
+                lines=np.frombuffer(self.lines, dtype=np.uint8),
+                **{name: getattr(self, name) for name in _ARRAYS},
+            )
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Part:
+        """Read a part again; a damaged file is an error."""
+        try:
+            with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as data:
+                header = json.loads(data["header"].tobytes())
+                notes = [ColumnNotes(**note) for note in header.pop("notes")]
+                arrays = {name: data[name] for name in _ARRAYS}
+                return cls(**header, **arrays, lines=data["lines"].tobytes(), notes=notes)
+        except Exception as error:  # there is no end to the ways a damaged file can fail
+            raise FileError(f"'{path}': damaged part of a preparation ({error})") from None
+
+    @classmethod
+    def join(cls, parts: Sequence[Part]) -> Part:
+        """Several parts as one, as if their rows had been one chunk."""
+        symbols: dict[str, int] = {}
+        renumbered = []
+        for part in parts:
+            known = [symbols.setdefault(symbol, len(symbols)) for symbol in part.symbols]
+            renumbered.append(np.asarray(known, dtype=np.uint16)[part.ids])
+        reasons: Counter[str] = Counter()
+        for part in parts:
+            reasons.update(part.reasons)
+        starts = np.cumsum([0, *(len(part.lines) for part in parts)])
+        stacked = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in ("lengths", "keys", "split_keys", "values", "labels")
+        }
+        return cls(
+            rows=sum(part.rows for part in parts),
+            reasons=dict(reasons),
+            rejects="".join(part.rejects for part in parts),
+            symbols=list(symbols),
+            ids=np.concatenate(renumbered),
+            lines=b"".join(part.lines for part in parts),
+            ends=np.concatenate(
+                [part.ends + start for part, start in zip(parts, starts[:-1], strict=True)]
+            ),
+            notes=[_together(notes) for notes in zip(*(part.notes for part in parts), strict=True)],
+            fault=next((part.fault for part in parts if part.fault), ""),
+            **stacked,
+        )
+
+
+_ARRAYS = ("ids", "lengths", "keys", "split_keys", "values", "labels", "ends")
+
+
+def _together(notes: Iterable[ColumnNotes]) -> ColumnNotes:
+    total = ColumnNotes()
+    for note in notes:
+        total.add(note)
+    return total
+
+
+def make_part(rows: Sequence[Row], recipe: Recipe, *, guarded: bool = False) -> Part:
+    """What the rows become; runs in a worker process, which is ended when a molecule hangs.
+
+    ``guarded`` says that this process may be ended so.
+    """
+    maker = _Maker(recipe)
+    watchdog = Watchdog(recipe.config.timeout if guarded else None)
+    try:
+        with use_constraints(recipe.constraints):
+            for row in rows:
+                watchdog.step()
+                maker.add(row)
+                if maker.fault:
+                    break
+    finally:
+        watchdog.rest()
+    return maker.part()
+
+
+def rejected_part(row: Row, recipe: Recipe, reason: str) -> Part:
+    """The part of a single row that is refused without a look at it."""
+    maker = _Maker(recipe)
+    maker.reject(row, reason)
+    return maker.part()
+
+
+class _Maker:
+    """Collects what becomes of one row after the other."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe, self.config = recipe, recipe.config
+        self.known = None if recipe.vocabulary is None else frozenset(recipe.vocabulary)
+        self.transforms = [
+            parse_transform(self.config.transforms[name])
+            if name in self.config.transforms
+            else Transform()
+            for name in self.config.properties
+        ]
+        self.rows = 0
+        self.fault = ""
+        self.reasons: Counter[str] = Counter()
+        self.notes = [ColumnNotes() for _ in self.config.properties]
+        self.symbols: dict[str, int] = {}
+        self.ids: list[int] = []
+        self.lengths: list[int] = []
+        self.keys: list[bytes] = []
+        self.split_keys: list[int] = []
+        self.values: list[NDArray[np.float64]] = []
+        self.labels: list[list[float]] = []
+        self.ends: list[int] = []
+        self._rejects, self._lines = io.StringIO(), io.StringIO()
+        self._reject_writer = csv.writer(self._rejects, lineterminator="\n")
+        self._line_writer = csv.writer(self._lines, lineterminator="\n")
+        self._bytes = bytearray()
+
+    def reject(self, row: Row, reason: str) -> None:
+        self.rows += 1
+        self.reasons[reason] += 1
+        text = _one_kind_of_line_end(row.text[:TEXT_LIMIT])
+        if text.startswith(FORMULA):
+            text = f"'{text}"  # no spreadsheet shall compute what a stranger's file says
+        self._reject_writer.writerow([row.file, row.number, text, reason])
+
+    def add(self, row: Row) -> None:
+        """Cheap refusals first, then all that needs the molecule, while it is parsed."""
+        if row.fault:
+            return self.reject(row, row.fault)
+        text = smiles_of(row)
+        if text is None:
+            return self.reject(row, "broken SDF record")
+        cleaned = self.recipe.clean(text, self.config.cleaning)
+        if isinstance(cleaned, chem.Rejected):
+            return self.reject(row, cleaned.reason)
+        encoded = to_selfies(cleaned.smiles)
+        if encoded is None:
+            return self.reject(row, "not expressible as SELFIES")
+        symbols = split_selfies(encoded)
+        if len(symbols) > self.config.max_tokens:
+            return self.reject(row, "too many tokens")
+        if self.known is not None and not self.known.issuperset(symbols):
+            unknown = next(symbol for symbol in symbols if symbol not in self.known)
+            return self.reject(row, f"{UNKNOWN}{unknown}")
+        labels = self._read_labels(row)
+        if labels is None:
+            return None
+        self._keep(row, cleaned, symbols, labels)
+        return None
+
+    def _keep(
+        self, row: Row, cleaned: chem.Cleaned, symbols: list[str], labels: list[float]
+    ) -> None:
+        self.rows += 1
+        numbers = self.symbols
+        self.ids += [numbers.setdefault(symbol, len(numbers)) for symbol in symbols]
+        self.lengths.append(len(symbols))
+        self.keys.append(_digest(cleaned.smiles))
+        self.split_keys.append(self._split_key(row, cleaned))
+        self.values.append(compute(cleaned.mol, self.recipe.builtin))
+        self.labels.append(labels)
+        self._line_writer.writerow([cleaned.smiles, _one_kind_of_line_end(row.name)])
+        self._bytes += self._lines.getvalue().encode()
+        self._lines.seek(0)
+        self._lines.truncate()
+        self.ends.append(len(self._bytes))
+
+    def _split_key(self, row: Row, cleaned: chem.Cleaned) -> int:
+        column = self.recipe.split_column
+        if column is not None:
+            return SPLIT_WORDS[row.labels[column].lower()]
+        if self.config.split == "random":
+            return _hash("split:" + cleaned.smiles)
+        core = chem.scaffold(cleaned.mol)
+        return _hash("scaffold:" + core) or 1 if core else int(NO_SCAFFOLD)
+
+    def _read_labels(self, row: Row) -> list[float] | None:
+        """The values of the user's columns; None if they stop the row, or all."""
+        column = self.recipe.split_column
+        if column is not None and row.labels[column].lower() not in SPLIT_WORDS:
+            self.fault = (
+                f"'{row.file}' row {row.number}: split column '{column}' holds "
+                f"'{row.labels[column]}', expected train, valid or test"
+            )
+            return None
+        values = []
+        pending = []
+        for name, transform, note in zip(
+            self.config.properties, self.transforms, self.notes, strict=True
+        ):
+            text = row.labels[self.config.properties[name]]
+            label = read_label(text, transform, limit=self.config.censored == "limit")
+            if label.kind == "bad" and self.config.bad_labels == "error":
+                self.fault = self._bad_label(row, name, text)
+                return None
+            if label.kind == "bad" and self.config.bad_labels == "reject":
+                self.reject(row, f"column {name} holds no value")
+                return None
+            values.append(label.value)
+            pending.append((note, label, text))
+        for note, label, text in pending:
+            _note(note, label.kind, label.value, f"'{text}' ('{row.file}' row {row.number})")
+        return values
+
+    def _bad_label(self, row: Row, name: str, text: str) -> str:
+        transform = self.config.transforms.get(name)
+        hint = "; write the decimal point as '.'" if "," in text else ""
+        positive = f" that {transform} can take" if transform else ""
+        return (
+            f"'{row.file}' row {row.number}: column '{self.config.properties[name]}' holds "
+            f"'{text[:80]}', expected a number{positive}, "
+            f"{'' if transform else 'yes/no, '}or nothing{hint}; mend the file, or add "
+            "--bad-labels missing or --bad-labels reject"
+        )
+
+    def part(self) -> Part:
+        n = len(self.lengths)
+        return Part(
+            rows=self.rows,
+            reasons=dict(self.reasons),
+            rejects=self._rejects.getvalue(),
+            symbols=list(self.symbols),
+            ids=np.asarray(self.ids, dtype=np.uint16),
+            lengths=np.asarray(self.lengths, dtype=np.int32),
+            keys=np.frombuffer(b"".join(self.keys), dtype="<u8").reshape(n, 2),
+            split_keys=np.asarray(self.split_keys, dtype=np.uint64),
+            values=np.asarray(self.values, dtype=np.float32).reshape(n, len(self.recipe.builtin)),
+            labels=np.asarray(self.labels, dtype=np.float64).reshape(n, len(self.notes)),
+            lines=bytes(self._bytes),
+            ends=np.asarray(self.ends, dtype=np.int64),
+            notes=self.notes,
+            fault=self.fault,
+        )
+
+
+def _one_kind_of_line_end(text: str) -> str:
+    """Python's csv module quotes a line feed, but not a carriage return by itself."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _note(note: ColumnNotes, kind: str, value: float, where: str) -> None:
+    if kind == "censored":
+        note.censored += 1
+    elif kind == "bad":
+        note.bad += 1
+    if kind == "word":
+        note.words += 1
+        note.word = note.word or where
+    elif value not in (0.0, 1.0) and value == value:
+        note.other += 1
+        note.number = note.number or where
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(_digest(text)[:8], "little")

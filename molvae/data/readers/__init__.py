@@ -1,0 +1,203 @@
+"""Molecule files in, streamed: .smi .csv .tsv .sdf, each also gzipped, and .parquet.
+
+Nothing is parsed by RDKit here. Records are handed on as text, so that a molecule that RDKit
+crashes on cannot end whoever reads the file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import shutil
+import sys
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any
+
+from molvae import chem
+from molvae.data.formats import file_format
+from molvae.data.readers.parquet import read_parquet
+from molvae.data.readers.rows import DAMAGE, Row, Rows
+from molvae.data.readers.sdf import read_sdf
+from molvae.data.readers.tables import SMILES_NAMES, has_smiles, read_table
+from molvae.errors import FileError
+
+__all__ = ["Row", "Rows", "piped", "read_rows", "read_smiles", "save_stdin", "smiles_of"]
+
+HEAD = 1 << 16  # bytes by which a format is recognised
+MAX_LINE = 2_000_000  # characters of a line; more is damage and not kept in memory
+CUT = " [cut: line too long]"
+GZIP = b"\x1f\x8b"
+
+
+def read_rows(
+    path: str | Path,
+    *,
+    smiles_column: str | None = None,
+    columns: Sequence[str] = (),
+    shown: str | None = None,
+) -> Rows:
+    """Open a molecule file and stream its records.
+
+    ``columns`` are label columns to carry along; the SMILES column is found by its usual names
+    unless given. A .smi file may begin with comment lines (``#``) and a header line. ``shown`` is
+    what rows call the file. Errors name the file and the columns that it does have.
+    """
+    path = Path(path)
+    kind = file_format(path)
+    if not path.exists():
+        raise FileError(f"'{path}': no such file")
+    if not path.is_file():
+        raise FileError(f"'{path}': not a file")
+    name = str(path) if shown is None else shown
+    if kind == "smi" and columns:
+        raise FileError(
+            f"'{name}': a .smi file has no column '{columns[0]}'; use .csv for labelled data"
+        )
+    if kind == "parquet":
+        return read_parquet(path, name, smiles_column, columns)
+    raw, text = _open_text(path)
+    try:
+        if kind == "smi":
+            rows = _smi_rows(_lines(text), name)
+        elif kind == "sdf":
+            rows = read_sdf(_lines(text), name, columns)
+        else:
+            rows = read_table(_lines(text), name, kind, smiles_column, columns)
+    except DAMAGE as error:
+        text.close()
+        raw.close()
+        raise FileError(f"'{path}': damaged gzip file ({error})") from None
+    except BaseException:
+        text.close()
+        raw.close()
+        raise
+
+    def close() -> None:
+        text.close()
+        raw.close()
+
+    return Rows(path, rows, raw.tell, close)
+
+
+def _open_text(path: Path) -> tuple[IO[bytes], IO[str]]:
+    """(the file as stored, its text)."""
+    try:
+        raw = open(path, "rb")  # noqa: SIM115  # Rows closes it
+    except PermissionError:
+        raise FileError(f"'{path}': permission denied") from None
+    try:
+        packed = path.suffix.lower() == ".gz" or raw.peek(2)[:2] == GZIP
+        binary: Any = gzip.GzipFile(fileobj=raw, mode="rb") if packed else raw
+        if binary.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            raise FileError(f"'{path}': is in UTF-16; save it as UTF-8")
+    except DAMAGE as error:
+        raw.close()
+        raise FileError(f"'{path}': damaged gzip file ({error})") from None
+    except BaseException:
+        raw.close()
+        raise
+    return raw, io.TextIOWrapper(binary, encoding="utf-8-sig", errors="replace", newline="")
+
+
+def _lines(text: IO[str]) -> Iterator[str]:
+    """Lines with their ends; of a monstrous one no more than its beginning, marked as cut."""
+    while line := text.readline(MAX_LINE):
+        if len(line) == MAX_LINE and not line.endswith(("\n", "\r")):
+            while (rest := text.readline(MAX_LINE)) and not rest.endswith(("\n", "\r")):
+                pass
+            line = f"{line[:1000]}{CUT}\n"
+        yield line
+
+
+def _smi_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
+    number, first = 0, True
+    for line in lines:
+        fields = line.strip().split(None, 1)
+        if first:
+            if fields and fields[0].startswith("#"):
+                continue
+            first = False
+            if fields and fields[0].strip("\"',").lower() in SMILES_NAMES:
+                continue
+        number += 1
+        if not fields:
+            yield Row(name, number, "")
+        else:
+            yield Row(name, number, fields[0], fields[1] if len(fields) > 1 else "")
+
+
+def read_smiles(paths: Iterable[str | Path], *, smiles_column: str | None = None) -> list[str]:
+    """All SMILES texts of some files, in order; a broken record gives an empty text."""
+    return [
+        smiles_of(row) or ""
+        for path in paths
+        for row in read_rows(path, smiles_column=smiles_column)
+    ]
+
+
+def smiles_of(row: Row) -> str | None:
+    """The SMILES of a record as found, or made from its block; None if the record is broken."""
+    if row.fault:
+        return None
+    return chem.block_smiles(row.block) if row.block else row.smiles
+
+
+def save_stdin(place: Path, *, smiles_column: str | None = None) -> Path:
+    """Copy standard input to ``place`` with the suffix of its format, and return that path."""
+    source = sys.stdin.buffer
+    if sys.stdin.isatty():
+        raise FileError("'-': standard input is a terminal; pipe a molecule file into it")
+    head = source.read(HEAD)
+    if not head:
+        raise FileError("'-': standard input is empty")
+    path = place.with_name(f"{place.name}.{_recognise(head, smiles_column)}")
+    temporary = place.with_name(f".{place.name}")
+    with open(temporary, "wb") as copy:
+        copy.write(head)
+        shutil.copyfileobj(source, copy, 1 << 20)
+    os.replace(temporary, path)
+    return path
+
+
+@contextmanager
+def piped(
+    paths: Iterable[str | Path], *, smiles_column: str | None = None
+) -> Iterator[tuple[Path, ...]]:
+    """The files of a command, where ``-`` stands for one that comes through standard input."""
+    given = [str(path) for path in paths]
+    if given.count("-") > 1:
+        raise FileError("'-': standard input can be read once only")
+    with TemporaryDirectory(prefix="molvae-") as folder:
+        yield tuple(
+            save_stdin(Path(folder) / "stdin", smiles_column=smiles_column)
+            if path == "-" else Path(path)
+            for path in given
+        )  # fmt: skip
+
+
+def _recognise(head: bytes, smiles_column: str | None) -> str:
+    """The suffix for data that begin so."""
+    packed = head.startswith(GZIP)
+    if packed:
+        try:
+            head = zlib.decompressobj(wbits=31).decompress(head, HEAD)
+        except zlib.error as error:
+            raise FileError(f"'-': damaged gzip data ({error})") from None
+    if head.startswith(b"PAR1"):
+        raise FileError("'-': parquet cannot be read from standard input; give the file's name")
+    lines = head.decode("utf-8-sig", errors="replace").splitlines()
+    first = lines[0] if lines else ""
+    if len(lines) > 3 and lines[3].rstrip().endswith(("V2000", "V3000")):
+        kind = "sdf"
+    elif has_smiles(first, "\t", smiles_column) and "\t" in first:
+        kind = "tsv"
+    elif any(has_smiles(first, delimiter, smiles_column) for delimiter in ",;"):
+        kind = "csv"
+    else:
+        kind = "smi"
+    return f"{kind}.gz" if packed else kind

@@ -1,0 +1,417 @@
+"""One set of molecules, and the sets it is compared with → every metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molvae import report
+from molvae.chem.alerts import Filter
+from molvae.chem.fingerprints import tanimoto
+from molvae.chem.hashing import among, keys_of
+from molvae.chem.properties import PROPERTIES
+from molvae.evaluate import metrics
+from molvae.evaluate.bootstrap import Bootstrap, Replicates, with_interval
+from molvae.evaluate.cards import cards
+from molvae.evaluate.curves import curves
+from molvae.evaluate.metrics import NO_VALID, Control, Metric, Wanted, frechet, guacamol
+from molvae.evaluate.metrics.frechet import Moments
+from molvae.evaluate.metrics.similarity import similarity_sums
+from molvae.evaluate.references import Reference
+from molvae.evaluate.results import Curves, PropertySummary, Report
+from molvae.evaluate.sample import Sample, read
+from molvae.evaluate.sources import LONGEST, Source
+from molvae.runtime.crew import Workers
+from molvae.runtime.device import versions
+from molvae.runtime.randomness import Draws
+from molvae.targets import Target
+
+__all__ = ["Options", "Request", "judge"]
+
+SAMPLE = 30_000  # MOSES' own sample size; pairs grow with its square
+PARTNERS, BLOCK = 3_000, 512  # molecules with which the influence on IntDiv2 is estimated
+CARD_VALUES = ("mw", "logp", "qed", "sas")
+NO_FILTERS = "needs MOSES' pattern files (--filters-from)"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A target whose value stands in a column, one per molecule: ``logp=@wanted``."""
+
+    name: str
+    column: str
+
+    @property
+    def text(self) -> str:
+        """As it is typed on the command line."""
+        return f"{self.name}=@{self.column}"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to judge; the defaults are those of the command line."""
+
+    targets: Sequence[Target | Request] = ()
+    filters: Filter | None = None
+    chemnet: bool = True
+    guacamol: bool = False
+    sample: int | None = SAMPLE  # molecules described; None: all
+    replicates: int = 500
+    seed: int = 0
+    device: str = "auto"
+    draw: int = 0  # molecules prepared for drawing
+
+
+def judge(
+    number: int,
+    name: str,
+    source: Source,
+    references: dict[str, Reference],
+    options: Options,
+    workers: Workers,
+) -> Report:
+    """Everything about one set; ``references`` by role: train, test, test_scaffolds.
+
+    ``number`` tells the sets of a comparison apart, so that each is drawn by other numbers.
+    """
+    return _Judgement(number, name, source, references, options, workers).run()
+
+
+class _Judgement:
+    """One set under way."""
+
+    def __init__(
+        self,
+        number: int,
+        name: str,
+        source: Source,
+        references: dict[str, Reference],
+        options: Options,
+        workers: Workers,
+    ) -> None:
+        self.name, self.source, self.references = name, source, references
+        self.options, self.workers = options, workers
+        self.draws = Draws(options.seed)
+        self.notes: list[str] = []
+        lost = workers.lost
+        self.sample = self._read()
+        if workers.lost > lost:
+            self.notes.append(
+                f"{workers.lost - lost:,} molecules that RDKit crashes or hangs on count as not "
+                "valid"
+            )
+        self.n = len(self.sample.described)
+        self.prints = self.sample.described.fingerprints
+        self.bootstrap = Bootstrap(self.n, self.draws, f"bootstrap {number}", options.replicates)
+        self.terms: dict[str, NDArray[Any]] = {}  # per molecule, for the curves
+        self.activations: NDArray[np.float32] | None = None  # of ChemNet, with their moments
+        self.moments: Moments | None = None
+
+    def _read(self) -> Sample:
+        columns = [t.name for t in self.options.targets if t.name not in PROPERTIES]
+        columns += [t.column for t in self.options.targets if isinstance(t, Request)]
+        sample = read(
+            self.source,
+            columns=list(dict.fromkeys(columns)),
+            wanted=Wanted(properties=tuple(PROPERTIES), filters=self.options.filters),
+            size=self.options.sample,
+            draws=self.draws,
+            workers=self.workers,
+        )
+        if sample.too_long:
+            self.notes.append(
+                f"{sample.too_long:,} texts of more than {LONGEST:,} characters were not looked "
+                "at and count as not valid"
+            )
+        if not sample.is_whole:
+            self.notes.append(
+                f"all but valid, unique and novelty: of a seeded sample of "
+                f"{len(sample.described):,} of {sample.valid:,} valid molecules"
+            )
+        return sample
+
+    def run(self) -> Report:
+        """Compute everything, in the order of the report."""
+        found = {"valid": self._valid()}
+        for k in (1_000, 10_000, None):
+            found["unique" if k is None else f"unique@{k}"] = self._unique(k)
+        found["novelty"] = self._novelty()
+        found |= self._fcd()
+        found |= self._against("SNN") | self._against("Frag") | self._against("Scaf")
+        found |= self._diversity()
+        found["Filters"] = self._filters()
+        if self.options.guacamol:
+            found |= self._guacamol()
+        reference, properties = self._properties()
+        targets = {target.name: self._control(target) for target in self.options.targets}
+        sizes = curves(self.sample, self.terms, self.activations, self._tests(), found)
+        replicates = self.bootstrap.run()
+        return self._assemble(found, properties, targets, replicates, reference, sizes)
+
+    def _assemble(
+        self,
+        found: dict[str, Metric],
+        properties: dict[str, PropertySummary],
+        targets: dict[str, Control],
+        replicates: dict[str, Replicates],
+        reference: str | None,
+        sizes: Curves,
+    ) -> Report:
+        return Report(
+            name=self.name,
+            n=self.sample.total,
+            described=self.n,
+            metrics={
+                k: with_interval(m, replicates.get(k), most=np.inf if k.startswith("FCD") else 1.0)
+                for k, m in found.items()
+            },
+            properties={
+                k: replace(p, w1=with_interval(p.w1, replicates.get(f"{k} W1")))
+                for k, p in properties.items()
+            },
+            targets={
+                k: replace(
+                    t,
+                    metric=with_interval(
+                        t.metric,
+                        replicates.get(f"{t.target} {t.kind}"),
+                        most=np.inf if t.kind == "MAD" else 1.0,
+                    ),
+                )
+                for k, t in targets.items()
+            },
+            curves=sizes,
+            reference=reference,
+            versions=versions(),
+            seed=self.options.seed,
+            inputs=self._inputs(),
+            notes=self.notes,
+            replicates=replicates,
+            cards=self._cards(),
+        )
+
+    # Ratios over all rows
+
+    def _valid(self) -> Metric:
+        sample = self.sample
+        flags = np.zeros(sample.total)
+        flags[: sample.valid] = 1
+        self.bootstrap.ratio("valid", flags, np.ones(sample.total))
+        note = ""
+        if sample.disconnected:
+            note = f"{sample.disconnected:,} of them have disconnected parts"
+        return metrics.ratio(sample.valid, sample.total, "no molecule was given", note)
+
+    def _unique(self, k: int | None) -> Metric:
+        keys = self.sample.keys[:k]
+        _, places, counts = np.unique(keys, return_inverse=True, return_counts=True)
+        name = "unique" if k is None else f"unique@{k}"
+        self.bootstrap.ratio(name, 1 / counts[places], np.ones(len(keys)))
+        return metrics.unique(self.sample.keys, k)
+
+    def _novelty(self) -> Metric:
+        train = self.references.get("train")
+        distinct, places, counts = np.unique(
+            self.sample.keys, return_inverse=True, return_counts=True
+        )
+        if train is None:
+            return Metric(None, len(distinct), note="needs a training set (--train)")
+        new = ~among(distinct, train.keys)
+        share = 1 / counts[places]
+        self.bootstrap.ratio("novelty", new[places] * share, share)
+        self.terms["novelty"] = among(keys_of(self.sample.described.smiles), distinct[new])
+        return metrics.novelty(distinct, distinct[~new])
+
+    # Comparisons with the test sets
+
+    def _tests(self) -> dict[str, Reference | None]:
+        # MOSES, too, reports the scaffold split only to those who have one.
+        found: dict[str, Reference | None] = {"Test": self.references.get("test")}
+        if "test_scaffolds" in self.references:
+            found["TestSF"] = self.references["test_scaffolds"]
+        return found
+
+    def _against(self, kind: str) -> dict[str, Metric]:
+        return {f"{kind}/{suffix}": self._similar(kind, suffix) for suffix in self._tests()}
+
+    def _similar(self, kind: str, suffix: str) -> Metric:
+        reference, name = self._tests()[suffix], f"{kind}/{suffix}"
+        if reference is None:
+            return Metric(None, self.n, note="needs a test set (--test)")
+        if kind == "SNN":
+            return self._nearest(name, reference)
+        described = self.sample.described
+        if kind == "Frag":
+            self.bootstrap.cosine(name, described.fragments, reference.fragments)
+            return metrics.fragment_similarity(described, reference.fragments)
+        self.bootstrap.cosine(name, described.scaffolds, reference.scaffolds)
+        return metrics.scaffold_similarity(described, reference.scaffolds)
+
+    def _nearest(self, name: str, reference: Reference) -> Metric:
+        if not self.n or not len(reference):
+            missing = "no valid molecule in the reference" if self.n else NO_VALID
+            return Metric(None, self.n, note=missing)
+        nearest, _ = metrics.nearest(self.prints, reference.fingerprints)
+        self.terms[name] = nearest
+        self.bootstrap.mean(name, nearest)
+        return Metric(float(nearest.mean(dtype=np.float64)), self.n)
+
+    def _fcd(self) -> dict[str, Metric]:
+        return {f"FCD/{suffix}": self._distance(suffix) for suffix in self._tests()}
+
+    def _distance(self, suffix: str) -> Metric:
+        reference, name = self._tests()[suffix], f"FCD/{suffix}"
+        if reason := self._no_fcd(reference):
+            return Metric(None, self.n, note=reason)
+        assert reference is not None
+        if self.activations is None or self.moments is None:
+            self.activations = frechet.activations(
+                self.sample.described.smiles, device=self.options.device
+            )
+            self.moments = Moments.of(self.activations)
+        metric = frechet.compare(self.moments, reference.moments)
+        if self.options.replicates and metric.value is not None:
+            moved = frechet.influences(self.activations, self.moments, reference.moments)
+            self.bootstrap.mean(name, moved + metric.value)
+        return metric
+
+    def _no_fcd(self, reference: Reference | None) -> str:
+        if not self.options.chemnet:
+            return "not asked for (--no-fcd)"
+        if reference is None:
+            return "needs a test set (--test)"
+        return "" if frechet.available() else frechet.MISSING
+
+    # Within the set
+
+    def _diversity(self) -> dict[str, Metric]:
+        names, n = ("IntDiv", "IntDiv2"), self.n
+        if n < 2:
+            return dict.fromkeys(names, Metric(None, n, note="needs at least 2 valid molecules"))
+        means, squares = similarity_sums(self.prints, (1, 2)) / n
+        roots = np.sqrt(squares)
+        one, two = float(1 - means.mean()), float(1 - roots.mean())
+        if self.options.replicates:
+            # Each molecule counts in its own row and in those of all others; see intervals.
+            self.bootstrap.mean("IntDiv", one - 2 * (means - means.mean()))
+            both = roots + self._partners(roots) / 2
+            self.bootstrap.mean("IntDiv2", two - (both - both.mean()))
+        return {"IntDiv": Metric(one, n), "IntDiv2": Metric(two, n)}
+
+    def _partners(self, roots: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean of ``T_ij² / r_j`` over up to 3,000 partners j of each molecule i."""
+        partners = np.sort(self.sample.order[:PARTNERS])
+        total = np.zeros(self.n)
+        for start in range(0, self.n, BLOCK):
+            rows = slice(start, start + BLOCK)
+            similarity = tanimoto(self.prints[rows], self.prints[partners])
+            total[rows] = (similarity.astype(np.float64) ** 2) @ (1 / roots[partners])
+        return total / len(partners)
+
+    def _filters(self) -> Metric:
+        if self.options.filters is None:
+            return Metric(None, self.n, note=NO_FILTERS)
+        passes = self.sample.described.passes
+        self.terms["Filters"] = passes
+        self.bootstrap.ratio("Filters", passes.astype(float), np.ones(self.n))
+        return metrics.fraction_passing(self.sample.described, self.options.filters)
+
+    def _guacamol(self) -> dict[str, Metric]:
+        train = self.references.get("train")
+        names = ("validity", "uniqueness", "novelty", "KL", "FCD")
+        if train is None:
+            nothing = Metric(None, self.n, note="needs a training set (--train)")
+            return {f"GuacaMol/{name}": nothing for name in names}
+        sample = guacamol.read_sample(self.source)
+        known = among(keys_of(sample.distinct), train.flat_keys)
+        texts = [text for text, old in zip(sample.distinct, known, strict=True) if old]
+        divergences = guacamol.kl_divergences(
+            guacamol.describe(dict.fromkeys(sample.distinct)), train.guacamol
+        )
+        fcd = Metric(None, len(sample.isomeric), note=self._no_fcd(train))
+        if not fcd.note:
+            mine = frechet.moments(sample.isomeric, device=self.options.device)
+            fcd = frechet.compare(mine, train.guacamol_moments)
+        found = {
+            "validity": guacamol.validity(sample),
+            "uniqueness": guacamol.uniqueness(sample),
+            "novelty": guacamol.novelty(sample, texts, train_is_flat=True),
+            "KL": guacamol.noted_score(divergences, sample, train.rows),
+            "FCD": guacamol.fcd_score(fcd),
+            **{f"KL/{name}": metric for name, metric in divergences.items()},
+        }
+        return {f"GuacaMol/{name}": metric for name, metric in found.items()}
+
+    # Properties and targets
+
+    def _properties(self) -> tuple[str | None, dict[str, PropertySummary]]:
+        role, table = None, None
+        if "test" in self.references:
+            role, table = "test", self.references["test"].values
+        elif "train" in self.references:
+            role, table = "train", self.references["train"].sample_values
+            if len(table) < len(self.references["train"]):
+                self.notes.append(
+                    f"property distributions: compared with a sample of {len(table):,} training "
+                    "molecules"
+                )
+        found = {}
+        for i, name in enumerate(PROPERTIES):
+            values = self.sample.described.values[:, i]
+            mine = values[~np.isnan(values)]
+            theirs = None if table is None else table[~np.isnan(table[:, i]), i]
+            metric = _w1(mine, theirs)
+            if theirs is not None:
+                self.bootstrap.wasserstein(f"{name} W1", values, theirs, metric.value)
+            found[name] = PropertySummary(mine, theirs, metric)
+        return role, found
+
+    def _control(self, target: Target | Request) -> Control:
+        values, source = self._values(target.name)
+        if isinstance(target, Request):
+            requested = self.sample.columns[target.column]
+            found = metrics.control_by_row(target.text, requested, values, source=source)
+        else:
+            yes_no = target.name not in PROPERTIES and metrics.is_yes_no(target, values)
+            found = metrics.control(target, values, source=source, yes_no=yes_no)
+        self.bootstrap.mean(f"{found.target} {found.kind}", found.scores)
+        return found
+
+    def _values(self, name: str) -> tuple[NDArray[np.float64], str]:
+        if name in PROPERTIES:
+            described = self.sample.described
+            return described.values[:, described.properties.index(name)], "RDKit"
+        source = f"column '{name}' of the file: a prediction of the model, not a measurement"
+        return self.sample.columns[name], source
+
+    # The record
+
+    def _inputs(self) -> dict[str, Any]:
+        sample = self.sample
+        record: dict[str, Any] = {"generated": {"rows": sample.total, "valid": sample.valid}}
+        if self.source.files:
+            record["generated"]["files"] = self.source.record
+        for role, reference in self.references.items():
+            record[role] = {"rows": reference.rows, "valid": len(reference)}
+            if reference.source.files:
+                record[role]["files"] = reference.source.record
+        return record
+
+    def _cards(self) -> list[report.Card]:
+        asked = [target.name for target in self.options.targets]
+        values = {name: self._values(name)[0] for name in dict.fromkeys([*asked, *CARD_VALUES])}
+        return cards(self.sample, values, self.references.get("train"), self.options.draw)
+
+
+def _w1(mine: NDArray[np.float64], theirs: NDArray[np.float64] | None) -> Metric:
+    note = ""
+    if theirs is None:
+        note = "needs a reference set (--test or --train)"
+    elif not len(theirs) or not len(mine):
+        note = "no valid molecule on one side"
+    value = None if note or theirs is None else metrics.wasserstein(mine, theirs)
+    return Metric(value, len(mine), note=note)

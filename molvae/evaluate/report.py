@@ -1,0 +1,407 @@
+"""What evaluations and examinations found → JSON, lines for a terminal, one HTML page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError, model_validator
+
+from molvae import report
+from molvae.chem.properties import PROPERTIES
+from molvae.errors import FileError
+from molvae.evaluate.diagnostics.results import ModelReport
+from molvae.evaluate.diagnostics.results import lines as model_lines
+from molvae.evaluate.diagnostics.results import table_rows as model_rows
+from molvae.evaluate.results import SCHEMA, Comparison, Report
+from molvae.evaluate.tables import comparison_lines, detail, differs, entries, obtained, short, span
+from molvae.evaluate.tables import lines as report_lines
+from molvae.report import Calibration, Card, Cell, Curve, Histogram, LatentMap, Page, Row, Series
+from molvae.report import Table as TableOf
+
+__all__ = ["DEFINITIONS", "lines", "page", "read_evaluations", "to_json", "write_page"]
+
+MAPS = 4  # latent maps on a page: of the properties asked for, and of some that say most
+MAPPED = ("mw", "logp", "qed", "sas")
+
+DEFINITIONS = {
+    "valid": "share of all rows that RDKit parses to at least one atom",
+    "unique": "share of distinct canonical SMILES among the valid",
+    "unique@1000": "share of distinct canonical SMILES among the first 1,000 valid",
+    "unique@10000": "share of distinct canonical SMILES among the first 10,000 valid",
+    "novelty": "share of the distinct valid molecules that are not in the training set",
+    "IntDiv": "1 - mean Tanimoto similarity over all pairs; higher is more varied",
+    "IntDiv2": "as IntDiv, with the root mean square similarity of each molecule to all",
+    "FCD": "Fréchet distance of the ChemNet activations to those of the reference; grows as the "
+    "number of molecules falls",
+    "SNN": "mean Tanimoto similarity to the nearest reference molecule",
+    "Frag": "cosine between the BRICS fragment counts of generated and reference molecules",
+    "Scaf": "cosine between the counts of ring scaffolds of generated and reference molecules",
+    "Filters": "share of the valid molecules that pass MOSES' structural filters",
+    "W1": "1-Wasserstein distance to the reference values, in the unit of the property",
+    "MAD": "mean absolute distance between the obtained value and the requested one",
+    "hit rate": "share of the molecules with a value whose value lies in the requested range",
+    "GuacaMol/validity": "share of the first 10,000 texts that RDKit parses",
+    "GuacaMol/uniqueness": "distinct molecules among the first 10,000 valid, without stereo",
+    "GuacaMol/novelty": "of the first 10,000 distinct molecules those not in the training set",
+    "GuacaMol/KL": "mean of exp(-KL) over ten descriptors, against 10,000 training molecules",
+    "GuacaMol/FCD": "exp(-0.2 FCD) against 10,000 training molecules",
+}
+HIGHER = {"valid", "unique", "unique@1000", "unique@10000", "Filters", "hit rate", "Frag", "Scaf"}
+LOWER = {"FCD", "W1", "MAD"}  # of the others, more is not better without end
+
+_Json = Mapping[str, Any]
+_Found = Report | Comparison | None
+
+
+def to_json(found: _Found, examined: ModelReport | None) -> dict[str, Any]:
+    """Plain data of either or both; that of the model under ``model``."""
+    data = {"schema": SCHEMA} if found is None else found.to_json()
+    return data if examined is None else {**data, "model": examined.to_json()}
+
+
+def lines(found: _Found, examined: ModelReport | None) -> list[str]:
+    """Tables of at most 80 columns, and the notes below them."""
+    text: list[str] = []
+    if isinstance(found, Comparison):
+        text += comparison_lines(found.to_json())
+    elif found is not None:
+        text += report_lines(found.to_json())
+    text += [f"note: {note}" for note in _notes(found)]
+    if examined is not None:
+        text += ([""] if text else []) + model_lines(examined)
+    return text
+
+
+def _reports(found: _Found) -> Sequence[Report]:
+    if isinstance(found, Comparison):
+        return found.reports
+    return [] if found is None else [found]
+
+
+def _notes(found: _Found) -> list[str]:
+    if isinstance(found, Comparison):
+        own = [f"{r.name}: {note}" for r in found.reports for note in r.notes]
+        return [*found.notes(), *own]
+    return [] if found is None else found.notes
+
+
+class _Entry(BaseModel, strict=True):
+    """A metric as it stands in a file: nothing but the value is needed."""
+
+    value: FiniteFloat | None
+    n: int | None = None
+    numerator: FiniteFloat | None = None
+    denominator: int | None = None
+    note: str = ""
+    interval: tuple[FiniteFloat, FiniteFloat] | None = Field(default=None, strict=False)
+
+    def to_json(self) -> dict[str, Any]:
+        kept = {k: v for k, v in self.model_dump(mode="json").items() if v not in (None, "")}
+        return {"value": self.value, **kept}
+
+
+class _Property(BaseModel):
+    W1: _Entry
+
+
+class _Target(BaseModel):
+    target: str
+    MAD: _Entry | None = None
+    hit_rate: _Entry | None = Field(default=None, alias="hit rate")
+
+    @model_validator(mode="after")
+    def _one(self) -> _Target:
+        if (self.MAD is None) == (self.hit_rate is None):
+            raise ValueError("expected MAD or hit rate")
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        kind = ("MAD", self.MAD) if self.MAD is not None else ("hit rate", self.hit_rate)
+        return {"target": self.target, kind[0]: kind[1].to_json() if kind[1] else {}}
+
+
+class _Evaluation(BaseModel):
+    """What is shown of an earlier evaluation."""
+
+    name: str = ""
+    metrics: dict[str, _Entry]
+    properties: dict[str, _Property] = {}
+    targets: dict[str, _Target] = {}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data in the form of an evaluation's."""
+        return {
+            "name": self.name,
+            "metrics": {name: entry.to_json() for name, entry in self.metrics.items()},
+            "properties": {name: {"W1": p.W1.to_json()} for name, p in self.properties.items()},
+            "targets": {name: target.to_json() for name, target in self.targets.items()},
+        }
+
+
+class _Several(BaseModel):
+    sets: list[_Evaluation]
+
+
+def read_evaluations(path: str | Path) -> list[dict[str, Any]]:
+    """The sets in the JSON of an earlier evaluation; ``metrics`` of that form are enough."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        several = '"sets"' in text and "sets" in json.loads(text)
+        found = (
+            _Several.model_validate_json(text).sets
+            if several
+            else [_Evaluation.model_validate_json(text)]
+        )
+    except OSError as error:
+        raise FileError(f"'{path}': {(error.strerror or str(error)).lower()}") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        where = ""
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            where = f" ({place}: {first['msg'].lower()})" if place else f" ({first['msg'].lower()})"
+        raise FileError(
+            f"'{path}': expected the JSON of `molvae evaluate … -o FILE`, or "
+            f'{{"name": …, "metrics": {{"FCD/Test": {{"value": …}}, …}}}}{where}'
+        ) from None
+    plain = [one.to_json() for one in found]
+    for one in plain:
+        one["name"] = one["name"] or path.stem
+    return plain
+
+
+# The page
+
+
+def write_page(
+    path: str | Path,
+    found: _Found,
+    examined: ModelReport | None,
+    *,
+    beside: Sequence[_Json] = (),
+    command: str = "",
+) -> None:
+    """Write the page, complete or not at all."""
+    report.write_html(path, page(found, examined, beside=beside, command=command))
+
+
+def page(
+    found: _Found, examined: ModelReport | None, *, beside: Sequence[_Json] = (), command: str = ""
+) -> Page:
+    """All of it on one page; ``beside`` are earlier evaluations for the summary table."""
+    reports = _reports(found)
+    data = [r.to_json() for r in reports]
+    reference = next((f"{r.reference} set" for r in reports if r.reference), "reference")
+    cards = [card for r in reports for card in _cards(r, grouped=len(reports) > 1)]
+    remarks = {"molecules": f"{len(cards):,} distinct valid molecules, drawn by the seed."}
+    if examined is not None:
+        remarks["model"] = f"Of {examined.molecules.n:,} molecules that were held out."
+    single = len(data) == 1 and not beside
+    return Page(
+        title="Evaluation of generated molecules" if reports else "Examination of a model",
+        summary=_summary(data, examined),
+        table=_table([(n, k, e) for n, k, e in entries(data[0]) if k != "W1"]) if single else None,
+        comparison=None if single or not data else _comparison(found, data, beside),
+        targets=_targets(data[0]) if len(data) == 1 else None,
+        calibrations=[*_calibrations(reports), *_model_calibrations(examined)],
+        histograms=list(_histograms(reports)),
+        reference=reference,
+        curves=list(_curves(reports)),
+        maps=list(_maps(reports, examined)),
+        model=_model_table(examined),
+        cards=cards,
+        remarks=remarks if cards or examined is not None else {},
+        notes=_notes(found),
+        definitions=_definitions(data),
+        versions=reports[0].versions if reports else examined.versions if examined else {},
+        command=command,
+    )
+
+
+def _summary(data: Sequence[_Json], examined: ModelReport | None) -> str:
+    parts = [
+        f"{found['name']}: {found['n']:,} rows, "
+        f"{found['metrics']['valid']['numerator']:,} valid molecules."
+        for found in data
+    ]
+    if examined is not None:
+        parts.append(f"Model {examined.model['folder']}.")
+    return " ".join(parts)
+
+
+def _definitions(data: Sequence[_Json]) -> dict[str, str]:
+    kinds = dict.fromkeys(kind for found in data for _, kind, _ in entries(found))
+    return {kind: DEFINITIONS[kind] for kind in kinds if kind in DEFINITIONS}
+
+
+def _row(name: str, kind: str, cells: Sequence[Cell]) -> Row:
+    return Row(name, cells, DEFINITIONS.get(kind, ""))
+
+
+def _cell(entry: _Json) -> Cell:
+    if entry["value"] is None:
+        return Cell("–", "", entry.get("note", "not known"))
+    interval = entry.get("interval")
+    parts = [f"95 %: {span(interval)}" if interval else "", detail(entry) if "n" in entry else ""]
+    return Cell(short(entry["value"]), ", ".join(filter(None, parts)), entry.get("note", ""))
+
+
+def _table(entries: Sequence[tuple[str, str, _Json]]) -> TableOf:
+    kept = [entry for entry in entries if entry[1] not in ("MAD", "hit rate")]
+    return TableOf(["Value"], [_row(name, kind, [_cell(e)]) for name, kind, e in kept])
+
+
+def _targets(data: _Json) -> TableOf | None:
+    rows = []
+    for target in data["targets"].values():
+        kind = "MAD" if "MAD" in target else "hit rate"
+        cell = _cell(target[kind])
+        parts = [cell.detail, *obtained(target)]
+        source = "" if target["source"] == "RDKit" else target["source"]
+        note = "; ".join(filter(None, (cell.note, source)))
+        cell = replace(cell, detail=", ".join(filter(None, parts)), note=note)
+        rows.append(_row(f"{target['target']} {kind}", kind, [cell]))
+    return TableOf(["Value"], rows, head="Target") if rows else None
+
+
+def _comparison(found: _Found, data: Sequence[_Json], beside: Sequence[_Json]) -> TableOf:
+    sets = [*data, *beside]
+    columns = [str(one["name"]) for one in sets]
+    known = [{name: (kind, entry) for name, kind, entry in entries(one)} for one in sets]
+    gaps = found.differences() if isinstance(found, Comparison) else {}
+    names = list(dict.fromkeys(name for own in known[: len(data)] for name in own))
+    rows = []
+    for name in names:
+        kind = next(own[name][0] for own in known if name in own)
+        nothing: tuple[str, _Json] = (kind, {"value": None, "note": "not given"})
+        cells = [_narrow(own.get(name, nothing)[1]) for own in known]
+        cells += [_gap(kind, gap.get(name, {"value": None})) for gap in gaps.values()]
+        rows.append(_row(name, kind, cells))
+    heads = [f"{other} - {columns[0]}" for other in gaps]
+    return TableOf([*columns, *heads], rows, caption="Intervals hold 95 % of the bootstrap.")
+
+
+def _narrow(entry: _Json) -> Cell:
+    """For a column among several: interval and what the value is out of stand below it."""
+    if entry["value"] is None:
+        return Cell("–", "", entry.get("note", "not known"))
+    count = detail(entry) if "n" in entry else ""
+    return Cell(short(entry["value"]), span(entry.get("interval")), count)
+
+
+def _gap(kind: str, gap: _Json) -> Cell:
+    if gap["value"] is None:
+        return Cell("–")
+    mark = ""
+    if differs(gap) and kind in HIGHER | LOWER:
+        mark = "better" if (gap["value"] > 0) == (kind in HIGHER) else "worse"
+    sign = "+" if gap["value"] > 0 else ""
+    return Cell(sign + short(gap["value"]), span(gap.get("interval")), mark=mark)  # type: ignore[arg-type]
+
+
+def _cards(found: Report, *, grouped: bool) -> list[Card]:
+    return [replace(card, group=found.name) for card in found.cards] if grouped else found.cards
+
+
+def _set_name(found: Report, reports: Sequence[Report]) -> str:
+    return found.name if len(reports) > 1 else "generated"
+
+
+def _histograms(reports: Sequence[Report]) -> Iterator[Histogram]:
+    for name in PROPERTIES if reports else ():
+        sets = [(_set_name(r, reports), r.properties[name].generated) for r in reports]
+        if not any(len(values) for _, values in sets):
+            continue
+        w1 = [r.properties[name].w1 for r in reports]
+        texts = [
+            f"W1 {short(m.value)} {span(m.interval)}".rstrip() for m in w1 if m.value is not None
+        ]
+        yield Histogram(
+            name=name,
+            description=PROPERTIES[name].description,
+            unit=PROPERTIES[name].unit,
+            sets=sets,
+            reference=reports[0].properties[name].reference,
+            integer=PROPERTIES[name].integer,
+            note="; ".join(texts),
+        )
+
+
+def _curves(reports: Sequence[Report]) -> Iterator[Curve]:
+    sizes = sorted({n for r in reports for n in r.curves.n})
+    names = dict.fromkeys(name for r in reports for name in r.curves.metrics)
+    for name in names if len(sizes) > 1 else ():
+        series = []
+        for r in reports:
+            known = dict(zip(r.curves.n, r.curves.metrics.get(name, ()), strict=False))
+            series.append(Series(_set_name(r, reports), [known.get(n) for n in sizes]))
+        yield Curve(name, DEFINITIONS.get(name.split("/")[0], ""), sizes, series)
+
+
+def _calibrations(reports: Sequence[Report]) -> Iterator[Calibration]:
+    for r in reports:
+        for name, target in r.targets.items():
+            found = target.calibration
+            if found is None or not found.bins:
+                continue
+            slope = "" if found.slope is None else f", slope {found.slope:.2f}"
+            title = f"{name}, {r.name}" if len(reports) > 1 else name
+            yield Calibration(
+                name=title,
+                unit=PROPERTIES[name].unit if name in PROPERTIES else "",
+                requested=[b.requested for b in found.bins],
+                obtained=[b.obtained for b in found.bins],
+                spread=[b.sd for b in found.bins],
+                n=[b.n for b in found.bins],
+                note=f"MAD {short(target.metric.value)}{slope}",
+            )
+
+
+# The model
+
+
+def _model_table(examined: ModelReport | None) -> TableOf | None:
+    if examined is None:
+        return None
+    rows = [
+        Row(name.strip(), [Cell(value, note)])
+        for name, value, note in model_rows(examined)
+        if not name.startswith(" ")
+    ]
+    return TableOf(["Value"], rows, head="Figure", detail_head="Explanation")
+
+
+def _model_calibrations(examined: ModelReport | None) -> Iterator[Calibration]:
+    for control in () if examined is None else examined.control:
+        if control.mad is None:
+            continue
+        slope = "" if control.slope is None else f", slope {control.slope:.2f}"
+        yield Calibration(
+            name=f"{control.name}, one shot",
+            unit=control.unit,
+            requested=[reply.requested for reply in control.replies],
+            obtained=[np.nan if r.mean is None else r.mean for r in control.replies],
+            spread=[reply.sd for reply in control.replies],
+            n=[reply.n for reply in control.replies],
+            note="; ".join(filter(None, (f"MAD {short(control.mad)}{slope}", control.note))),
+        )
+
+
+def _maps(reports: Sequence[Report], examined: ModelReport | None) -> Iterator[LatentMap]:
+    if examined is None:
+        return
+    found = examined.latent_map
+    asked = [name for r in reports for name in r.targets]
+    wanted = list(dict.fromkeys([*asked, *MAPPED, *found.names]))
+    for name in [name for name in wanted if name in found.names][:MAPS]:
+        values: NDArray[np.float64] = found.values[:, found.names.index(name)].astype(np.float64)
+        first, second = (f"{share:.0%} of the variance" for share in found.shares)
+        unit = PROPERTIES[name].unit if name in PROPERTIES else ""
+        yield LatentMap(name, unit, found.points, values, first, second)

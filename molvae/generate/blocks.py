@@ -1,0 +1,213 @@
+"""Finished blocks of an output on its way, kept beside it in ``FILE.part`` until all are joined.
+
+A block is some rows and a record of how they came about, in one file of packed JSON, whose numbers
+come back bit for bit and whose checksum tells damage.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from molvae.config import differences
+from molvae.data.writers import require_writer, write_rows
+from molvae.errors import ConfigError, FileError, RunError
+from molvae.runtime.files import atomic_binary, require_absent, write_json
+from molvae.runtime.progress import say
+from molvae.runtime.workdir import PLAN, clear_forgotten, clear_unfinished, is_unfinished, workplace
+
+__all__ = ["Blocks", "block_files", "open_blocks"]
+
+SCHEMA = 1  # of the plan and of blocks
+CLAIMED = "claimed.json"
+
+
+@contextmanager
+def open_blocks(
+    output: str | Path,
+    columns: Sequence[str],
+    plan: Mapping[str, Any],
+    *,
+    beside: Sequence[Path] = (),
+    resume: bool = False,
+    force: bool = False,
+) -> Iterator[Blocks]:
+    """The finished blocks of ``output``, in the folder ``FILE.part`` that is locked meanwhile.
+
+    The folder vanishes at the end. If the work fails, is stopped, or ends without
+    :meth:`Blocks.joined` or :meth:`Blocks.leave`, its finished blocks stay, and the
+    user is told how to go on.
+
+    Args:
+        output: the file to make, in a format of :func:`molvae.data.writers.write_rows`.
+        columns: its columns, the SMILES first.
+        plan: all that decides the content, as plain JSON without NaN and infinities.
+        beside: other files that the caller makes of the joined blocks.
+        resume: go on with the blocks of an equal plan, if there are any.
+        force: overwrite the output; where ``resume`` is not given, drop unfinished work.
+
+    Raises:
+        OutputExistsError: the output or unfinished work is there, and no flag says what to do.
+        ConfigError: the unfinished work has another plan.
+        FileError: the output cannot be written, or another process works on it.
+    """
+    output = Path(output)
+    require_writer(output)
+    work = output.with_name(f"{output.name}.part")
+    clear_forgotten(work)
+    ours = _claimed(work) if resume else []
+    for path in (output, *beside):
+        claimed = str(path.absolute()) in ours
+        require_absent(path, force=force or claimed, resume=resume and not work.exists())
+    with workplace(
+        work,
+        verb="generate",
+        finished=block_files,
+        pieces=lambda count: f"{count:,} finished block{'s' * (count != 1)}",
+        worth_keeping=1,
+        resume=resume,
+        force=force,
+    ):
+        blocks = Blocks(work, output, columns, plan, beside=beside, force=force)
+        yield blocks
+        if not blocks.complete:
+            raise RunError(f"'{output}': not written, as its blocks were not joined")
+
+
+class Blocks:
+    """What :func:`open_blocks` gives; ``finished`` maps the number of a block to its record."""
+
+    def __init__(
+        self,
+        work: Path,
+        output: Path,
+        columns: Sequence[str],
+        plan: Mapping[str, Any],
+        *,
+        beside: Sequence[Path] = (),
+        force: bool = False,
+    ) -> None:
+        self.output, self.columns = output, list(columns)
+        self.finished: dict[int, dict[str, Any]] = {}
+        self.complete = False
+        self._work, self._beside, self._force = work, tuple(beside), force
+        self._take_over(_plain({**plan, "columns": self.columns, "schema": SCHEMA}))
+
+    def write(
+        self, number: int, rows: Sequence[Sequence[object]], record: Mapping[str, Any]
+    ) -> None:
+        """Keep a finished block, whole or not at all; the same number again replaces it.
+
+        Numbers count from 0 and may have gaps. Cells are text, int, float or None; ``record`` is
+        plain JSON.
+        """
+        if number < 0 or any(len(row) != len(self.columns) for row in rows):
+            raise ValueError(f"block {number}: expected rows of {len(self.columns)} cells")
+        text = json.dumps({"record": record, "rows": rows})
+        with atomic_binary(self._path(number)) as packed:
+            packed.write(text.encode())
+        self.finished[number] = _plain(record)
+
+    def rows(self, number: int | None = None) -> Iterator[list[object]]:
+        """The rows, as they were given, of a finished block; of all by their numbers if None."""
+        for one in sorted(self.finished) if number is None else [number]:
+            path = self._path(one)
+            try:
+                rows = _read(path)[1]
+            except _DAMAGE as error:
+                raise FileError(
+                    f"'{path}': damaged block ({error}); --resume makes it again"
+                ) from None
+            yield from rows
+
+    @contextmanager
+    def joined(self) -> Iterator[int]:
+        """All finished blocks as one file, which gets its name at the end; the number of rows.
+
+        The time for the files beside it: whatever a kill cuts off here is made again.
+        """
+        whole = self._work / self.output.name  # a kill leaves nothing outside the folder
+        count = write_rows(whole, self.columns, self.rows())
+        ours = _claimed(self._work)
+        places = [str(path.absolute()) for path in (self.output, *self._beside)]
+        for place in places:  # it may have appeared while we worked
+            require_absent(place, force=self._force or place in ours)
+        write_json(self._work / CLAIMED, {"files": places})
+        for path in (self.output, *self._beside):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            clear_unfinished(path.parent, [path.name])
+        yield count
+        os.replace(whole, self.output)
+        self.complete = True
+
+    def leave(self) -> None:
+        """End without an output: there is nothing worth a file."""
+        self.complete = True
+
+    def _path(self, number: int) -> Path:
+        return self._work / f"block-{number:09d}.json.gz"
+
+    def _take_over(self, plan: dict[str, Any]) -> None:
+        """Find the blocks that an equal plan left here whole; remove what is broken."""
+        for path in filter(is_unfinished, self._work.iterdir()):  # a writer was killed
+            path.unlink()
+        kept = block_files(self._work)
+        if kept and (conflict := _conflict(self._work / PLAN, plan)):
+            raise ConfigError(
+                f"'{self._work}' was begun with another request: {conflict}; repeat that command "
+                "with --resume, or drop that work with --force"
+            )
+        count = 0
+        for number, path in kept.items():
+            try:
+                self.finished[number], rows = _read(path)
+                count += len(rows)
+            except _DAMAGE:
+                say(f"note: block {number} is damaged and will be made again")
+                path.unlink()
+        if self.finished:
+            say(f"resuming with {count:,} finished molecules")
+        write_json(self._work / PLAN, plan)
+
+
+def _claimed(work: Path) -> list[str]:
+    """The files that this work was about to make, and may have made, when it was killed."""
+    try:
+        return list(json.loads((work / CLAIMED).read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+
+
+def block_files(folder: Path) -> dict[int, Path]:
+    """Number of each block in a folder → its file, in order."""
+    found = sorted(folder.glob("block-*.json.gz"))
+    return {int(path.name.removeprefix("block-").partition(".")[0]): path for path in found}
+
+
+_DAMAGE = (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[list[object]]]:
+    block = json.loads(gzip.decompress(path.read_bytes()))
+    return block["record"], block["rows"]
+
+
+def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
+    """As it will be read again: lists for tuples, text for keys."""
+    plain: dict[str, Any] = json.loads(json.dumps(data))
+    return plain
+
+
+def _conflict(file: Path, plan: dict[str, Any]) -> str:
+    """The first difference from the plan by which the blocks were made; empty if none."""
+    try:
+        old = json.loads(file.read_text(encoding="utf-8"))
+        return next(iter(differences(old, plan)), "")
+    except (OSError, ValueError, TypeError, AttributeError):
+        return f"its {PLAN} cannot be read"

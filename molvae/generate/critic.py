@@ -1,0 +1,137 @@
+"""What candidates are worth to a request: their properties, and the distance that is left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molvae import chem
+from molvae.chem.properties import PROPERTIES, Measured
+from molvae.chem.selfies import use_constraints
+from molvae.errors import TargetError
+from molvae.generate.proposer import Proposer
+from molvae.generate.request import SIMILARITY, TRIES, Request
+from molvae.model.checkpoint import SavedModel
+from molvae.targets import hit, misfit
+
+__all__ = ["Critic", "Starts", "Verdicts", "start_molecules"]
+
+SIMILARITY_SPREAD = 0.15  # what a standard deviation is to a property
+
+
+def start_molecules(texts: Sequence[str]) -> list[chem.Mol]:
+    """The molecules that others are to be like."""
+    mols = []
+    for text in texts:
+        mol = chem.parse(text)
+        if mol is None:
+            raise TargetError(f"like: '{text}' is not a valid SMILES")
+        mols.append(mol)
+    return mols
+
+
+class Starts:
+    """Given molecules, around which candidates are made; wanted molecules take turns."""
+
+    def __init__(self, texts: Sequence[str], model: SavedModel, proposer: Proposer) -> None:
+        self.smiles: list[str] = []
+        ids, mols = [], start_molecules(texts)
+        for mol in mols:
+            self.smiles.append(chem.to_smiles(mol))
+            with use_constraints(model.constraints):
+                ids.append(model.vocabulary.encode(self.smiles[-1]))
+        self._latents, self._bits = proposer.encode(ids), chem.fingerprints(mols)
+
+    def __len__(self) -> int:
+        return len(self.smiles)
+
+    def of(self, number: int) -> str:
+        """The start of a wanted molecule; empty if none are given."""
+        return self.smiles[number % len(self)] if self.smiles else ""
+
+    def latents(self, items: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Latents (N, Z) at which candidates start."""
+        return self._latents[items // TRIES % len(self)]
+
+    def similarity(
+        self, items: NDArray[np.int64], measured: Sequence[Measured]
+    ) -> NDArray[np.float64]:
+        """Tanimoto similarity of every candidate to its start; NaN without one."""
+        result = np.full(len(items), np.nan)
+        made = np.flatnonzero([bool(one.smiles) for one in measured])
+        if not self.smiles or not len(made):
+            return result
+        packed = b"".join(one.found.fingerprint for one in measured if one.smiles)
+        bits = np.frombuffer(packed, dtype=np.uint8).reshape(len(made), -1)
+        starts = self._bits[items[made] // TRIES % len(self)]
+        common, either = (np.unpackbits(each, axis=1) for each in (bits & starts, bits | starts))
+        result[made] = common.sum(axis=1) / np.maximum(either.sum(axis=1), 1)
+        return result
+
+
+class Verdicts(NamedTuple):
+    """On N candidates and a request of R targets."""
+
+    values: NDArray[np.float64]  # (N, R) obtained; NaN where there is no molecule
+    costs: NDArray[np.float64]  # (N,) distance to the request in spreads, summed over targets
+    outside: NDArray[np.bool_]  # (N,) of a requested range
+
+
+class Critic:
+    """Judges candidates by RDKit's properties, and own columns by the property head."""
+
+    def __init__(self, model: SavedModel, request: Request, proposer: Proposer) -> None:
+        self.model, self.request, self._proposer = model, request, proposer
+        names = {t.name for t in request.targets}
+        self.exact = tuple(t.name for t in request.targets if t.name in PROPERTIES)
+        self.predicted = names - {*PROPERTIES, SIMILARITY}
+        unknown = self.predicted - set(model.conditions.names)
+        if unknown or (SIMILARITY in names and not request.like):
+            raise TargetError(f"unknown property '{min(unknown, default=SIMILARITY)}'")
+
+    def judge(
+        self,
+        measured: Sequence[Measured],
+        texts: Sequence[str],
+        similarity: NDArray[np.float64],
+    ) -> Verdicts:
+        """On candidates as RDKit measured them; ``texts`` are the SELFIES they come from."""
+        found = self._values(measured, texts) | {SIMILARITY: similarity}
+        costs, outside = np.zeros(len(measured)), np.zeros(len(measured), dtype=np.bool_)
+        values = np.empty((len(measured), len(self.request.targets)))
+        for k, target in enumerate(self.request.targets):
+            values[:, k] = found[target.name]
+            if self.request.critic:
+                costs += misfit(target, values[:, k], self._spread(target.name))
+                if not target.is_point:
+                    outside |= ~hit(target, values[:, k])
+        return Verdicts(values, costs, outside)
+
+    def _values(
+        self, measured: Sequence[Measured], texts: Sequence[str]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Requested properties by name.
+
+        A prediction is that of the molecule, not of the string it was sampled as.
+        """
+        values = {}
+        for k, name in enumerate(self.exact):
+            column = [one.values[k] if one.smiles else np.nan for one in measured]
+            values[name] = np.asarray(column, dtype=np.float64)
+        if self.predicted:
+            pairs = zip(measured, texts, strict=True)
+            latents = self._proposer.encode_selfies([one.selfies or text for one, text in pairs])
+            predicted = self._proposer.predict(latents)
+            for name in self.predicted:
+                values[name] = predicted[:, self.model.conditions.names.index(name)]
+        return values
+
+    def _spread(self, name: str) -> float:
+        if name == SIMILARITY:
+            return SIMILARITY_SPREAD
+        if name in self.model.conditions.names:
+            return self.model.conditions[name].std
+        return (PROPERTIES[name].high - PROPERTIES[name].low) / 6

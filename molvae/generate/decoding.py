@@ -1,0 +1,160 @@
+"""Contexts and latent points → token ids, one step at a time for many molecules together."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from molvae.chem.vocabulary import BOS, EOS, PAD
+from molvae.model.checkpoint import SavedModel
+from molvae.model.cvae import CVAE, noisy_latent
+from molvae.runtime.randomness import Draws
+
+__all__ = ["Guidance", "Steps", "decode_latents", "decode_tokens", "pick"]
+
+LEAVE = 0.9  # of the rows: when no more are to be finished, the others leave
+MULTIPLE = 32  # of rows together: oneDNN makes, and keeps, kernels for every number of rows
+
+
+class Guidance(NamedTuple):
+    """What classifier-free guidance (Ho & Salimans 2022) adds to contexts with conditions."""
+
+    context: Tensor  # (B, K), the same without conditions
+    weight: Tensor  # (B,) 0: no conditions; 1: as trained; above: more than the model believes
+
+
+class Steps:
+    """Decoding with or without guidance: logits of the next tokens, and rows that leave.
+
+    With guidance they are log p(x) + weight · (log p(x | c) − log p(x)), at every step.
+    """
+
+    def __init__(self, network: CVAE, context: Tensor, guidance: Guidance | None = None) -> None:
+        if guidance is not None:
+            context = torch.cat([context, guidance.context])
+        self._decoding = network.decoding(context)
+        self._weight = None if guidance is None else guidance.weight.unsqueeze(-1)
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Logits (B, V) of the token after these, (B,); those never drawn are −∞."""
+        if self._weight is None:
+            logits = self._decoding(tokens)
+        else:
+            shown, free = self._decoding(tokens.repeat(2)).log_softmax(dim=-1).chunk(2)
+            logits = torch.lerp(free, shown, self._weight)
+        logits[:, [PAD, BOS]] = -torch.inf
+        return logits
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these molecules only, given by a mask."""
+        if self._weight is not None:
+            self._weight = self._weight[rows]
+            rows = rows.repeat(2)
+        self._decoding.keep(rows)
+
+
+def pick(odds: Tensor, uniform: Tensor, cutoff: float) -> Tensor:
+    """Token ids (B,) of probabilities (B, V) by inverse distribution, for numbers (B,) in [0, 1).
+
+    None below the cutoff but the likeliest. Epsilon sampling (Hewitt, Manning & Liang 2022): a
+    model that has not learnt everything gives a little to tokens that never stand there; drawn at
+    every step they make a molecule a rare one.
+    """
+    if cutoff > 0:
+        least = odds.amax(dim=-1, keepdim=True).clamp(max=cutoff)
+        odds = odds.masked_fill(odds < least, 0.0)
+    steps = odds.cumsum(dim=-1)
+    chosen = (steps < uniform.unsqueeze(-1) * steps[:, -1:]).sum(dim=-1)
+    return chosen.clamp(max=odds.shape[-1] - 1)
+
+
+@torch.no_grad()
+def decode_tokens(
+    network: CVAE,
+    context: Tensor,
+    limit: int,
+    *,
+    temperature: float,
+    uniform: Tensor | None,
+    guidance: Guidance | None = None,
+    cutoff: float = 0.0,
+) -> Tensor:
+    """Token ids (B, ≤ limit), <pad> after <eos>, from contexts (B, K), one step at a time.
+
+    ``uniform`` (B, limit) chooses the tokens by inverse distribution; None (or temperature 0) takes
+    the likeliest. None is drawn whose probability is below ``cutoff``. Finished rows leave the
+    batch, many together.
+    """
+    count = context.shape[0]
+    if count > MULTIPLE:
+        context, uniform = _filled(context), None if uniform is None else _filled(uniform)
+        guidance = guidance and Guidance(*map(_filled, guidance))
+    rows = torch.arange(context.shape[0], device=context.device)
+    result = torch.full((len(rows), limit), PAD, dtype=torch.long, device=context.device)
+    decoding = Steps(network, context, guidance)
+    token = torch.full_like(rows, BOS)
+    for step in range(limit):
+        logits = decoding(token)
+        finished = token == EOS
+        if uniform is None or temperature == 0:
+            token = logits.argmax(dim=-1)
+        else:
+            # In the type of the draws, double where there is one, so that ties are rare.
+            odds = torch.softmax(logits.to(uniform.dtype) / temperature, dim=-1)
+            token = pick(odds, uniform[rows, step], cutoff)
+        token = token.masked_fill(finished, EOS)
+        result[rows, step] = token.masked_fill(finished, PAD)
+        alive = token != EOS
+        # To leave costs a copy of all states, so rows leave together.
+        left = int(alive.sum())
+        if left == 0:
+            return result[:count, : step + 1]
+        kept = -(-left // MULTIPLE) * MULTIPLE
+        if kept <= LEAVE * len(alive):
+            stay = alive | (~alive & ((~alive).cumsum(dim=0) <= kept - left))
+            rows, token = rows[stay], token[stay]
+            decoding.keep(stay)
+    return result[:count]
+
+
+def _filled(rows: Tensor) -> Tensor:
+    """The rows (B, …), the first one repeated until their number is a multiple."""
+    return torch.cat([rows, rows[:1].expand(-len(rows) % MULTIPLE, *rows.shape[1:])])
+
+
+@torch.no_grad()
+def decode_latents(
+    model: SavedModel,
+    z: NDArray[np.float32],
+    *,
+    noise: float,
+    draws: Draws,
+    temperature: float = 0.0,
+    batch_size: int = 256,
+    first: int = 0,
+) -> list[NDArray[np.int64]]:
+    """Token rows of latent points (N, Z) at a noise level, no conditions shown.
+
+    The likeliest ones, or with a ``temperature`` drawn ones. ``first`` is the number of the first
+    point, to which its draws belong.
+    """
+    network, rows = model.network.eval(), []
+    device = next(network.parameters()).device
+    for start in range(0, len(z), batch_size):
+        part = torch.from_numpy(z[start : start + batch_size]).to(device)
+        items = np.arange(len(part), dtype=np.int64) + first + start
+        channel = torch.from_numpy(draws.normal("channel", items, z.shape[1])).to(device)
+        t = torch.full((len(part),), noise, device=device)
+        empty = torch.zeros(len(part), network.condition_count, device=device)
+        context = network.make_context(noisy_latent(part, t, channel), t, empty, empty)
+        limit = model.max_tokens
+        uniform = None
+        if temperature > 0:
+            uniform = torch.from_numpy(draws.uniform("tokens", items, limit)).to(device)
+        found = decode_tokens(network, context, limit, temperature=temperature, uniform=uniform)
+        rows += list(found.cpu().numpy())
+    return rows

@@ -1,0 +1,127 @@
+"""Molecules that must not be generated again: files → keys of their canonical SMILES."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import closing, suppress
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molvae import chem
+from molvae.chem.hashing import KeySet, keys_of
+from molvae.data.formats import file_format
+from molvae.data.readers import read_rows, smiles_of
+from molvae.errors import FileError
+from molvae.runtime.cache import Kept
+from molvae.runtime.files import fingerprint
+from molvae.runtime.pool import map_ordered
+from molvae.runtime.progress import Progress, say
+
+__all__ = ["known_molecules"]
+
+CHUNK = 2000  # molecules looked at together
+MOLECULES = "molecules.csv.gz"  # of a dataset folder
+KEEP = 200_000  # bytes of a file whose keys are kept; a smaller one is read in seconds
+SCHEMA = 1  # of what is kept; another one whenever the same file would give other keys
+
+_Found = tuple[NDArray[np.uint64], int, int]
+
+
+def known_molecules(
+    paths: Sequence[str | Path], *, workers: int = 1, executor: Executor | None = None
+) -> KeySet:
+    """Keys of all molecules in files or dataset folders, as written and as training sees them.
+
+    A salt in a file thus excludes its parent too. What RDKit cannot read excludes nothing; it is
+    counted and said. The keys of a long file are kept in the cache under the hash of its content.
+    """
+    known = KeySet()
+    for path in map(Path, paths):
+        file = path / MOLECULES if path.is_dir() else path
+        if not file.is_file():
+            raise FileError(
+                f"'{path}': no such file or dataset folder; expected molecules to be avoided"
+            )
+        read = functools.partial(_read, file, workers=workers, executor=executor)
+        if path.is_dir():  # its SMILES are canonical: RDKit is not needed, reading takes seconds
+            keys, bad, _ = read(clean=False)
+        elif file.stat().st_size < KEEP:
+            keys, bad, _ = read(clean=True)
+        else:
+            keys, bad = _kept(file, read)
+        known.add(keys)
+        if bad:
+            say(f"note: {bad:,} rows of '{path}' hold no molecule RDKit can read")
+    return known
+
+
+def _kept(file: Path, read: functools.partial[_Found]) -> tuple[NDArray[np.uint64], int]:
+    """(keys, number of rows that are no molecule) of a file, read again only if they must be."""
+    with closing(Kept(_key(file))) as kept, kept.lock():
+        about, array = kept.find("rows.json"), kept.find("keys.bin")
+        if about is not None and array is not None:
+            counted = json.loads(about.read_bytes())
+            say(f"novel: {counted['rows']:,} molecules of '{file}', kept in the cache")
+            return np.frombuffer(array.read_bytes(), dtype="<u8"), int(counted["bad"])
+        keys, bad, rows = read(clean=True)
+        record = {"rows": rows, "bad": bad, "role": "novel", "source": file.name}
+        with kept.writing("rows.json", "keys.bin") as files:
+            files["rows.json"].write(json.dumps(record).encode())
+            files["keys.bin"].write(keys.astype("<u8").tobytes())
+        return keys, bad
+
+
+def _key(file: Path) -> str:
+    versions = (importlib.metadata.version("rdkit"), file_format(file))
+    parts = ("novel", SCHEMA, *versions, fingerprint(file)["sha256"])
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:32]
+
+
+def _read(file: Path, *, clean: bool, workers: int, executor: Executor | None) -> _Found:
+    """(keys in ascending order, number of rows that are no molecule, number of rows)."""
+    found = KeySet()
+    bad = count = 0
+    with Progress("novel", total=None) as progress:
+        work = functools.partial(_keys, clean=clean)
+        for keys, failed, rows in map_ordered(
+            work, _chunks(file), workers=workers, executor=executor
+        ):
+            found.add(keys)
+            bad, count = bad + failed, count + rows
+            progress.advance(rows)
+    return found.keys(), bad, count
+
+
+def _chunks(file: Path) -> Iterator[list[str]]:
+    with read_rows(file) as rows:
+        texts = (smiles_of(row) or "" for row in rows)
+        while chunk := list(islice(texts, CHUNK)):
+            yield chunk
+
+
+def _keys(texts: Sequence[str], *, clean: bool) -> _Found:
+    """(keys of the molecules, number of texts that are none, number of texts)."""
+    found: set[str] = set()
+    bad = 0
+    for text in texts:
+        if not clean:
+            found.add(text)
+            continue
+        mol = chem.parse(text)
+        if mol is None:
+            bad += 1
+            continue
+        smiles = chem.to_smiles(mol)
+        found.add(smiles)
+        if any(sign in smiles for sign in ".+-"):  # fragments, charges, bonds to metals
+            with suppress(ValueError, RuntimeError):
+                found.add(chem.to_smiles(chem.standardize(mol)))
+    return keys_of(sorted(found)), bad, len(texts)

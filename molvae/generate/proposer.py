@@ -1,0 +1,211 @@
+"""Candidates from the network: where each starts, what it is shown, what is decoded from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from molvae.chem.selfies import split_selfies
+from molvae.data.dataset import pad_tokens
+from molvae.generate.decoding import Guidance, decode_tokens
+from molvae.generate.request import Request, Span
+from molvae.generate.scaffold import Scaffold, decode_scaffold
+from molvae.model.checkpoint import SavedModel
+from molvae.model.cvae import noisy_latent
+from molvae.model.loss import reconstruction
+from molvae.runtime.device import autocast, choose_precision
+from molvae.runtime.randomness import Draws
+
+__all__ = ["Proposer"]
+
+WALK_STEPS = 20
+WALK_RATE = 0.02  # of a step against the gradient; the noise of a step has variance 2 · rate
+SHARPEST = 0.05  # spread, in standard deviations, below which the head is not believed
+
+
+class Proposer:
+    """The network's side of the sampler; every random number is addressed by the candidate."""
+
+    def __init__(
+        self,
+        model: SavedModel,
+        request: Request,
+        *,
+        draws: Draws,
+        device: torch.device,
+        precision: str = "auto",
+        batch_size: int = 1024,
+    ) -> None:
+        self.model, self.request, self.draws, self.device = model, request, draws, device
+        self.network = model.network.to(device).eval()
+        self.precision = choose_precision(precision, device)
+        self.batch_size = batch_size
+        asked = [t.name in model.conditions.names for t in request.targets]
+        self.scaffold: Scaffold | None = None
+        if request.scaffold is not None:
+            limit = model.max_tokens
+            self.scaffold = Scaffold(request.scaffold, model.vocabulary, model.constraints, limit)
+        self._guided = any(asked) and request.weights not in (1, (1, 1))
+
+    def texts(
+        self, items: NDArray[np.int64], latents: NDArray[np.float32], levels: NDArray[np.float32]
+    ) -> list[str]:
+        """SELFIES of candidates decoded from latents (N, Z) at noise levels (N,).
+
+        A latent of NaN stands for one from N(0, I).
+        """
+        request, draws, network = self.request, self.draws, self.network
+        size, limit = network.config.latent_size, self.model.max_tokens
+        fresh = np.isnan(latents[:, :1])
+        z = self.tensor(np.where(fresh, draws.normal("latent", items, size), latents))
+        noise, t = self.tensor(draws.normal("channel", items, size)), self.tensor(levels)
+        wanted = self.model.conditions.draw(request.targets, items, draws)
+        conditions, mask = map(self.tensor, self.model.conditions.standardize(wanted))
+        uniform = draws.uniform("token", items, limit)
+        if self.device.type == "mps":  # which has no double precision
+            uniform = np.minimum(uniform.astype(np.float32), np.float32(1 - 2**-24))
+        with torch.no_grad(), autocast(self.device, self.precision):
+            noisy, guidance = noisy_latent(z, t, noise), None
+            context = network.make_context(noisy, t, conditions, mask)
+            if self._guided:
+                free = network.make_context(noisy, t, conditions, torch.zeros_like(mask))
+                weight = _drawn(request.weights, draws, "guidance", items)
+                guidance = Guidance(free, self.tensor(weight))
+            # Nothing longer than the longest training molecule: what is not finished ends there.
+            if self.scaffold is not None and self.scaffold.grows:
+                return decode_scaffold(
+                    network, context, self.scaffold, items, draws, limit=limit,
+                    temperature=request.temperature, guidance=guidance,
+                    cutoff=request.epsilon_cutoff,
+                )  # fmt: skip
+            tokens = decode_tokens(
+                network, context, limit, temperature=request.temperature,
+                uniform=self.tensor(uniform), guidance=guidance, cutoff=request.epsilon_cutoff,
+            )  # fmt: skip
+        return [self.model.vocabulary.selfies(row) for row in tokens.tolist()]
+
+    def levels(self, items: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Noise levels (N,) of candidates, as requested."""
+        return _drawn(self.request.levels, self.draws, "noise", items)
+
+    @torch.no_grad()
+    def encode(self, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+        """Posterior means (N, Z) of molecules given as token ids."""
+        size = self.network.config.latent_size
+        means = [np.empty((0, size), dtype=np.float32)]
+        for start in range(0, len(ids), self.batch_size):
+            _, targets, lengths = pad_tokens(list(ids[start : start + self.batch_size]))
+            with autocast(self.device, self.precision):
+                posterior = self.network.encode(self.tensor(targets), self.tensor(lengths))
+            means.append(posterior.mean.cpu().numpy())
+        return np.concatenate(means)
+
+    @torch.no_grad()
+    def nats(
+        self, ids: Sequence[NDArray[np.int64]], latents: NDArray[np.float32] | None = None
+    ) -> list[float]:
+        """−log p of molecules given as token ids, without conditions, in nats.
+
+        At t = 1, where it is exact, as no latent enters; with ``latents`` (N, Z) at t = 0 from
+        these.
+        """
+        found: list[float] = []
+        for start in range(0, len(ids), self.batch_size):
+            arrays = pad_tokens(list(ids[start : start + self.batch_size]))
+            inputs, targets, lengths = map(self.tensor, arrays)
+            empty = torch.zeros(len(lengths), self.network.condition_count, device=self.device)
+            z = torch.zeros(len(lengths), self.network.config.latent_size, device=self.device)
+            t = torch.ones_like(z[:, 0])
+            if latents is not None:
+                z, t = self.tensor(latents[start : start + len(lengths)]), torch.zeros_like(t)
+            with autocast(self.device, self.precision):
+                context = self.network.make_context(z, t, empty, empty)
+                logits = self.network.decode(inputs, context)
+            found += reconstruction(logits, targets, lengths).tolist()
+        return found
+
+    def encode_selfies(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Posterior means (N, Z) of SELFIES; NaN where the model has never seen a token."""
+        rows = {text: i for i, text in enumerate(dict.fromkeys(texts))}  # parents come often
+        usable, ids = self._known(list(rows))
+        size = self.network.config.latent_size
+        latents = np.full((len(rows), size), np.nan, dtype=np.float32)
+        latents[usable] = self.encode(ids)
+        return latents[[rows[text] for text in texts]]
+
+    def nats_of_selfies(self, texts: Sequence[str]) -> list[float | None]:
+        """:meth:`nats` of SELFIES; None where the model has never seen a token."""
+        usable, ids = self._known(texts)
+        nats = iter(self.nats(ids))
+        return [next(nats) if use else None for use in usable]
+
+    def _known(self, texts: Sequence[str]) -> tuple[list[bool], list[NDArray[np.int64]]]:
+        """(whether the model knows all tokens of each text, ids of those of which it does)."""
+        vocabulary = self.model.vocabulary
+        rows = [split_selfies(text) for text in texts]
+        usable = [bool(row) and not vocabulary.unknown(row) for row in rows]
+        known = [row for row, use in zip(rows, usable, strict=True) if use]
+        return usable, [vocabulary.encode_symbols(row) for row in known]
+
+    @torch.no_grad()
+    def predict(self, latents: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The property head's values for latents (N, Z) in their own units: (N, C)."""
+        conditions = self.model.conditions
+        mean, _ = self.network.predict(self.tensor(latents))
+        scaled = mean.cpu().double().numpy()
+        share = 1.0 / (1.0 + np.exp(-scaled))
+        return np.where(conditions.yesno, share, conditions.restore(scaled))
+
+    def walk(self, latents: NDArray[np.float32], items: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Latents (N, Z) after some steps towards the request as the property head sees it.
+
+        Langevin dynamics (Welling & Teh 2011) of log p(request | z) + log N(z; 0, I): a target
+        costs the squared distance of the head's mean from it in units of the head's spread.
+        """
+        conditions, size = self.model.conditions, latents.shape[1]
+        asked = [t for t in self.request.targets if t.name in conditions.names]
+        where = [conditions.names.index(t.name) for t in asked]
+        ends = np.full((2, len(conditions)), np.nan)
+        ends[:, where] = np.asarray([[t.low for t in asked], [t.high for t in asked]])
+        low, high = ((each - conditions.mean) / conditions.std for each in ends)
+        low_end, high_end = (self.tensor(each[where].astype(np.float32)) for each in (low, high))
+        yesno = self.tensor(conditions.yesno[where])
+        z = self.tensor(latents)
+        for step in range(WALK_STEPS):
+            noise = self.tensor(self.draws.normal("walk", items, size, epoch=step))
+            with torch.enable_grad():
+                z = z.detach().requires_grad_(True)
+                mean, log_scale = (each[:, where] for each in self.network.predict(z))
+                spread = torch.exp(log_scale.detach()).clamp(min=SHARPEST)
+                outside = functional.relu(low_end - mean) + functional.relu(mean - high_end)
+                cost = torch.where(
+                    yesno,
+                    functional.softplus(torch.where(low_end > 0, -mean, mean)),
+                    0.5 * (outside / spread).square(),
+                )
+                energy = cost.sum() + 0.5 * z.square().sum()
+                (gradient,) = torch.autograd.grad(energy, z)
+            # A head that is very sure of itself must not throw the latent out of its range.
+            norm = gradient.norm(dim=1, keepdim=True).clamp(min=1e-12)
+            gradient = gradient * (size**0.5 / WALK_RATE / norm / 4).clamp(max=1.0)
+            z = z.detach() - WALK_RATE * gradient + (2 * WALK_RATE) ** 0.5 * noise
+        moved: NDArray[np.float32] = z.detach().cpu().numpy()
+        return moved
+
+    def tensor(self, array: NDArray[np.generic]) -> Tensor:
+        """The array on the device."""
+        return torch.from_numpy(array).to(self.device)
+
+
+def _drawn(span: Span, draws: Draws, purpose: str, items: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The value for every item, or a uniform draw between the ends."""
+    if not isinstance(span, tuple):
+        return np.full(len(items), span, dtype=np.float32)
+    low, high = span
+    uniform = draws.uniform(purpose, items, 1)[:, 0]
+    return (low + (high - low) * uniform).astype(np.float32)

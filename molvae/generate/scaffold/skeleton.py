@@ -1,0 +1,262 @@
+"""One way to write a scaffold as steps for the decoder, and what it writes: items of chains.
+
+What is announced before it is known, the lengths of branches and the distances of ring closures,
+stays open in the items and is written in the end.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molvae import chem
+from molvae.chem.selfies import Meaning, index_of, index_symbols, meaning
+from molvae.chem.vocabulary import EOS, SPECIAL_TOKENS, Vocabulary
+
+__all__ = [
+    "Atom", "Branch", "Close", "Compiler", "End", "Grammar", "Item", "Must", "Open", "Ring",
+    "Skeleton", "Step", "written",
+]  # fmt: skip
+
+ORGANIC = re.compile(r"\[[=#/\\]?[A-Z][a-z]?\]")  # names no hydrogens, charge, stereo, isotope
+OPTIONAL, NEEDED = (mark.strip("[]") for mark in chem.MARKS)
+BONDS = ("", "", "=", "#")
+
+
+@dataclass(frozen=True)
+class Ring:
+    """A ring closure to an earlier atom."""
+
+    bond: str
+    distance: int  # in atoms, back in the order of writing
+
+
+class Branch(list["Item"]):
+    """The items of a branch, with the order of the bond that its announcement allows."""
+
+    def __init__(self, order: int, *, own: bool = False) -> None:
+        super().__init__()
+        self.bond = BONDS[order]
+        self.own = own  # part of the skeleton
+
+
+Item = str | Ring | Branch  # the text is the symbol of an atom
+
+
+def written(items: Sequence[Item]) -> list[str]:
+    """The symbols of a chain, with true lengths and distances."""
+    symbols: list[str] = []
+    for place, item in enumerate(items, 1):
+        if place == len(items) and isinstance(item, Branch) and item.own:
+            # The chain that followed is not there: a last bond makes no branch in SELFIES.
+            symbols += written(item)
+        elif isinstance(item, str):
+            symbols.append(item)
+        elif isinstance(item, Ring):
+            number = index_symbols(item.distance - 1)
+            symbols += [f"[{item.bond}Ring{len(number)}]", *number]
+        elif inside := written(item):
+            number = index_symbols(len(inside) - 1)
+            symbols += [f"[{item.bond}Branch{len(number)}]", *number, *inside]
+    return symbols
+
+
+# What a skeleton is made of ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Atom:
+    """An atom of the scaffold."""
+
+    symbol: str
+    token: int
+
+
+@dataclass(frozen=True)
+class Close:
+    """A ring closure from the atom before it."""
+
+    bond: str
+    target: int  # atom of the skeleton
+    digits: int  # of its distance without decorations
+
+
+@dataclass(frozen=True)
+class Open:
+    """The announcement of a branch."""
+
+    order: int
+    size: int  # symbols inside, without decorations
+    digits: int  # of that number
+    grows: bool  # it holds an atom that may be decorated
+
+
+@dataclass(frozen=True)
+class Must:
+    """An attachment point that has to be used: left open, stereo or a charge would be lost."""
+
+    bond: str  # direction beside a double bond
+
+
+@dataclass(frozen=True)
+class End:
+    """The end of a branch, or of the whole."""
+
+    must: Must | None  # the chain has to go on
+
+
+Step = Atom | Close | Open | Must | End
+
+
+class Grammar:
+    """What every token of a vocabulary does, and which may be drawn when."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        """Under the bonding limits in force."""
+        tokens = vocabulary.tokens
+        self.symbols = tokens
+        self.ids = {token: i for i, token in enumerate(tokens)}
+        self.meanings = [
+            Meaning("other") if token in SPECIAL_TOKENS else meaning(token) for token in tokens
+        ]
+        self.values = [index_of([token]) for token in tokens]
+        self.digits = [i for i, t in enumerate(tokens) if index_symbols(self.values[i]) == [t]]
+        self.single: list[NDArray[np.bool_]] = list(np.eye(len(tokens), dtype=np.bool_))
+        self._masks: dict[Hashable, NDArray[np.bool_]] = {}
+
+    def mask(
+        self, key: Hashable, allowed: Callable[[Meaning], bool], also: int = -1
+    ) -> NDArray[np.bool_]:
+        """Tokens that are ``allowed`` by their meaning, and one more; kept under a key."""
+        if key not in self._masks:
+            mask = np.asarray([allowed(each) for each in self.meanings])
+            if also >= 0:
+                mask[also] = True
+            self._masks[key] = mask
+        return self._masks[key]
+
+    def number(self, allowed: Sequence[int], before: int, left: int) -> NDArray[np.bool_]:
+        """Symbols that continue a number to one of ``allowed``, an ascending sequence.
+
+        ``before``: what was drawn of it; ``left``: how many symbols follow the next one.
+        """
+        mask, size = np.zeros(len(self.symbols), dtype=np.bool_), 16**left
+        for token in self.digits:
+            low = (before * 16 + self.values[token]) * size
+            place = bisect_left(allowed, low)
+            mask[token] = place < len(allowed) and allowed[place] < low + size
+        if not mask.any():  # the vocabulary lacks the symbols: it reads others, we write the true
+            mask[self.digits] = True
+        return mask
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """One way to write a scaffold, as steps for the decoder."""
+
+    steps: tuple[Step, ...]
+    free: tuple[int, ...]  # of each atom: bonds it may have to decorations
+    symbols: tuple[str, ...]  # alone, a carbon atom where a decoration has to be
+    slack: int  # more symbols that its own numbers may need when there are decorations
+    grammar: Grammar
+
+
+def _is_mark(symbol: str) -> bool:
+    return OPTIONAL in symbol or NEEDED in symbol
+
+
+class Compiler:
+    """SELFIES symbols of a writing → skeleton, under the bonding limits in force."""
+
+    def __init__(self, symbols: list[str], hydrogens: Sequence[int], grammar: Grammar) -> None:
+        self.symbols, self.hydrogens, self.grammar = symbols, hydrogens, grammar
+        self.marked = any(_is_mark(symbol) for symbol in symbols)
+        self.steps: list[Step] = []
+        self.atoms: list[int] = []  # of all that are written, marks too: the number of the atom
+        self.names: list[str] = []  # from here on: of the atoms
+        self.free: list[int] = []
+        self.room: list[int] = []  # bonds that an atom has left
+        self.slack = 0
+
+    def skeleton(self) -> Skeleton:
+        """All steps, and what decorations may use."""
+        items = self._chain(0, len(self.symbols), -1)
+        free = tuple(min(pair) for pair in zip(self.free, self.room, strict=True))
+        symbols = tuple(written(items))
+        return Skeleton(tuple(self.steps), free, symbols, self.slack, self.grammar)
+
+    def _chain(self, at: int, end: int, current: int) -> list[Item]:
+        """The items of the symbols from ``at`` to ``end``, bound to the atom ``current``."""
+        items: list[Item] = []
+        must: Must | None = None
+        while at < end:
+            symbol, what = self.symbols[at], meaning(self.symbols[at])
+            number = index_of(self.symbols[at + 1 : at + 1 + what.size])
+            at += 1
+            if what.kind == "atom":
+                if _is_mark(symbol):
+                    must = self._point(symbol, current)
+                    items += ["[C]"] if must else []
+                else:
+                    current = self._atom(symbol, what, current)
+                    items.append(symbol)
+                continue
+            at += what.size
+            if what.kind == "ring":
+                target = self.atoms[self.atoms.index(current) - number - 1]
+                for atom in (current, target):
+                    self.room[atom] -= what.order
+                bond, distance = symbol[1 : symbol.index("Ring")], current - target
+                items.append(Ring(bond, distance))
+                digits = len(index_symbols(distance - 1))
+                self.steps.append(Close(bond, target, digits))
+                self.slack += 1
+                continue
+            branch = Branch(what.order)
+            if number == 0 and _is_mark(self.symbols[at]):
+                if (point := self._point(self.symbols[at], current)) is not None:
+                    self.steps.append(point)
+                    branch.append("[C]")
+            else:
+                place, first = len(self.steps), len(self.free)
+                branch += self._chain(at, at + number + 1, current)
+                size = len(written(branch))
+                inside = self.steps[place:]
+                grows = any(self.free[first:]) or any(
+                    isinstance(step, Must) or (isinstance(step, End) and step.must is not None)
+                    for step in inside
+                )
+                own = Open(what.order, size, len(index_symbols(size - 1)), grows)
+                self.steps.insert(place, own)
+                self.slack += 1
+            items.append(branch)
+            at += number + 1
+        self.steps.append(End(must))
+        return items
+
+    def _atom(self, symbol: str, what: Meaning, before: int) -> int:
+        number = len(self.free)
+        hydrogens = self.hydrogens[len(self.atoms)]
+        self.atoms.append(number)
+        self.names.append(symbol)
+        self.free.append(0 if self.marked else hydrogens)
+        self.room.append(what.size)
+        if before >= 0:
+            for atom in (number, before):
+                self.room[atom] -= what.order
+        self.steps.append(Atom(symbol, self.grammar.ids.get(symbol, EOS)))
+        return number
+
+    def _point(self, symbol: str, current: int) -> Must | None:
+        """An attachment point at an atom: a bond that is free, or a step that must be taken."""
+        self.atoms.append(-1)
+        bond = symbol[1] if symbol[1] in "/\\" else ""
+        if OPTIONAL in symbol and ORGANIC.fullmatch(self.names[current]):
+            self.free[current] += 1
+            return None
+        return Must(bond)

@@ -1,0 +1,1 @@
+"""Molecules to latent points, latent points to molecules, and the paths between."""

@@ -1,0 +1,330 @@
+"""A model folder: written whole or not at all, loaded without running code, verified.
+
+Folder: ``config.json`` (sizes, provenance, size and sha256 of every other file but the card),
+``model.safetensors`` (weights), ``vocab.json`` (tokens in id order, SELFIES bonding limits),
+``conditions.json`` (names, units, statistics), ``card.md`` (for people).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from molvae.chem.vocabulary import Vocabulary, grammar_table, read_vocabulary
+from molvae.config import ModelConfig
+from molvae.errors import FileError, ModelFolderError, suggest
+from molvae.model.conditions import ConditionSet
+from molvae.model.cvae import CVAE
+from molvae.model.hub import SCHEME, pull
+from molvae.runtime.files import atomic_binary, fingerprint, scratch_folder, write_json
+from molvae.runtime.workdir import naming, replace_folder
+
+__all__ = [
+    "SavedModel",
+    "find_model",
+    "folder_kind",
+    "load_model",
+    "load_state",
+    "save_model",
+    "save_state",
+    "shipped_models",
+]
+
+SCHEMA = 1
+PARTS = ("model.safetensors", "vocab.json", "conditions.json")
+SHIPPED = Path(__file__).parents[1] / "pretrained"
+DEFAULT = "default"
+# A vocabulary or statistics file of this size is damage or malice, not chemistry.
+MAX_JSON_BYTES = 20_000_000
+MAX_TOKENS = 2000  # the longest molecule the configuration allows in training
+# Sizes of models from before there were derivation features, modulation, memories and forecasts.
+WITHOUT = {
+    "derivation": False, "modulation": False, "tally_size": 0, "attention_size": 0,
+    "forecast_rank": 0,
+}  # fmt: skip
+MAX_SIZE = 65_536  # units of a layer; far above any use, far below what exhausts memory
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """Everything generation needs."""
+
+    network: CVAE
+    vocabulary: Vocabulary
+    constraints: dict[str, int]  # SELFIES bonding limits
+    conditions: ConditionSet
+    training: dict[str, Any]  # provenance: configuration, data, figures, versions
+    card: str = ""
+    max_tokens: int = 120  # the longest molecule in training, in tokens
+
+
+def save_model(folder: str | Path, model: SavedModel, *, half: bool = False) -> None:
+    """Write a model folder beside its place and rename it when complete; an old one is replaced.
+
+    ``half`` stores 16-bit weights. The same model gives the same bytes: no time, host or path.
+    """
+    folder = Path(folder)
+    scratch = scratch_folder(folder)
+    try:
+        with naming(folder):
+            _write_parts(scratch, model, torch.float16 if half else torch.float32)
+            replace_folder(scratch, folder)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+
+
+def _write_parts(folder: Path, model: SavedModel, dtype: torch.dtype) -> None:
+    """All files of a model folder, on the disk when it returns."""
+    tensors = {
+        name: value.detach().to("cpu", dtype).contiguous()
+        for name, value in model.network.state_dict().items()
+    }
+    # Written here: what safetensors raises when the disk is full is no OSError.
+    (folder / "model.safetensors").write_bytes(save(tensors))
+    vocabulary = {"tokens": list(model.vocabulary.tokens), "constraints": model.constraints}
+    write_json(folder / "vocab.json", {"schema": SCHEMA, **vocabulary})
+    write_json(folder / "conditions.json", {"schema": SCHEMA, **model.conditions.to_json()})
+    (folder / "card.md").write_text(model.card, encoding="utf-8")
+    config = {
+        "schema": SCHEMA,
+        "kind": "molvae-model",
+        "model": model.network.config.model_dump(mode="json"),
+        "max_tokens": model.max_tokens,
+        "files": {name: fingerprint(folder / name) for name in PARTS},
+        "training": model.training,
+    }
+    write_json(folder / "config.json", config)
+    for name in (*PARTS, "config.json", "card.md"):
+        _sync(folder / name)
+
+
+def shipped_models() -> list[str]:
+    """Names of the models that came with the package."""
+    if not SHIPPED.is_dir():
+        return []
+    return sorted(p.parent.name for p in SHIPPED.glob("*/config.json"))
+
+
+def find_model(name: str | Path | None) -> Path:
+    """The model folder a user means: a model folder, a run folder, a shipped name, or None.
+
+    ``hf://OWNER/NAME`` is a model on the hub, which is downloaded once.
+    """
+    if name is None:
+        name = SHIPPED / DEFAULT
+    if isinstance(name, str) and name.startswith(SCHEME):
+        name = pull(name)
+    path = Path(name)
+    if not path.exists() and str(name) in shipped_models():
+        return SHIPPED / str(name)
+    for candidate in (path / "model", path):
+        if folder_kind(candidate) == "molvae-model":
+            return candidate
+    if not path.exists():
+        raise ModelFolderError(
+            f"'{name}': no such folder, and no shipped model of that name: "
+            f"{suggest(str(name), shipped_models())}"
+        )
+    if folder_kind(path) == "molvae-run":
+        raise ModelFolderError(
+            f"'{name}': this run has no model yet; its training has not reached a validation"
+        )
+    present = sorted(p.name for p in path.iterdir()) if path.is_dir() else []
+    more = f" and {len(present) - 5} more" if len(present) > 5 else ""
+    raise ModelFolderError(
+        f"'{name}': not a model or run folder; expected config.json, {', '.join(PARTS)}, "
+        f"found {', '.join(present[:5]) or 'nothing'}{more}"
+    )
+
+
+def folder_kind(folder: Path) -> str | None:
+    """The ``kind`` in a folder's ``config.json`` (``molvae-model``, ``molvae-run``), or None."""
+    path = folder / "config.json"
+    try:
+        if not path.is_file() or path.stat().st_size > MAX_JSON_BYTES:
+            return None  # a device has no size and no end
+        return str(json.loads(path.read_text(encoding="utf-8")).get("kind"))
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return None
+
+
+def load_model(name: str | Path | None = None) -> SavedModel:
+    """Load and verify a model folder, run folder or shipped model; no code of it is run."""
+    folder = find_model(name)
+    config = _read_json(folder / "config.json")
+    if config.get("schema") != SCHEMA:
+        raise ModelFolderError(
+            f"'{folder}': config.json: schema is {config.get('schema')!r}, this molvae reads "
+            f"{SCHEMA}; a newer molvae may have written it"
+        )
+    _verify_files(folder, config)
+    try:
+        sizes = ModelConfig.model_validate({**WITHOUT, **config["model"]})
+        max_tokens = int(config["max_tokens"])
+        training = dict(config.get("training") or {})
+    except (KeyError, TypeError, ValueError, OverflowError, ValidationError) as error:
+        raise ModelFolderError(f"'{folder}': config.json: {_fault(error)}") from None
+    figures = training.get("figures") or {}
+    if not isinstance(figures, dict) or not isinstance(figures.get("head") or {}, dict):
+        raise ModelFolderError(f"'{folder}': config.json: training.figures: expected an object")
+    if not 1 <= max_tokens <= MAX_TOKENS:
+        raise ModelFolderError(
+            f"'{folder}': config.json: max_tokens is {max_tokens}, expected 1 to {MAX_TOKENS}"
+        )
+    try:
+        vocabulary, constraints = read_vocabulary(folder / "vocab.json")
+    except FileError as error:
+        raise ModelFolderError(str(error)) from None
+    conditions = ConditionSet.from_json(_read_json(folder / "conditions.json"))
+    try:
+        grammar = grammar_table(vocabulary.tokens, constraints) if sizes.derivation else None
+    except ValueError as error:  # selfies' own complaint
+        raise ModelFolderError(f"'{folder}': vocab.json: constraints: {error}") from None
+    network = _load_network(
+        folder / "model.safetensors", sizes, len(vocabulary), len(conditions), grammar
+    )
+    card = folder / "card.md"
+    if card.is_file():
+        _check_size(card)
+    return SavedModel(
+        network=network,
+        vocabulary=vocabulary,
+        constraints=constraints,
+        conditions=conditions,
+        training=training,
+        card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
+        max_tokens=max_tokens,
+    )
+
+
+def _verify_files(folder: Path, config: dict[str, Any]) -> None:
+    files = config.get("files")
+    if not isinstance(files, dict):
+        raise ModelFolderError(f"'{folder}': config.json: no field 'files'")
+    for name in PARTS:
+        path, stated = folder / name, files.get(name)
+        if not isinstance(stated, dict):
+            raise ModelFolderError(f"'{folder}': config.json: files: no entry for {name}")
+        if not path.is_file():
+            raise ModelFolderError(f"'{folder}': incomplete: {name} is missing")
+        if path.suffix == ".json":
+            _check_size(path)
+        size = path.stat().st_size
+        if size != stated.get("size"):
+            raise ModelFolderError(
+                f"'{folder}': {name} has {size} bytes, config.json states {stated.get('size')}; "
+                "the file is truncated or replaced"
+            )
+        if fingerprint(path)["sha256"] != stated.get("sha256"):
+            raise ModelFolderError(f"'{folder}': {name} does not match its sha256 in config.json")
+
+
+def _load_network(
+    path: Path,
+    sizes: ModelConfig,
+    vocabulary: int,
+    conditions: int,
+    grammar: NDArray[np.int64] | None,
+) -> CVAE:
+    """Weights into a network; names and shapes are compared before any memory is taken."""
+    for name, value in sizes.model_dump().items():
+        if value > MAX_SIZE:
+            raise ModelFolderError(
+                f"'{path.parent}': config.json: model.{name} is {value}, "
+                f"expected at most {MAX_SIZE}"
+            )
+    with torch.device("meta"):
+        network = CVAE(sizes, vocabulary, conditions, grammar)
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    try:
+        with safe_open(path, framework="pt") as handle:
+            found = {name: tuple(handle.get_slice(name).get_shape()) for name in handle.keys()}  # noqa: SIM118
+            for name in sorted(expected.keys() | found.keys()):
+                if expected.get(name) != found.get(name):
+                    raise ModelFolderError(
+                        f"'{path}': tensor '{name}' has shape {found.get(name)}, expected "
+                        f"{expected.get(name)} from config.json, vocab.json and conditions.json"
+                    )
+            tensors = {name: handle.get_tensor(name).float() for name in found}
+    except (SafetensorError, OSError) as error:
+        raise ModelFolderError(f"'{path}': not a safetensors file ({error})") from None
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise ModelFolderError(f"'{path}': tensor '{name}' holds NaN or infinity")
+    network.load_state_dict(tensors, strict=True, assign=True)
+    return network.eval()
+
+
+def save_state(path: str | Path, state: dict[str, Any]) -> None:
+    """Write a training state to a temporary file, flush it to disk and rename it."""
+    with atomic_binary(path) as handle:
+        try:
+            torch.save(state, cast("IO[bytes]", handle))
+        except RuntimeError as error:  # torch's own complaint hides that the disk is full
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
+
+
+def load_state(path: str | Path) -> dict[str, Any]:
+    """Read a training state: tensors and plain values only, never code."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ModelFolderError(f"'{path}': not a training state ({_first_line(error)})") from None
+    if not isinstance(state, dict):
+        raise ModelFolderError(f"'{path}': not a training state")
+    return state
+
+
+def _fault(error: Exception) -> str:
+    """What is wrong with config.json, by the name of the field."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"model.{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}"
+    if isinstance(error, KeyError):
+        return f"no field {error}"
+    return _first_line(error)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ModelFolderError(f"'{path.parent}': incomplete: {path.name} is missing")
+    _check_size(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ModelFolderError(f"'{path}': not valid JSON ({_first_line(error)})") from None
+    if not isinstance(data, dict):
+        raise ModelFolderError(f"'{path}': expected a JSON object")
+    return data
+
+
+def _check_size(path: Path) -> None:
+    """Refuse what would fill the memory before it is read."""
+    size = path.stat().st_size
+    if size > MAX_JSON_BYTES:
+        raise ModelFolderError(
+            f"'{path}': has {size:,} bytes, expected at most {MAX_JSON_BYTES:,}; it is not ours"
+        )
+
+
+def _sync(path: Path) -> None:
+    with open(path, "rb") as handle:
+        os.fsync(handle.fileno())

@@ -1,0 +1,143 @@
+"""The loss. Every term is in nats per molecule.
+
+Reconstruction is summed over tokens and the KL over latents, then each is averaged over molecules,
+so that reconstruction + 1 · KL is the negative ELBO (Kingma & Welling 2014).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from molvae.model.cvae import Output, Posterior
+from molvae.model.gru import full_precision
+
+__all__ = [
+    "Counts",
+    "LossTerms",
+    "elbo",
+    "forecast_nll",
+    "head_nll",
+    "kl_divergence",
+    "reconstruction",
+]
+
+
+class Counts(NamedTuple):
+    """Molecules of a whole step, of which a process may have a share only."""
+
+    molecules: int
+    encoded: int  # those with t < 1
+
+
+class LossTerms(NamedTuple):
+    """Sums over a share of a step's molecules, divided by the counts of the whole step.
+
+    So the terms of all shares add up to means over the step. ``total`` is what is minimised.
+    """
+
+    total: Tensor  # ()
+    reconstruction: Tensor  # () −log p(x | z_t, t, c), all molecules
+    kl: Tensor  # () KL(q ‖ N(0, I)), molecules with t < 1
+    head: Tensor  # () −log p(properties | z) of the known ones, molecules with t < 1
+    forecast: Tensor  # () −log p(properties | prefix, token), mean over tokens, all molecules
+    nats: Tensor  # (B,) −log p(x | z_t, t, c) of each molecule
+
+
+def reconstruction(logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
+    """−log p of each molecule's tokens, shape (B,): logits (B, T, V), targets (B, T)."""
+    nats = functional.cross_entropy(
+        full_precision(logits).flatten(0, 1), targets.flatten(), reduction="none"
+    ).view_as(targets)
+    inside = torch.arange(targets.shape[1], device=targets.device) < lengths.unsqueeze(1)
+    return (nats * inside).sum(dim=1)
+
+
+def kl_divergence(posterior: Posterior, free: float = 0.0) -> Tensor:
+    """KL(N(mean, diag exp(log_var)) ‖ N(0, I)) of each molecule, shape (B,).
+
+    A latent unit that costs less than ``free`` nats costs ``free`` ("free bits" of Kingma et al.
+    2016, without their averaging over a batch).
+    """
+    mean, log_var = posterior
+    nats = 0.5 * (mean.square() + log_var.exp() - 1.0 - log_var)
+    return (nats.clamp(min=free) if free > 0 else nats).sum(dim=-1)
+
+
+def head_nll(
+    mean: Tensor, log_scale: Tensor, conditions: Tensor, known: Tensor, yesno: Tensor
+) -> Tensor:
+    """−log density of the known standardised properties of each molecule, shape (B,).
+
+    Gaussian for numbers; for yes/no columns (``yesno`` (C,) bool) ``mean`` is the logit of yes, and
+    the standardised value is positive for yes.
+    """
+    gaussian = (
+        0.5 * math.log(2 * math.pi)
+        + log_scale
+        + 0.5 * ((conditions - mean) * torch.exp(-log_scale)).square()
+    )
+    logistic = functional.binary_cross_entropy_with_logits(
+        mean, (conditions > 0).to(mean.dtype), reduction="none"
+    )
+    # Multiplied, not branched: an unlabelled molecule still touches every parameter.
+    return (torch.where(yesno, logistic, gaussian) * known).sum(dim=-1)
+
+
+def forecast_nll(
+    foretold: tuple[Tensor, Tensor], lengths: Tensor, conditions: Tensor, known: Tensor
+) -> Tensor:
+    """−log density of the known standardised properties of each molecule, shape (B,).
+
+    The mean over its tokens of what each foretold: Gaussians, means and log spreads (B, T, C).
+    """
+    mean, log_spread = foretold
+    error = (conditions.unsqueeze(1) - mean) * torch.exp(-log_spread)
+    nats = 0.5 * math.log(2 * math.pi) + log_spread + 0.5 * error.square()
+    inside = torch.arange(mean.shape[1], device=mean.device) < lengths.unsqueeze(1)
+    total = (nats * known.unsqueeze(1)).sum(dim=-1) * inside
+    return total.sum(dim=1) / lengths
+
+
+def elbo(
+    output: Output,
+    targets: Tensor,
+    lengths: Tensor,
+    conditions: Tensor,
+    known: Tensor,
+    yesno: Tensor,
+    *,
+    kl_weight: float,
+    head_weight: float,
+    forecast_weight: float = 0.0,
+    kl_free: float = 0.0,
+    counts: Counts | None = None,
+) -> LossTerms:
+    """The weighted loss of one batch. ``known`` (B, C) marks every value there is, shown or not.
+
+    The forecast has its weight where nothing is encoded, and that of the head elsewhere.
+    ``counts`` of the whole step, if the batch is a share of it. A share without encoded molecules
+    still depends on every parameter, with gradients of zero: processes that average gradients
+    would wait for the missing ones.
+    """
+    counts = counts or Counts(len(targets), len(output.encoded))
+    nats = reconstruction(output.logits, targets, lengths)
+    mean = nats.sum() / counts.molecules
+    encoded, divisor = output.encoded, max(counts.encoded, 1)
+    kl = kl_divergence(output.posterior, kl_free).sum() / divisor
+    answers = output.head_mean, output.head_log_scale, conditions[encoded], known[encoded], yesno
+    head = head_nll(*answers).sum() / divisor
+    forecast = pressed = torch.zeros_like(mean)
+    if output.foretold is not None:
+        # A latent is not to be filled with properties for the sake of the forecast.
+        weights = torch.full_like(nats, forecast_weight)
+        weights[encoded] = head_weight
+        foretold = forecast_nll(output.foretold, lengths, conditions, known)
+        forecast = foretold.sum() / counts.molecules
+        pressed = (weights * foretold).sum() / counts.molecules
+    total = mean + kl_weight * kl + head_weight * head + pressed
+    return LossTerms(total, mean, kl, head, forecast, nats.detach())

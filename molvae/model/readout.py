@@ -1,0 +1,122 @@
+"""What stands between the decoder's states and the next token.
+
+Shapes: B molecules, T tokens, V vocabulary, C conditions, H hidden, K context, M memory, W width,
+R rank.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from molvae.config import ModelConfig
+from molvae.model.gru import full_precision
+
+__all__ = ["Embedding", "Forecast", "Outlook", "Readout"]
+
+SHARPEST, WIDEST = -2.5, 1.0  # logarithms of a forecast's spread, in standard deviations
+FARTHEST = 3.0  # distance of a request, in standard deviations, beyond which it pulls no more
+STRONGEST = 30.0  # bound of its pull
+
+
+class Embedding(nn.Embedding):
+    """One of ``torch.nn``, for which nothing is drawn on the "meta" device, where a load begins.
+
+    To draw there, torch imports its compiler: this takes longer than the rest of a load.
+    """
+
+    def reset_parameters(self) -> None:
+        """Draw the weights, where there are any."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
+class Readout(nn.Module):
+    """A layer of its own that weighs state, memory and context."""
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int, memory_size: int) -> None:
+        super().__init__()
+        width = config.readout_size
+        self.from_state = nn.Linear(config.decoder_size, width)
+        self.from_memory = nn.Linear(memory_size, width, bias=False)
+        self.from_context = nn.Linear(config.context_size, width, bias=False)
+        self.output = nn.Linear(width, vocabulary_size, bias=False)
+
+    def forward(self, states: Tensor, memory: Tensor, context: Tensor) -> Tensor:
+        """Logits (…, V) from states (…, H), memory (…, M) and context (…, K)."""
+        hidden = self.from_state(states) + self.from_memory(memory) + self.from_context(context)
+        logits: Tensor = self.output(functional.silu(hidden))
+        return logits
+
+
+class Outlook(NamedTuple):
+    """What the finished molecule's standardised conditions will be, seen from a prefix.
+
+    If token v comes next, condition c is N(mean_c + slope_c · e_v, spread_c²), with a vector e_v
+    for every token.
+    """
+
+    mean: Tensor  # (…, C)
+    log_spread: Tensor  # (…, C)
+    slope: Tensor  # (…, C, R)
+
+
+class Forecast(nn.Module):
+    """Foretells the conditions of the finished molecule, and turns that into token probabilities.
+
+    By Bayes' rule p(token | prefix, y) ∝ p(token | prefix) · p(y | prefix, token): requests enter
+    through what the decoder knows of the properties. It sees no conditions itself; what it says is
+    learned from all molecules whose values are known, shown or not.
+    """
+
+    def __init__(
+        self, config: ModelConfig, vocabulary_size: int, condition_count: int, memory_size: int
+    ) -> None:
+        super().__init__()
+        width, self.rank = config.readout_size, config.forecast_rank
+        self.from_state = nn.Linear(config.decoder_size, width)
+        self.from_memory = nn.Linear(memory_size, width, bias=False)
+        self.mean = nn.Linear(width, condition_count)
+        self.log_spread = nn.Linear(width, condition_count)
+        self.slope = nn.Linear(width, condition_count * self.rank)
+        self.token = Embedding(vocabulary_size, self.rank)
+        # Conditions are not independent: their pulls must not add up to more than there is.
+        self.gain = nn.Parameter(torch.full((condition_count,), 0.5))
+
+    def forward(self, states: Tensor, memory: Tensor) -> Outlook:
+        """The outlook from states (…, H) and memory (…, M)."""
+        hidden = functional.silu(self.from_state(states) + self.from_memory(memory))
+        slope = full_precision(self.slope(hidden))
+        return Outlook(
+            full_precision(self.mean(hidden)),
+            full_precision(self.log_spread(hidden)).clamp(SHARPEST, WIDEST),
+            slope.unflatten(-1, (-1, self.rank)),
+        )
+
+    def given(self, outlook: Outlook, tokens: Tensor) -> Tensor:
+        """Expected conditions (…, C) if these tokens (…) come next."""
+        with torch.autocast(outlook.mean.device.type, enabled=False):
+            change: Tensor = (outlook.slope @ self.token(tokens).unsqueeze(-1)).squeeze(-1)
+        return outlook.mean + change
+
+    def scores(self, outlook: Outlook, conditions: Tensor, mask: Tensor) -> Tensor:
+        """Logits (…, V) that shown conditions (…, C) add: log p(y | prefix, token) + constant.
+
+        Expanded in powers of the token's vector, so that nothing of the size C × V is made.
+        """
+        with torch.autocast(outlook.mean.device.type, enabled=False):
+            return self._scores(outlook, conditions, mask)
+
+    def _scores(self, outlook: Outlook, conditions: Tensor, mask: Tensor) -> Tensor:
+        weight = self.gain * mask * torch.exp(-2 * outlook.log_spread)  # (…, C)
+        distance = (conditions - outlook.mean).clamp(-FARTHEST, FARTHEST)
+        pull = (distance * weight).clamp(-STRONGEST, STRONGEST)
+        linear = (pull.unsqueeze(-2) @ outlook.slope).squeeze(-2)  # (…, R)
+        square = outlook.slope.transpose(-1, -2) @ (weight.unsqueeze(-1) * outlook.slope)
+        vectors = self.token.weight  # (V, R)
+        products = (vectors.unsqueeze(-1) * vectors.unsqueeze(-2)).flatten(1)  # (V, R²)
+        scores: Tensor = linear @ vectors.t() - 0.5 * (square.flatten(-2) @ products.t())
+        return scores

@@ -1,0 +1,71 @@
+"""One call of an objective in a worker process: nothing here loads torch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from molvae.errors import MolvaeError
+from molvae.objectives.combined import Objective
+from molvae.runtime.crew import Watchdog
+
+__all__ = ["ScoringCall"]
+
+STREAMS = (1, 2)  # what a process prints to
+GRACE = 1.0  # seconds that a program has to end by its own limit before its worker is ended
+
+
+@dataclass(frozen=True)
+class ScoringCall:
+    """One call of the objective, in a worker process."""
+
+    objective: Objective
+    timeout: float | None
+    log: str | None  # where all that it prints goes, of a worker process
+
+    def __call__(self, smiles: Sequence[str]) -> list[tuple[float, ...]] | str:
+        """The scores, or why there are none."""
+        limit = None if self.timeout is None else GRACE + self.timeout * len(smiles)
+        watchdog = Watchdog(limit)
+        try:
+            # Standard output is for our results, and standard error for our progress.
+            with contextlib.redirect_stdout(sys.stderr), _printed_into(self.log):
+                self.objective.load()  # once per worker, and not on the clock
+                watchdog.step()
+                return self.objective.scores(smiles)
+        except MolvaeError as error:
+            return str(error)
+        except (Exception, SystemExit) as error:
+            return f"objective: {type(error).__name__}: {_words(error)}"
+        finally:
+            watchdog.rest()
+
+
+@contextlib.contextmanager
+def _printed_into(path: str | None) -> Iterator[None]:
+    """What this process prints, libraries that are not Python's included, is added to a file."""
+    if path is None:
+        yield
+        return
+    sys.stderr.flush()
+    before = [os.dup(stream) for stream in STREAMS]
+    with open(path, "ab") as log:
+        for stream in STREAMS:
+            os.dup2(log.fileno(), stream)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        for stream, old in zip(STREAMS, before, strict=True):
+            os.dup2(old, stream)
+            os.close(old)
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "its message cannot be told"

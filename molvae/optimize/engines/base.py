@@ -1,0 +1,159 @@
+"""What every engine of the search is, and the simplest: samples alone.
+
+An engine is asked for candidates and told what became of them. What it knows of the past it reads
+from the archive, so that a resumed run has the same memory. Random numbers are addressed by the
+round and the number of the candidate in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molvae import chem
+from molvae.chem.selfies import selfies_of
+from molvae.errors import ConfigError
+from molvae.generate.critic import start_molecules
+from molvae.generate.proposer import Proposer
+from molvae.generate.request import SIMILARITY, TRIES
+from molvae.optimize.archive import Answer, Archive
+
+__all__ = ["CONTRAST", "Candidate", "Engine", "LatentSearch", "Sampling"]
+
+_Ints = NDArray[np.int64]
+
+SPARE = 1.5  # samples per wanted call
+CONTRAST = 2.0  # parents are drawn by uniform numbers to this power: the best ones more often
+
+
+class Candidate(NamedTuple):
+    """A SELFIES string to be checked and scored, and the move that made it."""
+
+    text: str
+    origin: str
+
+
+class Engine(Protocol):
+    """Proposes molecules and learns from their scores."""
+
+    def ask(self, count: int, round_: int) -> list[Candidate]:
+        """Candidates for so many calls; some more, as some are known or may not be scored."""
+
+    def choose(self, smiles: Sequence[str], count: int) -> list[str]:
+        """So many of the new molecules, if there are as many, to be scored."""
+
+    def tell(self, candidates: Sequence[Candidate], answers: Sequence[Answer | None]) -> None:
+        """What became of candidates: an answer, new or old, or None for those turned away.
+
+        The archive has the new answers already.
+        """
+
+    def restore(self, answers: Sequence[Answer]) -> None:
+        """What was answered before a resumed run began; the archive has it."""
+
+
+class Sampling:
+    """Molecules from the model alone: what every search must beat."""
+
+    def __init__(self, proposer: Proposer, archive: Archive, *, first: int = 0) -> None:
+        """``first`` samples come before an engine does anything else."""
+        self.proposer, self.archive, self.draws = proposer, archive, proposer.draws
+        self.size = proposer.network.config.latent_size
+        self.first, self.opened = first, False
+        # Once, as every key of the cache holds it.
+        self._limits = tuple(proposer.model.constraints.items())
+        self.leads = self._leads()
+
+    def _leads(self) -> list[str]:
+        """Given molecules, if only what is like them may be scored."""
+        request = self.proposer.request
+        if all(target.name != SIMILARITY for target in request.targets):
+            return []
+        return [chem.to_smiles(mol) for mol in start_molecules(request.like)]
+
+    def ask(self, count: int, round_: int) -> list[Candidate]:
+        """Samples from the prior, with the constraints shown."""
+        return self.samples(self.items(int(SPARE * count), round_))
+
+    def opening(self, count: int, round_: int) -> bool:
+        """Whether a round is still to bring samples alone.
+
+        So it is until ``first`` molecules are scored, or until as many rounds are over as should
+        have brought them: where constraints are narrow, samples hardly ever meet them.
+        """
+        self.opened = bool(self.archive.pool) and (
+            max(len(self.archive), round_ * count) >= self.first
+        )
+        return not self.opened
+
+    def choose(self, smiles: Sequence[str], count: int) -> list[str]:
+        """The first ones."""
+        return list(smiles[:count])
+
+    def tell(self, candidates: Sequence[Candidate], answers: Sequence[Answer | None]) -> None:
+        """Nothing is learned."""
+
+    def restore(self, answers: Sequence[Answer]) -> None:
+        """There is nothing to remember."""
+
+    def selfies(self, smiles: str) -> str:
+        """The SELFIES of a molecule that has been scored."""
+        return selfies_of(smiles, self._limits)
+
+    @staticmethod
+    def items(count: int, round_: int) -> _Ints:
+        """Addresses of the random numbers of a round."""
+        return np.int64(round_) * TRIES + np.arange(count, dtype=np.int64)
+
+    def samples(self, items: _Ints) -> list[Candidate]:
+        """As many samples: of the prior, or around given molecules that all must be like."""
+        latents = self.encoded(self.leads)
+        latents = latents[~np.isnan(latents[:, 0])]
+        if not len(latents):
+            return [Candidate(text, "sample") for text in self.drawn(items, self.proposer)]
+        levels = self.proposer.levels(items)
+        texts = self.decoded(items, latents[items % len(latents)], levels)
+        return [Candidate(text, "sample") for text in texts]
+
+    def encoded(self, smiles: Sequence[str]) -> NDArray[np.float32]:
+        """Latents (N, Z) of molecules; NaN for what the model cannot encode."""
+        return self.proposer.encode_selfies([self.selfies(one) for one in smiles])
+
+    def drawn(self, items: _Ints, proposer: Proposer) -> list[str]:
+        """SELFIES that a model draws afresh."""
+        latents = np.full((len(items), self.size), np.nan, dtype=np.float32)
+        return self.decoded(items, latents, np.ones(len(items), dtype=np.float32), proposer)
+
+    def decoded(
+        self,
+        items: _Ints,
+        latents: NDArray[np.float32],
+        levels: NDArray[np.float32],
+        proposer: Proposer | None = None,
+    ) -> list[str]:
+        """SELFIES of latents at noise levels, in batches; by the engine's proposer unless given."""
+        proposer, texts = proposer or self.proposer, []
+        for start in range(0, len(items), proposer.batch_size):
+            part = slice(start, start + proposer.batch_size)
+            texts += proposer.texts(items[part], latents[part], levels[part])
+        return texts
+
+
+class LatentSearch(Sampling):
+    """What engines share that choose latents and decode them almost without noise."""
+
+    noise = 0.1  # level at which latents are decoded
+
+    def __init__(self, proposer: Proposer, archive: Archive, *, first: int = 100) -> None:
+        """``first`` samples come before the first latent is chosen."""
+        super().__init__(proposer, archive, first=first)
+        if archive.pareto:
+            raise ConfigError("--pareto needs an engine that keeps many: --method evolution")
+
+    def near(self, items: _Ints, latents: NDArray[np.float32], origin: str) -> list[Candidate]:
+        """Candidates decoded from latents (N, Z)."""
+        levels = np.full(len(items), self.noise, dtype=np.float32)
+        return [Candidate(text, origin) for text in self.decoded(items, latents, levels)]

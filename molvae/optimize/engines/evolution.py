@@ -1,0 +1,237 @@
+"""Latent evolutionary search: the best molecules so far, changed in several ways."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molvae.chem.mutations import crossed, edited
+from molvae.chem.selfies import split_selfies
+from molvae.chem.vocabulary import SPECIAL_TOKENS
+from molvae.generate.proposer import Proposer
+from molvae.latent.interpolate import along
+from molvae.optimize.archive import Answer, Archive
+from molvae.optimize.engines.base import CONTRAST, Candidate, Sampling
+from molvae.optimize.engines.surrogate import Surrogate
+
+__all__ = ["Evolution", "mutated", "spliced"]
+
+_Ints = NDArray[np.int64]
+_ATOM = re.compile(r"\[([A-Z][a-z]?)\]")
+
+AROUND = (0.2, 0.8)  # noise levels at which a latent around a parent is decoded
+BETWEEN = (0.05, 0.5)  # and one between two parents
+ELITE = 5  # share of the parents, its inverse, that a move must reach to have won
+MEMORY = 0.98  # of a move's record, per call
+FLOOR = 0.05  # least share of a move
+LEAST = 1e-6  # of a record, so that shares are numbers
+OPENING = frozenset({"sample", "given"})  # origins in rounds before the first moves
+FEWEST = 10  # parents, of a kind or not
+CHOICE = 8  # candidates per wanted call, of which the most promising are scored
+
+
+class Evolution(Sampling):
+    """Latent evolutionary search: the best molecules so far, changed by several moves.
+
+    ``around`` decodes a parent's latent with noise, ``between`` a latent between two parents;
+    ``mutate`` changes symbols of its SELFIES, ``splice`` joins the beginning of one with the end of
+    another (Nigam et al. 2021); ``edit`` changes an atom, a bond or a ring of its graph, ``cross``
+    joins parts of two graphs (Jensen 2019); ``sample`` draws afresh. How often a move is made
+    follows from how often it has led to one of the best. Parents are the best of their kinds.
+    """
+
+    latent_moves = ("sample", "around", "between")  # decoded together
+    moves: tuple[str, ...] = (*latent_moves, "mutate", "splice", "edit", "cross")
+
+    def __init__(
+        self, proposer: Proposer, archive: Archive, *, parents: int = 100, first: int = 100
+    ) -> None:
+        """``parents`` best molecules at most are changed, after ``first`` samples."""
+        super().__init__(proposer, archive, first=first)
+        self.parents = parents
+        self._round, self._moving = -1, False
+        self._surrogate = Surrogate()
+        self._wins = dict.fromkeys(self.moves, 1.0)
+        self._calls = dict.fromkeys(self.moves, 4.0)
+        self._alphabet = [t for t in proposer.model.vocabulary.tokens if t not in SPECIAL_TOKENS]
+        atoms = (_ATOM.fullmatch(token) for token in self._alphabet)
+        self._elements = [atom[1] for atom in atoms if atom is not None]
+
+    def ask(self, count: int, round_: int) -> list[Candidate]:
+        """Samples at first, then children of the best; at once where there are leads."""
+        self._round = round_
+        opening = self.opening(count, round_)
+        self._moving = bool(self.leads) or not opening
+        if not self._moving:
+            return super().ask(count, round_)
+        parents = self._chosen_parents() or self.leads
+        items = self.items(CHOICE * count, round_)
+        shares = np.cumsum(self.shares())
+        u = self.draws.uniform("move", items, 3)
+        chosen = np.searchsorted(shares, u[:, 0] * shares[-1])
+        pairs = (u[:, 1:] ** CONTRAST * len(parents)).astype(np.int64)
+        texts = np.full(len(items), "", dtype=object)
+        latents = np.full((len(items), self.size), np.nan, dtype=np.float32)
+        levels, near = np.ones(len(items), dtype=np.float32), np.zeros(len(items), dtype=np.bool_)
+        for number, move in enumerate(self.moves):
+            which = np.flatnonzero(chosen == number)
+            if not len(which):
+                continue
+            first, second = ([parents[i] for i in column] for column in pairs[which].T)
+            if move in self.latent_moves:
+                near[which] = True
+                latents[which], levels[which] = self._point(move, items[which], first, second)
+            else:
+                texts[which] = self._changed(move, items[which], first, second)
+        texts[near] = self.decoded(items[near], latents[near], levels[near])
+        return [Candidate(text, self.moves[i]) for text, i in zip(texts, chosen, strict=True)]
+
+    def choose(self, smiles: Sequence[str], count: int) -> list[str]:
+        """The most promising ones."""
+        if not self.opened:
+            return super().choose(smiles, count)
+        return self._surrogate.order(smiles, self.archive.pool)[:count]
+
+    def _chosen_parents(self) -> list[str]:
+        """The best of their kinds, so that the search does not settle on one of them."""
+        pool = [answer.smiles for answer in self.archive.pool]
+        if not pool or self.archive.pareto:  # a front is spread already
+            return pool[: self.parents]
+        kinds = self._surrogate.kinds(self.archive.pool)[: self.parents]
+        return kinds + [one for one in pool if one not in kinds][: max(FEWEST - len(kinds), 0)]
+
+    def tell(self, candidates: Sequence[Candidate], answers: Sequence[Answer | None]) -> None:
+        """Count how often each move leads to one of the best."""
+        if self._moving:
+            new = {a for a in answers if a is not None and a.round == self._round}
+            self._count(new, self.archive.pool)
+
+    def restore(self, answers: Sequence[Answer]) -> None:
+        """Count the moves of earlier rounds as they were counted then."""
+        so_far = Archive(pareto=self.archive.pareto)
+        ordered = sorted(answers, key=lambda one: one.number)
+        for _, group in itertools.groupby(ordered, key=lambda one: one.round):
+            new = list(group)
+            opened = any(one.origin not in OPENING for one in new)
+            so_far.add(new)
+            if opened:
+                self._count(set(new), so_far.pool)
+
+    def _count(self, answers: set[Answer], pool: Sequence[Answer]) -> None:
+        """Of every move the candidates it was good for, by its share, and those among the best.
+
+        Not the calls it got: a move whose candidates are never chosen would stay as it is.
+        """
+        best = {answer.smiles for answer in pool[: max(self.parents // ELITE, 3)]}
+        won = Counter(answer.origin for answer in answers if answer.smiles in best)
+        shares = self.shares()
+        for move, share in zip(self.moves, shares / shares.sum(), strict=True):
+            offered = float(share) * len(answers)
+            decay = MEMORY**offered
+            self._calls[move] = self._calls[move] * decay + offered
+            self._wins[move] = max(self._wins[move] * decay + won[move], LEAST)
+
+    def shares(self) -> NDArray[np.float64]:
+        """How often each move is to be made."""
+        rates = np.asarray([self._wins[m] / max(self._calls[m], 1.0) for m in self.moves])
+        shares: NDArray[np.float64] = np.maximum(rates / rates.sum(), FLOOR)
+        return shares
+
+    def _point(
+        self, move: str, items: _Ints, first: list[str], second: list[str]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Latents (N, Z) and noise levels (N,) to decode."""
+        if move == "around":
+            return self.encoded(first), self._levels(items, AROUND)
+        if move == "between":
+            share = self.draws.uniform("between", items, 1)
+            latents = along(self.encoded(first), self.encoded(second), share)[:, 0]
+            return latents.astype(np.float32), self._levels(items, BETWEEN)
+        nothing = np.full((len(items), self.size), np.nan, dtype=np.float32)
+        return nothing, np.ones(len(items), dtype=np.float32)
+
+    def _changed(self, move: str, items: _Ints, first: list[str], second: list[str]) -> list[str]:
+        """SELFIES of the moves that do without the decoder."""
+        makers: dict[str, Callable[[_Ints, list[str], list[str]], list[str]]] = {
+            "mutate": self._mutate,
+            "splice": self._splice,
+            "edit": self._edit,
+            "cross": self._cross,
+        }
+        return makers[move](items, first, second)
+
+    def _levels(self, items: _Ints, ends: tuple[float, float]) -> NDArray[np.float32]:
+        u = self.draws.uniform("noise", items, 1)[:, 0]
+        return (ends[0] + u * (ends[1] - ends[0])).astype(np.float32)
+
+    def _mutate(self, items: _Ints, first: list[str], second: list[str]) -> list[str]:
+        u = self.draws.uniform("mutate", items, 10)
+        limit = self.proposer.model.max_tokens
+        return [
+            mutated(split_selfies(self.selfies(one)), self._alphabet, row, limit)
+            for one, row in zip(first, u, strict=True)
+        ]
+
+    def _splice(self, items: _Ints, first: list[str], second: list[str]) -> list[str]:
+        u = self.draws.uniform("splice", items, 2)
+        limit = self.proposer.model.max_tokens
+        return [
+            spliced(
+                split_selfies(self.selfies(one)), split_selfies(self.selfies(other)), row, limit
+            )
+            for one, other, row in zip(first, second, u, strict=True)
+        ]
+
+    def _edit(self, items: _Ints, first: list[str], second: list[str]) -> list[str]:
+        changes = zip(first, self._generators("edit", items), strict=True)
+        return [self._short(edited(one, self._elements, rng)) for one, rng in changes]
+
+    def _cross(self, items: _Ints, first: list[str], second: list[str]) -> list[str]:
+        changes = zip(first, second, self._generators("cross", items), strict=True)
+        return [self._short(crossed(one, other, rng)) for one, other, rng in changes]
+
+    def _generators(self, name: str, items: _Ints) -> Iterator[np.random.Generator]:
+        """Random numbers of each item, of which an edit takes as many as it likes."""
+        for u in self.draws.uniform(name, items, 1)[:, 0]:
+            yield np.random.default_rng(int(u * 2**53))
+
+    def _short(self, smiles: str) -> str:
+        """The SELFIES, empty where it is longer than the model's."""
+        text = self.selfies(smiles) if smiles else ""
+        return text if len(split_selfies(text)) <= self.proposer.model.max_tokens else ""
+
+
+EDITS = 3  # at most
+
+
+def mutated(
+    symbols: Sequence[str], alphabet: Sequence[str], u: NDArray[np.float64], limit: int
+) -> str:
+    """SELFIES after one to three edits: a symbol replaced, put in, or taken out.
+
+    ``u`` are ten uniform numbers: of the number of edits, and of kind, place and symbol of each.
+    ``limit`` symbols at most are returned.
+    """
+    found = list(symbols)
+    for edit in range(1 + int(u[0] * EDITS)):
+        kind, place, symbol = u[1 + 3 * edit : 4 + 3 * edit]
+        new = alphabet[int(symbol * len(alphabet))]
+        if kind < 1 / 3 or len(found) < 2:
+            found.insert(int(place * (len(found) + 1)), new)
+        elif kind < 2 / 3:
+            found[int(place * len(found))] = new
+        else:
+            del found[int(place * len(found))]
+    return "".join(found[:limit])
+
+
+def spliced(first: Sequence[str], second: Sequence[str], u: NDArray[np.float64], limit: int) -> str:
+    """The beginning of one SELFIES and the end of another, cut at random; ``limit`` symbols."""
+    start = 1 + int(u[0] * len(first))
+    end = int(u[1] * len(second))
+    return "".join([*first[:start], *second[end:]][:limit])

@@ -1,0 +1,1 @@
+"""What the other packages run on: device, random numbers, worker processes, files; no chemistry."""

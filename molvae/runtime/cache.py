@@ -1,0 +1,278 @@
+"""The cache folder: prepared datasets and downloaded data sets; what is in it, and emptying it.
+
+```
+datasets/KEY/           a prepared dataset, named by the hash of what it was made from
+datasets/KEY.partial/   one whose preparation was interrupted
+datasets/KEY.lock       held while a process prepares that dataset
+downloads/NAME/         the files of a public data set
+downloads/NAME.lock     held while a process downloads them
+references/KEY/         what has been computed of a set that molecules are compared with
+references/KEY.lock     held while a process computes more of it
+```
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import platformdirs
+from filelock import FileLock, Timeout
+
+from molvae.errors import FileError
+from molvae.runtime.files import atomic_binary, atomic_text
+from molvae.runtime.progress import say
+
+__all__ = ["Entry", "Kept", "Kind", "cache_folder", "clear", "entries", "take"]
+
+Kind = Literal["dataset", "download", "reference", "unfinished"]
+
+REFERENCES = "references"
+PLACES = ("datasets", "downloads", REFERENCES)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One folder of the cache; ``size`` is in bytes, ``about`` says what it holds."""
+
+    kind: Kind
+    name: str
+    path: Path
+    size: int
+    about: str
+
+
+def cache_folder() -> Path:
+    """Where prepared and downloaded data are kept: ``$MOLVAE_CACHE`` or the user's cache folder."""
+    chosen = os.environ.get("MOLVAE_CACHE")
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("molvae"))
+
+
+def take(lock: FileLock, busy: str) -> AbstractContextManager[object]:
+    """Acquire a lock of the cache; ``busy`` is said if another process has it, and it is awaited.
+
+    Its folder is made, again where the cache is emptied before the lock is there.
+    """
+    timeout = 0.0
+    while True:
+        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return lock.acquire(timeout=timeout)
+        except Timeout:
+            say(busy)
+            timeout = -1.0
+        except FileNotFoundError:  # emptied between the two lines above
+            continue
+
+
+def entries() -> list[Entry]:
+    """What the cache holds: datasets first, then downloads, then what was left unfinished."""
+    found = []
+    for place in PLACES:
+        for path in _children(place):
+            if path.is_dir() and not path.is_symlink():
+                with suppress(FileNotFoundError):  # a running process has just renamed it
+                    found.append(_entry(place, path))
+    order = ("dataset", "download", "reference", "unfinished")
+    return sorted(found, key=lambda entry: (order.index(entry.kind), entry.name))
+
+
+def clear() -> int:
+    """Remove everything that no process is writing to at the moment; returns the bytes freed.
+
+    Links are removed, never what they point to.
+    """
+    freed = 0
+    for place in PLACES:
+        groups: dict[str, list[Path]] = {}
+        for path in _children(place):
+            groups.setdefault(_key(path), []).append(path)
+        for key, paths in groups.items():
+            freed += _clear_group(cache_folder() / place / f"{key}.lock", paths)
+        with suppress(OSError):  # is not there, is a link, or still holds what is in use
+            (cache_folder() / place).rmdir()
+    return freed
+
+
+def _children(place: str) -> Iterator[Path]:
+    folder = cache_folder() / place
+    if folder.is_symlink():
+        say(f"'{folder}' is a link and points out of the cache; left alone")
+    elif folder.is_dir():
+        try:
+            yield from sorted(folder.iterdir())
+        except OSError as error:
+            raise FileError(f"'{folder}': {_reason(error)}") from None
+
+
+def _key(path: Path) -> str:
+    """The name that a folder, its unfinished forms and its lock have in common."""
+    return path.name.lstrip(".").split(".")[0]  # the temporary folder of KEY is .KEY.SOMETHING
+
+
+def _entry(place: str, path: Path) -> Entry:
+    if place == REFERENCES:
+        return Entry("reference", path.name, path, _size(path), _about_reference(path))
+    kind: Kind = "dataset" if place == "datasets" else "download"
+    if path.name.endswith(".partial") or path.name.startswith("."):
+        return Entry("unfinished", path.name, path, _size(path), "interrupted")
+    if kind == "download":
+        files = [child.name for child in path.iterdir()]
+        state = ", unfinished" if any(name.endswith(".part") for name in files) else ""
+        return Entry(kind, path.name, path, _size(path), f"public data set {path.name}{state}")
+    if not (path / "manifest.json").is_file():
+        return Entry("unfinished", path.name, path, _size(path), "no manifest.json")
+    return Entry(kind, path.name, path, _size(path), _about_dataset(path / "manifest.json"))
+
+
+def _about_dataset(manifest: Path) -> str:
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        names = [str(source["file"]) for source in content["sources"]]
+        count = int(content["kept"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "its manifest.json cannot be read"
+    listing = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"{listing}: {count:,} molecules"
+
+
+def _about_reference(folder: Path) -> str:
+    try:
+        content = json.loads((folder / "rows.json").read_text(encoding="utf-8"))
+        return f"{content['role']} set {content['source']}: {int(content['rows']):,} rows"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "its rows.json cannot be read"
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder; a link counts as itself."""
+    try:
+        if path.is_symlink() or not path.is_dir():
+            return path.lstat().st_size
+        return sum(_size(child) for child in path.iterdir())
+    except FileNotFoundError:  # a running process renamed it
+        return 0
+    except OSError as error:
+        raise FileError(f"'{path}': {_reason(error)}") from None
+
+
+def _clear_group(lock: Path, paths: list[Path]) -> int:
+    freed = 0
+    try:
+        with FileLock(lock, timeout=0):
+            for path in paths:
+                if path == lock:
+                    continue
+                size = _size(path)
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)  # does not follow links
+                else:
+                    path.unlink(missing_ok=True)
+                freed += size
+            with suppress(OSError):  # Windows removes no open file
+                lock.unlink()  # while it is held: who waits for it sees this and makes a new one
+    except Timeout:
+        say(f"'{lock.with_suffix('')}' is in use by another process; left alone")
+    except OSError as error:
+        raise FileError(f"'{lock.with_suffix('')}': cannot be removed: {_reason(error)}") from None
+    return freed
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+BLOCK = 1 << 20
+
+
+class Kept:
+    """A folder ``references/KEY`` of the cache, or without a key one that lasts as long as this.
+
+    Where the cache cannot be written, what it has is read and the rest goes into a folder of
+    that kind.
+    """
+
+    def __init__(self, key: str | None) -> None:
+        self._stack = ExitStack()
+        self._checked: dict[str, Path] = {}
+        self._spare: Path | None = None
+        self._folder = None if key is None else cache_folder() / REFERENCES / key
+
+    def close(self) -> None:
+        """Remove what is not kept."""
+        self._stack.close()
+
+    def find(self, name: str) -> Path | None:
+        """A file that is whole; None if there is none."""
+        if name in self._checked:
+            return self._checked[name]
+        for folder in (self._folder, self._spare):
+            path = None if folder is None else folder / name
+            if path is None or not path.is_file():
+                continue
+            try:
+                if _sum(path).read_text(encoding="ascii") == _checksum(path):
+                    self._checked[name] = path
+                    return path
+                say(f"'{path}' is damaged; computing it again")
+            except (OSError, ValueError):
+                continue  # interrupted before its checksum was written
+        return None
+
+    @contextmanager
+    def writing(self, *names: str) -> Iterator[dict[str, Any]]:
+        """Binary files to write, by name; all are kept if the block ends well, or none."""
+        folder = self._writable()
+        with ExitStack() as stack:
+            yield {name: stack.enter_context(atomic_binary(folder / name)) for name in names}
+        for name in names:
+            path = folder / name
+            with atomic_text(_sum(path)) as text:
+                text.write(_checksum(path))
+            self._checked[name] = path
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder: others who would compute the same wait, and the cache is not cleared."""
+        if self._folder is None or self._writable() != self._folder:
+            yield
+            return
+        lock = FileLock(self._folder.with_name(f"{self._folder.name}.lock"))
+        with take(lock, f"another molvae is computing '{self._folder}'; waiting for it"):
+            self._checked.clear()  # another process may have been at work meanwhile
+            yield
+
+    def _writable(self) -> Path:
+        if self._folder is not None and self._spare is None:
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                if os.access(self._folder, os.W_OK) and os.access(self._folder.parent, os.W_OK):
+                    return self._folder
+                reason = "permission denied"
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+            say(f"'{self._folder}' cannot be written ({reason}); what is new will not be kept")
+        if self._spare is None:
+            self._spare = Path(self._stack.enter_context(TemporaryDirectory(prefix="molvae-")))
+        return self._spare
+
+
+def _sum(path: Path) -> Path:
+    return path.with_name(f"{path.name}.crc")
+
+
+def _checksum(path: Path) -> str:
+    """Size and CRC-32 of a file: enough against accidents."""
+    value = size = 0
+    with open(path, "rb") as handle:
+        while block := handle.read(BLOCK):
+            value, size = zlib.crc32(block, value), size + len(block)
+    return f"{size} {value:08x}"

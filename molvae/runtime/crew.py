@@ -1,0 +1,335 @@
+"""Worker processes for work that may crash or hang without ending the run.
+
+:class:`Crew` runs on local processes or on a Dask cluster, and outlives its workers;
+:class:`Workers` is what RDKit's work on many texts needs of it.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import functools
+import itertools
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
+from concurrent.futures.process import BrokenProcessPool
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from molvae.errors import ConfigError, RunError
+from molvae.runtime.pool import DIED, signals_later, worker_count, worker_pool
+from molvae.runtime.progress import Progress, say
+
+__all__ = ["Crew", "Watchdog", "Workers"]
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+T = TypeVar("T")
+
+CLUSTER_PATIENCE = 60  # seconds to wait for the first worker of a cluster
+
+
+def _kill(pool: ProcessPoolExecutor) -> None:
+    """End the workers at once; the library offers that from Python 3.14 on."""
+    for process in list((pool._processes or {}).values()):
+        process.kill()
+
+
+class Watchdog:
+    """Ends this process when one step of its work takes too long.
+
+    For worker processes of a :class:`Crew`, which survives that. Python cannot interrupt a call
+    into RDKit, and no other thread runs meanwhile; the kernel's alarm can.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        """Without ``seconds``, as for work in the main process, nothing is watched."""
+        self.seconds = seconds
+
+    def step(self) -> None:
+        """A new step begins; the time of the one before is over."""
+        if self.seconds is None:
+            return
+        if hasattr(signal, "setitimer"):  # the default action of SIGALRM ends the process
+            signal.setitimer(signal.ITIMER_REAL, self.seconds)
+        else:
+            faulthandler.dump_traceback_later(self.seconds, exit=True)
+
+    def rest(self) -> None:
+        """The work is done; wait for no more steps."""
+        if self.seconds is None:
+            return
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        else:
+            faulthandler.cancel_dump_traceback_later()
+
+
+class Crew:
+    """Worker processes for work that may kill them: a context manager.
+
+    A worker may crash, run out of memory, or be ended by its :class:`Watchdog`. An item under way
+    when that happened is tried once more, by itself; if that kills its worker too, the result is
+    None. All other results are unaffected.
+    """
+
+    def __init__(self, workers: int | None = None, *, scheduler: str | None = None) -> None:
+        """``workers`` local processes, 0 for none (all work is done here, without protection).
+
+        ``scheduler`` is the address of a running Dask scheduler, whose workers are used instead.
+        """
+        self.count = 0 if workers == 0 else worker_count(workers)
+        self._scheduler = scheduler
+        self._client: Any = None
+        self._pool: Executor | None = None
+        self._alone: ProcessPoolExecutor | None = None  # one process, for items under suspicion
+        self._killed: type[BaseException] = BrokenProcessPool  # a cluster has its own name for it
+
+    @property
+    def protected(self) -> bool:
+        """Whether work runs in other processes, which may be lost."""
+        return self._scheduler is not None or self.count > 0
+
+    def __enter__(self) -> Self:
+        if self._scheduler is not None:
+            self._connect(self._scheduler)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for pool in (self._pool, self._alone):
+            if isinstance(pool, ProcessPoolExecutor):
+                if kind is not None and issubclass(kind, KeyboardInterrupt):
+                    _kill(pool)  # who asks to stop does not wait for work that hangs
+                pool.shutdown(wait=True, cancel_futures=True)
+        self._pool = self._alone = None
+        if self._client is not None:
+            self._client.close()
+
+    def _connect(self, address: str) -> None:
+        try:
+            from distributed import Client
+            from distributed.scheduler import KilledWorker
+        except ImportError:
+            raise ConfigError(
+                "a Dask scheduler needs the extra: pip install 'molvae[distributed]'"
+            ) from None
+        try:
+            client: Any = Client
+            self._client = client(address, timeout="20s", set_as_default=False)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise ConfigError(
+                f"no Dask scheduler answers at '{address}' ({error}); expected for example "
+                "tcp://127.0.0.1:8786 of a running `dask scheduler`"
+            ) from None
+        if not self._client.nthreads():
+            say(f"waiting for a worker to join the Dask scheduler at {address}")
+            try:
+                self._client.wait_for_workers(1, timeout=CLUSTER_PATIENCE)
+            except TimeoutError:
+                self._client.close()
+                raise RunError(
+                    f"the Dask scheduler at '{address}' has no workers; start some, for example "
+                    f"dask worker {address} --nthreads 1"
+                ) from None
+        self.count = max(1, sum(self._client.nthreads().values()))
+        self._killed = KilledWorker
+        # Equal chunks are different work: a "pure" task would be computed once for both.
+        self._pool = self._client.get_executor(pure=False)
+
+    def map(
+        self,
+        function: Callable[[A], B],
+        items: Iterable[A],
+        *,
+        ahead: int = 4,
+        ordered: bool = True,
+    ) -> Iterator[tuple[A, B | None]]:
+        """(item, its result, or None if it was lost) in the order of the items.
+
+        Not ``ordered``: as they are done, so that one long item holds up no other.
+        """
+        if not self.protected:
+            for item in items:
+                with signals_later():
+                    result = function(item)
+                yield item, result
+            return
+        pending: deque[tuple[A, Future[B], Executor]] = deque()
+        try:
+            for item in items:
+                pending.append((item, *self._submit(function, item)))
+                if len(pending) >= ahead * self.count:
+                    first, future, pool = self._next(pending, ordered)
+                    yield first, self._result(function, first, future, pool)
+            while pending:
+                first, future, pool = self._next(pending, ordered)
+                yield first, self._result(function, first, future, pool)
+        finally:
+            for _, future, _ in pending:
+                future.cancel()
+
+    @staticmethod
+    def _next(
+        pending: deque[tuple[A, Future[B], Executor]], ordered: bool
+    ) -> tuple[A, Future[B], Executor]:
+        """Take the first of those under way, or one that is done."""
+        if not ordered:
+            wait([future for _, future, _ in pending], return_when=FIRST_COMPLETED)
+            for index, (_, future, _) in enumerate(pending):
+                if future.done():
+                    pending.rotate(-index)
+                    break
+        return pending.popleft()
+
+    def alone(self, function: Callable[[A], B], item: A) -> B | None:
+        """The result of an item while no other shares its worker; None if it kills it."""
+        if not self.protected:
+            return function(item)
+        if self._client is not None:
+            return self._cluster_result(self._submit(function, item)[0])
+        if self._alone is None:
+            self._alone = worker_pool(1)
+            try:
+                self._alone.submit(os.getpid).result()
+            except BrokenProcessPool:
+                raise RunError(DIED) from None
+        try:
+            return self._alone.submit(function, item).result()
+        except BrokenProcessPool:
+            self._alone.shutdown()
+            self._alone = None
+            return None
+
+    def _submit(self, function: Callable[[A], B], item: A) -> tuple[Future[B], Executor]:
+        if self._client is None and self._pool is None:
+            self._pool = worker_pool(self.count)
+        assert self._pool is not None
+        try:
+            return self._pool.submit(function, item), self._pool
+        except BrokenProcessPool:
+            self._give_up(self._pool)
+            return self._submit(function, item)
+
+    def _result(
+        self, function: Callable[[A], B], item: A, future: Future[B], pool: Executor
+    ) -> B | None:
+        if self._client is not None:
+            return self._cluster_result(future)
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            self._give_up(pool)
+            return self.alone(function, item)
+
+    def _give_up(self, pool: Executor) -> None:
+        """A pool that lost a worker is of no more use; the next item starts another."""
+        if pool is self._pool:
+            say("a worker process was lost; trying again what was under way")
+            pool.shutdown()
+            self._pool = None
+
+    def _cluster_result(self, future: Future[B]) -> B | None:
+        try:
+            return future.result()
+        except self._killed:  # Dask has tried more than once by then
+            say("a Dask worker was lost over some rows; trying them one by one")
+            return None
+        except (CancelledError, OSError) as error:
+            raise RunError(
+                f"the Dask scheduler at '{self._scheduler}' was lost ({error!r}); finished parts "
+                "are kept, continue with --resume"
+            ) from None
+        except ModuleNotFoundError as error:
+            raise RunError(
+                f"the Dask workers cannot import '{error.name}'; install the same molvae there"
+            ) from None
+
+
+CHUNK = 500  # texts per task of a worker process
+INLINE = 2_000  # below this the start of processes costs more than it saves
+PATIENCE = 120.0  # seconds a worker may take for one chunk, which usually takes one or two
+
+
+class Workers:
+    """A context manager; its processes start when there is enough to do for them."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        count = worker_count(workers)
+        self._crew = Crew(count if count > 1 else 0)
+        self.lost = 0  # texts that killed their worker, counted as not valid
+
+    def __enter__(self) -> Self:
+        self._crew.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._crew.__exit__(kind, error, trace)
+
+    def map(
+        self,
+        role: str,
+        function: Callable[[Sequence[str]], T],
+        texts: Iterable[str],
+        total: int | None = None,
+    ) -> Iterator[tuple[Sequence[str], T]]:
+        """(chunk of texts, what the function makes of it), in order, with bounded memory."""
+        left = iter(texts)
+        first = list(itertools.islice(left, INLINE))
+        few = len(first) < INLINE
+        chunks = _chunks(itertools.chain(first, left))
+        with Progress(role, total) as progress:
+            if few or not self._crew.protected:
+                for chunk in chunks:
+                    yield chunk, function(chunk)
+                    progress.advance(len(chunk))
+                return
+            task = functools.partial(_watched, function)
+            for chunk, result in self._crew.map(task, chunks):
+                if result is None:
+                    for text in chunk:
+                        yield [text], self._alone(task, text)
+                else:
+                    yield chunk, result
+                progress.advance(len(chunk))
+
+    def _alone(self, task: Callable[[Sequence[str]], T], text: str) -> T:
+        result = self._crew.alone(task, [text])
+        if result is not None:
+            return result
+        self.lost += 1
+        say(f"RDKit crashes or hangs on '{text[:60]}', which is counted as not valid")
+        return task([""])
+
+
+def _chunks(texts: Iterator[str]) -> Iterator[list[str]]:
+    while chunk := list(itertools.islice(texts, CHUNK)):
+        yield chunk
+
+
+def _watched(function: Callable[[Sequence[str]], T], chunk: Sequence[str]) -> T:
+    dog = Watchdog(PATIENCE)
+    dog.step()
+    try:
+        return function(chunk)
+    finally:
+        dog.rest()

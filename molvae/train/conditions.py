@@ -1,0 +1,50 @@
+"""The columns of a dataset that a training shows, and what they are like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molvae.config import Config
+from molvae.data.columns import parse_transform
+from molvae.data.dataset import Dataset
+from molvae.errors import ConfigError
+from molvae.model.checkpoint import SavedModel
+from molvae.model.conditions import ConditionSet
+from molvae.runtime.randomness import Draws
+from molvae.train.finetune import adapted_conditions
+
+__all__ = ["fitted_conditions", "known_columns"]
+
+SAMPLE = 1_000_000  # molecules: they tell a distribution well enough, ten million fill the memory
+
+
+def known_columns(dataset: Dataset, config: Config) -> list[int]:
+    """Numbers of the columns to show: those asked for, or all."""
+    wanted = dataset.names if config.data.conditions is None else list(config.data.conditions)
+    missing = [name for name in wanted if name not in dataset.names]
+    if missing:
+        raise ConfigError(
+            f"condition '{missing[0]}' is not in the dataset, which has {', '.join(dataset.names)}"
+        )
+    return [dataset.names.index(name) for name in wanted]
+
+
+def fitted_conditions(
+    dataset: Dataset,
+    columns: Sequence[int],
+    items: NDArray[np.int64],
+    draws: Draws,
+    start: SavedModel | None,
+) -> ConditionSet:
+    """Conditions of these columns, fitted to these molecules; those ``start`` knows as it does."""
+    if len(items) > SAMPLE:
+        items = items[np.sort(draws.permutation("fit", len(items))[:SAMPLE])]
+    values = dataset.values[np.ix_(items, np.asarray(columns, dtype=np.int64))]
+    transforms = dataset.manifest["options"].get("transforms", {})
+    units = {name: parse_transform(text).unit for name, text in transforms.items()}
+    names = [dataset.names[c] for c in columns]
+    fitted = ConditionSet.fit(names, values, dataset.kinds, units)
+    return fitted if start is None else adapted_conditions(fitted, start)

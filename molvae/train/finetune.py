@@ -1,0 +1,227 @@
+"""Where training starts: from random weights, or from a model that knows other conditions."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+
+from molvae.chem.vocabulary import Vocabulary, grammar_table
+from molvae.config import Config, ModelConfig, TrainConfig, validate
+from molvae.data.dataset import Dataset
+from molvae.errors import ConfigError
+from molvae.model.checkpoint import SavedModel
+from molvae.model.conditions import ConditionSet
+from molvae.model.cvae import CVAE
+from molvae.runtime.progress import say
+
+__all__ = ["adapted_conditions", "adapted_config", "adapted_dataset", "first_network"]
+
+
+# Settings of the loss that a model which is trained on keeps.
+OBJECTIVE = (
+    "kl_weight", "kl_free", "distortion_target", "head_weight", "forecast_weight", "prior_share",
+    "exact_share", "unconditioned_share",
+)  # fmt: skip
+FAR = 5.0  # standard deviations
+RARE = math.log(20.0)  # how much less likely a new token is at first than the one it is made from
+FORECASTS = {
+    "forecast.gain",
+    *(f"forecast.{name}.{kind}" for name in ("mean", "log_spread", "slope")
+      for kind in ("weight", "bias")),
+}  # fmt: skip
+# Tensors with a row for each token.
+BY_TOKEN = {
+    "embedding.weight", "output.weight", "output.bias", "readout.output.weight",
+    "forecast.token.weight",
+}  # fmt: skip
+
+
+def first_network(
+    config: Config,
+    vocabulary: Vocabulary,
+    limits: dict[str, int],
+    conditions: ConditionSet,
+    model: SavedModel | None,
+) -> CVAE:
+    """The network before the first step; its random weights come from the seed alone.
+
+    ``limits`` are the SELFIES bonding limits that tokens are read under.
+    """
+    grammar = grammar_table(vocabulary.tokens, limits) if config.model.derivation else None
+    # The global generator is left as it was.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.train.seed)
+        network = CVAE(config.model, len(vocabulary), len(conditions), grammar)
+    if model is not None:
+        _transplant(network, vocabulary, conditions, model)
+    return network
+
+
+def adapted_config(config: Config, model: SavedModel, identity: str) -> Config:
+    """The configuration with the sizes of the model; asking for others is an error.
+
+    What the loss weighs stays as the model was trained, unless it is set: another weight of the KL
+    term, say, would turn the training into one from this model to another kind of model.
+    """
+    # Dropout is no size, and may be another; what starts with no say can be added.
+    dropout = config.model.dropout
+    sizes = model.network.config.model_copy(update={"dropout": dropout})
+    added: dict[str, bool] = {
+        name: True
+        for name in ("derivation", "modulation")
+        if name in config.model.model_fields_set and getattr(config.model, name)
+    }
+    sizes = sizes.model_copy(update=added)
+    if config.model not in (ModelConfig(dropout=dropout), sizes):
+        raise ConfigError(
+            "the sizes of the network come from the model given with --from; "
+            "leave out --preset and model.* settings"
+        )
+    return config.model_copy(
+        update={"model": sizes, "start": identity, "train": _with_objective(config.train, model)}
+    )
+
+
+def _with_objective(options: TrainConfig, model: SavedModel) -> TrainConfig:
+    """The options with what the model's training had of those that were not set."""
+    before = model.training.get("config")
+    before = before.get("train") if isinstance(before, dict) else None
+    if not isinstance(before, dict):  # made by other means than a training
+        return options
+    kept = {
+        name: before[name]
+        for name in OBJECTIVE
+        if name in before and name not in options.model_fields_set
+    }
+    return validate({"train": {**options.model_dump(), **kept}}).train
+
+
+def adapted_dataset(dataset: Dataset, model: SavedModel, *, learn: bool = True) -> None:
+    """Let the dataset speak in the token ids of the model; unknown tokens come after them.
+
+    Raises:
+        ConfigError: its bonding limits are others, or it has unknown tokens not to be learnt.
+    """
+    if dataset.constraints != model.constraints:
+        raise ConfigError(
+            f"'{dataset.folder}': prepared with other SELFIES bonding limits than the model's; "
+            "prepare it with --vocabulary MODEL"
+        )
+    vocabulary = model.vocabulary.extended(dataset.vocabulary.tokens)
+    unknown = vocabulary.tokens[len(model.vocabulary) :]
+    listing = ", ".join(unknown[:5]) + (", …" if len(unknown) > 5 else "")
+    if unknown and not learn:
+        raise ConfigError(
+            f"'{dataset.folder}': {len(unknown)} of its tokens are unknown to the model "
+            f"({listing}); let the model learn them with --unknown-tokens learn, or prepare the "
+            "dataset with --vocabulary MODEL --unknown-tokens reject"
+        )
+    if unknown:
+        say(f"tokens that are new to the model: {len(unknown)} ({listing})")
+    dataset.translate(vocabulary)
+
+
+def adapted_conditions(conditions: ConditionSet, model: SavedModel) -> ConditionSet:
+    """Conditions fitted to the new data, on the scale of the model where it knows them."""
+    known = {condition.name: condition for condition in model.conditions.conditions}
+    for condition in conditions.conditions:
+        old = known.get(condition.name)
+        if old is not None and old.kind != condition.kind:
+            raise ConfigError(
+                f"condition '{condition.name}' is a {condition.kind} here and a {old.kind} in the "
+                "model; give the column another name with -p NAME=COLUMN"
+            )
+        middle = condition.quantiles[len(condition.quantiles) // 2]
+        if old is not None and abs(middle - old.mean) > FAR * old.std:
+            say(
+                f"note: {condition.name} is about {middle:g} here and was about {old.mean:g} for "
+                "the model; if it is another quantity, give it another name with -p"
+            )
+    scaled = [
+        replace(c, mean=known[c.name].mean, std=known[c.name].std) if c.name in known else c
+        for c in conditions.conditions
+    ]
+    dropped = [name for name in known if name not in conditions.names]
+    new = [name for name in conditions.names if name not in known]
+    if dropped:
+        say(f"conditions of the model that the data lack, dropped: {', '.join(dropped)}")
+    if new:
+        say(f"new conditions: {', '.join(new)}")
+    return ConditionSet(scaled, conditions.correlations)
+
+
+_ATOM = re.compile(
+    r"\[(?P<bond>[=#/\\]?)(?P<isotope>\d*)(?P<element>[A-Z][a-z]?)(?P<rest>[^\[\]]*)\]"
+)
+_COUNT = re.compile(r"\[(?P<bond>[=#]?|[-/\\]{2})(?P<kind>Branch|Ring)\d\]")
+
+
+def _relatives(token: str) -> Iterator[str]:
+    """Simpler tokens that stand where this one may, the nearest first."""
+    if count := _COUNT.fullmatch(token):  # before atoms: Branch is no bromine
+        bond = count["bond"] if count["bond"] in "=#" else ""
+        yield from (f"[{bond}{count['kind']}{number}]" for number in (1, 2, 3))
+        yield from (f"[{count['kind']}{number}]" for number in (1, 2, 3))
+    elif atom := _ATOM.fullmatch(token):
+        bond = atom["bond"] if atom["bond"] in "=#" else ""
+        if "@" in atom["rest"]:
+            yield f"[{bond}{atom['element']}{re.sub('@+(H[0-9])?', '', atom['rest'])}]"
+        yield f"[{bond}{atom['element']}]"
+        yield f"[{atom['element']}]"
+        yield f"[{bond}C]"
+    yield "[C]"
+
+
+def _origins(vocabulary: Vocabulary, known: Vocabulary) -> list[int]:
+    """For each token the id of the known one whose weights it starts with."""
+    ids = {token: i for i, token in enumerate(known.tokens)}
+    return [
+        next((ids[one] for one in (token, *_relatives(token)) if one in ids), len(ids) - 1)
+        for token in vocabulary.tokens
+    ]
+
+
+@torch.no_grad()
+def _transplant(
+    network: CVAE, vocabulary: Vocabulary, conditions: ConditionSet, model: SavedModel
+) -> None:
+    """Copy weights; those of a condition go with its name, and a new one has no say at first.
+
+    A new token starts as its nearest relative, but much less likely.
+    """
+    origins, new = _origins(vocabulary, model.vocabulary), len(model.vocabulary)
+    old_names, new_names = model.conditions.names, conditions.names
+    pairs = [(new_names.index(n), old_names.index(n)) for n in new_names if n in old_names]
+    old, count, before = model.network.state_dict(), len(new_names), len(old_names)
+    fixed = network.config.latent_size + 3  # inputs of the context that are not conditions
+    for name, value in network.state_dict().items():
+        if name not in old:  # derivation features or modulation that the model lacks
+            value.zero_()
+            continue
+        given = old[name]
+        if name == "context.0.weight":
+            value[:, :fixed] = given[:, :fixed]
+            value[:, fixed:] = 0.0
+            for to, of in pairs:
+                value[:, fixed + to] = given[:, fixed + of]
+                value[:, fixed + count + to] = given[:, fixed + before + of]
+        elif name in ("head.2.weight", "head.2.bias"):
+            for to, of in pairs:
+                value[to], value[count + to] = given[of], given[before + of]
+        elif name in FORECASTS:
+            # Rows of a condition; a new one is not listened to at first.
+            if name == "forecast.gain":
+                value.zero_()
+            rows, others = value.view(count, -1), given.view(before, -1)
+            for to, of in pairs:
+                rows[to] = others[of]
+        elif name in BY_TOKEN:
+            value.copy_(given[origins])
+            if name == "output.bias":
+                value[new:] -= RARE
+        else:
+            value.copy_(given)

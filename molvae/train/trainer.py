@@ -1,0 +1,426 @@
+"""The one training loop: schedule, validation, early stop, checkpoints, exact resume."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from molvae.config import Config
+from molvae.data.dataset import Dataset, batch_plan, check_shares
+from molvae.errors import FileError, RunError
+from molvae.evaluate.diagnostics import figures
+from molvae.model.checkpoint import SavedModel, load_model, save_model, save_state
+from molvae.model.cvae import CVAE
+from molvae.model.loss import Counts, LossTerms, elbo
+from molvae.runtime.device import autocast, choose_precision, versions
+from molvae.runtime.progress import Progress, duration, say
+from molvae.runtime.randomness import Draws
+from molvae.runtime.threads import Threads
+from molvae.train.batches import drawn_batch, noise_levels
+from molvae.train.conditions import fitted_conditions, known_columns
+from molvae.train.distributed import World
+from molvae.train.finetune import first_network
+from molvae.train.finetune_heads import fit_new_heads
+from molvae.train.log import Averages, RunLog, TrainSummary, column_lines, validation_line
+from molvae.train.optimizer import make_optimizer
+from molvae.train.run_folder import cut_metrics, effective, model_card, stop_requests
+from molvae.train.schedules import KLWeight, batch_size_for, learning_rate, score, total_steps
+from molvae.train.validations import Validations
+
+__all__ = ["Trainer", "restore", "state_of"]
+
+FINAL_MOLECULES = 2000
+MAX_BAD_STEPS = 20
+
+
+class Trainer:
+    """Holds a run's state: weights, moving average, optimiser, position, best score so far."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        run: Path,
+        config: Config,
+        device: torch.device,
+        world: World | None = None,
+        start: SavedModel | None = None,
+    ) -> None:
+        self.dataset, self.run, self.config, self.device = dataset, run, config, device
+        self.world = world or World()
+        self.options = config.train
+        self.precision = choose_precision(self.options.precision, device)
+        self.draws = Draws(self.options.seed)
+        self.columns = known_columns(dataset, config)
+        self.items, self.held_out = dataset.part("train"), dataset.part("valid")
+        self.lengths = dataset.lengths(self.items)
+        self.conditions = fitted_conditions(dataset, self.columns, self.items, self.draws, start)
+        self.yesno = torch.from_numpy(self.conditions.yesno).to(device)
+        vocabulary = dataset.vocabulary
+        self.network = first_network(
+            config, vocabulary, dataset.constraints, self.conditions, start
+        ).to(device)
+        if start is not None:
+            fit_new_heads(
+                self.network, self.conditions, start.conditions.names, dataset, self.columns,
+                self.draws,
+            )  # fmt: skip
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.optimizer = make_optimizer(self.network, self.options, self.precision, self.world)
+        self.batch_size = batch_size_for(self.options, len(self.items))
+        check_shares(len(self.items), self.batch_size, self.world.size)
+        self.total_steps = total_steps(self.options, len(self.items), self.batch_size)
+        self.kl_weight = KLWeight(self.options)
+        self.threads = Threads(
+            device, self.batch_size, config.model.decoder_size,
+            # Weights of so many epochs can be had again to the last bit.
+            keep=self.options.max_time is None or self.world.size > 1,
+        )  # fmt: skip
+        self.log, self.averages = RunLog(run), Averages()
+        self.validations = Validations(
+            self.options, timed=self.total_steps is None, molecules=len(self.held_out)
+        )
+        self.step = self.epoch = self.position = self.molecules = self.bad_steps = 0
+        self.elapsed = 0.0
+        self.finished, self.reason = False, ""
+        self.final: dict[str, Any] = {}
+
+    @cached_property
+    def shared(self) -> torch.nn.Module:
+        """The network as all processes train it; made when all of them have come that far."""
+        return self.world.share(self.network, self.device)
+
+    def close(self) -> None:
+        """Let go of the log, the other processes and the threads."""
+        self.log.close()
+        self.threads.restore()
+        self.__dict__.pop("shared", None)
+
+    # -- the loop ---------------------------------------------------------------------------
+
+    def run_to_end(self) -> TrainSummary:
+        """Train until the budget, early stop, or a request to stop; always leaves a checkpoint."""
+        parameters = sum(p.numel() for p in self.network.parameters())
+        together = f", {self.world.size} processes" if self.world.size > 1 else ""
+        say(
+            f"{parameters / 1e6:.1f} M parameters on {self.device}, {self.precision}{together}; "
+            f"{len(self.conditions)} conditions, {self.batch_size} molecules per step"
+        )
+        if self.step == 0:
+            self.threads.choose()
+            # A model without a state would be one to keep: the run could not be resumed.
+            self.world.once(self.save)
+        started = time.monotonic() - self.elapsed
+        saved = time.monotonic()
+        stopped = False
+        with (
+            stop_requests() as stop,
+            Progress("train", total=1.0, done=self._progress()) as progress,
+        ):
+            while not self.finished and not stopped:
+                for items in self._epoch():
+                    terms = self.train_step(items)
+                    # Processes must agree on the time spent, and stop together.
+                    now = time.monotonic() - started
+                    asked, self.elapsed = self.world.largest([float(bool(stop)), now])
+                    stopped = asked > 0
+                    progress.advance(
+                        len(items), done=self._progress(), note=f"loss {terms['loss']:.1f}"
+                    )
+                    self._record_when_due()
+                    self._validate_when_due()
+                    self.threads.look_again()
+                    if stopped or self.finished:
+                        break
+                    if time.monotonic() - saved > self.options.checkpoint_every:
+                        self.save()
+                        saved = time.monotonic()
+            if not self.finished:
+                # Within reach of no second signal, and before any process ends: a launcher
+                # ends the others then.
+                self.world.once(self.save)
+        if not self.finished:
+            raise self.world.alike(
+                RunError(f"stopped at step {self.step:,}; continue with --resume")
+            )
+        self._finish()
+        return self.summary()
+
+    def _progress(self) -> float:
+        """Share of the budget that is spent, by steps or by time, whichever is further."""
+        shares = []
+        if self.total_steps is not None:
+            shares.append(self.step / self.total_steps)
+        if self.options.max_time is not None:
+            shares.append(self.elapsed / self.options.max_time)
+        return min(max(shares), 1.0)
+
+    def _epoch(self) -> Iterator[NDArray[np.int64]]:
+        """The batches of this epoch that are still to come, of all processes together."""
+        plan = batch_plan(self.items, self.lengths, self.batch_size, self.draws, epoch=self.epoch)
+        while self.position < len(plan):
+            self.position += 1
+            yield plan[self.position - 1]
+        self.epoch, self.position = self.epoch + 1, 0
+
+    def train_step(self, items: NDArray[np.int64]) -> dict[str, float]:
+        """One step on these molecules, of which each process takes its share."""
+        share = self._progress()
+        rate = learning_rate(share, self.options)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        terms, levels = self.loss(items, self.kl_weight.at(share))
+        self.optimizer.zero_grad(set_to_none=True)
+        # Gradients are averaged over processes, whose terms add up to the mean.
+        (terms.total * self.world.size).backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
+        # All numbers at once: each look at a GPU waits for it.
+        *values, length = torch.stack([*terms[:5], norm]).tolist()
+        self._apply(math.isfinite(length))
+        self.molecules += len(items)
+        self._hold_distortion(share, terms, levels)
+        names = ("loss", "reconstruction", "KL", "head", "forecast")
+        seen = {k: v * self.world.size for k, v in zip(names, values, strict=True)}
+        self.averages.add({**seen, "gradient_norm": length})
+        return seen
+
+    def loss(self, items: NDArray[np.int64], weight: float) -> tuple[LossTerms, torch.Tensor]:
+        """Terms of this process's share of a step's molecules, and their noise levels."""
+        mine = items[self.world.rank :: self.world.size]
+        batch = drawn_batch(
+            self.dataset.batch(mine), self.columns, self.conditions, self.config, self.draws,
+            epoch=self.epoch, device=self.device, features=self.network.features,
+        )  # fmt: skip
+        levels = noise_levels(items, self.options, self.draws, epoch=self.epoch)
+        with autocast(self.device, self.precision):
+            output = self.shared(
+                batch.inputs, batch.targets, batch.lengths, batch.t, batch.conditions, batch.mask,
+                batch.posterior_noise, batch.channel_noise, batch.dropout, batch.features,
+            )  # fmt: skip
+        terms = elbo(
+            output, batch.targets, batch.lengths, batch.conditions, batch.known, self.yesno,
+            kl_weight=weight, head_weight=self.options.head_weight,
+            forecast_weight=self.options.forecast_weight, kl_free=self.options.kl_free,
+            counts=Counts(len(items), int((levels < 1).sum())),
+        )  # fmt: skip
+        return terms, batch.t
+
+    def _hold_distortion(self, share: float, terms: LossTerms, levels: torch.Tensor) -> None:
+        if self.options.distortion_target is None:
+            return
+        exact = levels == 0
+        nats, count = self.world.total([terms.nats[exact].sum().item(), float(exact.sum())])
+        self.kl_weight.observe(share, nats, count)
+
+    def _apply(self, finite: bool) -> None:
+        """Step unless the gradient is not finite; too many such steps in a row end the run."""
+        self.step += 1
+        if not finite:
+            self.bad_steps += 1
+            self._record("skipped step", {"in_a_row": self.bad_steps})
+            if self.bad_steps >= MAX_BAD_STEPS:
+                raise self.world.alike(
+                    RunError(
+                        f"the loss was not finite in {MAX_BAD_STEPS} steps running (step "
+                        f"{self.step}); lower train.learning_rate or use --precision fp32"
+                    )
+                )
+            return
+        self.bad_steps = 0
+        self.optimizer.step()
+        # The average must not remember the random start for ever.
+        decay = min(self.options.ema_decay, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.average.parameters()), list(self.network.parameters()), 1 - decay
+            )
+
+    # -- validation ---------------------------------------------------------------------------
+
+    def _record_when_due(self) -> None:
+        """Means of the training loss, ten times as often as validations."""
+        if self.validations.records_due(self._progress()):
+            self._record("train", self.averages.take())
+
+    def _validate_when_due(self) -> None:
+        share = self._progress()
+        if not self.validations.due(share, elapsed=self.elapsed, trained=self.molecules):
+            return
+        began = time.monotonic()
+        order = self.draws.permutation("valid", len(self.held_out))
+        chosen = self.held_out[order[: self.options.valid_molecules]]
+        found = self._figures(self.average, chosen, self.options.reconstructions)
+        reached = score(found["D"], found["R"]["0"], self.options)
+        if not math.isfinite(reached):
+            raise self.world.alike(
+                RunError(f"validation gave {reached} at step {self.step}; the run has diverged")
+            )
+        better = self.validations.judge(reached)
+        self._record("validation", {"score": reached, "best": better, **found})
+        say(
+            f"validation {self.validations.number}/{self.options.validations} after "
+            f"{duration(self.elapsed)}: {validation_line(found, self.config.model.latent_size)}"
+            f"{' *' if better else ''}"
+        )
+        if share >= 1.0:
+            self.finished, self.reason = True, "budget spent"
+        elif self.validations.patience_lost:
+            self.finished = True
+            self.reason = f"no improvement in {self.validations.stale} validations"
+        if better and self.world.is_first:
+            save_model(self.run / "model", self._saved_model(found))
+        self.save()
+        (seconds,) = self.world.largest([time.monotonic() - began])
+        self.validations.took(seconds)
+
+    def _figures(
+        self, network: CVAE, items: NDArray[np.int64], reconstructions: int
+    ) -> dict[str, Any]:
+        """Figures on these molecules, computed by the first process and known to all."""
+        return self.world.once(
+            lambda: figures(
+                network, self.dataset, self.conditions, self.columns, items,
+                reconstructions=reconstructions, draws=self.draws, precision=self.precision,
+            )
+        )  # fmt: skip
+
+    def _finish(self) -> None:
+        """Figures of the best weights on held-out molecules, into the log and the model folder."""
+        part = "test" if len(self.dataset.part("test")) else "valid"
+        items = self.dataset.part(part)
+        order = self.draws.permutation("final", len(items))[:FINAL_MOLECULES]
+        # The others compute nothing here, so their weights do not matter.
+        best = load_model(self.run / "model").network if self.world.is_first else self.average
+        self.final = self._figures(best.to(self.device), items[order], FINAL_MOLECULES)
+        self.final["split"] = part
+        self._record("final", {"reason": self.reason, **self.final})
+        if self.world.is_first:
+            save_model(self.run / "model", self._saved_model(self.final, best.to("cpu")))
+        self.save()
+        exact = self.final["exact"]
+        say(
+            f"finished: {self.reason}; exact reconstruction {exact['numerator']}/"
+            f"{exact['denominator']} = {exact['value']:.1%} of held-out molecules"
+        )
+        for line in column_lines(self.final, self.conditions):
+            say(line)
+
+    # -- files --------------------------------------------------------------------------------
+
+    def _record(self, kind: str, values: dict[str, Any]) -> None:
+        if not self.world.is_first:
+            return
+        share = self._progress()
+        position = {
+            "epoch": self.epoch,
+            "molecules": self.molecules,
+            "seconds": round(self.elapsed, 3),
+            "molecules_per_second": round(self.molecules / max(self.elapsed, 1e-9), 1),
+            "kl_weight": self.kl_weight.at(share),
+            "learning_rate": learning_rate(share, self.options),
+        }
+        self.log.record(kind, self.step, {**position, **values})
+
+    def _saved_model(self, found: dict[str, Any], network: CVAE | None = None) -> SavedModel:
+        training = {
+            "config": effective(self.config, self.dataset),
+            "data": {
+                "content_sha256": self.dataset.content_hash,
+                "molecules": len(self.items),
+                "sources": self.dataset.manifest["sources"],
+            },
+            "step": self.step,
+            "figures": {k: v for k, v in found.items() if k != "seconds"},
+            "versions": versions(),
+        }
+        return SavedModel(
+            network=network or self.average,
+            vocabulary=self.dataset.vocabulary,
+            constraints=self.dataset.constraints,
+            conditions=self.conditions,
+            training=training,
+            card=model_card(training, self.conditions),
+            max_tokens=int(self.dataset.manifest["longest"]),
+        )
+
+    def save(self) -> None:
+        """Write everything a resumed run needs, in one file."""
+        if self.world.is_first:
+            save_state(self.run / "state.pt", state_of(self))
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue where :meth:`save` was called. Everything random is addressed, not streamed."""
+        restore(self, state)
+        self.threads.choose(before=state.get("threads"))
+        self.log.purge = self.step + 1
+        if self.world.is_first:
+            cut_metrics(self.run / "metrics.jsonl", self.step, concluded=bool(self.final))
+
+    def conclude(self) -> TrainSummary:
+        """A run that was finished before: nothing to do but what a kill may have cut off."""
+        if not self.final:
+            self._finish()
+        say(f"'{self.run}' is finished ({self.reason}); nothing to do")
+        return self.summary()
+
+    def summary(self) -> TrainSummary:
+        """What the run did so far."""
+        return TrainSummary(
+            str(self.run), self.finished, self.reason, self.step, self.molecules, self.elapsed,
+            self.final,
+        )  # fmt: skip
+
+
+# What has a state of its own, and what is a value of the trainer itself.
+_PARTS = ("network", "average", "optimizer", "kl", "averages")
+_POSITION = (
+    "step", "epoch", "position", "molecules", "bad_steps", "elapsed", "finished", "reason", "final",
+)  # fmt: skip
+
+
+def state_of(trainer: Trainer) -> dict[str, Any]:
+    """Weights, moving average, optimiser, position, and of which run they are."""
+    return {
+        "config": json.dumps(trainer.config.model_dump(mode="json")),
+        "dataset": trainer.dataset.content_hash,
+        "network": trainer.network.state_dict(),
+        "average": trainer.average.state_dict(),
+        "optimizer": trainer.optimizer.state_dict(),
+        "kl": trainer.kl_weight.state(),
+        "averages": trainer.averages.state(),
+        "threads": trainer.threads.count,
+        **trainer.validations.state(),
+        **{name: getattr(trainer, name) for name in _POSITION},
+    }
+
+
+def restore(trainer: Trainer, state: dict[str, Any]) -> None:
+    """Put a trainer where another one was when its state was taken.
+
+    Raises:
+        FileError: the state lacks something.
+    """
+    needed = (*_PARTS, *trainer.validations.state(), *_POSITION)
+    missing = [key for key in needed if key not in state]
+    if missing:
+        raise FileError(
+            f"'{trainer.run}/state.pt': written by another version of molvae (it lacks "
+            f"'{missing[0]}'), which can go on with it; or start anew with --force"
+        )
+    trainer.network.load_state_dict(state["network"])
+    trainer.average.load_state_dict(state["average"])
+    trainer.optimizer.load_state_dict(state["optimizer"])
+    trainer.kl_weight.restore(state["kl"])
+    trainer.averages.restore(state["averages"])
+    trainer.validations.restore(state)
+    for name in _POSITION:
+        setattr(trainer, name, state[name])

@@ -1,0 +1,386 @@
+"""From targets to rows and files."""
+
+import csv
+import gzip
+from concurrent.futures import ThreadPoolExecutor
+
+import pandas as pd
+import pytest
+import torch
+
+from molvae.chem.hashing import keys_of
+from molvae.chem.properties import measure_selfies
+from molvae.data.prepare.plan import Shard
+from molvae.data.readers import read_smiles
+from molvae.errors import (
+    ConfigError,
+    FileError,
+    InputError,
+    ModelFolderError,
+    OutputExistsError,
+    RunError,
+    TargetError,
+)
+from molvae.generate import blocks, novelty
+from molvae.generate.novelty import known_molecules
+from molvae.generate.request import Generated, Request
+from molvae.generate.run import (
+    GenerationSummary,
+    columns_of,
+    generate,
+    generate_file,
+    molecule_row,
+    read_starts,
+)
+from molvae.model.checkpoint import load_model
+from molvae.runtime import cache
+from molvae.targets import parse_target
+
+
+def test_columns_are_smiles_properties_and_errors_of_points():
+    targets = [parse_target(text) for text in ("qed=0.8:", "logp=2.5")]
+    assert columns_of(targets) == ["smiles", "qed", "logp", "error_logp"]
+    row = molecule_row(Generated("CCO", {"logp": 2.0, "qed": 0.9}), targets)
+    assert row == ["CCO", 0.9, 2.0, -0.5]
+
+
+def test_molecules_stream_and_the_summary_adds_up(tiny_model):
+    summary = GenerationSummary(wanted=12)
+    found = list(generate(12, model=tiny_model, targets=["logp=1:4"], summary=summary, workers=1))
+    assert len(found) == summary.written == 12
+    spare = summary.decoded - sum(summary.refused.values())
+    assert spare >= 12  # several good candidates may come in one round
+    assert summary.seconds > 0
+    assert summary.to_json()["wanted"] == 12
+
+
+def test_workers_change_nothing(tiny_model, monkeypatch):
+    monkeypatch.setattr("molvae.generate.run.INLINE", 10)
+    one, two = (
+        list(generate(30, model=tiny_model, targets=["qed=0.4:"], seed=5, workers=n))
+        for n in (1, 2)
+    )
+    assert one == two
+
+
+@pytest.mark.parametrize(
+    ("cpus", "asked", "allowed", "workers", "decoders"),
+    [
+        (2, None, 7, 2, 3),
+        (3, None, 7, 3, 3),
+        (8, None, 7, 4, 4),
+        (8, 2, 7, 2, 6),
+        (4, 6, 7, 6, 3),
+        (64, 2, 7, 2, 7),
+        (64, None, 64, 32, 8),
+        (8, None, 1, 4, 1),
+    ],
+)
+def test_batches_are_decoded_side_by_side_on_what_workers_leave(
+    tiny_model, monkeypatch, cpus, asked, allowed, workers, decoders
+):
+    started, beside = [], []
+
+    def pool(count):
+        started.append(count)
+        return ThreadPoolExecutor(1)
+
+    def threads(count, name):
+        beside.append(count)
+        return ThreadPoolExecutor(count, name)
+
+    monkeypatch.setattr("molvae.generate.run.INLINE", 0)
+    monkeypatch.setattr("molvae.generate.run.worker_pool", pool)
+    monkeypatch.setattr("molvae.generate.run.ThreadPoolExecutor", threads)
+    monkeypatch.setattr("molvae.generate.run.available_cpus", lambda: cpus)
+    monkeypatch.setattr("molvae.runtime.pool.available_cpus", lambda: cpus)
+    before = torch.get_num_threads()
+    torch.set_num_threads(allowed)
+    try:
+        seen = [torch.get_num_threads() for _ in generate(2, model=tiny_model, workers=asked)]
+        assert (started, beside, set(seen)) == ([workers], [decoders], {1})
+        assert torch.get_num_threads() == allowed
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_nothing_is_drawn_for_a_number_below_one(tiny_model):
+    with pytest.raises(InputError, match="number of molecules: got 0"):
+        list(generate(0, model=tiny_model))
+
+
+def test_an_unknown_property_names_the_nearest(tiny_model):
+    with pytest.raises(TargetError, match="unknown property 'lgop': did you mean 'logp'"):
+        list(generate(1, model=tiny_model, targets=["lgop=2"]))
+
+
+def test_a_table_holds_what_the_molecules_measure(tiny_run, tmp_path):
+    path = tmp_path / "out.csv"
+    summary = generate_file(path, 10, model=tiny_run, targets=["mw=:400", "logp=2"], workers=1)
+    with path.open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(rows) == summary.written == 10
+    for row in rows:
+        from rdkit.Chem import Crippen, Descriptors, MolFromSmiles
+
+        mol = MolFromSmiles(row["smiles"])
+        assert float(row["mw"]) == pytest.approx(Descriptors.MolWt(mol), rel=1e-4)
+        assert float(row["logp"]) == pytest.approx(Crippen.MolLogP(mol), rel=1e-4, abs=1e-4)
+        assert float(row["error_logp"]) == pytest.approx(float(row["logp"]) - 2, abs=1e-4)
+
+
+def test_what_was_obtained_is_told_beside_what_was_asked(tiny_run, tmp_path, capsys):
+    path = tmp_path / "out.csv"
+    targets = ["logp=20", "qed=0.1:"]
+    summary = generate_file(path, 12, model=tiny_run, targets=targets, workers=1)
+    table = pd.read_csv(path)
+    assert list(summary.obtained) == ["logp"]
+    found = summary.obtained["logp"]
+    assert found["mean"] == pytest.approx(table.logp.mean(), abs=1e-5)
+    assert found["mean_error"] == pytest.approx(table.error_logp.abs().mean(), abs=1e-5)
+    assert "logp=20 was not met" in summary.notes[-1]
+    assert summary.notes[-1] in capsys.readouterr().err
+
+
+def test_an_output_is_replaced_only_when_forced(tiny_run, tmp_path):
+    path = tmp_path / "out.smi"
+    path.write_text("mine")
+    with pytest.raises(OutputExistsError, match="--force"):
+        generate_file(path, 3, model=tiny_run)
+    assert path.read_text() == "mine"
+    generate_file(path, 3, model=tiny_run, force=True)
+    assert len(path.read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "targets", "error"),
+    [
+        ("out.xyz", None, [], FileError),
+        ("out.csv", "no-such-model", [], ModelFolderError),
+        ("out.csv", None, ["assay"], TargetError),
+    ],
+)
+def test_a_failure_leaves_no_file(tiny_run, tmp_path, name, model, targets, error):
+    with pytest.raises(error):
+        generate_file(tmp_path / name, 3, model=model or tiny_run, targets=targets)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_generation_leaves_no_file(tiny_run, tmp_path, monkeypatch):
+    calls = []
+
+    def interrupted(*args, **options):
+        calls.append(1)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return measure_selfies(*args, **options)
+
+    monkeypatch.setattr("molvae.chem.screening.measure_selfies", interrupted)
+    request = Request(max_tries=64)
+    with pytest.raises(RunError, match="stopped; nothing was finished"):
+        generate_file(tmp_path / "out.csv", 500, model=tiny_run, request=request, workers=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- blocks: kept, resumed, shared ----------------------------------------------------------------
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    for place in ("molvae.generate.run.BLOCK", "molvae.generate.sampler.BLOCK"):
+        monkeypatch.setattr(place, 8)
+
+
+def interrupt(monkeypatch, after):
+    """Stop generation when so many blocks are written."""
+    write = blocks.Blocks.write
+
+    def stopping(self, number, rows, record):
+        if len(self.finished) == after:
+            raise KeyboardInterrupt
+        write(self, number, rows, record)
+
+    monkeypatch.setattr(blocks.Blocks, "write", stopping)
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.sdf.gz", "out.parquet", "out.smi"])
+def test_a_stopped_run_resumes_to_the_same_file(tiny_run, tmp_path, small_blocks, name):
+    options = {"model": tiny_run, "targets": ["logp=1:4"], "seed": 3, "workers": 1}
+    whole = generate_file(tmp_path / f"whole-{name}", 30, **options)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch, after=2)
+        with pytest.raises(RunError, match="2 finished blocks are kept"):
+            generate_file(tmp_path / name, 30, **options)
+    assert not (tmp_path / name).exists()
+    with pytest.raises(ConfigError, match="seed"):
+        generate_file(tmp_path / name, 30, **{**options, "seed": 4}, resume=True)
+    summary = generate_file(tmp_path / name, 30, **options, resume=True)
+    assert (tmp_path / name).read_bytes() == (tmp_path / f"whole-{name}").read_bytes()
+    assert (summary.written, summary.decoded) == (whole.written, whole.decoded)
+    assert summary.refused == whole.refused
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, f"whole-{name}"])
+
+
+def test_shards_share_the_blocks(tiny_run, tmp_path, small_blocks):
+    request = Request(unique=False)
+    options = {"model": tiny_run, "request": request, "workers": 1}
+    generate_file(tmp_path / "whole.smi", 28, **options)
+    whole = [line.split()[0] for line in (tmp_path / "whole.smi").read_text().splitlines()]
+    parts = []
+    for i in (1, 2):
+        path = tmp_path / f"{i}.smi"
+        summary = generate_file(path, 28, **options, shard=Shard(i, 2))
+        parts.append([line.split()[0] for line in path.read_text().splitlines()])
+        assert summary.wanted == len(parts[-1])
+    assert parts[0] == whole[:8] + whole[16:24]
+    assert parts[1] == whole[8:16] + whole[24:]
+    with pytest.raises(ConfigError, match="shard 5/5: 28 molecules are 4 blocks of 8"):
+        generate_file(tmp_path / "5.smi", 28, **options, shard=Shard(5, 5))
+
+
+# -- what must not be written ---------------------------------------------------------------------
+
+
+def test_molecules_of_a_file_are_not_written_again(tiny_run, tmp_path):
+    first = [m.smiles for m in generate(40, model=tiny_run, workers=1)]
+    known = tmp_path / "known.csv"
+    salts = [f"{smiles}.Cl" for smiles in first[20:]]
+    known.write_text("smiles\n" + "\n".join([*first[:20], *salts, "nonsense"]) + "\n")
+    summary = GenerationSummary(wanted=40)
+    second = [
+        m.smiles for m in generate(40, model=tiny_run, novel=[known], summary=summary, workers=1)
+    ]
+    assert len(second) == 40
+    assert not set(first) & set(second)
+    assert summary.refused["not novel"] >= 40
+
+
+def test_molecules_of_a_dataset_folder_are_not_written_again(tiny_run, tiny_dataset):
+    known = known_molecules([tiny_dataset])
+    with gzip.open(tiny_dataset / "molecules.csv.gz", "rt") as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(known) == len(rows) > 200
+    assert known.holds(keys_of(row["smiles"] for row in rows)).all()
+
+
+def test_rows_of_known_molecules_are_counted_as_they_stand(tmp_path, capsys):
+    """A salt is known with and without its acid, and counts once; so does what is no molecule."""
+    (tmp_path / "known.smi").write_text("CCO\nCCO again\nCC[NH3+].[Cl-]\nc1ccc\n")
+    known = known_molecules([tmp_path / "known.smi"])
+    assert known.holds(keys_of(["CCO", "CC[NH3+].[Cl-]", "CCN", "CCC"])).tolist() == [
+        True, True, True, False,
+    ]  # fmt: skip
+    said = capsys.readouterr().err
+    assert "novel: 4 molecules in" in said
+    assert "1 rows of" in said
+
+
+def test_a_long_file_of_known_molecules_is_read_once(tmp_path, monkeypatch, capsys):
+    """What is kept is the same; another content, or another format, is another file."""
+    monkeypatch.setattr(novelty, "KEEP", 1)
+    table = tmp_path / "known.csv"
+    table.write_text("name,smiles\nm1,OCC\nm2,CC[NH3+].[Cl-]\nm3,c1ccc\n")
+    first, told = known_molecules([table]), capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        patch.setattr(novelty, "_chunks", None)
+        again = known_molecules([table])
+    assert again.keys().tolist() == first.keys().tolist() == sorted(first.keys().tolist())
+    assert again.holds(keys_of(["CCO", "CC[NH3+].[Cl-]", "CCN", "CCC"])).tolist() == [
+        True, True, True, False,
+    ]  # fmt: skip
+    assert "note: 1 rows of" in told
+    said = capsys.readouterr().err
+    assert "novel: 3 molecules of" in said
+    assert "kept in the cache" in said
+    assert "note: 1 rows of" in said
+    (entry,) = cache.entries()
+    assert (entry.kind, entry.about) == ("reference", "novel set known.csv: 3 rows")
+
+    other = tmp_path / "known.smi"
+    other.write_bytes(table.read_bytes())
+    assert len(known_molecules([other])) == 0
+    table.write_text("name,smiles\nm1,CCC\n")
+    assert known_molecules([table]).holds(keys_of(["CCC", "CCO"])).tolist() == [True, False]
+
+
+def test_a_damaged_entry_of_known_molecules_is_made_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(novelty, "KEEP", 1)
+    table = tmp_path / "known.smi"
+    table.write_text("CCO\nCCN\n")
+    first = known_molecules([table])
+    (entry,) = cache.entries()
+    (entry.path / "keys.bin").write_bytes(bytes(8))
+    assert known_molecules([table]).keys().tolist() == first.keys().tolist()
+    monkeypatch.setenv("MOLVAE_CACHE", str(table))  # a cache that cannot be written
+    assert known_molecules([table]).keys().tolist() == first.keys().tolist()
+
+
+def test_a_missing_file_of_known_molecules_is_an_error(tiny_run, tmp_path):
+    with pytest.raises(FileError, match="no such file or dataset folder"):
+        list(generate(3, model=tiny_run, novel=[tmp_path / "none.csv"]))
+
+
+# -- around given molecules, pictures and pages ---------------------------------------------------
+
+
+def test_start_molecules_come_from_texts_and_files(tmp_path):
+    path = tmp_path / "starts.smi"
+    path.write_text("CCO a\nc1ccccc1 b\n")
+    assert read_starts(["CCN", str(path)]) == ("CCN", "CCO", "c1ccccc1")
+    with pytest.raises(InputError, match="'CCX' is neither a valid SMILES nor a file"):
+        read_starts(["CCX"])
+
+
+def test_columns_tell_the_start_the_similarity_and_the_likelihood(tiny_run, tmp_path):
+    starts = ("CC(=O)Nc1ccccc1", "CCOC(=O)c1ccccc1")
+    request = Request(like=starts, nll=True)
+    path = tmp_path / "out.csv"
+    generate_file(path, 6, model=tiny_run, targets=["logp=2"], request=request, workers=1)
+    with path.open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    expected = ["smiles", "logp", "error_logp", "start", "similarity", "nll"]
+    assert list(rows[0]) == expected
+    assert [row["start"] for row in rows] == [*starts] * 3
+    assert all(0 <= float(row["similarity"]) <= 1 for row in rows)
+    assert all(float(row["nll"] or 1) > 0 for row in rows)
+    asked = Request(like=starts).parse(["similarity=0.3:"], load_model(tiny_run))
+    assert columns_of(asked, Request(like=starts, targets=asked).extras) == [
+        "smiles", "similarity", "start",
+    ]  # fmt: skip
+
+
+def test_a_table_that_the_scripts_of_moses_read(tiny_run, tmp_path):
+    plain, moses = tmp_path / "plain.csv", tmp_path / "moses.csv"
+    generate_file(plain, 5, model=tiny_run, targets=["logp=1:5"], workers=1)
+    generate_file(moses, 5, model=tiny_run, targets=["logp=1:5"], workers=1, smiles_header="SMILES")
+    # As moses.utils.read_smiles_csv does.
+    table = pd.read_csv(moses, usecols=["SMILES"])["SMILES"].tolist()
+    assert table == pd.read_csv(plain)["smiles"].tolist()
+    assert list(read_smiles([moses])) == table
+    for name in ("", "logp", "a=b"):
+        with pytest.raises(ConfigError, match="expected a name that no other column has"):
+            generate_file(
+                tmp_path / "x.csv", 5, model=tiny_run, targets=["logp=1:5"], smiles_header=name
+            )
+
+
+@pytest.mark.parametrize(("suffix", "head"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_a_grid_shows_molecules_and_values(tiny_run, tmp_path, suffix, head):
+    grid = tmp_path / f"grid.{suffix}"
+    generate_file(tmp_path / "a.csv", 5, model=tiny_run, targets=["logp=2"], grid=grid, workers=1)
+    assert grid.read_bytes().startswith(head)
+    with pytest.raises(FileError, match="a picture is written as"):
+        generate_file(tmp_path / "b.csv", 5, model=tiny_run, grid=tmp_path / "grid.jpg")
+    assert not (tmp_path / "b.csv").exists()
+
+
+def test_a_report_sets_targets_against_results(tiny_run, tmp_path):
+    page = tmp_path / "page.html"
+    summary = generate_file(
+        tmp_path / "a.csv", 12, model=tiny_run, targets=["logp=1:4", "mw=300"], report=page,
+        seed=9, command="molvae generate …", workers=1,
+    )  # fmt: skip
+    html = page.read_text(encoding="utf-8")
+    assert f"{summary.decoded:,}" in html
+    assert "12/12" in html
+    assert "molvae generate …" in html

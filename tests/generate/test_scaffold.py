@@ -1,0 +1,277 @@
+"""Whatever the network draws, the scaffold is in it; what may be decorated, and by what odds."""
+
+import pickle
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rdkit import Chem, rdBase
+
+from molvae import chem
+from molvae.chem.selfies import constraints, from_selfies, split_selfies, to_selfies
+from molvae.chem.vocabulary import EOS, Vocabulary
+from molvae.errors import TargetError
+from molvae.generate.decoding import Guidance
+from molvae.generate.scaffold import Scaffold, decode_scaffold
+from molvae.runtime.randomness import Draws
+
+LIMIT = 70
+ATOMS = """[C] [=C] [#C] [N] [=N] [#N] [O] [=O] [S] [=S] [F] [Cl] [NH1] [N+1] [=N+1] [O-1] [P]
+[C@H1] [C@@H1] [C@] [C@@] [/C] [\\C] [/N] [\\N]"""
+NUMBERED = (
+    "[Ring1][Ring2][=Ring1][=Ring2][Branch1][Branch2][=Branch1][=Branch2][#Branch1][#Branch2]"
+)
+SYMBOLS = split_selfies(ATOMS + NUMBERED + "[nop].")
+VOCABULARY = Vocabulary.of_symbols(SYMBOLS)
+
+# Decorated where there is a hydrogen.
+OPEN = ["CCO", "C1CCNCC1", "CC(=O)NC", "C1CCC2CCCCC2C1", "C[C@H](N)C(=O)O", "C[N+](=O)[O-]",
+        "OC[C@H]1OC(O)[C@H](O)CC1", "C/C=C/CN", "CS(=O)(=O)N1CCCC1", "N#CCC1(C)CC1"]  # fmt: skip
+# Decorated at their attachment points.
+POINTS = ["*c1ccc(S(=O)(=O)N*)cc1", "C1CCN(*)CC1", "c1ccc2c(c1)ncn2*", "O=C1CSC(*)N1*",
+          "*N[C@@H](C)C(=O)*", "N[C@@H](*)C(=O)O", "O=C(O)[C@]1(*)CCCN1", "*/C=C/C",
+          "*C(*)=O", "C[N+](C)(C)*", "*/C(C)=C(C)/*", "c1cc2ccccc2cc1C1CCN(*)C1"]  # fmt: skip
+AROMATIC = ["c1ccccc1", "c1ccc2[nH]ccc2c1", "O=C(Nc1ccccc1)c1ccccc1", "c1ccc(-c2ccncc2)cc1"]
+
+
+def make(text, limit=LIMIT):
+    return Scaffold(text, VOCABULARY, constraints(), limit)
+
+
+def network(logits):
+    """A network whose next token does not depend on anything but ``logits(rows)``."""
+
+    def decoding(context):
+        class Decoding:
+            def __call__(self, tokens):
+                return logits(len(tokens))
+
+            def keep(self, rows):
+                pass
+
+        return Decoding()
+
+    return SimpleNamespace(decoding=decoding)
+
+
+def erratic(seed, sharpness=3.0):
+    generator = torch.Generator().manual_seed(seed)
+    return network(lambda n: sharpness * torch.randn(n, len(VOCABULARY), generator=generator))
+
+
+def decode(
+    net, scaffold, n, *, limit=LIMIT, particles=1, seed=0, temperature=1.0, first=0, cutoff=0.0
+):
+    context = torch.zeros(n, 1)
+    items = np.arange(first, first + n)
+    return decode_scaffold(
+        net, context, scaffold, items, Draws(seed), limit=limit, temperature=temperature,
+        cutoff=cutoff, particles=particles,
+    )  # fmt: skip
+
+
+def molecules(texts):
+    with rdBase.BlockLogs():
+        found = [Chem.MolFromSmiles(from_selfies(text)) for text in texts]
+    assert None not in found
+    return found
+
+
+# With other neighbours, or the same twice, an atom may be aromatic or no stereo centre.
+FRAGILE = {*OPEN, "*C(*)=O", *(text for text in POINTS if "@" in text or "/" in text)}
+
+
+def has_graph(mol, text):
+    """Whether the atoms of the scaffold are there and bound, whatever the bonds."""
+    options = Chem.AdjustQueryParameters.NoAdjustments()
+    options.makeBondsGeneric = True
+    core = Chem.RWMol(Chem.MolFromSmiles(text))
+    for atom in reversed(list(core.GetAtoms())):
+        if atom.GetAtomicNum() == 0:
+            core.RemoveAtom(atom.GetIdx())
+    return mol.HasSubstructMatch(Chem.AdjustQueryProperties(core.GetMol(), options))
+
+
+@pytest.mark.parametrize("text", OPEN + POINTS)
+@settings(max_examples=3)
+@given(seed=st.integers(0, 2**31), extra=st.integers(0, 40))
+def test_whatever_is_drawn_holds_the_scaffold(text, seed, extra):
+    size = min(len(s.symbols) for s in make(text)._skeletons)
+    scaffold = make(text, size + extra)
+    drawn = decode(erratic(seed), scaffold, 20, limit=size + extra, seed=seed)
+    assert all(len(split_selfies(each)) <= size + extra for each in drawn)
+    found = molecules(drawn)
+    assert all(has_graph(mol, text) for mol in found), drawn
+    assert np.mean([scaffold.holds(mol) for mol in found]) >= (0.5 if text in FRAGILE else 1)
+
+
+@pytest.mark.parametrize("text", AROMATIC)
+def test_bonds_of_an_aromatic_scaffold_are_kept_up_to_aromaticity(text):
+    scaffold = make(text)
+    found = molecules(decode(erratic(1), scaffold, 200))
+    assert all(has_graph(mol, text) for mol in found)
+    one, eight = (
+        np.mean(
+            [scaffold.holds(m) for m in molecules(decode(erratic(1), scaffold, 100, particles=p))]
+        )
+        for p in (1, 8)
+    )
+    assert one > 0.5
+    assert eight >= max(one, 0.99)
+
+
+@pytest.mark.parametrize("text", ["CCO", "c1ccccc1", "*c1ccc(S(=O)(=O)N*)cc1", "C1CCN(*)CC1"])
+def test_decorations_come_in_number_and_kind(text):
+    scaffold = make(text)
+    found = {Chem.MolToSmiles(mol) for mol in molecules(decode(erratic(2), scaffold, 100))}
+    assert len(found) > 60
+    sizes = {Chem.MolFromSmiles(smiles).GetNumHeavyAtoms() for smiles in found}
+    assert len(sizes) > 10
+
+
+@pytest.mark.parametrize("text", [*OPEN, *POINTS, *AROMATIC])
+def test_without_room_the_scaffold_is_bare(text):
+    size = min(len(s.symbols) for s in make(text)._skeletons)
+    for mol in molecules(decode(erratic(3), make(text, size), 20, limit=size)):
+        marks = text.count("*")
+        heavy = sum(a.GetAtomicNum() > 0 for a in Chem.MolFromSmiles(text).GetAtoms())
+        assert heavy <= mol.GetNumAtoms() <= heavy + marks
+        assert has_graph(mol, text)
+
+
+def test_molecules_are_drawn_by_the_odds_of_the_network():
+    """Chains of C and O around one N: all can be counted, and the network's odds of each."""
+    logits = torch.full((len(VOCABULARY),), -60.0)
+    drawn = {"[C]": 0.5, "[N]": 0.2}
+    for symbol, share in drawn.items():
+        logits[VOCABULARY.encode_symbols([symbol])[0]] = float(np.log(share))
+    logits[EOS] = float(np.log(0.3))
+    net = network(lambda n: logits.expand(n, -1).clone())
+    found = decode(net, make("N", 30), 1500, particles=16, limit=30)
+    # A chain of the network with an N marked, of p = .5^carbons .2^nitrogens .3: by its length n
+    # and the place of the mark, .3 (.7)^(n-1) .2 each, so n .3 .7^(n-1) in all.
+    lengths = np.asarray([len(split_selfies(text)) for text in found])
+    for n in (1, 2, 3, 4, 6):
+        assert np.mean(lengths == n) == pytest.approx(0.09 * n * 0.7 ** (n - 1), abs=0.04)
+
+
+def test_attachment_points_that_carry_stereo_or_a_charge_are_always_used():
+    for text in ("N[C@@H](*)C(=O)O", "*/C=C/C", "C[N+](C)(C)*"):
+        core = sum(a.GetAtomicNum() > 0 for a in Chem.MolFromSmiles(text).GetAtoms())
+        found = molecules(decode(erratic(5), make(text), 50))
+        assert min(mol.GetNumAtoms() for mol in found) > core
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_draws_belong_to_their_number(temperature):
+    def logits(n):
+        return torch.linspace(-2, 2, len(VOCABULARY)).expand(n, -1).clone()
+
+    scaffold = make("c1ccccc1")
+    knobs = {"particles": 3, "temperature": temperature}
+    together = decode(network(logits), scaffold, 12, **knobs)
+    apart = [decode(network(logits), scaffold, 1, first=i, **knobs)[0] for i in range(12)]
+    assert together == apart
+    assert together != decode(network(logits), scaffold, 12, seed=1, **knobs)
+
+
+def test_a_cutoff_holds_among_the_tokens_that_are_allowed():
+    """One that only the likeliest passes is temperature 0; a very low one changes nothing."""
+    scaffold = make("c1ccccc1")
+    cold = decode(erratic(5), scaffold, 20, temperature=0.0)
+    assert decode(erratic(5), scaffold, 20, cutoff=0.999) == cold
+    drawn = decode(erratic(5), scaffold, 20)
+    assert drawn != cold
+    assert decode(erratic(5), scaffold, 20, cutoff=1e-12) == drawn
+
+
+def test_guidance_of_weight_one_is_none():
+    scaffold = make("c1ccccc1")
+
+    def by_context(context):
+        class Decoding:
+            rows = context.clone()
+
+            def __call__(self, tokens):
+                return self.rows * torch.linspace(-2, 2, len(VOCABULARY))
+
+            def keep(self, rows):
+                self.rows = self.rows[rows]
+
+        return Decoding()
+
+    net = SimpleNamespace(decoding=by_context)
+    context, items = torch.linspace(0.5, 1.5, 9).unsqueeze(1), np.arange(9)
+    knobs = {"limit": 40, "temperature": 1.0, "particles": 2}
+    plain = decode_scaffold(net, context, scaffold, items, Draws(0), **knobs)
+    same = Guidance(torch.zeros(9, 1), torch.ones(9))
+    assert decode_scaffold(net, context, scaffold, items, Draws(0), guidance=same, **knobs) == plain
+    none = Guidance(context, torch.zeros(9))
+    zero = torch.zeros(9, 1)
+    assert decode_scaffold(net, zero, scaffold, items, Draws(0), guidance=none, **knobs) == plain
+
+
+def test_a_trained_model_writes_molecules_around_it(tiny_model):
+    scaffold = Scaffold(
+        "c1ccccc1", tiny_model.vocabulary, tiny_model.constraints, tiny_model.max_tokens
+    )
+    none = torch.zeros(30, tiny_model.network.condition_count)
+    context = tiny_model.network.make_context(torch.zeros(30, 16), torch.ones(30), none, none)
+    drawn = decode_scaffold(
+        tiny_model.network.eval(), context, scaffold, np.arange(30), Draws(0),
+        limit=tiny_model.max_tokens, temperature=1.0,
+    )  # fmt: skip
+    found = molecules(drawn)
+    assert np.mean([scaffold.holds(mol) for mol in found]) >= 0.9
+    assert len({Chem.MolToSmiles(mol) for mol in found}) > 20
+
+
+# -- what is a scaffold ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["C*C", "[#6]-[O,N]", "c1ccccc1.CC", "[c;R2]", "*=C"])
+def test_patterns_can_only_be_checked(text):
+    scaffold = make(text)
+    assert not scaffold.grows
+    assert scaffold.text == text
+
+
+@pytest.mark.parametrize("text", ["", " ", "xyz", "C(", "CC\nCC"])
+def test_what_is_neither_is_refused(text):
+    with pytest.raises(TargetError, match=r"expected a SMILES .* or a SMARTS"):
+        make(text)
+
+
+def test_tokens_that_the_model_lacks_are_named():
+    with pytest.raises(TargetError, match=r"needs the tokens \[I\], which"):
+        make("Ic1ccccc1")
+
+
+def test_a_scaffold_must_fit():
+    with pytest.raises(TargetError, match=r"has 13 symbols.*at most 12"):
+        make("C" * 13, 12)
+    assert make("C" * 13, 13).grows
+
+
+def test_it_travels_to_other_processes():
+    scaffold = pickle.loads(pickle.dumps(make("C1CCN(*)CC1")))
+    assert scaffold.holds(Chem.MolFromSmiles("CN1CCCCC1"))
+    assert not scaffold.holds(Chem.MolFromSmiles("CN1CCCCC1C"))
+    assert decode(erratic(0), scaffold, 5) == decode(erratic(0), make("C1CCN(*)CC1"), 5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [t for t in (*OPEN, *POINTS, *AROMATIC) if "*" not in t or not {"@", "/", "+"} & set(t)],
+)
+def test_every_skeleton_is_the_scaffold(text):
+    """Alone it is the scaffold as RDKit reads it."""
+    for skeleton in make(text)._skeletons:
+        bare = "".join(skeleton.symbols)
+        mol = chem.parse(from_selfies(bare))
+        assert mol is not None
+        assert chem.contains(mol, text)
+        assert to_selfies(Chem.MolToSmiles(mol)) is not None

@@ -1,0 +1,83 @@
+"""The memory against plain loops, and step by step against all at once."""
+
+import math
+
+import pytest
+import torch
+
+from molvae.config import ModelConfig
+from molvae.model.memory import Memory
+
+H = 12
+
+
+def memory(**sizes):
+    given = {"tally_size": 3, "attention_size": 8, "attention_heads": 2, **sizes}
+    return Memory(ModelConfig(decoder_size=H, **given))
+
+
+def test_sums_are_over_the_steps_so_far():
+    room = memory(attention_size=0)
+    states = torch.randn(2, 6, H)
+    found = room(states)
+    for step in range(6):
+        torch.testing.assert_close(
+            found[:, step], room.tally(states[:, : step + 1]).sum(dim=1) / 20
+        )
+
+
+def test_sums_are_kept_in_full_precision():
+    room = memory(attention_size=0, tally_size=1)
+    torch.nn.init.zeros_(room.tally.weight)
+    torch.nn.init.constant_(room.tally.bias, 0.1)
+    found = room.to(torch.bfloat16)(torch.zeros(1, 3000, H, dtype=torch.bfloat16))
+    assert found.dtype == torch.float32
+    assert found[0, -1, 0].item() == pytest.approx(0.1 * 3000 / 20, rel=2e-3)
+
+
+def test_attention_weighs_what_came_before():
+    room = memory()
+    states = torch.randn(3, 7, H)
+    found = room(states).detach()[..., 3:]
+    query, key, value = (states @ w.t() for w in room.asked.weight.detach().chunk(3))
+    for row in range(3):
+        for step in range(7):
+            for head in range(2):
+                part = slice(4 * head, 4 * head + 4)
+                near = [
+                    math.exp(float(query[row, step, part] @ key[row, k, part]) / 2)
+                    for k in range(step + 1)
+                ]
+                expected = sum(
+                    weight / sum(near) * value[row, k, part] for k, weight in enumerate(near)
+                )
+                torch.testing.assert_close(found[row, step, part], expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [0, 8])
+def test_step_by_step_it_is_the_same(size):
+    """Across a growth of the room, and after molecules left or were taken twice."""
+    room = memory(attention_size=size).double()
+    states = torch.randn(4, 70, H, dtype=torch.float64)
+    everything = room(states)
+    trace, rows = room.trace(4), torch.arange(4)
+    for step in range(70):
+        if step == 20:
+            chosen = torch.tensor([True, False, True, True])
+            rows = rows[chosen]
+            trace.keep(chosen)
+        if step == 40:
+            chosen = torch.tensor([2, 0, 0])
+            rows = rows[chosen]
+            trace.keep(chosen)
+        found = trace.add(states[rows, step])
+        torch.testing.assert_close(found, everything[rows, step])
+
+
+def test_nothing_is_remembered_of_what_comes_later():
+    room = memory()
+    states = torch.randn(2, 6, H)
+    changed = states.clone()
+    changed[:, 4:] = torch.randn(2, 2, H)
+    assert torch.equal(room(states)[:, :4], room(changed)[:, :4])
+    assert not torch.equal(room(states)[:, 4:], room(changed)[:, 4:])

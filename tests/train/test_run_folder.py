@@ -1,0 +1,138 @@
+"""A run folder: refused, begun, its log cut back, its card written."""
+
+import json
+import pickle
+
+import pytest
+import torch
+
+from molvae.config import Config, differences, load_config
+from molvae.data.dataset import Dataset
+from molvae.errors import ConfigError, FileError, ModelFolderError, OutputExistsError
+from molvae.model.checkpoint import save_state
+from molvae.train.run_folder import (
+    check_run_folder,
+    cut_metrics,
+    model_card,
+    read_record,
+    start_run_folder,
+    state_to_resume,
+)
+
+
+def test_a_new_or_empty_folder_may_be_used(tmp_path):
+    check_run_folder(tmp_path / "new", resume=False, force=False)
+    (tmp_path / ".lock").touch()
+    check_run_folder(tmp_path, resume=False, force=False)
+    assert [p.name for p in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_used_folder_needs_resume_or_force(tmp_path):
+    (tmp_path / "config.json").write_text('{"kind": "molvae-run"}')
+    with pytest.raises(OutputExistsError, match="--resume"):
+        check_run_folder(tmp_path, resume=False, force=False)
+    check_run_folder(tmp_path, resume=True, force=False)
+    check_run_folder(tmp_path, resume=False, force=True)
+    assert (tmp_path / "config.json").exists()
+
+
+def test_a_model_without_a_state_is_not_started_over_by_resume(tmp_path):
+    (tmp_path / "config.json").write_text('{"kind": "molvae-run"}')
+    (tmp_path / "model").mkdir()
+    with pytest.raises(OutputExistsError, match=r"no state\.pt"):
+        check_run_folder(tmp_path, resume=True, force=False)
+    with pytest.raises(ConfigError, match="one continues"):
+        check_run_folder(tmp_path, resume=True, force=True)
+
+
+@pytest.mark.parametrize("other", ["{}", '{"kind": "molvae-model"}', "not json"])
+def test_a_foreign_configuration_does_not_make_a_run_folder(tmp_path, other):
+    (tmp_path / "config.json").write_text(other)
+    for resume in (True, False):
+        with pytest.raises(OutputExistsError, match="not a run folder"):
+            check_run_folder(tmp_path, resume=resume, force=not resume)
+
+
+def test_a_folder_of_something_else_is_never_overwritten(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(OutputExistsError, match="not a run folder"):
+        check_run_folder(tmp_path, resume=False, force=True)
+    with pytest.raises(OutputExistsError, match="is a file"):
+        check_run_folder(tmp_path / "thesis.tex", resume=False, force=True)
+
+
+def test_a_new_start_forgets_the_old_run(tiny_dataset, tmp_path):
+    (tmp_path / "model").mkdir()
+    for name in ("state.pt", "metrics.jsonl", "model/config.json"):
+        (tmp_path / name).touch()
+    start_run_folder(tmp_path, load_config(), Dataset(tiny_dataset))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "rejects.csv"]
+    record = json.loads((tmp_path / "config.json").read_text())
+    assert record["dataset"]["content_sha256"] == Dataset(tiny_dataset).content_hash
+    config = load_config().model_dump(mode="json")
+    assert {**record["config"], "data": None} == {**config, "data": None}
+    assert record["config"]["data"] == Dataset(tiny_dataset).manifest["options"]
+
+
+def test_differences_name_the_key_and_both_values():
+    before, now = load_config(), load_config(overrides={"train.seed": 3, "model.latent_size": 8})
+    assert differences(before.model_dump(), now.model_dump()) == [
+        "model.latent_size was 64, is 8", "train.seed was 0, is 3",
+    ]  # fmt: skip
+    assert differences(before.model_dump(), Config.model_dump(before)) == []
+
+
+def test_a_dropped_key_is_a_difference():
+    before, now = {"data": {"properties": {"y": "pIC50"}}}, {"data": {"properties": {}}}
+    assert differences(before, now) == ["data.properties.y was 'pIC50', is None"]
+    assert differences(before, now, dropped=False) == []
+
+
+def test_lines_behind_the_checkpoint_are_forgotten(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    lines = [
+        json.dumps({"kind": "validation", "step": step, "R": {"0": 1.0}}) for step in (1, 5, 6)
+    ]
+    path.write_text("\n".join(lines) + '\n{"step": 2, "R": {"0": 1.0}')  # cut by a kill
+    cut_metrics(path, 5, concluded=True)
+    assert path.read_text() == f"{lines[0]}\n{lines[1]}\n"
+    cut_metrics(tmp_path / "absent", 5, concluded=True)
+    assert not (tmp_path / "absent").exists()
+
+
+def test_a_line_cut_short_is_no_record():
+    assert read_record('{"step": 3}') == {"step": 3}
+    assert read_record('{"step": 3, "R": {}') is None
+
+
+@pytest.mark.parametrize("state", [{}, {"config": "{"}, {"config": '{"train": {"x": 1}}'}])
+def test_a_strange_state_is_refused(tiny_dataset, tmp_path, state):
+    save_state(tmp_path / "state.pt", state)
+    with pytest.raises(FileError, match="not a training state of this molvae"):
+        state_to_resume(tmp_path, load_config(), Dataset(tiny_dataset))
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish", pickle.dumps([1, 2])])
+def test_a_damaged_state_is_refused(tiny_dataset, tmp_path, content):
+    (tmp_path / "state.pt").write_bytes(content)
+    with pytest.raises(ModelFolderError, match="not a training state"):
+        state_to_resume(tmp_path, load_config(), Dataset(tiny_dataset))
+
+
+def test_a_state_that_lacks_a_part_is_refused(tiny_dataset, tiny_run, tmp_path):
+    state = torch.load(tiny_run / "state.pt", weights_only=True)
+    del state["dataset"]
+    save_state(tmp_path / "state.pt", state)
+    config = Config.model_validate_json(state["config"])
+    with pytest.raises(FileError, match="not a training state of this molvae"):
+        state_to_resume(tmp_path, config, Dataset(tiny_dataset))
+
+
+def test_the_card_tells_data_figures_and_conditions(tiny_model):
+    card = model_card(tiny_model.training, tiny_model.conditions)
+    assert card == tiny_model.card
+    exact = tiny_model.training["figures"]["exact"]
+    assert f"{exact['numerator']} of {exact['denominator']}" in card
+    assert "demo.csv" in card
+    low, high = tiny_model.conditions["mw"].seen
+    assert f"| mw | Da | {low:g} | {high:g} |" in card
