@@ -20,7 +20,7 @@ from molvae.evaluate.judge import SAMPLE, Options, Request, judge
 from molvae.evaluate.references import Reference
 from molvae.evaluate.results import Comparison, Curves, PropertySummary, Report
 from molvae.evaluate.sources import Paths, Source, from_files, from_list
-from molvae.runtime.crew import Workers
+from molvae.runtime.pool import WorkerPool
 from molvae.targets import Target, parse_target, require_once
 
 __all__ = [
@@ -147,7 +147,7 @@ def _judge_all(
     for role, source in given.items():
         source.check(f"the {role} set")
     with ExitStack() as stack:
-        workers = stack.enter_context(Workers(settings.get("workers")))
+        workers = stack.enter_context(WorkerPool(settings.get("workers")))
         references = {}
         for role, source in given.items():
             reference = Reference(role, source, workers, device=options.device)

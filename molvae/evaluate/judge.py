@@ -25,8 +25,8 @@ from molvae.evaluate.references import Reference
 from molvae.evaluate.results import Curves, PropertySummary, Report
 from molvae.evaluate.sample import Sample, read
 from molvae.evaluate.sources import LONGEST, Source
-from molvae.runtime.crew import Workers
 from molvae.runtime.device import versions
+from molvae.runtime.pool import WorkerPool
 from molvae.runtime.randomness import Draws
 from molvae.targets import Target
 
@@ -72,7 +72,7 @@ def judge(
     source: Source,
     references: dict[str, Reference],
     options: Options,
-    workers: Workers,
+    workers: WorkerPool,
 ) -> Report:
     """Everything about one set; ``references`` by role: train, test, test_scaffolds.
 
@@ -91,7 +91,7 @@ class _Judgement:
         source: Source,
         references: dict[str, Reference],
         options: Options,
-        workers: Workers,
+        workers: WorkerPool,
     ) -> None:
         self.name, self.source, self.references = name, source, references
         self.options, self.workers = options, workers

@@ -35,7 +35,7 @@ from molvae.evaluate.metrics.guacamol import Described
 from molvae.evaluate.sample import description
 from molvae.evaluate.sources import Source
 from molvae.runtime.cache import Kept
-from molvae.runtime.crew import Workers
+from molvae.runtime.pool import WorkerPool
 from molvae.runtime.randomness import Draws
 
 __all__ = ["Reference"]
@@ -52,7 +52,9 @@ _Arrays = dict[str, NDArray[Any]]
 class Reference:
     """One set, its parts computed when they are first asked for."""
 
-    def __init__(self, role: str, source: Source, workers: Workers, *, device: str = "cpu") -> None:
+    def __init__(
+        self, role: str, source: Source, workers: WorkerPool, *, device: str = "cpu"
+    ) -> None:
         """``role`` is train, test or test_scaffolds, and what errors and progress call it."""
         self.role, self.source = role, source
         self._workers, self._device = workers, device

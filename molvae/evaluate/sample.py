@@ -15,7 +15,7 @@ from molvae.chem.hashing import keys_of
 from molvae.evaluate import metrics
 from molvae.evaluate.metrics import MoleculeSet, Wanted, describe
 from molvae.evaluate.sources import LONGEST, Source, bounded
-from molvae.runtime.crew import Workers
+from molvae.runtime.pool import WorkerPool
 from molvae.runtime.randomness import Draws
 
 __all__ = ["Sample", "Scan", "description", "read", "scan"]
@@ -43,7 +43,7 @@ def scan(texts: Sequence[str]) -> Scan:
 
 
 def description(wanted: Wanted) -> Callable[[Sequence[str]], MoleculeSet]:
-    """:func:`molvae.evaluate.metrics.describe` as a task for :meth:`Workers.map`."""
+    """:func:`molvae.evaluate.metrics.describe` as a task for :meth:`WorkerPool.map_texts`."""
     return functools.partial(describe, wanted=wanted)
 
 
@@ -77,7 +77,7 @@ def read(
     wanted: Wanted,
     size: int | None,
     draws: Draws,
-    workers: Workers,
+    workers: WorkerPool,
 ) -> Sample:
     """Read all rows, and describe ``size`` of the valid ones, drawn by the seed, or all."""
     cells = {name: array.array("d") for name in columns}
@@ -93,12 +93,12 @@ def read(
     keys: list[NDArray[np.uint64]] = [np.empty(0, np.uint64)]
     total = disconnected = 0
     drawn = _Drawn(size, draws)
-    for chunk, found in workers.map("molecules", scan, texts()):
+    for chunk, found in workers.map_texts("molecules", scan, texts()):
         drawn.add(found.positions + total, [chunk[i] for i in found.positions])
         keys.append(found.keys)
         total, disconnected = total + found.total, disconnected + found.disconnected
     positions, chosen, order = drawn.result()
-    parts = workers.map("descriptions", description(wanted), chosen, len(chosen))
+    parts = workers.map_texts("descriptions", description(wanted), chosen, len(chosen))
     described = metrics.merge([part for _, part in parts] or [metrics.describe([], wanted)])
     # A molecule that killed its worker this time is left out; the others keep their places.
     kept = described.positions

@@ -22,7 +22,7 @@ from molvae.data.readers import read_rows, smiles_of
 from molvae.errors import FileError
 from molvae.runtime.cache import Kept
 from molvae.runtime.files import fingerprint
-from molvae.runtime.pool import map_ordered
+from molvae.runtime.processes import map_ordered
 from molvae.runtime.progress import Progress, say
 
 __all__ = ["known_molecules"]

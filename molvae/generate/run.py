@@ -30,7 +30,7 @@ from molvae.model.checkpoint import SavedModel, find_model, load_model
 from molvae.report import write_html
 from molvae.runtime.device import available_cpus, choose_device, keep_memory, versions
 from molvae.runtime.files import fingerprint
-from molvae.runtime.pool import worker_count, worker_pool
+from molvae.runtime.processes import process_pool, worker_count
 from molvae.runtime.progress import Progress, say
 from molvae.targets import Target
 
@@ -304,7 +304,7 @@ def _open_sampler(
     with ExitStack() as stack:
         pool, threads, decoders = None, None, 1
         if count > 1 and (n * (request.candidates if request.targets else 1) > INLINE or novel):
-            pool = stack.enter_context(worker_pool(count))
+            pool = stack.enter_context(process_pool(count))
             if where.type == "cpu":
                 decoders = stack.enter_context(_decoders_beside(count))
                 threads = stack.enter_context(ThreadPoolExecutor(decoders, "decoder"))

@@ -21,7 +21,7 @@ from molvae.generate.proposer import Proposer
 from molvae.generate.request import SIMILARITY, TRIES, Generated, Request
 from molvae.model.checkpoint import SavedModel
 from molvae.model.conditions import head_error
-from molvae.runtime.pool import map_ordered
+from molvae.runtime.processes import map_ordered
 from molvae.runtime.randomness import Draws
 
 __all__ = ["BLOCK", "Sampler"]

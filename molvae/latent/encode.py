@@ -23,9 +23,9 @@ from molvae.errors import ConfigError, FileError
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import Request
 from molvae.model.checkpoint import SavedModel, load_model
-from molvae.runtime.crew import Workers
 from molvae.runtime.device import choose_device
 from molvae.runtime.files import atomic_binary, require_absent
+from molvae.runtime.pool import WorkerPool
 from molvae.runtime.progress import say
 from molvae.runtime.randomness import Draws
 
@@ -84,8 +84,8 @@ def encode(
     proposer = Proposer(model, Request(), draws=Draws(0), device=device_, precision=precision)
     own = [i for i, one in enumerate(model.conditions.conditions) if not one.builtin]
     reading = Tokenizer(_cleaning(model), model.constraints, frozenset(model.vocabulary.tokens))
-    with Workers(workers) as crew:
-        read = crew.map("encode", reading, texts, total)
+    with WorkerPool(workers) as pool:
+        read = pool.map_texts("encode", reading, texts, total)
         pairs = (pair for chunk, found in read for pair in zip(chunk, found, strict=True))
         while batch := list(itertools.islice(pairs, BATCH)):
             yield from _batch(batch, proposer, own, score=score)

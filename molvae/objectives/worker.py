@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from molvae.errors import MolvaeError
 from molvae.objectives.combined import Objective
-from molvae.runtime.crew import Watchdog
+from molvae.runtime.pool import Timeout
 
 __all__ = ["ScoringCall"]
 
@@ -29,19 +29,19 @@ class ScoringCall:
     def __call__(self, smiles: Sequence[str]) -> list[tuple[float, ...]] | str:
         """The scores, or why there are none."""
         limit = None if self.timeout is None else GRACE + self.timeout * len(smiles)
-        watchdog = Watchdog(limit)
+        timeout = Timeout(limit)
         try:
             # Standard output is for our results, and standard error for our progress.
             with contextlib.redirect_stdout(sys.stderr), _printed_into(self.log):
                 self.objective.load()  # once per worker, and not on the clock
-                watchdog.step()
+                timeout.restart()
                 return self.objective.scores(smiles)
         except MolvaeError as error:
             return str(error)
         except (Exception, SystemExit) as error:
             return f"objective: {type(error).__name__}: {_words(error)}"
         finally:
-            watchdog.rest()
+            timeout.cancel()
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from molvae.errors import ConfigError
 from molvae.generate.critic import Critic, start_molecules
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import SIMILARITY, Request
-from molvae.runtime.pool import map_ordered
+from molvae.runtime.processes import map_ordered
 
 __all__ = ["Gate"]
 

@@ -42,10 +42,10 @@ from molvae.optimize.report import search_page
 from molvae.optimize.scoring import Scoring
 from molvae.optimize.search import TOP, Search, commonest, round_size
 from molvae.report import write_html
-from molvae.runtime.crew import Crew
 from molvae.runtime.device import choose_device, keep_memory, versions
 from molvae.runtime.files import fingerprint, require_absent
-from molvae.runtime.pool import worker_count, worker_pool
+from molvae.runtime.pool import WorkerPool
+from molvae.runtime.processes import process_pool, worker_count
 from molvae.runtime.progress import Progress, say
 from molvae.runtime.randomness import Draws
 from molvae.runtime.threads import Threads
@@ -179,7 +179,7 @@ def optimize(
     with _stoppable(log), ExitStack() as stack:
         if log is None:
             log = Path(stack.enter_context(TemporaryDirectory())) / "calls.csv"
-        pool = stack.enter_context(worker_pool(count)) if count > 1 else None
+        pool = stack.enter_context(process_pool(count)) if count > 1 else None
         known = known_molecules(novel, workers=count, executor=pool) if novel else KeySet()
         proposer = Proposer(saved, request, draws=Draws(seed), device=where, precision=precision)
         inline = pool is None or budget <= INLINE
@@ -204,9 +204,9 @@ def optimize(
                 outputs=[Path(path) for path in (output, report) if path is not None],
             )
         )
-        crew = stack.enter_context(Crew(workers))
+        scorers = stack.enter_context(WorkerPool(workers))
         printed = stack.enter_context(_printed(output, anew=force and not resume))
-        scoring = Scoring(objective, crew, timeout=timeout, size=call_size, log=printed)
+        scoring = Scoring(objective, scorers, timeout=timeout, size=call_size, log=printed)
         say(f"method {name}, {round_size(budget)} calls per round")
         starts, done = _given(gate, given, saved), len(calls.answers)
         with Progress("optimize", total=budget, done=done) as progress:

@@ -42,8 +42,8 @@ from molvae.evaluate.sources import from_files
 from molvae.generate.request import Request
 from molvae.generate.run import GenerationSummary, generate
 from molvae.model.checkpoint import find_model, load_model
-from molvae.runtime.crew import Workers
 from molvae.runtime.files import write_json
+from molvae.runtime.pool import WorkerPool
 from molvae.runtime.progress import say, set_quiet
 from molvae.targets import Target, hit, parse_target
 
@@ -114,7 +114,7 @@ class Bench:
         self.records: list[dict[str, Any]] = []
         self.known: Any = None  # keys of the training molecules
         if given.train:
-            with Workers(given.workers) as workers:
+            with WorkerPool(given.workers) as workers:
                 # As evaluate keeps them.
                 self.known = Reference("train", from_files(given.train), workers).keys
 

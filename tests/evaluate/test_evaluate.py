@@ -17,7 +17,7 @@ from molvae.errors import ConfigError, FileError, InputError, TargetError
 from molvae.evaluate import curves, metrics, references, report, sample
 from molvae.evaluate.metrics import frechet
 from molvae.evaluate.sample import scan
-from molvae.runtime import crew, progress
+from molvae.runtime import pool, progress
 
 # The data of the published parity case are too large to ship.
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -269,8 +269,8 @@ def many(n, start=1):
 
 
 def test_worker_processes_change_nothing(monkeypatch):
-    monkeypatch.setattr(crew, "INLINE", 10)
-    monkeypatch.setattr(crew, "CHUNK", 7)
+    monkeypatch.setattr(pool, "INLINE", 10)
+    monkeypatch.setattr(pool, "CHUNK", 7)
     sets = {"train": many(60, 3), "test": many(30, 2)}
     one, two = (
         evaluate.evaluate_smiles(
@@ -286,7 +286,7 @@ def test_few_molecules_start_no_process(monkeypatch):
     def refuse(workers):
         raise AssertionError("a process was started")
 
-    monkeypatch.setattr("molvae.runtime.crew.worker_pool", refuse)
+    monkeypatch.setattr("molvae.runtime.pool.process_pool", refuse)
     evaluate.evaluate_smiles(many(20), workers=2)
 
 
@@ -299,8 +299,8 @@ def kill_worker(texts):
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
 def test_a_molecule_that_kills_its_worker_is_not_valid(monkeypatch):
-    monkeypatch.setattr(crew, "INLINE", 1)
-    monkeypatch.setattr(crew, "CHUNK", 2)
+    monkeypatch.setattr(pool, "INLINE", 1)
+    monkeypatch.setattr(pool, "CHUNK", 2)
     monkeypatch.setattr(sample, "scan", kill_worker)
     found = evaluate.evaluate_smiles(["C", "CCC", "CCCC", "CCCCC"], workers=2)
     assert found.metrics["valid"].numerator == 3
@@ -328,9 +328,9 @@ def test_a_sample_follows_the_seed_and_is_reported():
 
 def test_a_sample_does_not_depend_on_how_rows_are_chunked(monkeypatch):
     texts = many(50)
-    monkeypatch.setattr(crew, "CHUNK", 3)
+    monkeypatch.setattr(pool, "CHUNK", 3)
     a = evaluate.evaluate_smiles(texts, sample=7)
-    monkeypatch.setattr(crew, "CHUNK", 50)
+    monkeypatch.setattr(pool, "CHUNK", 50)
     assert evaluate.evaluate_smiles(texts, sample=7).to_json() == a.to_json()
 
 

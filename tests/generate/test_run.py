@@ -90,10 +90,10 @@ def test_batches_are_decoded_side_by_side_on_what_workers_leave(
         return ThreadPoolExecutor(count, name)
 
     monkeypatch.setattr("molvae.generate.run.INLINE", 0)
-    monkeypatch.setattr("molvae.generate.run.worker_pool", pool)
+    monkeypatch.setattr("molvae.generate.run.process_pool", pool)
     monkeypatch.setattr("molvae.generate.run.ThreadPoolExecutor", threads)
     monkeypatch.setattr("molvae.generate.run.available_cpus", lambda: cpus)
-    monkeypatch.setattr("molvae.runtime.pool.available_cpus", lambda: cpus)
+    monkeypatch.setattr("molvae.runtime.processes.available_cpus", lambda: cpus)
     before = torch.get_num_threads()
     torch.set_num_threads(allowed)
     try:

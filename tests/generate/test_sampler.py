@@ -27,7 +27,7 @@ from molvae.errors import FileError, TargetError
 from molvae.generate.decoding import Guidance, decode_latents, decode_tokens
 from molvae.generate.request import TRIES, Request
 from molvae.generate.sampler import Sampler, _Candidate, _Slot
-from molvae.runtime.pool import worker_pool
+from molvae.runtime.processes import process_pool
 from molvae.runtime.randomness import Draws
 from molvae.targets import parse_target
 
@@ -168,7 +168,7 @@ def test_the_seed_alone_decides(tiny_model):
 
 def test_workers_change_nothing(tiny_model):
     first = smiles(sampler(tiny_model, "qed=0.5", batch_size=50), 30)
-    with worker_pool(2) as pool:
+    with process_pool(2) as pool:
         parallel = sampler(tiny_model, "qed=0.5", batch_size=50, executor=pool, workers=2)
         assert smiles(parallel, 30) == first
 

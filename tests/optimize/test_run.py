@@ -29,7 +29,7 @@ from molvae.optimize.report import running_best
 from molvae.optimize.run import METHODS, choose_method, optimize
 from molvae.optimize.scoring import Scored, Scoring
 from molvae.optimize.search import round_size
-from molvae.runtime.crew import Crew
+from molvae.runtime.pool import WorkerPool
 from molvae.runtime.randomness import Draws
 from molvae.targets import parse_target
 
@@ -249,8 +249,8 @@ def score(smiles):
 
 
 def scored(objective, smiles, workers=None, **options):
-    with Crew(workers) as crew:
-        scoring = Scoring(objective, crew, **options)
+    with WorkerPool(workers) as pool:
+        scoring = Scoring(objective, pool, **options)
         return {one.smiles: one for part in scoring(smiles) for one in part}
 
 

@@ -43,9 +43,9 @@ from molvae.data.prepare.parts import Recipe
 from molvae.data.prepare.plan import Shard, read_shard, work_versions
 from molvae.errors import FileError, PropertyError
 from molvae.runtime.cache import cache_folder, take
-from molvae.runtime.crew import Crew
 from molvae.runtime.files import require_absent
-from molvae.runtime.pool import require_main
+from molvae.runtime.pool import WorkerPool
+from molvae.runtime.processes import require_main
 from molvae.runtime.progress import say
 from molvae.runtime.workdir import clear_forgotten, replace_folder, restore_folder
 
@@ -140,7 +140,7 @@ def prepare(
     recipe = _recipe(config, vocabulary, constraints, clean)
     with workplace(output, resume=resume, force=force) as work:
         job = Job(work, open_inputs(inputs, work, recipe), recipe)
-        _complete(job, Crew(workers, scheduler=scheduler), output, force=force)
+        _complete(job, WorkerPool(workers, scheduler=scheduler), output, force=force)
     return Dataset(output)
 
 
@@ -163,7 +163,7 @@ def prepare_shard(
     recipe = _recipe(config, vocabulary, constraints, clean)
     with workplace(output, resume=resume, force=force) as work:
         job = Job(work, open_inputs(inputs, work, recipe), recipe, shard)
-        job.fill(Crew(workers, scheduler=scheduler))
+        job.fill(WorkerPool(workers, scheduler=scheduler))
         shutil.rmtree(work / NEW, ignore_errors=True)  # of an interrupted try
         (work / NEW).mkdir()
         for part in part_files(work).values():
@@ -248,9 +248,9 @@ def _require_ours(output: Path, marker: str) -> None:
         raise FileError(f"'{output}': exists and is not a {kind} folder; not overwriting it")
 
 
-def _complete(job: Job, crew: Crew, output: Path, *, force: bool) -> None:
+def _complete(job: Job, pool: WorkerPool, output: Path, *, force: bool) -> None:
     """Make the parts that are missing, and the dataset of them all."""
-    job.fill(crew)
+    job.fill(pool)
     _assemble(part_files(job.work), job.work, job.recipe, job.plan.sources)
     _put_in_place(job.work / NEW, output, force=force)
 
@@ -336,7 +336,7 @@ def cached_dataset(
             shutil.rmtree(folder, ignore_errors=True)  # without a manifest it is damaged
             with workplace(folder, resume=True, force=False, advice=_AGAIN) as work:
                 job = Job(work, given, recipe, strict=False)
-                _complete(job, Crew(workers, scheduler=scheduler), folder, force=True)
+                _complete(job, WorkerPool(workers, scheduler=scheduler), folder, force=True)
             return Dataset(folder)
 
 

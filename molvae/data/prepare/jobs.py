@@ -20,8 +20,8 @@ from molvae.data.prepare.plan import Plan, Shard
 from molvae.data.readers import Row, Rows, read_rows, save_stdin
 from molvae.errors import ConfigError, FileError
 from molvae.runtime import workdir
-from molvae.runtime.crew import Crew
 from molvae.runtime.files import fingerprint
+from molvae.runtime.pool import WorkerPool
 from molvae.runtime.progress import Progress, say
 from molvae.runtime.workdir import GO_ON, PLAN
 
@@ -116,15 +116,15 @@ class Job:
             )
         return old.conflict(self.plan)
 
-    def fill(self, crew: Crew) -> None:
+    def fill(self, pool: WorkerPool) -> None:
         """Make every part that is not there yet."""
-        with crew:
-            make = functools.partial(_make, recipe=self.recipe, guarded=crew.protected)
+        with pool:
+            make = functools.partial(_make, recipe=self.recipe, guarded=pool.protected)
             total = sum(given.source["size"] for given in self.inputs)
             kept = 0
             with Progress("prepare", total=total, unit="rows") as progress:
-                for (number, rows, position), made in crew.map(make, self._todo(progress)):
-                    part = self._one_by_one(crew, make, rows) if made is None else made
+                for (number, rows, position), made in pool.map(make, self._todo(progress)):
+                    part = self._one_by_one(pool, make, rows) if made is None else made
                     if part.fault:
                         raise FileError(part.fault)
                     part.save(self.work / f"part-{number:09d}.npz")
@@ -133,9 +133,11 @@ class Job:
         for given in self.inputs:
             given.check_unchanged()
 
-    def _one_by_one(self, crew: Crew, make: Callable[[_Chunk], Part], rows: list[Row]) -> Part:
+    def _one_by_one(
+        self, pool: WorkerPool, make: Callable[[_Chunk], Part], rows: list[Row]
+    ) -> Part:
         """A chunk that killed its worker: the rows that do so by themselves are refused."""
-        found = ((row, crew.alone(make, (0, [row], 0))) for row in rows)
+        found = ((row, pool.run_alone(make, (0, [row], 0))) for row in rows)
         return Part.join(
             [
                 rejected_part(row, self.recipe, CRASHED) if part is None else part

@@ -27,7 +27,7 @@ from molvae.config import DataConfig
 from molvae.data.columns import Transform, parse_transform, read_label
 from molvae.data.readers import Row, smiles_of
 from molvae.errors import FileError
-from molvae.runtime.crew import Watchdog
+from molvae.runtime.pool import Timeout
 
 __all__ = ["SPLIT_WORDS", "UNKNOWN", "ColumnNotes", "Part", "Recipe", "make_part", "rejected_part"]
 
@@ -184,16 +184,13 @@ def make_part(rows: Sequence[Row], recipe: Recipe, *, guarded: bool = False) -> 
     ``guarded`` says that this process may be ended so.
     """
     maker = _Maker(recipe)
-    watchdog = Watchdog(recipe.config.timeout if guarded else None)
-    try:
-        with use_constraints(recipe.constraints):
-            for row in rows:
-                watchdog.step()
-                maker.add(row)
-                if maker.fault:
-                    break
-    finally:
-        watchdog.rest()
+    limit = recipe.config.timeout if guarded else None
+    with Timeout(limit) as timeout, use_constraints(recipe.constraints):
+        for row in rows:
+            timeout.restart()
+            maker.add(row)
+            if maker.fault:
+                break
     return maker.part()
 
 

@@ -1,0 +1,207 @@
+"""Worker processes, and an ordered map over them.
+
+:func:`map_ordered` takes any ``concurrent.futures.Executor``. Work that may crash or hang its
+process needs :class:`molvae.runtime.pool.WorkerPool`.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import shutil
+import signal
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.context import SpawnContext, SpawnProcess
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from molvae.errors import ConfigError, RunError
+from molvae.runtime.device import available_cpus
+
+__all__ = ["delay_interrupts", "map_ordered", "process_pool", "require_main", "worker_count"]
+
+A = TypeVar("A")
+B = TypeVar("B")
+SMALL = 2048  # bytes of a result that go through the pipe in one write, with the message around it
+DIED = (
+    "a worker process died (out of memory, RDKit crashed on a molecule, or the calling script "
+    'lacks `if __name__ == "__main__":`); try --workers 1'
+)
+
+
+def require_main() -> None:
+    """Refuse work in a worker process that is still importing the calling script.
+
+    A script whose work is not under ``if __name__ == "__main__":`` runs again in each of its
+    workers, which then wait for each other.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RunError(
+            "a worker process runs this script a second time: put its work under "
+            '`if __name__ == "__main__":`, or pass workers=0'
+        )
+
+
+def worker_count(workers: int | None) -> int:
+    """``workers`` checked, 0 counting as 1; by default the number of CPUs of this process."""
+    require_main()
+    if workers is None:
+        return available_cpus()
+    if workers < 0:
+        raise ConfigError(f"workers: got {workers}, expected 0 (this process alone) or more")
+    return max(workers, 1)
+
+
+def process_pool(workers: int) -> ProcessPoolExecutor:
+    """Spawned processes: forking a process that has torch threads can deadlock."""
+    return _Pool(workers)
+
+
+class _Pool(ProcessPoolExecutor):
+    """A pool that notices a worker killed while it sends a result.
+
+    The standard pool reads half a message and waits for the rest for ever, as the other workers
+    hold the pipe open. Here large results travel in files, and the pipe carries only messages
+    short enough for one write.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._results = tempfile.TemporaryDirectory(prefix="molvae-", ignore_cleanup_errors=True)
+        super().__init__(
+            workers,
+            mp_context=_Context(),
+            initializer=_start_worker,
+            initargs=(Path(self._results.name),),
+        )
+
+    def submit(self, function: Callable[..., B], /, *arguments: Any, **keywords: Any) -> Future[B]:
+        future = super().submit(_call, function, *arguments, **keywords)
+        return cast(Future[B], future)  # unpickling a _Result gives its content
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        if wait:
+            self._results.cleanup()
+
+
+_results_folder: Path | None = None  # in a worker: where it leaves large results
+
+
+class _Result:
+    """A result on its way to the parent process, where it unpickles as its content."""
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        data = pickle.dumps(self.content, protocol=pickle.HIGHEST_PROTOCOL)
+        if len(data) <= SMALL or _results_folder is None:
+            return pickle.loads, (data,)
+        handle, name = tempfile.mkstemp(dir=_results_folder)
+        with open(handle, "wb") as file:
+            file.write(data)
+        return _receive, (name,)
+
+
+def _call(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> _Result:
+    return _Result(function(*arguments, **keywords))
+
+
+def _receive(name: str) -> Any:
+    path = Path(name)
+    content = pickle.loads(path.read_bytes())
+    path.unlink()
+    return content
+
+
+class _Process(SpawnProcess):
+    """A process that starts with Ctrl-C blocked, so that Ctrl-C cannot end it while it imports."""
+
+    def start(self) -> None:
+        with delay_interrupts():
+            super().start()
+
+
+class _Context(SpawnContext):
+    Process = _Process
+
+
+def _start_worker(results_folder: Path) -> None:
+    """Initialize a worker: leave Ctrl-C to the parent process, and end with it.
+
+    Ignoring the signal is not enough: RDKit catches it in a substructure search, and returns
+    the matches up to then.
+    """
+    global _results_folder
+    _results_folder = results_folder
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    if hasattr(os, "setsid"):
+        os.setsid()  # signals of the terminal do not reach this process
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    if _results_folder is not None:
+        shutil.rmtree(_results_folder, ignore_errors=True)
+    os._exit(1)
+
+
+def map_ordered(
+    function: Callable[[A], B],
+    items: Iterable[A],
+    *,
+    workers: int | None = None,
+    executor: Executor | None = None,
+    ahead: int = 4,
+) -> Iterator[B]:
+    """``function`` of every item, in the order of the items.
+
+    With one worker and no executor everything runs in this process. At most ``ahead`` items per
+    worker are in flight, so an endless ``items`` needs little memory. Pending work is cancelled
+    when the consumer stops early.
+    """
+    count = worker_count(workers)
+    if executor is None and count == 1:
+        yield from map(function, items)
+        return
+    pool = process_pool(count) if executor is None else executor
+    pending: deque[Future[B]] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) >= ahead * count:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    except BrokenProcessPool:
+        raise RunError(DIED) from None
+    finally:
+        for future in pending:
+            future.cancel()
+        if executor is None:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def delay_interrupts() -> Iterator[None]:
+    """Hold back Ctrl-C until the end: RDKit would catch it and return incomplete results."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
