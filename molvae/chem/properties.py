@@ -344,7 +344,7 @@ class Measured:
     values: tuple[float, ...]
     radical: bool = False  # it has unpaired electrons
     selfies: str = ""  # of the canonical SMILES, if asked for and expressible
-    found: Any = None  # what the caller's own look at the molecule gave
+    screened: Any = None  # the result of ``inspect``
 
 
 def measure_selfies(
@@ -373,6 +373,6 @@ def measure_selfies(
                 continue
             values = tuple(compute(mol, names).tolist())
             again = selfies_of(smiles, limits) if rewrite else ""
-            found = None if inspect is None else inspect(mol)
-            results.append(Measured(smiles, values, has_radical(mol), again, found))
+            screened = None if inspect is None else inspect(mol)
+            results.append(Measured(smiles, values, has_radical(mol), again, screened))
     return results

@@ -14,10 +14,10 @@ from molvae.chem.molecules import Mol, largest_ring
 from molvae.chem.properties import Measured, measure_selfies
 from molvae.chem.substructure import contains
 
-__all__ = ["Checks", "Look"]
+__all__ = ["MoleculeScreen", "ScreenResult"]
 
 
-class Look(NamedTuple):
+class ScreenResult(NamedTuple):
     """What is to be known of a molecule beside its properties."""
 
     refusal: str  # why it may not be written; empty if it may
@@ -26,7 +26,7 @@ class Look(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Checks:
+class MoleculeScreen:
     """SELFIES → measured molecules; can be pickled."""
 
     names: tuple[str, ...]  # of built-in properties
@@ -43,14 +43,14 @@ class Checks:
         """One entry per text, in order; equal texts are looked at once."""
         distinct = list(dict.fromkeys(texts))
         measured = measure_selfies(
-            distinct, self.names, self.constraints, rewrite=self.rewrite, inspect=self.look
+            distinct, self.names, self.constraints, rewrite=self.rewrite, inspect=self.screen
         )
         found = dict(zip(distinct, measured, strict=True))
         return [found[text] for text in texts]
 
-    def look(self, mol: Mol) -> Look:
+    def screen(self, mol: Mol) -> ScreenResult:
         """The refusals first named, and what else was asked for."""
-        return Look(
+        return ScreenResult(
             refusal=self._refusal(mol),
             fingerprint=fingerprints([mol]).tobytes() if self.fingerprint else b"",
             core=molecules.scaffold(mol) if self.core else "",

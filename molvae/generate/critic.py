@@ -64,7 +64,7 @@ class Starts:
         made = np.flatnonzero([bool(one.smiles) for one in measured])
         if not self.smiles or not len(made):
             return result
-        packed = b"".join(one.found.fingerprint for one in measured if one.smiles)
+        packed = b"".join(one.screened.fingerprint for one in measured if one.smiles)
         bits = np.frombuffer(packed, dtype=np.uint8).reshape(len(made), -1)
         starts = self._bits[items[made] // TRIES % len(self)]
         common, either = (np.unpackbits(each, axis=1) for each in (bits & starts, bits | starts))

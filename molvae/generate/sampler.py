@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from molvae.chem.hashing import KeySet, keys_of
 from molvae.chem.properties import Measured
-from molvae.chem.screening import Checks, Look
+from molvae.chem.screening import MoleculeScreen, ScreenResult
 from molvae.generate.critic import Critic, Starts
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import SIMILARITY, TRIES, Generated, Request
@@ -112,7 +112,7 @@ class Sampler:
         self.starts = Starts(request.like, model, self.proposer)
         self._given = set(self.starts.smiles) if request.unique else set()
         self._walks = self._must_walk()
-        self._checks = Checks(
+        self._screen = MoleculeScreen(
             names=self.critic.exact,
             constraints=model.constraints,
             rewrite=bool(self.critic.predicted) or self._walks or request.nll,
@@ -301,7 +301,7 @@ class Sampler:
                 yield batch.texts
 
         for measured in map_ordered(
-            self._checks, texts(), workers=self.workers, executor=self.executor
+            self._screen, texts(), workers=self.workers, executor=self.executor
         ):
             batch = sent.popleft()
             self.decoded += len(batch.items)
@@ -324,9 +324,9 @@ class Sampler:
             if not candidate.smiles:
                 self.refused["not a molecule (no atoms)"] += 1
                 continue
-            look: Look = candidate.found
+            screened: ScreenResult = candidate.screened
             radical = candidate.radical and self.request.critic
-            refusal = "unpaired electrons" if radical else look.refusal
+            refusal = "unpaired electrons" if radical else screened.refusal
             if refusal:
                 self.refused[refusal] += 1
                 continue
@@ -343,7 +343,7 @@ class Sampler:
                     _Candidate(
                         float(costs[i]), int(items[i]), candidate.smiles,
                         tuple(values[i].tolist()),
-                        float(similarity[i]), look.core, candidate.selfies,
+                        float(similarity[i]), screened.core, candidate.selfies,
                     )
                 )  # fmt: skip
         for slot in slots:

@@ -25,7 +25,7 @@ from molvae.chem.vocabulary import Vocabulary, grammar_table, read_vocabulary
 from molvae.config import ModelConfig
 from molvae.errors import FileError, ModelFolderError, suggest
 from molvae.model.conditions import ConditionSet
-from molvae.model.cvae import CVAE
+from molvae.model.cvae import CVAE, current_name
 from molvae.model.hub import SCHEME, pull
 from molvae.runtime.files import atomic_binary, fingerprint, scratch_folder, write_json
 from molvae.runtime.workdir import naming, replace_folder
@@ -250,14 +250,17 @@ def _load_network(
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     try:
         with safe_open(path, framework="pt") as handle:
-            found = {name: tuple(handle.get_slice(name).get_shape()) for name in handle.keys()}  # noqa: SIM118
-            for name in sorted(expected.keys() | found.keys()):
-                if expected.get(name) != found.get(name):
+            stored = {current_name(name): name for name in handle.keys()}  # noqa: SIM118
+            shapes = {
+                name: tuple(handle.get_slice(key).get_shape()) for name, key in stored.items()
+            }
+            for name in sorted(expected.keys() | shapes.keys()):
+                if expected.get(name) != shapes.get(name):
                     raise ModelFolderError(
-                        f"'{path}': tensor '{name}' has shape {found.get(name)}, expected "
+                        f"'{path}': tensor '{name}' has shape {shapes.get(name)}, expected "
                         f"{expected.get(name)} from config.json, vocab.json and conditions.json"
                     )
-            tensors = {name: handle.get_tensor(name).float() for name in found}
+            tensors = {name: handle.get_tensor(key).float() for name, key in stored.items()}
     except (SafetensorError, OSError) as error:
         raise ModelFolderError(f"'{path}': not a safetensors file ({error})") from None
     for name, tensor in tensors.items():

@@ -26,9 +26,17 @@ from molvae.config import ModelConfig
 from molvae.model.derivation import Derivation
 from molvae.model.gru import GRU, Cell, compute_dtype, full_precision
 from molvae.model.memory import Memory
-from molvae.model.readout import Embedding, Forecast, Outlook, Readout
+from molvae.model.readout import Embedding, Forecast, ForecastOutput, Readout
 
-__all__ = ["CVAE", "Decoding", "Output", "Posterior", "noisy_latent"]
+__all__ = ["CVAE", "Decoding", "Output", "Posterior", "current_name", "noisy_latent"]
+
+# Tensors of models and runs from before they were renamed.
+RENAMED = {"memory.asked.weight": "memory.qkv.weight"}
+
+
+def current_name(tensor: str) -> str:
+    """The name of a stored tensor in this version's network."""
+    return RENAMED.get(tensor, tensor)
 
 
 class Posterior(NamedTuple):
@@ -50,8 +58,8 @@ class Output(NamedTuple):
     head_mean: Tensor  # (E, C)
     head_log_scale: Tensor  # (E, C)
     encoded: Tensor  # (E,) their indices in the batch
-    # What every prefix and its next token foretold: mean and log spread, (B, T, C); None without.
-    foretold: tuple[Tensor, Tensor] | None = None
+    # What every prefix and its next token predicted: mean and log spread, (B, T, C); None without.
+    predicted: tuple[Tensor, Tensor] | None = None
 
 
 def noisy_latent(z: Tensor, t: Tensor, noise: Tensor) -> Tensor:
@@ -78,7 +86,7 @@ class Decoding:
         if network.derivation is not None:
             self._derivation = network.derivation.begin(len(context))
             vectors = torch.cat([vectors, network.derivation.weight])
-        self._table = self._cells[0].products(vectors)  # (V, 3H), then rows of the features
+        self._table = self._cells[0].project_input(vectors)  # (V, 3H), then rows of the features
         self._vocabulary = network.vocabulary_size
         # Of every molecule: L × (B, H) states, L × (B, 3H) terms of the context, the context
         # itself, and the memory of the prefix.
@@ -89,9 +97,9 @@ class Decoding:
         self._context = context
         changes = network.modulation(context)
         self._modulation = None if changes is None else tuple(each.to(dtype) for each in changes)
-        self._trace = None if network.memory is None else network.memory.trace(len(context))
+        self._memory = None if network.memory is None else network.memory.cache(len(context))
         # Where nothing is asked for, a forecast has nothing to add.
-        self._foretells = network.foretells(context)
+        self._uses_forecast = network.uses_forecast(context)
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Logits (B, V) of the token after these, (B,)."""
@@ -102,13 +110,13 @@ class Decoding:
             rows = torch.cat([tokens.unsqueeze(1), features], dim=1)
             x = functional.embedding_bag(rows, self._table, mode="sum")
         for i, cell in enumerate(self._cells):
-            given = x if i == 0 else cell.products(x)
+            given = x if i == 0 else cell.project_input(x)
             x = self._states[i] = cell(given, self._offsets[i], self._states[i])
         if self._modulation is not None:
             x = torch.addcmul(self._modulation[1], x, self._modulation[0])
-        memory = None if self._trace is None else self._trace.add(x).unsqueeze(1)
+        memory = None if self._memory is None else self._memory.add(x).unsqueeze(1)
         steps = x.unsqueeze(1), memory, self._context
-        return self._network.read(*steps, foretell=self._foretells)[0].squeeze(1)
+        return self._network.read(*steps, with_forecast=self._uses_forecast)[0].squeeze(1)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these molecules only: a mask or indices; one may be taken more than once."""
@@ -117,8 +125,8 @@ class Decoding:
         self._context = self._context[rows]
         if self._modulation is not None:
             self._modulation = tuple(each[rows] for each in self._modulation)
-        if self._trace is not None:
-            self._trace.keep(rows)
+        if self._memory is not None:
+            self._memory.keep(rows)
         if self._derivation is not None:
             self._derivation.keep(rows)
 
@@ -264,17 +272,17 @@ class CVAE(nn.Module):
 
     def _read_all(
         self, x: Tensor, context: Tensor, dropout: Tensor | None
-    ) -> tuple[Tensor, Outlook | None]:
+    ) -> tuple[Tensor, ForecastOutput | None]:
         if dropout is not None:
             x = x * dropout.unsqueeze(1)
         return self.read(x, None if self.memory is None else self.memory(x), context)
 
     def read(
-        self, x: Tensor, memory: Tensor | None, context: Tensor, *, foretell: bool = True
-    ) -> tuple[Tensor, Outlook | None]:
-        """(logits (B, T, V), outlook) from the last layer's states (B, T, H), memory (B, T, M).
+        self, x: Tensor, memory: Tensor | None, context: Tensor, *, with_forecast: bool = True
+    ) -> tuple[Tensor, ForecastOutput | None]:
+        """(logits (B, T, V), forecast) from the last layer's states (B, T, H), memory (B, T, M).
 
-        Without ``foretell`` there is no outlook, and the logits are those without conditions.
+        Without ``with_forecast`` there is no forecast, and the logits are those without conditions.
         """
         logits = full_precision(self.output(x))
         if self.readout is None or memory is None:
@@ -282,17 +290,17 @@ class CVAE(nn.Module):
         width = self.config.context_size
         request = context[:, :width].unsqueeze(1)
         logits = logits + full_precision(self.readout(x, memory, request))
-        if self.forecast is None or not foretell:
+        if self.forecast is None or not with_forecast:
             return logits, None
-        outlook = self.forecast(x, memory)
+        forecast = self.forecast(x, memory)
         conditions, mask = self._shown(context).unsqueeze(1).chunk(2, dim=-1)
-        return logits + self.forecast.scores(outlook, conditions, mask), outlook
+        return logits + self.forecast.scores(forecast, conditions, mask), forecast
 
     def _shown(self, context: Tensor) -> Tensor:
         """Conditions and mask as they stand in a context with a forecast, (B, 2C)."""
         return context[:, 2 * self.config.context_size :]
 
-    def foretells(self, context: Tensor) -> bool:
+    def uses_forecast(self, context: Tensor) -> bool:
         """Whether the forecast has a say in any of these molecules (B, …)."""
         if self.forecast is None:
             return False
@@ -351,8 +359,8 @@ class CVAE(nn.Module):
         z = sample.new_zeros(channel_noise.shape).index_copy(0, encoded, sample)
         context = self.make_context(noisy_latent(z, t, channel_noise), t, conditions, mask)
         head_mean, head_log_scale = self.predict(sample)
-        logits, outlook = self._read_all(self.states(inputs, context, features), context, dropout)
-        foretold = None
-        if self.forecast is not None and outlook is not None:
-            foretold = self.forecast.given(outlook, targets), outlook.log_spread
-        return Output(logits, posterior, head_mean, head_log_scale, encoded, foretold)
+        logits, forecast = self._read_all(self.states(inputs, context, features), context, dropout)
+        predicted = None
+        if self.forecast is not None and forecast is not None:
+            predicted = self.forecast.given(forecast, targets), forecast.log_spread
+        return Output(logits, posterior, head_mean, head_log_scale, encoded, predicted)

@@ -102,13 +102,13 @@ class Cell:
         self._bias = gru.bias_ih_l0 + bias
         self._candidate_bias = gru.bias_hh_l0[self._gates :].to(dtype)
 
-    def products(self, x: Tensor) -> Tensor:
+    def project_input(self, x: Tensor) -> Tensor:
         """The input's products with its weights (B, 3H), from inputs (B, I)."""
         return x.to(self._from_input.dtype) @ self._from_input
 
     def offset(self, shift: Tensor) -> Tensor:
         """What the layer adds at every step (B, 3H), from a constant part (B, I) of its input."""
-        return (self.products(shift) + self._bias).to(self._from_input.dtype)
+        return (self.project_input(shift) + self._bias).to(self._from_input.dtype)
 
     def __call__(self, given: Tensor, offset: Tensor, state: Tensor) -> Tensor:
         """The next state (B, H) from the input's products, which are used up, and the state."""

@@ -89,13 +89,13 @@ def head_nll(
 
 
 def forecast_nll(
-    foretold: tuple[Tensor, Tensor], lengths: Tensor, conditions: Tensor, known: Tensor
+    predicted: tuple[Tensor, Tensor], lengths: Tensor, conditions: Tensor, known: Tensor
 ) -> Tensor:
     """−log density of the known standardised properties of each molecule, shape (B,).
 
-    The mean over its tokens of what each foretold: Gaussians, means and log spreads (B, T, C).
+    The mean over its tokens of what each predicted: Gaussians, means and log spreads (B, T, C).
     """
-    mean, log_spread = foretold
+    mean, log_spread = predicted
     error = (conditions.unsqueeze(1) - mean) * torch.exp(-log_spread)
     nats = 0.5 * math.log(2 * math.pi) + log_spread + 0.5 * error.square()
     inside = torch.arange(mean.shape[1], device=mean.device) < lengths.unsqueeze(1)
@@ -131,13 +131,13 @@ def elbo(
     kl = kl_divergence(output.posterior, kl_free).sum() / divisor
     answers = output.head_mean, output.head_log_scale, conditions[encoded], known[encoded], yesno
     head = head_nll(*answers).sum() / divisor
-    forecast = pressed = torch.zeros_like(mean)
-    if output.foretold is not None:
+    forecast = forecast_loss = torch.zeros_like(mean)
+    if output.predicted is not None:
         # A latent is not to be filled with properties for the sake of the forecast.
         weights = torch.full_like(nats, forecast_weight)
         weights[encoded] = head_weight
-        foretold = forecast_nll(output.foretold, lengths, conditions, known)
-        forecast = foretold.sum() / counts.molecules
-        pressed = (weights * foretold).sum() / counts.molecules
-    total = mean + kl_weight * kl + head_weight * head + pressed
+        predicted = forecast_nll(output.predicted, lengths, conditions, known)
+        forecast = predicted.sum() / counts.molecules
+        forecast_loss = (weights * predicted).sum() / counts.molecules
+    total = mean + kl_weight * kl + head_weight * head + forecast_loss
     return LossTerms(total, mean, kl, head, forecast, nats.detach())

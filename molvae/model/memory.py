@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from molvae.config import ModelConfig
 from molvae.model.gru import full_precision
 
-__all__ = ["Memory", "Trace"]
+__all__ = ["Memory", "MemoryCache"]
 
 SCALE = 20.0  # about the number of atoms of a molecule: sums stay near 1
 ROOM = 32  # steps by which the room for earlier states grows
@@ -32,19 +32,19 @@ class Memory(nn.Module):
         self.heads = config.attention_heads
         self.tally = nn.Linear(h, config.tally_size)
         # Queries, keys and values, each of all heads.
-        self.asked: nn.Linear | None = None
+        self.qkv: nn.Linear | None = None
         if config.attention_size:
-            self.asked = nn.Linear(h, 3 * config.attention_size, bias=False)
+            self.qkv = nn.Linear(h, 3 * config.attention_size, bias=False)
 
     def forward(self, states: Tensor) -> Tensor:
         """The memory (B, T, M) at every step of the states (B, T, H), in 32 bits at least."""
         sums = full_precision(self.tally(states)).cumsum(dim=1) / SCALE
-        if self.asked is None:
+        if self.qkv is None:
             return sums
         rows, steps = states.shape[:2]
         query, key, value = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2).flatten(0, 1)
-            for part in self.asked(states).chunk(3, dim=-1)
+            for part in self.qkv(states).chunk(3, dim=-1)
         )  # (B·N, T, A/N)
         # Plain products: here they take half the time of the library's fused attention on a CPU.
         later = query.new_full((steps, steps), -torch.inf).triu(1)
@@ -53,12 +53,12 @@ class Memory(nn.Module):
         found = torch.bmm(weight.to(value.dtype), value).unflatten(0, (rows, self.heads))
         return torch.cat([sums, full_precision(found).transpose(1, 2).flatten(2)], dim=-1)
 
-    def trace(self, rows: int) -> Trace:
-        """An empty memory of this many molecules, to be filled step by step without gradients."""
-        return Trace(self, rows)
+    def cache(self, rows: int) -> MemoryCache:
+        """An empty memory of this many molecules, filled step by step without gradients."""
+        return MemoryCache(self, rows)
 
 
-class Trace:
+class MemoryCache:
     """The memory of molecules on their way."""
 
     def __init__(self, memory: Memory, rows: int) -> None:
@@ -73,10 +73,10 @@ class Trace:
         """The memory (B, M) after one more step with these states, (B, H)."""
         memory = self._memory
         self._sums = self._sums + full_precision(memory.tally(states)) / SCALE
-        if memory.asked is None:
+        if memory.qkv is None:
             return self._sums
-        asked = memory.asked(states).unflatten(-1, (3, memory.heads, -1))  # (B, 3, N, A/N)
-        query, new = asked[:, 0], asked[:, 1:].transpose(0, 1)
+        qkv = memory.qkv(states).unflatten(-1, (3, memory.heads, -1))  # (B, 3, N, A/N)
+        query, new = qkv[:, 0], qkv[:, 1:].transpose(0, 1)
         seen = self._seen = self._with_room(new)
         seen[:, self._steps] = new
         self._steps += 1

@@ -15,7 +15,7 @@ from torch.nn import functional
 from molvae.config import ModelConfig
 from molvae.model.gru import full_precision
 
-__all__ = ["Embedding", "Forecast", "Outlook", "Readout"]
+__all__ = ["Embedding", "Forecast", "ForecastOutput", "Readout"]
 
 SHARPEST, WIDEST = -2.5, 1.0  # logarithms of a forecast's spread, in standard deviations
 FARTHEST = 3.0  # distance of a request, in standard deviations, beyond which it pulls no more
@@ -52,7 +52,7 @@ class Readout(nn.Module):
         return logits
 
 
-class Outlook(NamedTuple):
+class ForecastOutput(NamedTuple):
     """What the finished molecule's standardised conditions will be, seen from a prefix.
 
     If token v comes next, condition c is N(mean_c + slope_c · e_v, spread_c²), with a vector e_v
@@ -86,36 +86,36 @@ class Forecast(nn.Module):
         # Conditions are not independent: their pulls must not add up to more than there is.
         self.gain = nn.Parameter(torch.full((condition_count,), 0.5))
 
-    def forward(self, states: Tensor, memory: Tensor) -> Outlook:
-        """The outlook from states (…, H) and memory (…, M)."""
+    def forward(self, states: Tensor, memory: Tensor) -> ForecastOutput:
+        """The forecast from states (…, H) and memory (…, M)."""
         hidden = functional.silu(self.from_state(states) + self.from_memory(memory))
         slope = full_precision(self.slope(hidden))
-        return Outlook(
+        return ForecastOutput(
             full_precision(self.mean(hidden)),
             full_precision(self.log_spread(hidden)).clamp(SHARPEST, WIDEST),
             slope.unflatten(-1, (-1, self.rank)),
         )
 
-    def given(self, outlook: Outlook, tokens: Tensor) -> Tensor:
+    def given(self, forecast: ForecastOutput, tokens: Tensor) -> Tensor:
         """Expected conditions (…, C) if these tokens (…) come next."""
-        with torch.autocast(outlook.mean.device.type, enabled=False):
-            change: Tensor = (outlook.slope @ self.token(tokens).unsqueeze(-1)).squeeze(-1)
-        return outlook.mean + change
+        with torch.autocast(forecast.mean.device.type, enabled=False):
+            change: Tensor = (forecast.slope @ self.token(tokens).unsqueeze(-1)).squeeze(-1)
+        return forecast.mean + change
 
-    def scores(self, outlook: Outlook, conditions: Tensor, mask: Tensor) -> Tensor:
+    def scores(self, forecast: ForecastOutput, conditions: Tensor, mask: Tensor) -> Tensor:
         """Logits (…, V) that shown conditions (…, C) add: log p(y | prefix, token) + constant.
 
         Expanded in powers of the token's vector, so that nothing of the size C × V is made.
         """
-        with torch.autocast(outlook.mean.device.type, enabled=False):
-            return self._scores(outlook, conditions, mask)
+        with torch.autocast(forecast.mean.device.type, enabled=False):
+            return self._scores(forecast, conditions, mask)
 
-    def _scores(self, outlook: Outlook, conditions: Tensor, mask: Tensor) -> Tensor:
-        weight = self.gain * mask * torch.exp(-2 * outlook.log_spread)  # (…, C)
-        distance = (conditions - outlook.mean).clamp(-FARTHEST, FARTHEST)
+    def _scores(self, forecast: ForecastOutput, conditions: Tensor, mask: Tensor) -> Tensor:
+        weight = self.gain * mask * torch.exp(-2 * forecast.log_spread)  # (…, C)
+        distance = (conditions - forecast.mean).clamp(-FARTHEST, FARTHEST)
         pull = (distance * weight).clamp(-STRONGEST, STRONGEST)
-        linear = (pull.unsqueeze(-2) @ outlook.slope).squeeze(-2)  # (…, R)
-        square = outlook.slope.transpose(-1, -2) @ (weight.unsqueeze(-1) * outlook.slope)
+        linear = (pull.unsqueeze(-2) @ forecast.slope).squeeze(-2)  # (…, R)
+        square = forecast.slope.transpose(-1, -2) @ (weight.unsqueeze(-1) * forecast.slope)
         vectors = self.token.weight  # (V, R)
         products = (vectors.unsqueeze(-1) * vectors.unsqueeze(-2)).flatten(1)  # (V, R²)
         scores: Tensor = linear @ vectors.t() - 0.5 * (square.flatten(-2) @ products.t())

@@ -13,7 +13,7 @@ from molvae import chem
 from molvae.chem.fingerprints import tanimoto
 from molvae.chem.hashing import KeySet, keys_of
 from molvae.chem.properties import Measured
-from molvae.chem.screening import Checks, Look
+from molvae.chem.screening import MoleculeScreen, ScreenResult
 from molvae.errors import ConfigError
 from molvae.generate.critic import Critic, start_molecules
 from molvae.generate.proposer import Proposer
@@ -56,7 +56,7 @@ class Gate:
         self._given: NDArray[np.uint8] | None = None
         if self._compares:
             self._given = chem.fingerprints(start_molecules(request.like))
-        self._checks = Checks(
+        self._screen = MoleculeScreen(
             names=self._critic.exact,
             constraints=proposer.model.constraints,
             rewrite=True,
@@ -73,7 +73,7 @@ class Gate:
         measured = [
             one
             for found in map_ordered(
-                self._checks, chunks, workers=self.workers, executor=self.executor
+                self._screen, chunks, workers=self.workers, executor=self.executor
             )
             for one in found
         ]
@@ -98,7 +98,7 @@ class Gate:
         made = np.flatnonzero([bool(one.smiles) for one in measured])
         if self._given is None or not len(made):
             return best
-        packed = b"".join(one.found.fingerprint for one in measured if one.smiles)
+        packed = b"".join(one.screened.fingerprint for one in measured if one.smiles)
         bits = np.frombuffer(packed, dtype=np.uint8).reshape(len(made), -1)
         best[made] = tanimoto(bits, self._given).max(axis=1)
         return best
@@ -109,9 +109,9 @@ class Gate:
             return "not a molecule (no atoms)"
         if one.radical:
             return "unpaired electrons"
-        look: Look = one.found
-        if look.refusal:
-            return look.refusal
+        screened: ScreenResult = one.screened
+        if screened.refusal:
+            return screened.refusal
         if old:
             return "not novel"
         if not one.selfies:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -41,7 +41,7 @@ class World:
         """Whether this process reads, writes and speaks for all."""
         return self.rank == 0
 
-    def once(self, action: Callable[[], Result]) -> Result:
+    def on_first(self, action: Callable[[], Result]) -> Result:
         """What ``action`` returns in the first process, in every process; so with its errors."""
         if self.size == 1:
             return action()
@@ -59,7 +59,7 @@ class World:
             raise ElsewhereError(f"the first process gave up: {answer[1]}")
         return answer[0]  # type: ignore[return-value]
 
-    def together(self, action: Callable[[], Result]) -> Result:
+    def everywhere(self, action: Callable[[], Result]) -> Result:
         """What ``action`` returns here; if it fails anywhere, every process gives up."""
         if self.size == 1:
             return action()
@@ -77,9 +77,9 @@ class World:
             raise ElsewhereError(f"process {failed.index(True)} gave up") from failure
         return result[0]
 
-    def alike(self, error: MolvaeError) -> MolvaeError:
-        """The error to raise where all processes fail in the same way: one of them says so."""
-        return error if self.is_first else ElsewhereError(str(error))
+    def raise_once(self, error: MolvaeError) -> NoReturn:
+        """Raise an error that all processes hit alike; only the first one reports it."""
+        raise error if self.is_first else ElsewhereError(str(error))
 
     def largest(self, values: Sequence[float]) -> list[float]:
         """The greatest of each value over all processes."""

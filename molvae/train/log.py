@@ -128,7 +128,7 @@ def validation_line(found: dict[str, Any], latent_size: int) -> str:
 
 
 def column_lines(found: dict[str, Any], conditions: ConditionSet) -> Iterator[str]:
-    """How well each own column is foretold for held-out molecules."""
+    """How well each own column is predicted for held-out molecules."""
     for one in conditions.conditions:
         known = head_error(found, one.name)
         if one.builtin or not known:
@@ -136,4 +136,4 @@ def column_lines(found: dict[str, Any], conditions: ConditionSet) -> Iterator[st
         unit = f" {one.unit}" if one.unit else ""
         spread = f"; its standard deviation is {one.std:.3g}{unit}" if one.kind == "number" else ""
         count = found["head"][one.name]["n"]
-        yield f"{one.name} as foretold for {count:,} held-out molecules: {known}{spread}"
+        yield f"{one.name} as predicted for {count:,} held-out molecules: {known}{spread}"

@@ -72,7 +72,7 @@ def hidden_matrices(network: CVAE) -> dict[str, int]:
             found |= {f"{name}.weight_ih_l0": 3, f"{name}.weight_hh_l0": 3}
         elif isinstance(module, Memory):
             found |= {f"{name}.tally.weight": 1}
-            found |= {f"{name}.asked.weight": 3} if module.asked is not None else {}
+            found |= {f"{name}.qkv.weight": 3} if module.qkv is not None else {}
     inner = ["posterior", "context.0", "context.2", "head.0", "initial"]
     inner += [f"shift.{i}" for i in range(len(network.shift))]
     if network.film is not None:
@@ -144,14 +144,14 @@ class Muon(torch.optim.Optimizer):
             for parameter in given:
                 if group["parts"]:
                     hidden.append((parameter, group["lr"]))
-                    ahead.append(self._ahead(parameter).unflatten(0, (group["parts"], -1)))
+                    ahead.append(self._nesterov(parameter).unflatten(0, (group["parts"], -1)))
                 else:
                     self._adapt(parameter, group["lr"])
-        for (parameter, rate), turned in zip(hidden, self._turned(ahead), strict=True):
+        for (parameter, rate), turned in zip(hidden, self._orthogonalized(ahead), strict=True):
             scale = LIKE_ADAM * math.sqrt(max(turned.shape[-2:]))
             parameter.add_(turned.flatten(0, 1), alpha=-rate * scale)
 
-    def _ahead(self, parameter: Tensor) -> Tensor:
+    def _nesterov(self, parameter: Tensor) -> Tensor:
         """The momentum one step ahead (Nesterov's)."""
         gradient, state = parameter.grad, self.state[parameter]
         assert gradient is not None
@@ -160,7 +160,7 @@ class Muon(torch.optim.Optimizer):
         momentum: Tensor = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
         return gradient.lerp(momentum, MOMENTUM)
 
-    def _turned(self, matrices: Sequence[Tensor]) -> list[Tensor]:
+    def _orthogonalized(self, matrices: Sequence[Tensor]) -> list[Tensor]:
         world, owners = self._world, shares([m.shape for m in matrices], self._world.size)
         rows = [m.to(self._dtype or m.dtype) for m in matrices]
         turned = [

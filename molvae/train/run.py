@@ -60,7 +60,7 @@ def train(
     """
     run = Path(run)
     with _stoppable(run), joined(device) as (world, where), ExitStack() as stack:
-        model, config = world.together(lambda: _start(start, run, config))
+        model, config = world.everywhere(lambda: _start(start, run, config))
 
         def prepared() -> str:
             check_run_folder(run, resume=resume, force=force)
@@ -69,20 +69,20 @@ def train(
                 say(line)
             return str(found.folder.resolve())
 
-        folder = world.once(prepared)
-        dataset = world.together(lambda: _dataset(folder, config, model))
-        world.once(lambda: _hold(run, stack))
+        folder = world.on_first(prepared)
+        dataset = world.everywhere(lambda: _dataset(folder, config, model))
+        world.on_first(lambda: _hold(run, stack))
         stack.enter_context(use_constraints(dataset.constraints))
         # Before an older run is replaced: whatever is wrong with the request is said here.
-        state = world.once(lambda: state_to_resume(run, config, dataset) if resume else None)
+        state = world.on_first(lambda: state_to_resume(run, config, dataset) if resume else None)
         keep_memory()
-        trainer = world.together(lambda: Trainer(dataset, run, config, where, world, model))
+        trainer = world.everywhere(lambda: Trainer(dataset, run, config, where, world, model))
         stack.callback(trainer.close)
         if state is None:
-            world.once(lambda: start_run_folder(run, config, dataset))
+            world.on_first(lambda: start_run_folder(run, config, dataset))
             return trainer.run_to_end()
-        world.once(lambda: restore_folder(run / "model"))
-        world.together(lambda: trainer.load(state))
+        world.on_first(lambda: restore_folder(run / "model"))
+        world.everywhere(lambda: trainer.load(state))
         if trainer.finished:
             return trainer.conclude()
         say(f"resuming at step {trainer.step:,}")

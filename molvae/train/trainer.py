@@ -20,7 +20,7 @@ from molvae.data.dataset import Dataset, batch_plan, check_shares
 from molvae.errors import FileError, RunError
 from molvae.evaluate.diagnostics import figures
 from molvae.model.checkpoint import SavedModel, load_model, save_model, save_state
-from molvae.model.cvae import CVAE
+from molvae.model.cvae import CVAE, current_name
 from molvae.model.loss import Counts, LossTerms, elbo
 from molvae.runtime.device import autocast, choose_precision, versions
 from molvae.runtime.progress import Progress, duration, say
@@ -118,7 +118,7 @@ class Trainer:
         if self.step == 0:
             self.threads.choose()
             # A model without a state would be one to keep: the run could not be resumed.
-            self.world.once(self.save)
+            self.world.on_first(self.save)
         started = time.monotonic() - self.elapsed
         saved = time.monotonic()
         stopped = False
@@ -147,9 +147,9 @@ class Trainer:
             if not self.finished:
                 # Within reach of no second signal, and before any process ends: a launcher
                 # ends the others then.
-                self.world.once(self.save)
+                self.world.on_first(self.save)
         if not self.finished:
-            raise self.world.alike(
+            self.world.raise_once(
                 RunError(f"stopped at step {self.step:,}; continue with --resume")
             )
         self._finish()
@@ -228,7 +228,7 @@ class Trainer:
             self.bad_steps += 1
             self._record("skipped step", {"in_a_row": self.bad_steps})
             if self.bad_steps >= MAX_BAD_STEPS:
-                raise self.world.alike(
+                self.world.raise_once(
                     RunError(
                         f"the loss was not finite in {MAX_BAD_STEPS} steps running (step "
                         f"{self.step}); lower train.learning_rate or use --precision fp32"
@@ -261,7 +261,7 @@ class Trainer:
         found = self._figures(self.average, chosen, self.options.reconstructions)
         reached = score(found["D"], found["R"]["0"], self.options)
         if not math.isfinite(reached):
-            raise self.world.alike(
+            self.world.raise_once(
                 RunError(f"validation gave {reached} at step {self.step}; the run has diverged")
             )
         better = self.validations.judge(reached)
@@ -286,7 +286,7 @@ class Trainer:
         self, network: CVAE, items: NDArray[np.int64], reconstructions: int
     ) -> dict[str, Any]:
         """Figures on these molecules, computed by the first process and known to all."""
-        return self.world.once(
+        return self.world.on_first(
             lambda: figures(
                 network, self.dataset, self.conditions, self.columns, items,
                 reconstructions=reconstructions, draws=self.draws, precision=self.precision,
@@ -416,8 +416,8 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
             f"'{trainer.run}/state.pt': written by another version of molvae (it lacks "
             f"'{missing[0]}'), which can go on with it; or start anew with --force"
         )
-    trainer.network.load_state_dict(state["network"])
-    trainer.average.load_state_dict(state["average"])
+    for network, name in ((trainer.network, "network"), (trainer.average, "average")):
+        network.load_state_dict({current_name(key): t for key, t in state[name].items()})
     trainer.optimizer.load_state_dict(state["optimizer"])
     trainer.kl_weight.restore(state["kl"])
     trainer.averages.restore(state["averages"])

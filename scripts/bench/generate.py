@@ -45,7 +45,7 @@ from turns import (  # type: ignore[import-not-found]
 )
 
 from molvae.chem import properties
-from molvae.chem.screening import Checks
+from molvae.chem.screening import MoleculeScreen
 from molvae.chem.selfies import from_selfies, split_selfies
 from molvae.generate.proposer import Proposer
 from molvae.generate.run import generate_file
@@ -95,7 +95,7 @@ def measure_stages(model: str, n: int, targets: tuple[str, ...]) -> dict[str, An
     changes = {
         (Proposer, "texts"): counted,
         (properties, "from_selfies"): timed("SELFIES", from_selfies),
-        (Checks, "__call__"): timed("checks", Checks.__call__),
+        (MoleculeScreen, "__call__"): timed("checks", MoleculeScreen.__call__),
     }
     for (owner, name), function in changes.items():
         setattr(owner, name, function)

@@ -114,19 +114,19 @@ def test_the_forecast_weighs_as_the_head_where_there_is_a_latent():
     posterior = Posterior(torch.randn(2, 6), torch.randn(2, 6))
     head, scale, values = torch.randn(2, 4), torch.randn(2, 4), torch.randn(3, 4)
     known = torch.rand(3, 4) < 0.5
-    foretold = torch.randn(3, 4, 4), 0.1 * torch.randn(3, 4, 4)
+    predicted = torch.randn(3, 4, 4), 0.1 * torch.randn(3, 4, 4)
 
-    def total(foretold):
-        output = Output(logits, posterior, head, scale, encoded, foretold)
+    def total(predicted):
+        output = Output(logits, posterior, head, scale, encoded, predicted)
         return elbo(
             output, targets, lengths, values, known, NUMBERS, kl_weight=0.3, head_weight=0.2,
             forecast_weight=0.7,
         )  # fmt: skip
 
-    nats = forecast_nll(foretold, lengths, values, known)
-    torch.testing.assert_close(total(foretold).forecast, nats.mean())
+    nats = forecast_nll(predicted, lengths, values, known)
+    torch.testing.assert_close(total(predicted).forecast, nats.mean())
     added = (0.2 * nats[0] + 0.7 * nats[1] + 0.2 * nats[2]) / 3
-    torch.testing.assert_close(total(foretold).total - total(None).total, added)
+    torch.testing.assert_close(total(predicted).total - total(None).total, added)
 
 
 def test_shares_of_a_step_add_up_to_it():

@@ -39,7 +39,7 @@ def test_attention_weighs_what_came_before():
     room = memory()
     states = torch.randn(3, 7, H)
     found = room(states).detach()[..., 3:]
-    query, key, value = (states @ w.t() for w in room.asked.weight.detach().chunk(3))
+    query, key, value = (states @ w.t() for w in room.qkv.weight.detach().chunk(3))
     for row in range(3):
         for step in range(7):
             for head in range(2):
@@ -60,17 +60,17 @@ def test_step_by_step_it_is_the_same(size):
     room = memory(attention_size=size).double()
     states = torch.randn(4, 70, H, dtype=torch.float64)
     everything = room(states)
-    trace, rows = room.trace(4), torch.arange(4)
+    cache, rows = room.cache(4), torch.arange(4)
     for step in range(70):
         if step == 20:
             chosen = torch.tensor([True, False, True, True])
             rows = rows[chosen]
-            trace.keep(chosen)
+            cache.keep(chosen)
         if step == 40:
             chosen = torch.tensor([2, 0, 0])
             rows = rows[chosen]
-            trace.keep(chosen)
-        found = trace.add(states[rows, step])
+            cache.keep(chosen)
+        found = cache.add(states[rows, step])
         torch.testing.assert_close(found, everything[rows, step])
 
 

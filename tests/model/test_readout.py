@@ -8,7 +8,7 @@ from torch.distributions import Normal
 from molvae.config import ModelConfig
 from molvae.model.cvae import CVAE
 from molvae.model.loss import forecast_nll
-from molvae.model.readout import Forecast, Outlook, Readout
+from molvae.model.readout import Forecast, ForecastOutput, Readout
 
 V, C, H, M, K, R = 7, 3, 8, 10, 5, 2
 GRAMMAR = np.zeros((V, 4), dtype=np.int64)
@@ -18,8 +18,10 @@ SIZES = ModelConfig(
 )  # fmt: skip
 
 
-def outlook(*shape):
-    return Outlook(torch.randn(*shape, C), 0.3 * torch.randn(*shape, C), torch.randn(*shape, C, R))
+def forecast_output(*shape):
+    return ForecastOutput(
+        torch.randn(*shape, C), 0.3 * torch.randn(*shape, C), torch.randn(*shape, C, R)
+    )
 
 
 def test_a_readout_is_a_layer_over_state_memory_and_context():
@@ -40,7 +42,7 @@ def test_scores_are_bayes_rule():
     """Up to a constant, gain · log N(y; mean + slope · e_v, spread²), summed over what is shown."""
     forecast = Forecast(SIZES, V, C, M)
     torch.nn.init.uniform_(forecast.gain, 0.2, 1.0)
-    seen, y = outlook(4, 6), torch.randn(4, 1, C)
+    seen, y = forecast_output(4, 6), torch.randn(4, 1, C)
     seen = seen._replace(mean=y + torch.randn(4, 6, C).clamp(-2.9, 2.9))  # near enough
     mask = torch.tensor([[1.0, 1, 1], [0, 1, 0], [0, 0, 0], [1, 0, 1]]).unsqueeze(1)
     found = forecast.scores(seen, y, mask).log_softmax(dim=-1)
@@ -54,7 +56,7 @@ def test_scores_are_bayes_rule():
 
 def test_what_is_not_shown_has_no_say():
     forecast = Forecast(SIZES, V, C, M)
-    seen, mask = outlook(2, 3), torch.zeros(2, 1, C)
+    seen, mask = forecast_output(2, 3), torch.zeros(2, 1, C)
     mask[..., 1] = 1
     a, b = torch.randn(2, 1, C), torch.randn(2, 1, C)
     b[..., 1] = a[..., 1]
@@ -63,7 +65,7 @@ def test_what_is_not_shown_has_no_say():
 
 def test_a_far_request_pulls_no_more_than_it_may():
     forecast = Forecast(SIZES, V, C, M)
-    seen = outlook(2, 3)
+    seen = forecast_output(2, 3)
     near, far = (
         forecast.scores(seen, torch.full((2, 1, C), y), torch.ones(2, 1, C)) for y in (1e2, 1e9)
     )
