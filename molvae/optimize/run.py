@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
 
 from molvae import chem
 from molvae.chem.hashing import KeySet
@@ -48,7 +49,7 @@ from molvae.runtime.pool import WorkerPool
 from molvae.runtime.processes import process_pool, worker_count
 from molvae.runtime.progress import Progress, say
 from molvae.runtime.randomness import Draws
-from molvae.runtime.threads import Threads
+from molvae.runtime.threads import choose_threads
 
 __all__ = ["METHODS", "OptimizeSummary", "best_table", "calls_path", "choose_method", "optimize"]
 
@@ -188,9 +189,8 @@ def optimize(
             workers=1 if inline else count,
         )  # fmt: skip
         width = saved.network.config.decoder_size
-        threads = Threads(where, max(round_size(budget), LEAST_ROWS), width, keep=False)
-        stack.callback(threads.restore)
-        threads.choose()
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        choose_threads(where, max(round_size(budget), LEAST_ROWS), width)
         archive = Archive(pareto=pareto)
         engine = _engine(name, proposer, archive, budget)
         calls = stack.enter_context(
@@ -210,10 +210,7 @@ def optimize(
         say(f"method {name}, {round_size(budget)} calls per round")
         starts, done = _given(gate, given, saved), len(calls.answers)
         with Progress("optimize", total=budget, done=done) as progress:
-            search = Search(
-                engine, gate, scoring, calls, archive, budget=budget, progress=progress,
-                between=threads.look_again,
-            )  # fmt: skip
+            search = Search(engine, gate, scoring, calls, archive, budget=budget, progress=progress)
             search.start(starts)
             search.run()
         summary.seconds, summary.made = time.monotonic() - started, len(calls.answers) - done

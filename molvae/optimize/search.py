@@ -46,11 +46,8 @@ class Search:
         *,
         budget: int,
         progress: Progress,
-        between: Callable[[], None] | None = None,
     ) -> None:
-        """``between`` is called after every round."""
         self.engine, self.gate, self.scoring = engine, gate, scoring
-        self.between = between
         self.calls, self.archive, self.budget = calls, archive, budget
         self.size = round_size(budget)
         self.round = calls.rounds
@@ -83,8 +80,6 @@ class Search:
         while self.calls.count < self.budget:
             before = self.calls.count
             self.step()
-            if self.between is not None:
-                self.between()
             new = self.calls.count > before
             stalls, tried = (0, 0) if new else (stalls + 1, tried + self.size)
             if stalls >= STALLS and tried >= STALLED:

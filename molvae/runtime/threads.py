@@ -1,8 +1,8 @@
-"""How many threads of a CPU the network uses: as many as do not get into each other's way.
+"""How many CPU threads the network uses, chosen once by measurement.
 
-OpenMP's threads wait for each other in a loop. Where another program has taken one of their CPUs,
-most of the time is spent in that loop, and two threads can be a hundred times slower than one
-(docs/experiments.md). Whether that is so now is measured with products of the network's own size.
+OpenMP threads wait for each other in a busy loop. Where another program occupies one of their
+CPUs, most of the time is spent in that loop, and two threads can be a hundred times slower than
+one (docs/experiments.md). Whether that is so is measured with products of the network's size.
 """
 
 from __future__ import annotations
@@ -15,65 +15,41 @@ import torch
 
 from molvae.runtime.progress import say
 
-__all__ = ["Threads", "fitting_threads"]
+__all__ = ["choose_threads", "fitting_threads"]
 
-PATIENCE = 0.3  # seconds a trial takes at most
+TRIAL_TIME = 0.3  # seconds a trial takes at most
 GAIN = 0.75  # more threads must bring the time of one down to this share of it
-EVERY = 60.0  # seconds between trials
 
 
-class Threads:
-    """The number of threads of this process, chosen anew now and then.
+def choose_threads(
+    device: torch.device, rows: int, width: int, *, before: int | None = None
+) -> int:
+    """Set the number of CPU threads of this process for a long run, and return it.
 
-    Nothing is chosen where ``OMP_NUM_THREADS`` is set, on a GPU, or with several processes. With
-    ``keep`` the first choice stands, since the last bits of sums depend on the number.
+    ``rows`` and ``width`` are the shape of the recurrent states; ``before`` is the number that a
+    resumed run started with, which stays, since the last bits of sums depend on it. Nothing is
+    changed on a GPU, or where ``OMP_NUM_THREADS`` is set, as torchrun does.
     """
-
-    def __init__(self, device: torch.device, rows: int, width: int, *, keep: bool) -> None:
-        """``rows`` and ``width`` of the states that a step turns into others."""
-        self.most = torch.get_num_threads()
-        self.count = self.most
-        self._trial = rows, width
-        self._free = device.type == "cpu" and self.most > 1 and "OMP_NUM_THREADS" not in os.environ
-        self._keep, self._tried = keep, -EVERY
-
-    def choose(self, before: int | None = None) -> None:
-        """Find the number for now; ``before`` is that of the run which goes on."""
-        if not self._free:
-            return
-        if self._keep and before is not None:
-            self._set(min(before, self.most))
-            return
-        self._tried = time.monotonic()
-        self._set(fitting_threads(self.most, *self._trial))
-
-    def look_again(self) -> None:
-        """Choose again if that is allowed and it is time."""
-        if self._free and not self._keep and time.monotonic() - self._tried > EVERY:
-            self.choose()
-
-    def restore(self) -> None:
-        """As it was before."""
-        torch.set_num_threads(self.most)
-
-    def _set(self, count: int) -> None:
-        if count != self.count:
-            why = "other programs use the CPUs; " if count < self.count else ""
-            say(f"note: {why}using {count} of {self.most} threads from here on")
-        self.count = count
-        torch.set_num_threads(count)
+    most = torch.get_num_threads()
+    if device.type != "cpu" or most == 1 or "OMP_NUM_THREADS" in os.environ:
+        return most
+    count = fitting_threads(most, rows, width) if before is None else min(before, most)
+    if count < most:
+        say(f"note: other programs use the CPUs; using {count} of {most} threads")
+    torch.set_num_threads(count)
+    return count
 
 
 def fitting_threads(
     most: int, rows: int, width: int, measure: Callable[[int, int, int], float] | None = None
 ) -> int:
-    """The greatest of ``most``, half of it … that brings the time of one thread down to 3/4; or 1.
+    """The largest of ``most``, half of it, … that brings the time of one thread down to 3/4; or 1.
 
     ``measure(threads, rows, width)`` gives seconds per product.
     """
     measure = measure or _seconds
-    alone, count = measure(1, rows, width), most
-    while count > 1 and measure(count, rows, width) > GAIN * alone:
+    single, count = measure(1, rows, width), most
+    while count > 1 and measure(count, rows, width) > GAIN * single:
         count //= 2
     return count
 
@@ -83,9 +59,9 @@ def _seconds(threads: int, rows: int, width: int) -> float:
     """Mean time of a step of a recurrent layer (rows, width)."""
     torch.set_num_threads(threads)
     state, weight = torch.zeros(rows, width), torch.zeros(3 * width, width)
-    torch.nn.functional.linear(state, weight)  # the first makes the threads
+    torch.nn.functional.linear(state, weight)  # the first product starts the threads
     count, started = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - started) < PATIENCE and count < 100:
+    while (elapsed := time.perf_counter() - started) < TRIAL_TIME and count < 100:
         reset, _, new = torch.nn.functional.linear(state, weight).chunk(3, dim=1)
         state = torch.sigmoid(reset) * torch.tanh(new)
         count += 1

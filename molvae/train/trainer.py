@@ -25,7 +25,7 @@ from molvae.model.loss import Counts, LossTerms, elbo
 from molvae.runtime.device import autocast, choose_precision, versions
 from molvae.runtime.progress import Progress, duration, say
 from molvae.runtime.randomness import Draws
-from molvae.runtime.threads import Threads
+from molvae.runtime.threads import choose_threads
 from molvae.train.batches import drawn_batch, noise_levels
 from molvae.train.conditions import fitted_conditions, known_columns
 from molvae.train.distributed import World
@@ -80,11 +80,7 @@ class Trainer:
         check_shares(len(self.items), self.batch_size, self.world.size)
         self.total_steps = total_steps(self.options, len(self.items), self.batch_size)
         self.kl_weight = KLWeight(self.options)
-        self.threads = Threads(
-            device, self.batch_size, config.model.decoder_size,
-            # Weights of so many epochs can be had again to the last bit.
-            keep=self.options.max_time is None or self.world.size > 1,
-        )  # fmt: skip
+        self._threads_before = self.threads = torch.get_num_threads()
         self.log, self.averages = RunLog(run), Averages()
         self.validations = Validations(
             self.options, timed=self.total_steps is None, molecules=len(self.held_out)
@@ -102,7 +98,7 @@ class Trainer:
     def close(self) -> None:
         """Let go of the log, the other processes and the threads."""
         self.log.close()
-        self.threads.restore()
+        torch.set_num_threads(self._threads_before)
         self.__dict__.pop("shared", None)
 
     # -- the loop ---------------------------------------------------------------------------
@@ -116,7 +112,7 @@ class Trainer:
             f"{len(self.conditions)} conditions, {self.batch_size} molecules per step"
         )
         if self.step == 0:
-            self.threads.choose()
+            self._choose_threads()
             # A model without a state would be one to keep: the run could not be resumed.
             self.world.on_first(self.save)
         started = time.monotonic() - self.elapsed
@@ -138,7 +134,6 @@ class Trainer:
                     )
                     self._record_when_due()
                     self._validate_when_due()
-                    self.threads.look_again()
                     if stopped or self.finished:
                         break
                     if time.monotonic() - saved > self.options.checkpoint_every:
@@ -360,10 +355,14 @@ class Trainer:
     def load(self, state: dict[str, Any]) -> None:
         """Continue where :meth:`save` was called. Everything random is addressed, not streamed."""
         restore(self, state)
-        self.threads.choose(before=state.get("threads"))
+        self._choose_threads(before=state.get("threads"))
         self.log.purge = self.step + 1
         if self.world.is_first:
             cut_metrics(self.run / "metrics.jsonl", self.step, concluded=bool(self.final))
+
+    def _choose_threads(self, before: int | None = None) -> None:
+        width = self.config.model.decoder_size
+        self.threads = choose_threads(self.device, self.batch_size, width, before=before)
 
     def conclude(self) -> TrainSummary:
         """A run that was finished before: nothing to do but what a kill may have cut off."""
@@ -397,7 +396,7 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
         "optimizer": trainer.optimizer.state_dict(),
         "kl": trainer.kl_weight.state(),
         "averages": trainer.averages.state(),
-        "threads": trainer.threads.count,
+        "threads": trainer.threads,
         **trainer.validations.state(),
         **{name: getattr(trainer, name) for name in _POSITION},
     }

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from molvae.runtime import threads
-from molvae.runtime.threads import Threads, fitting_threads
+from molvae.runtime.threads import choose_threads, fitting_threads
 
 CPU = torch.device("cpu")
 
@@ -35,7 +35,7 @@ def machine(monkeypatch):
     """A machine of four CPUs on which so many threads fit; what was set."""
 
     class Machine:
-        fits, threads, now, trials = 4, 4, 1000.0, 0
+        fits, threads, trials = 4, 4, 0
 
         def set_num_threads(self, count):
             self.threads = count
@@ -46,54 +46,31 @@ def machine(monkeypatch):
         def fitting(self, most, rows, width):
             assert most == 4
             self.trials += 1
+            self.threads = 1  # a trial leaves its own number behind
             return self.fits
-
-        def monotonic(self):
-            return self.now
 
     machine = Machine()
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(torch, "set_num_threads", machine.set_num_threads)
     monkeypatch.setattr(torch, "get_num_threads", machine.get_num_threads)
     monkeypatch.setattr(threads, "fitting_threads", machine.fitting)
-    monkeypatch.setattr(threads, "time", machine)
     return machine
 
 
-def test_the_number_follows_the_other_programs(machine, capsys):
-    found = Threads(CPU, 256, 512, keep=False)
+def test_the_number_is_what_other_programs_leave(machine, capsys):
     machine.fits = 1
-    found.choose()
-    assert machine.threads == 1
+    assert choose_threads(CPU, 256, 512) == machine.threads == 1
     assert "other programs use the CPUs; using 1 of 4 threads" in capsys.readouterr().err
-    machine.fits = 4
-    found.look_again()  # too early
-    assert (machine.threads, machine.trials) == (1, 1)
-    machine.now += 61
-    found.look_again()
-    assert (machine.threads, machine.trials) == (4, 2)
-    assert "note: using 4 of 4 threads" in capsys.readouterr().err
-    machine.now += 61
-    found.look_again()
+    machine.fits = machine.threads = 4
+    assert choose_threads(CPU, 256, 512) == machine.threads == 4
+    assert machine.trials == 2
     assert capsys.readouterr().err == ""
-    machine.fits = 2
-    machine.now += 61
-    found.look_again()
-    assert machine.threads == 2
-    found.restore()
-    assert machine.threads == 4
 
 
-def test_where_weights_can_be_had_again_the_first_choice_stands(machine):
-    found = Threads(CPU, 256, 512, keep=True)
-    machine.fits = 2
-    found.choose()
-    machine.now, machine.fits = 5000.0, 4
-    found.look_again()
-    assert (machine.threads, machine.trials) == (2, 1)
-    resumed = Threads(CPU, 256, 512, keep=True)
-    resumed.choose(before=1)
-    assert (resumed.count, machine.trials) == (1, 1)
+@pytest.mark.parametrize(("before", "expected"), [(1, 1), (2, 2), (8, 4)])
+def test_a_resumed_run_keeps_its_first_choice(machine, before, expected):
+    assert choose_threads(CPU, 256, 512, before=before) == machine.threads == expected
+    assert machine.trials == 0
 
 
 @pytest.mark.parametrize("reason", ["chosen by the user", "on a GPU", "one thread anyway"])
@@ -104,10 +81,7 @@ def test_nothing_is_chosen(machine, monkeypatch, reason):
         machine.threads = 1
     device = torch.device("cuda") if reason == "on a GPU" else CPU
     before = machine.threads
-    found = Threads(device, 256, 512, keep=False)
-    found.choose()
-    machine.now += 100
-    found.look_again()
+    assert choose_threads(device, 256, 512, before=2) == before
     assert (machine.threads, machine.trials) == (before, 0)
 
 
