@@ -1,4 +1,4 @@
-"""What candidates are worth to a request: their properties, and the distance that is left."""
+"""Properties of candidates, and how far they are from the request."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from molvae.generate.request import SIMILARITY, TRIES, Request
 from molvae.model.checkpoint import SavedModel
 from molvae.targets import hit, misfit
 
-__all__ = ["Critic", "Starts", "Verdicts", "start_molecules"]
+__all__ = ["Critic", "SeedMolecules", "Verdicts", "seed_molecules"]
 
-SIMILARITY_SPREAD = 0.15  # what a standard deviation is to a property
+SIMILARITY_SPREAD = 0.15  # unit of distance, as the standard deviation is for a property
 
 
-def start_molecules(texts: Sequence[str]) -> list[chem.Mol]:
-    """The molecules that others are to be like."""
+def seed_molecules(texts: Sequence[str]) -> list[chem.Mol]:
+    """The molecules of ``--like``, parsed."""
     mols = []
     for text in texts:
         mol = chem.parse(text)
@@ -33,12 +33,12 @@ def start_molecules(texts: Sequence[str]) -> list[chem.Mol]:
     return mols
 
 
-class Starts:
-    """Given molecules, around which candidates are made; wanted molecules take turns."""
+class SeedMolecules:
+    """Molecules whose analogs are wanted; wanted molecules take turns."""
 
     def __init__(self, texts: Sequence[str], model: SavedModel, proposer: Proposer) -> None:
         self.smiles: list[str] = []
-        ids, mols = [], start_molecules(texts)
+        ids, mols = [], seed_molecules(texts)
         for mol in mols:
             self.smiles.append(chem.to_smiles(mol))
             with use_constraints(model.constraints):
@@ -49,7 +49,7 @@ class Starts:
         return len(self.smiles)
 
     def of(self, number: int) -> str:
-        """The start of a wanted molecule; empty if none are given."""
+        """The seed molecule of a wanted molecule; empty if there is none."""
         return self.smiles[number % len(self)] if self.smiles else ""
 
     def latents(self, items: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -59,25 +59,25 @@ class Starts:
     def similarity(
         self, items: NDArray[np.int64], measured: Sequence[Measured]
     ) -> NDArray[np.float64]:
-        """Tanimoto similarity of every candidate to its start; NaN without one."""
+        """Tanimoto similarity of every candidate to its seed molecule; NaN without one."""
         result = np.full(len(items), np.nan)
-        made = np.flatnonzero([bool(one.smiles) for one in measured])
-        if not self.smiles or not len(made):
+        valid = np.flatnonzero([bool(molecule.smiles) for molecule in measured])
+        if not self.smiles or not len(valid):
             return result
-        packed = b"".join(one.screened.fingerprint for one in measured if one.smiles)
-        bits = np.frombuffer(packed, dtype=np.uint8).reshape(len(made), -1)
-        starts = self._bits[items[made] // TRIES % len(self)]
-        common, either = (np.unpackbits(each, axis=1) for each in (bits & starts, bits | starts))
-        result[made] = common.sum(axis=1) / np.maximum(either.sum(axis=1), 1)
+        packed = b"".join(m.screened.fingerprint for m in measured if m.smiles)
+        bits = np.frombuffer(packed, dtype=np.uint8).reshape(len(valid), -1)
+        seeds = self._bits[items[valid] // TRIES % len(self)]
+        shared, union = (np.unpackbits(b, axis=1).sum(axis=1) for b in (bits & seeds, bits | seeds))
+        result[valid] = shared / np.maximum(union, 1)
         return result
 
 
 class Verdicts(NamedTuple):
-    """On N candidates and a request of R targets."""
+    """How N candidates meet a request of R targets."""
 
     values: NDArray[np.float64]  # (N, R) obtained; NaN where there is no molecule
     costs: NDArray[np.float64]  # (N,) distance to the request in spreads, summed over targets
-    outside: NDArray[np.bool_]  # (N,) of a requested range
+    outside: NDArray[np.bool_]  # (N,) whether a value misses a requested range
 
 
 class Critic:
@@ -98,12 +98,12 @@ class Critic:
         texts: Sequence[str],
         similarity: NDArray[np.float64],
     ) -> Verdicts:
-        """On candidates as RDKit measured them; ``texts`` are the SELFIES they come from."""
-        found = self._values(measured, texts) | {SIMILARITY: similarity}
+        """Judge candidates that RDKit has measured; ``texts`` are the SELFIES they come from."""
+        obtained = self._values(measured, texts) | {SIMILARITY: similarity}
         costs, outside = np.zeros(len(measured)), np.zeros(len(measured), dtype=np.bool_)
         values = np.empty((len(measured), len(self.request.targets)))
         for k, target in enumerate(self.request.targets):
-            values[:, k] = found[target.name]
+            values[:, k] = obtained[target.name]
             if self.request.critic:
                 costs += misfit(target, values[:, k], self._spread(target.name))
                 if not target.is_point:
@@ -115,15 +115,15 @@ class Critic:
     ) -> dict[str, NDArray[np.float64]]:
         """Requested properties by name.
 
-        A prediction is that of the molecule, not of the string it was sampled as.
+        The head predicts from the molecule's canonical SELFIES, not from the sampled ones.
         """
         values = {}
         for k, name in enumerate(self.exact):
-            column = [one.values[k] if one.smiles else np.nan for one in measured]
+            column = [m.values[k] if m.smiles else np.nan for m in measured]
             values[name] = np.asarray(column, dtype=np.float64)
         if self.predicted:
             pairs = zip(measured, texts, strict=True)
-            latents = self._proposer.encode_selfies([one.selfies or text for one, text in pairs])
+            latents = self._proposer.encode_selfies([m.selfies or text for m, text in pairs])
             predicted = self._proposer.predict(latents)
             for name in self.predicted:
                 values[name] = predicted[:, self.model.conditions.names.index(name)]

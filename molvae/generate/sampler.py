@@ -1,4 +1,4 @@
-"""Candidates, their judgement, and the choice among them, in blocks of wanted molecules."""
+"""The sampler's loop: propose candidates, screen and judge them, choose, in blocks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from molvae.chem.hashing import KeySet, keys_of
 from molvae.chem.properties import Measured
 from molvae.chem.screening import MoleculeScreen, ScreenResult
-from molvae.generate.critic import Critic, Starts
+from molvae.generate.critic import Critic, SeedMolecules
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import SIMILARITY, TRIES, Generated, Request
 from molvae.model.checkpoint import SavedModel
@@ -26,10 +26,10 @@ from molvae.runtime.randomness import Draws
 
 __all__ = ["BLOCK", "Sampler"]
 
-BLOCK = 1024  # wanted molecules settled together; fixed, so that results do not depend on batches
+BLOCK = 1024  # wanted molecules chosen together; fixed, so that results do not depend on batches
 WALK_NOISE = 0.3  # noise level at which a moved latent is decoded
-CORE_SHARE = 0.05  # of a block that may share a scaffold while there is a choice
-PARENTS = 0.1  # share of a block's wanted molecules whose nearest candidates later ones start from
+SCAFFOLD_SHARE = 0.05  # largest share of a block with one scaffold, while there is a choice
+PARENTS = 0.1  # share of a block's wanted molecules whose best candidates start later ones
 
 
 class _Candidate(NamedTuple):
@@ -40,22 +40,22 @@ class _Candidate(NamedTuple):
     smiles: str
     values: tuple[float, ...]
     similarity: float
-    core: str
+    scaffold: str
     selfies: str
 
 
 @dataclass
-class _Slot:
+class _Wanted:
     """One wanted molecule while candidates for it are being drawn."""
 
     number: int
     tried: int = 0
-    found: list[_Candidate] = field(default_factory=list)
+    candidates: list[_Candidate] = field(default_factory=list)
     nearest: tuple[float, str] = (math.inf, "")  # cost and SELFIES of the best, hit or miss
 
 
-class _Starts(NamedTuple):
-    """Candidates of one batch about to be decoded, as :meth:`Proposer.texts` takes them."""
+class _Batch(NamedTuple):
+    """Candidates about to be decoded, as :meth:`Proposer.texts` takes them."""
 
     items: NDArray[np.int64]
     latents: NDArray[np.float32]
@@ -63,18 +63,29 @@ class _Starts(NamedTuple):
 
 
 class _Proposals(NamedTuple):
-    """Candidates of one batch on their way through the checks."""
+    """Decoded candidates of one batch."""
 
     items: NDArray[np.int64]
     texts: list[str]
 
 
 class Sampler:
-    """Draws molecules from a model for a request, in order.
+    """Draws molecules from a model for a request, in order: rejection sampling with a choice.
+
+    For each wanted molecule the network proposes candidates x ~ p(x | z, t, c): decoded from a
+    latent z (of the prior, or of a seed molecule) at noise level t, with the requested conditions
+    c shown. RDKit screens them and computes their true properties. Without point targets the first
+    candidate that passes is taken. With point targets, or ranges that may be missed, several are
+    drawn, and the one of lowest cost is taken:
+
+        cost(x) = sum over targets of |property(x) - target| / spread,  0 inside a range
+
+    The spread is the property's standard deviation in the training data. Where nothing passes,
+    more candidates follow, up to ``max_tries``; with walks these start at the best so far.
 
     Candidates of a wanted molecule depend on its number and the seed alone. Which of them is
-    written also depends on what was written before it in its block of wanted molecules, so that
-    no molecule is written twice.
+    chosen also depends on what was chosen before it in its block of ``BLOCK`` wanted molecules, so
+    that no molecule is written twice.
     """
 
     def __init__(
@@ -92,9 +103,9 @@ class Sampler:
         decoder_count: int = 1,
         known: KeySet | None = None,
     ) -> None:
-        """``executor`` holds ``workers`` for RDKit, ``decoders`` threads for the network.
+        """``executor`` has ``workers`` processes for RDKit, ``decoders`` threads for the network.
 
-        ``known`` are the keys (:func:`molvae.chem.hashing.keys_of`) of molecules not to be written.
+        ``known`` holds the keys (:func:`molvae.chem.hashing.keys_of`) of molecules to exclude.
         """
         self.model, self.request = model, request
         self.proposer = Proposer(
@@ -109,8 +120,8 @@ class Sampler:
         self.decoded = 0
         self._written = KeySet()
         self.critic = Critic(model, request, self.proposer)
-        self.starts = Starts(request.like, model, self.proposer)
-        self._given = set(self.starts.smiles) if request.unique else set()
+        self.seed_molecules = SeedMolecules(request.like, model, self.proposer)
+        self._excluded = set(self.seed_molecules.smiles) if request.unique else set()
         self._walks = self._must_walk()
         self._screen = MoleculeScreen(
             names=self.critic.exact,
@@ -133,23 +144,25 @@ class Sampler:
         return bool(self.critic.predicted or conditions.warnings(asked))
 
     def notes(self) -> list[str]:
-        """What the user should know about the request before reading the result."""
+        """Warnings about the request, for the user."""
         notes = self.model.conditions.warnings(self.request.targets)
         if self.proposer.scaffold is not None and not self.proposer.scaffold.grows:
             notes.append(
-                f"'{self.request.scaffold}' is a pattern, not a molecule to build around: "
-                "molecules without it are refused, which may take many tries"
+                f"'{self.request.scaffold}' is a pattern, not a molecule to build around: it is "
+                "handled by rejection sampling, which may take many tries"
             )
         for target in self.request.targets:
             if target.name in self.critic.predicted:
                 notes.append(self._prediction_note(target.name))
             elif target.name not in (*self.model.conditions.names, SIMILARITY):
-                notes.append(f"the model does not know {target.name}: met by selection alone")
+                notes.append(
+                    f"the model does not know {target.name}: it is handled by rejection sampling"
+                )
         return notes
 
     def _prediction_note(self, name: str) -> str:
         known = head_error(self.model.training.get("figures"), name) or "unknown"
-        return f"{name} is judged by the model's own prediction (held-out {known})"
+        return f"{name} is the model's own prediction (held-out {known})"
 
     def stream(self, n: int, first: int = 0) -> Iterator[Generated]:
         """Molecules for the wanted numbers ``first`` … ``first + n - 1``; fewer if not found."""
@@ -158,24 +171,24 @@ class Sampler:
             yield from block
 
     def blocks(self, numbers: Iterable[range]) -> Iterator[list[Generated]]:
-        """The molecules of one block of wanted numbers after the other, each settled by itself.
+        """The molecules of one block of wanted numbers after the other.
 
-        While workers check the first candidates of a block, those of the next are decoded.
+        While workers screen the first candidates of a block, those of the next are decoded.
         """
-        coming: deque[tuple[list[_Slot], int]] = deque()  # slots of a block, batches to come
+        pending: deque[tuple[list[_Wanted], int]] = deque()  # a block, number of its batches
 
-        def first_rounds() -> Iterator[_Starts]:
+        def first_rounds() -> Iterator[_Batch]:
             for block in numbers:
-                slots = [_Slot(number) for number in block]
-                items = self._items(slots, self._first_round())
-                coming.append((slots, -(-len(items) // self.batch_size)))
-                yield from self._batches(items, slots)
+                wanted = [_Wanted(number) for number in block]
+                items = self._items(wanted, self._first_round())
+                pending.append((wanted, -(-len(items) // self.batch_size)))
+                yield from self._batches(items, wanted)
 
-        results = self._checked(first_rounds())
+        results = self._screened(first_rounds())
         for batch in results:
-            slots, count = coming.popleft()
+            wanted, count = pending.popleft()
             batches = [batch, *(next(results) for _ in range(count - 1))]
-            yield self._settle_block(slots, batches)
+            yield self._settle_block(wanted, batches)
 
     def forbid(self, smiles: Iterable[str]) -> None:
         """Count these canonical SMILES as written."""
@@ -184,16 +197,16 @@ class Sampler:
     # -- rounds ---------------------------------------------------------------------------------
 
     def _first_round(self) -> int:
-        """Candidates per slot before any is judged."""
+        """Candidates per wanted molecule before any is judged."""
         if not self.request.compares:
             return 1
-        share = 2 if self._walks else 1
+        share = 2 if self._walks else 1  # the second half starts at the best of the first
         return min(-(-self.request.candidates // share), self.request.tries)
 
     def _next_round(self, tried: int, before: int) -> int:
-        """Candidates per slot after ``tried`` of them, the last round having had ``before``."""
+        """Candidates per wanted molecule after ``tried``, of which ``before`` in the last round."""
         request = self.request
-        if not request.compares:
+        if not request.compares:  # few are missing, and these may be hard: double
             size = min(before * 2, request.candidates)
         elif self._walks:
             size = max(request.candidates // 4, 1)
@@ -202,84 +215,92 @@ class Sampler:
         return min(size, request.tries - tried)
 
     def _settle_block(
-        self, slots: list[_Slot], batches: list[tuple[_Proposals, list[Measured]]]
+        self, wanted: list[_Wanted], batches: list[tuple[_Proposals, list[Measured]]]
     ) -> list[Generated]:
-        done: dict[int, _Candidate] = {}
+        """Choose a molecule for each wanted one, round by round; ``batches`` are the first round.
+
+        All members of ``wanted`` have had the same number of candidates.
+        """
+        chosen: dict[int, _Candidate] = {}
         written: set[str] = set()
-        cores: Counter[str] = Counter()
-        room = max(int(CORE_SHARE * len(slots)), 2)
+        scaffold_counts: Counter[str] = Counter()
+        # With few wanted molecules a share would allow none twice.
+        scaffold_limit = max(int(SCAFFOLD_SHARE * len(wanted)), 2)
         size = self._first_round()
         enough = min(self.request.candidates, self.request.tries)
         while True:
-            self._file(slots, size, batches)
-            if not self.request.compares or slots[0].tried >= enough:
-                slots = self._choose(slots, done, written, cores, room)
-            if not slots or slots[0].tried >= self.request.tries:
+            self._judge(wanted, size, batches)
+            # A choice made before all candidates are known would miss the better ones to come.
+            if not self.request.compares or wanted[0].tried >= enough:
+                wanted = self._choose(wanted, chosen, written, scaffold_counts, scaffold_limit)
+            if not wanted or wanted[0].tried >= self.request.tries:
                 break
-            size = self._next_round(slots[0].tried, size)
-            items = self._items(slots, size)
-            batches = list(self._checked(self._batches(items, slots)))
-        if slots:
-            self.refused["wanted molecules given up after max-tries candidates"] += len(slots)
+            # Only those without a molecule get another round.
+            size = self._next_round(wanted[0].tried, size)
+            items = self._items(wanted, size)
+            batches = list(self._screened(self._batches(items, wanted)))
+        if wanted:
+            self.refused["wanted molecules given up after max-tries candidates"] += len(wanted)
+        # Added at the end: within the block ``written`` tells repeats apart.
         self._written.add(keys_of(written))
-        return self._generated(dict(sorted(done.items())))
+        return self._generated(dict(sorted(chosen.items())))
 
-    def _generated(self, done: dict[int, _Candidate]) -> list[Generated]:
-        """The chosen molecules with all that is to be told of them, by wanted number."""
+    def _generated(self, chosen: dict[int, _Candidate]) -> list[Generated]:
+        """The chosen candidates, by wanted number, as molecules to write."""
         names = [target.name for target in self.request.targets]
-        nats: list[float | None] = [None] * len(done)
+        nats: list[float | None] = [None] * len(chosen)
         if self.request.nll:
-            nats = self.proposer.nats_of_selfies([one.selfies for one in done.values()])
+            nats = self.proposer.nats_of_selfies([c.selfies for c in chosen.values()])
         return [
             Generated(
-                one.smiles,
-                dict(zip(names, one.values, strict=True)),
-                self.starts.of(number),
-                one.similarity if self.starts else None,
+                candidate.smiles,
+                dict(zip(names, candidate.values, strict=True)),
+                self.seed_molecules.of(number),
+                candidate.similarity if self.seed_molecules else None,
                 nll,
             )
-            for (number, one), nll in zip(done.items(), nats, strict=True)
+            for (number, candidate), nll in zip(chosen.items(), nats, strict=True)
         ]
 
-    def _items(self, slots: list[_Slot], size: int) -> NDArray[np.int64]:
-        """Numbers of the next ``size`` candidates of every slot."""
-        numbers = np.asarray([slot.number for slot in slots], dtype=np.int64)
-        return (numbers[:, None] * TRIES + slots[0].tried + np.arange(size)).reshape(-1)
+    def _items(self, wanted: list[_Wanted], size: int) -> NDArray[np.int64]:
+        """Numbers of the next ``size`` candidates of every wanted molecule."""
+        numbers = np.asarray([w.number for w in wanted], dtype=np.int64)
+        return (numbers[:, None] * TRIES + wanted[0].tried + np.arange(size)).reshape(-1)
 
-    def _batches(self, items: NDArray[np.int64], slots: list[_Slot]) -> Iterator[_Starts]:
-        """Batches of candidates; with walks, those of later rounds start at the nearest so far."""
+    def _batches(self, items: NDArray[np.int64], wanted: list[_Wanted]) -> Iterator[_Batch]:
+        """Batches of candidates; with walks, those of later rounds start at the best so far."""
         size = self.model.network.config.latent_size
         latents = np.full((len(items), size), np.nan, dtype=np.float32)
         levels = self.proposer.levels(items)
-        if self.starts:
-            latents[:] = self.starts.latents(items)
-        if self._walks and slots[0].tried:
-            self._move(items, slots, latents, levels)
+        if self.seed_molecules:
+            latents[:] = self.seed_molecules.latents(items)
+        if self._walks and wanted[0].tried:
+            self._move(items, wanted, latents, levels)
         for start in range(0, len(items), self.batch_size):
             part = slice(start, start + self.batch_size)
-            yield _Starts(items[part], latents[part], levels[part])
+            yield _Batch(items[part], latents[part], levels[part])
 
-    def _decode(self, starts: _Starts) -> _Proposals:
-        return _Proposals(starts.items, self.proposer.texts(*starts))
+    def _decode(self, batch: _Batch) -> _Proposals:
+        return _Proposals(batch.items, self.proposer.texts(*batch))
 
     def _move(
         self,
         items: NDArray[np.int64],
-        slots: list[_Slot],
+        wanted: list[_Wanted],
         latents: NDArray[np.float32],
         levels: NDArray[np.float32],
     ) -> None:
-        """Let candidates start at the nearest of the block; of their own slot, around a molecule.
+        """Start candidates at the best of the block; with seed molecules, at the best of their own.
 
-        Where the critic believes the head, they walk along its gradient first: candidates that
-        please the head alone would breed (docs/experiments.md).
+        Columns that only the property head can judge also walk along its gradient. Other targets
+        do not: candidates that please the head alone would take over (docs/experiments.md).
         """
-        found = sorted((slot for slot in slots if slot.nearest[1]), key=lambda s: s.nearest[0])
-        if self.starts:
-            own = {slot.number: slot.nearest[1] for slot in found}
+        judged = sorted((w for w in wanted if w.nearest[1]), key=lambda w: w.nearest[0])
+        if self.seed_molecules:
+            own = {w.number: w.nearest[1] for w in judged}
             texts = [own.get(owner, "") for owner in (items // TRIES).tolist()]
         else:
-            parents = [slot.nearest[1] for slot in found[: max(int(PARENTS * len(slots)), 1)]]
+            parents = [w.nearest[1] for w in judged[: max(int(PARENTS * len(wanted)), 1)]]
             chance = self.proposer.draws.uniform("parent", items, 1)[:, 0]
             texts = [parents[int(u * len(parents))] if parents else "" for u in chance]
         begin = self.proposer.encode_selfies(texts)
@@ -289,8 +310,8 @@ class Sampler:
         latents[usable] = begin[usable]
         levels[usable] = WALK_NOISE
 
-    def _checked(self, batches: Iterable[_Starts]) -> Iterator[tuple[_Proposals, list[Measured]]]:
-        """Every batch, decoded, with what RDKit found; the next are under way meanwhile."""
+    def _screened(self, batches: Iterable[_Batch]) -> Iterator[tuple[_Proposals, list[Measured]]]:
+        """Every batch, decoded and measured by RDKit, while the next ones are decoded."""
         sent: deque[_Proposals] = deque()
 
         def texts() -> Iterator[list[str]]:
@@ -309,18 +330,18 @@ class Sampler:
 
     # -- judgement ------------------------------------------------------------------------------
 
-    def _file(
-        self, slots: list[_Slot], size: int, batches: list[tuple[_Proposals, list[Measured]]]
+    def _judge(
+        self, wanted: list[_Wanted], size: int, batches: list[tuple[_Proposals, list[Measured]]]
     ) -> None:
-        """Judge the candidates and keep the acceptable ones with their slots."""
+        """Give each wanted molecule those of its ``size`` new candidates that are acceptable."""
         items = np.concatenate([batch.items for batch, _ in batches])
-        measured = [one for _, found in batches for one in found]
+        measured = [molecule for _, molecules in batches for molecule in molecules]
         texts = [text for batch, _ in batches for text in batch.texts]
-        similarity = self.starts.similarity(items, measured)
+        similarity = self.seed_molecules.similarity(items, measured)
         values, costs, outside = self.critic.judge(measured, texts, similarity)
-        known = self.known.holds(keys_of([one.smiles for one in measured]))
+        known = self.known.holds(keys_of([molecule.smiles for molecule in measured]))
         for i, candidate in enumerate(measured):
-            slot = slots[i // size]
+            owner = wanted[i // size]
             if not candidate.smiles:
                 self.refused["not a molecule (no atoms)"] += 1
                 continue
@@ -330,51 +351,60 @@ class Sampler:
             if refusal:
                 self.refused[refusal] += 1
                 continue
-            if costs[i] < slot.nearest[0]:
-                slot.nearest = (float(costs[i]), candidate.selfies)
-            if candidate.smiles in self._given:
+            # Misses count too: later candidates may start at a molecule outside the range.
+            if costs[i] < owner.nearest[0]:
+                owner.nearest = (float(costs[i]), candidate.selfies)
+            if candidate.smiles in self._excluded:
                 self.refused["the given molecule itself"] += 1
             elif known[i]:
                 self.refused["not novel"] += 1
             elif outside[i] and not self.request.allow_misses:
                 self.refused["outside the requested range"] += 1
             else:
-                slot.found.append(
+                owner.candidates.append(
                     _Candidate(
-                        float(costs[i]), int(items[i]), candidate.smiles,
-                        tuple(values[i].tolist()),
-                        float(similarity[i]), screened.core, candidate.selfies,
+                        cost=float(costs[i]),
+                        item=int(items[i]),
+                        smiles=candidate.smiles,
+                        values=tuple(values[i].tolist()),
+                        similarity=float(similarity[i]),
+                        scaffold=screened.core,
+                        selfies=candidate.selfies,
                     )
-                )  # fmt: skip
-        for slot in slots:
-            slot.tried += size
+                )
+        for owner in wanted:
+            owner.tried += size
 
     def _choose(
         self,
-        slots: list[_Slot],
-        done: dict[int, _Candidate],
+        wanted: list[_Wanted],
+        chosen: dict[int, _Candidate],
         written: set[str],
-        cores: Counter[str],
-        room: int,
-    ) -> list[_Slot]:
-        """Settle the slots that have a candidate not written before; the others are returned."""
-        candidates = [one for slot in slots for one in slot.found]
-        before = self._written.holds(keys_of([one.smiles for one in candidates]))
-        old = {one.smiles for one, seen in zip(candidates, before, strict=True) if seen}
-        still_open = []
-        for slot in slots:
-            ranked = sorted(slot.found, key=lambda one: (one.cost, one.item))
+        scaffold_counts: Counter[str],
+        scaffold_limit: int,
+    ) -> list[_Wanted]:
+        """Choose where there is a candidate not written before; the rest of ``wanted`` comes back.
+
+        ``chosen``, ``written`` and ``scaffold_counts`` grow by the choices.
+        """
+        smiles = [candidate.smiles for w in wanted for candidate in w.candidates]
+        before = self._written.holds(keys_of(smiles))
+        repeats = {text for text, seen in zip(smiles, before, strict=True) if seen}
+        remaining = []
+        for owner in wanted:
+            ranked = sorted(owner.candidates, key=lambda c: (c.cost, c.item))
             if self.request.unique:
-                ranked = [r for r in ranked if r.smiles not in old and r.smiles not in written]
+                ranked = [c for c in ranked if c.smiles not in repeats and c.smiles not in written]
             if not ranked:
-                if slot.found:
-                    self.refused["written before"] += len(slot.found)
-                    slot.found.clear()
-                still_open.append(slot)
+                if owner.candidates:
+                    self.refused["written before"] += len(owner.candidates)
+                    owner.candidates.clear()
+                remaining.append(owner)
                 continue
-            # One scaffold must not take over; but better a common one than none.
-            chosen = next((one for one in ranked if cores[one.core] < room), ranked[0])
-            cores[chosen.core] += 1 if chosen.core else 0
-            written.add(chosen.smiles)
-            done[slot.number] = chosen
-        return still_open
+            # One scaffold must not take over; but a common scaffold is better than no molecule.
+            rare = (c for c in ranked if scaffold_counts[c.scaffold] < scaffold_limit)
+            best = next(rare, ranked[0])
+            scaffold_counts[best.scaffold] += 1 if best.scaffold else 0
+            written.add(best.smiles)
+            chosen[owner.number] = best
+        return remaining

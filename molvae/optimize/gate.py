@@ -15,7 +15,7 @@ from molvae.chem.hashing import KeySet, keys_of
 from molvae.chem.properties import Measured
 from molvae.chem.screening import MoleculeScreen, ScreenResult
 from molvae.errors import ConfigError
-from molvae.generate.critic import Critic, start_molecules
+from molvae.generate.critic import Critic, seed_molecules
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import SIMILARITY, Request
 from molvae.runtime.processes import map_ordered
@@ -55,7 +55,7 @@ class Gate:
         self._critic = Critic(proposer.model, request, proposer)
         self._given: NDArray[np.uint8] | None = None
         if self._compares:
-            self._given = chem.fingerprints(start_molecules(request.like))
+            self._given = chem.fingerprints(seed_molecules(request.like))
         self._screen = MoleculeScreen(
             names=self._critic.exact,
             constraints=proposer.model.constraints,

@@ -26,7 +26,7 @@ from molvae.chem.vocabulary import BOS, EOS, PAD
 from molvae.errors import FileError, TargetError
 from molvae.generate.decoding import Guidance, decode_latents, decode_tokens
 from molvae.generate.request import TRIES, Request
-from molvae.generate.sampler import Sampler, _Candidate, _Slot
+from molvae.generate.sampler import Sampler, _Candidate, _Wanted
 from molvae.runtime.processes import process_pool
 from molvae.runtime.randomness import Draws
 from molvae.targets import parse_target
@@ -313,7 +313,7 @@ def test_an_unknown_property_is_refused(tiny_model):
 
 
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("options", "message"),
     [
         ({"noise": 1.5}, "noise"),
         ({"noise": float("nan")}, "noise"),
@@ -324,9 +324,9 @@ def test_an_unknown_property_is_refused(tiny_model):
         ({"max_tries": 0}, "max-tries"),
     ],
 )
-def test_knobs_out_of_range_are_refused(knobs, message):
+def test_options_out_of_range_are_refused(options, message):
     with pytest.raises(TargetError, match=message):
-        Request(**knobs)
+        Request(**options)
 
 
 def test_latents_decode_alike_in_any_batch(tiny_model):
@@ -504,14 +504,14 @@ def test_molecules_of_earlier_blocks_can_be_forbidden(tiny_model):
 def test_no_scaffold_takes_over(tiny_model):
     """The nearest candidate is passed over when its scaffold has had its share."""
     drawn = sampler(tiny_model, "hba=3")
-    slots = [_Slot(number) for number in range(60)]
+    slots = [_Wanted(number) for number in range(60)]
     for slot in slots:
         usual = _Candidate(0.1, 1, f"C{slot.number}", (3.0,), 0.0, "c1ccccc1", "")
         other = _Candidate(0.2, 2, f"N{slot.number}", (3.0,), 0.0, f"core {slot.number}", "")
-        slot.found = [other, usual] if slot.number < 50 else [usual]
-    done, cores = {}, Counter()
-    assert drawn._choose(slots, done, set(), cores, room=3) == []
-    chosen = [done[number].core for number in range(60)]
+        slot.candidates = [other, usual] if slot.number < 50 else [usual]
+    done, counts = {}, Counter()
+    assert drawn._choose(slots, done, set(), counts, scaffold_limit=3) == []
+    chosen = [done[number].scaffold for number in range(60)]
     assert chosen[:3] == ["c1ccccc1"] * 3
     assert set(chosen[3:50]) == {f"core {number}" for number in range(3, 50)}
     assert set(chosen[50:]) == {"c1ccccc1"}  # where there is nothing else
@@ -590,7 +590,7 @@ def moved(drawn, slots, monkeypatch):
 
 def slots_with(costs):
     return [
-        _Slot(i, tried=4, nearest=(cost, NEAREST[i % 4] if cost < np.inf else ""))
+        _Wanted(i, tried=4, nearest=(cost, NEAREST[i % 4] if cost < np.inf else ""))
         for i, cost in enumerate(costs)
     ]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from molvae import chem
 from molvae.chem.selfies import selfies_of
 from molvae.errors import ConfigError
-from molvae.generate.critic import start_molecules
+from molvae.generate.critic import seed_molecules
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import SIMILARITY, TRIES
 from molvae.optimize.archive import Answer, Archive
@@ -72,7 +72,7 @@ class Sampling:
         request = self.proposer.request
         if all(target.name != SIMILARITY for target in request.targets):
             return []
-        return [chem.to_smiles(mol) for mol in start_molecules(request.like)]
+        return [chem.to_smiles(mol) for mol in seed_molecules(request.like)]
 
     def ask(self, count: int, round_: int) -> list[Candidate]:
         """Samples from the prior, with the constraints shown."""
