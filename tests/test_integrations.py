@@ -33,7 +33,7 @@ def test_features_are_latent_means(model, tiny_run, shape):
 
 
 def test_what_cannot_be_encoded_is_an_error_or_nothing(model):
-    with pytest.raises(FileError, match="'C1CC' is not a valid"):
+    with pytest.raises(FileError, match="'C1CC'"):
         LatentFeaturizer(model)(["CCO", "C1CC"])
     found = LatentFeaturizer(model, invalid="nan")(["CCO", "C1CC", "C[Xe]"])
     assert np.isnan(found).all(axis=1).tolist() == [False, True, True]
@@ -41,7 +41,7 @@ def test_what_cannot_be_encoded_is_an_error_or_nothing(model):
 
 @pytest.mark.parametrize(
     ("molecules", "message"),
-    [("CCO", "a list of molecules"), ([1], "got int"), (np.zeros((2, 2)), "one column")],
+    [("CCO", "list"), ([1], "got int"), (np.zeros((2, 2)), "one column")],
 )
 def test_what_is_no_molecule_is_named(model, molecules, message):
     with pytest.raises(ConfigError, match=message):
@@ -52,9 +52,9 @@ def test_parameters_are_kept_and_changed(model, tiny_run):
     featurizer = LatentFeaturizer(tiny_run, invalid="nan")
     assert featurizer.get_params() == {"model": tiny_run, "invalid": "nan"}
     assert featurizer.set_params(model=model).fit().model_ is model
-    with pytest.raises(ConfigError, match=r"unknown parameter 'modle': .*model"):
+    with pytest.raises(ConfigError, match=r"'modle'.*model"):
         featurizer.set_params(modle=1)
-    with pytest.raises(ConfigError, match="invalid: got 'skip'"):
+    with pytest.raises(ConfigError, match=r"invalid.*'skip'"):
         LatentFeaturizer(model, invalid="skip").fit()
 
 

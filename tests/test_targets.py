@@ -60,19 +60,19 @@ def test_every_form_of_a_target(text, low, high):
      "logp=maybe", "logp=-", "logp=1e", "logp=0x10"],
 )  # fmt: skip
 def test_malformed_targets_are_shown_what_is_expected(text):
-    with pytest.raises(TargetError, match="expected NAME=VALUE, NAME=LOW:HIGH") as caught:
+    with pytest.raises(TargetError, match="NAME=VALUE, NAME=LOW:HIGH") as caught:
         parse_target(text)
     assert f"'{text}'" in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["x=1e999", "x=1e999:", "x=:1e999", "x=-1e999:5", "x=0:1e999"])
 def test_numbers_beyond_all_measure_are_refused(text):
-    with pytest.raises(TargetError, match="the number is too large"):
+    with pytest.raises(TargetError, match="too large"):
         parse_target(text)
 
 
 def test_a_range_the_wrong_way_round_is_refused():
-    with pytest.raises(TargetError, match="lower bound 3 exceeds the upper 2"):
+    with pytest.raises(TargetError, match=r"3.* 2"):
         parse_target("logp=3:2")
 
 
@@ -80,9 +80,9 @@ def test_several_targets_keep_their_order_and_their_names_are_checked():
     parsed = parse_targets(["qed=0.8:", "mw=300"], ["mw", "qed", "logp"])
     assert [t.text for t in parsed] == ["qed=0.8:", "mw=300"]
     assert parse_targets([], ["mw"]) == ()
-    with pytest.raises(TargetError, match="unknown property 'lgop': did you mean 'logp'"):
+    with pytest.raises(TargetError, match=r"'lgop'.*'logp'"):
         parse_targets(["lgop=2"], ["mw", "logp"])
-    with pytest.raises(TargetError, match="'mw' is asked for twice: 'mw=300' and 'mw=:500'"):
+    with pytest.raises(TargetError, match=r"'mw'.*'mw=300'.*'mw=:500'"):
         parse_targets(["mw=300", "mw=:500"], ["mw"])
 
 

@@ -197,20 +197,20 @@ def test_plain_name_goes_before_prefixed(folder):
 @pytest.mark.parametrize("name", ["mcf.csv", "wehi_pains.csv"])
 def test_missing_file(folder, name):
     (folder / name).unlink()
-    with pytest.raises(FileError, match=rf"has no '{name}' \(nor 'moses_{name}'\)"):
+    with pytest.raises(FileError, match=rf"'{name}'.*'moses_{name}'"):
         load_filters(folder)
 
 
 def test_missing_folder(tmp_path):
-    with pytest.raises(FileError, match="is not a folder"):
+    with pytest.raises(FileError, match="folder"):
         load_filters(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("mcf.csv", "", "lacks 'names' or 'smarts'"),
-        ("mcf.csv", "MCF1,[#6]\n", "lacks 'names' or 'smarts'"),
+        ("mcf.csv", "", "'names'.*'smarts'"),
+        ("mcf.csv", "MCF1,[#6]\n", "'names'.*'smarts'"),
         ("mcf.csv", "names,smarts\n", "has no pattern"),
         ("mcf.csv", "names,smarts\nA,[#6]\nB,[#6\n", r"line 3: '\[#6' is not a SMARTS"),
         ("mcf.csv", "names,smarts\nA\n", "line 2: '' is not a SMARTS"),
@@ -258,7 +258,7 @@ def test_alerts_are_made_once():
 
 
 def test_unknown_alerts():
-    with pytest.raises(InputError, match="unknown alerts 'pain': did you mean 'pains'"):
+    with pytest.raises(InputError, match=r"'pain'.*'pains'"):
         alerts("pain")
 
 

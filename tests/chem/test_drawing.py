@@ -77,7 +77,7 @@ def test_a_legend_cannot_break_a_grid():
 
 @pytest.mark.parametrize(("count", "columns"), [(501, 5), (151, 1), (1, 0), (1, 101)])
 def test_a_grid_has_its_limits(count, columns):
-    with pytest.raises(ConfigError, match=f"got {count} molecules in {columns} columns"):
+    with pytest.raises(ConfigError, match=f"{count} .*{columns} "):
         draw_grid(["C"] * count, [""] * count, columns=columns)
 
 
@@ -97,5 +97,5 @@ def test_an_sdf_record_is_flat_and_has_a_place_for_every_atom():
 
 @pytest.mark.parametrize("smiles", ["", "xyz"])
 def test_no_sdf_record_without_a_molecule(smiles):
-    with pytest.raises(FileError, match=f"cannot write '{smiles}'"):
+    with pytest.raises(FileError, match=f"'{smiles}'"):
         sdf_block(smiles, "x", {})

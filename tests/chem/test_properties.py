@@ -170,9 +170,9 @@ def test_properties_of_a_molecule_do_not_depend_on_how_it_is_written():
 
 @pytest.mark.parametrize(("name", "near"), [("lgop", "logp"), ("LogP", "logp"), ("hbb", "hb")])
 def test_an_unknown_name_suggests_the_nearest(name, near):
-    with pytest.raises(PropertyError, match=f"unknown property '{name}': did you mean '{near}"):
+    with pytest.raises(PropertyError, match=f"'{name}'.*'{near}"):
         get_property(name)
-    with pytest.raises(PropertyError, match="Known: arom"):
+    with pytest.raises(PropertyError, match="arom"):
         compute(mol("CCO"), ["mw", name])
 
 

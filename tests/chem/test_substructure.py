@@ -50,7 +50,7 @@ def test_what_contains_what(smiles, text, held):
 def test_what_is_no_pattern_is_contained_in_nothing(text, capfd):
     assert not is_pattern(text)
     assert writings(text, 3) == []
-    with pytest.raises(TargetError, match="neither a SMILES nor a SMARTS"):
+    with pytest.raises(TargetError, match=r"SMILES.* SMARTS"):
         contains(Chem.MolFromSmiles("CC"), text)
     assert capfd.readouterr() == ("", "")
 

@@ -161,13 +161,13 @@ def test_a_vocabulary_reads_back_and_compares_by_its_tokens(vocabulary):
     ("tokens", "part"),
     [
         ([], "expected"),
-        (["[C]", "[N]", "[O]"], r"got first tokens \['\[C\]'"),
+        (["[C]", "[N]", "[O]"], r"'\[C\]'"),
         (["<bos>", "<pad>", "<eos>", "[C]"], "expected"),
         ([*SPECIAL_TOKENS, "[C]", "[C]"], "twice"),
-        ([*SPECIAL_TOKENS, "C"], "'C' is not a SELFIES symbol"),
-        ([*SPECIAL_TOKENS, "[C][N]"], "not a SELFIES symbol"),
-        ([*SPECIAL_TOKENS, ""], "not a SELFIES symbol"),
-        ([*SPECIAL_TOKENS, "[C]", "[foo]"], r"'\[foo\]' has no meaning"),
+        ([*SPECIAL_TOKENS, "C"], "'C'.*SELFIES symbol"),
+        ([*SPECIAL_TOKENS, "[C][N]"], "SELFIES symbol"),
+        ([*SPECIAL_TOKENS, ""], "SELFIES symbol"),
+        ([*SPECIAL_TOKENS, "[C]", "[foo]"], r"'\[foo\]'"),
     ],
 )
 def test_damaged_vocabularies_are_refused(tokens, part):
@@ -184,7 +184,7 @@ def test_ids_are_stored_in_the_smallest_type(symbols, dtype):
 
 def test_unknown_symbols_are_named(vocabulary):
     assert vocabulary.unknown(["[C]", "[Se]", "[As]", "[Se]"]) == ["[As]", "[Se]"]
-    with pytest.raises(FileError, match=r"token \[Se\] is not in this vocabulary of \d+ tokens"):
+    with pytest.raises(FileError, match=r"\[Se\].*vocabulary"):
         vocabulary.encode("C[Se]C")
 
 
@@ -198,5 +198,5 @@ def test_no_symbols_no_ids(vocabulary):
 @pytest.mark.parametrize("smiles", ["CC(", "c1cccc1", "CF(C)C", "C1CC", "xyz", "p22", "F:1cnc1"])
 def test_what_selfies_cannot_write_is_none_or_a_named_error(vocabulary, smiles):
     assert to_selfies(smiles) is None
-    with pytest.raises(FileError, match="cannot be written as SELFIES"):
+    with pytest.raises(FileError, match="SELFIES"):
         vocabulary.encode(smiles)

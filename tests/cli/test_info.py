@@ -61,7 +61,7 @@ def test_a_run_under_way_is_not_finished(tiny_run, tmp_path):
 
 
 def test_anything_else_is_refused(tmp_path):
-    with pytest.raises(ModelFolderError, match="not a model or run folder"):
+    with pytest.raises(ModelFolderError, match="model or run folder"):
         describe(tmp_path)
     with pytest.raises(ModelFolderError, match="no such folder"):
         describe(tmp_path / "absent")

@@ -102,14 +102,14 @@ def drop_schema(path):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("tokens.bin", shorten, "damaged dataset"),
-        ("offsets.npy", shorten, "damaged dataset"),
-        ("properties.npy", lambda path: path.unlink(), "damaged dataset"),
-        ("vocab.json", lambda path: path.write_text("{}"), "not a vocabulary file"),
+        ("tokens.bin", shorten, "damaged"),
+        ("offsets.npy", shorten, "damaged"),
+        ("properties.npy", lambda path: path.unlink(), "damaged"),
+        ("vocab.json", lambda path: path.write_text("{}"), "vocab"),
         ("manifest.json", lambda path: path.write_text("{"), "manifest.json"),
         ("manifest.json", lambda path: path.write_text('{"schema": 1}'), "manifest.json"),
-        ("manifest.json", drop_schema, "schema is 99"),
-        ("manifest.json", lambda path: path.unlink(), "not a dataset folder"),
+        ("manifest.json", drop_schema, "99"),
+        ("manifest.json", lambda path: path.unlink(), "dataset folder"),
     ],
 )
 def test_a_damaged_folder_is_a_clear_error(tiny_dataset, tmp_path, name, change, message):
@@ -136,7 +136,7 @@ def test_a_small_last_batch_joins_the_one_before(molecules, sizes):
 
 @pytest.mark.parametrize(("molecules", "batch_size"), [(3, 16), (100, 15)])
 def test_more_processes_than_molecules_of_a_batch_are_refused(molecules, batch_size):
-    with pytest.raises(ConfigError, match="use fewer processes or larger batches"):
+    with pytest.raises(ConfigError, match="processes"):
         check_shares(molecules, batch_size, 4)
     check_shares(molecules, batch_size, 1)
     check_shares(100, 16, 4)

@@ -79,7 +79,7 @@ def test_only_what_is_not_in_the_cache_is_asked_for(site):
     toy("a.csv").unlink()
     toy("b.csv").write_bytes(BODY[::-1])
     (site.folder / "a.csv").unlink()
-    with pytest.raises(RunError, match=r"/a\.csv: the server answered 404"):
+    with pytest.raises(RunError, match=r"/a\.csv: .*404"):
         fetch("toy")
     (site.folder / "a.csv").write_bytes(BODY)
     site.requests.clear()
@@ -90,7 +90,7 @@ def test_only_what_is_not_in_the_cache_is_asked_for(site):
 
 def test_a_changed_file_is_refused(site):
     (site.folder / "a.csv").write_bytes(BODY[::-1])
-    with pytest.raises(RunError, match=r"/a\.csv: got content with md5:"):
+    with pytest.raises(RunError, match=r"/a\.csv: .*md5:"):
         fetch("toy")
     assert names(toy()) == ["b.csv"]
 
@@ -98,7 +98,7 @@ def test_a_changed_file_is_refused(site):
 def test_a_cache_that_is_no_folder_is_named(site, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MOLVAE_CACHE", str(tmp_path / "file"))
-    with pytest.raises(FileError, match="cannot be written: not a directory"):
+    with pytest.raises(FileError, match="not a directory"):
         fetch("toy")
     assert site.requests == []
 
@@ -152,7 +152,7 @@ def test_quoted_line_ends_survive(site, tmp_path):
 
 def test_an_existing_output_is_refused_before_anything_is_asked(site, tmp_path):
     (tmp_path / "a.csv").write_text("mine")
-    with pytest.raises(OutputExistsError, match=r"a\.csv' exists already; .* --force"):
+    with pytest.raises(OutputExistsError, match=r"a\.csv' .*--force"):
         fetch("toy", tmp_path)
     assert (tmp_path / "a.csv").read_text() == "mine"
     assert site.requests == []
@@ -163,14 +163,14 @@ def test_an_existing_output_is_refused_before_anything_is_asked(site, tmp_path):
 
 def test_an_output_that_is_a_file_is_named(site, tmp_path):
     (tmp_path / "out").write_text("mine")
-    with pytest.raises(FileError, match="out' is not a folder"):
+    with pytest.raises(FileError, match=r"out'.*folder"):
         fetch("toy", tmp_path / "out")
     assert site.requests == []
 
 
 def test_an_output_that_cannot_be_written_leaves_no_pieces(site, tmp_path):
     (tmp_path / "b.csv").mkdir()
-    with pytest.raises(FileError, match=r"b\.csv': cannot be written: is a directory"):
+    with pytest.raises(FileError, match=r"b\.csv'.*is a directory"):
         fetch("toy", tmp_path, force=True)
     assert names(tmp_path) == ["b.csv"]
     assert toy("b.csv").read_bytes() == BODY
@@ -180,7 +180,7 @@ def test_an_output_that_cannot_be_written_leaves_no_pieces(site, tmp_path):
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path):
-    with pytest.raises(InputError, match=r"'mose': did you mean 'moses'\? .*guacamol, moses, zinc"):
+    with pytest.raises(InputError, match=r"'mose'.*'moses'.*guacamol, moses, zinc"):
         fetch("mose", tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert list(cache_folder().iterdir()) == []

@@ -27,9 +27,9 @@ def test_the_name_says_the_format(tmp_path, name, kind):
     ("name", "part"), [("a.xlsx", "'xlsx'"), ("a.gz", "'a.gz'"), ("smiles", "'smiles'")]
 )
 def test_an_unknown_suffix_lists_the_known_ones(tmp_path, name, part):
-    with pytest.raises(FileError, match=r"expected \.smi, \.csv, \.tsv or \.sdf") as caught:
+    with pytest.raises(FileError, match=r"\.smi, \.csv, \.tsv or \.sdf") as caught:
         rows(tmp_path / name)
     assert part in str(caught.value)
-    with pytest.raises(FileError, match="unknown file type"):
+    with pytest.raises(FileError, match="file type"):
         write_rows(tmp_path / name, ["smiles"], [])
     assert list(tmp_path.iterdir()) == []

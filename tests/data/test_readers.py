@@ -56,7 +56,7 @@ def test_damaged_gzip_files_are_named(tmp_path, suffix, damage):
             "inside": data[:half] + b"\xff\x00" * 300 + data[half + 600 :],
         }[damage]
     )
-    with pytest.raises(FileError, match="damaged gzip file") as caught:
+    with pytest.raises(FileError, match="gzip") as caught:
         rows(path)
     assert str(path) in str(caught.value)
 
@@ -100,7 +100,7 @@ def test_blank_lines_of_a_smi_file_are_records_to_be_refused(tmp_path):
 
 
 def test_a_smi_file_has_no_columns(tmp_path):
-    with pytest.raises(FileError, match=r"has no column 'logp'; use \.csv"):
+    with pytest.raises(FileError, match=r"'logp'.*\.csv"):
         rows(put(tmp_path, "a.smi", "CCO 1\n"), columns=["logp"])
 
 
@@ -118,22 +118,22 @@ def test_the_smiles_column_can_be_named(tmp_path):
 
 def test_a_missing_smiles_column_names_the_columns_there_are(tmp_path):
     path = put(tmp_path, "a.csv", "molecule,logp\nCCO,1\n")
-    with pytest.raises(FileError, match=r"no SMILES column among \['molecule', 'logp'\]") as caught:
+    with pytest.raises(FileError, match=r"SMILES column.*\['molecule', 'logp'\]") as caught:
         rows(path)
     assert "--smiles-column" in str(caught.value)
-    with pytest.raises(FileError, match=r"no column 'molecul': did you mean 'molecule'\?"):
+    with pytest.raises(FileError, match=r"'molecul'.*'molecule'"):
         rows(path, smiles_column="molecul")
 
 
 def test_a_missing_label_column_names_the_columns_there_are(tmp_path):
     path = put(tmp_path, "a.csv", "smiles,ic50\nCCO,1\n")
-    with pytest.raises(FileError, match=r"no column 'ic5O': did you mean 'ic50'.*ic50, smiles"):
+    with pytest.raises(FileError, match=r"'ic5O'.*'ic50'.*ic50, smiles"):
         rows(path, columns=["ic5O"])
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv.gz"])
 def test_a_file_without_header_line_is_an_error(tmp_path, name):
-    with pytest.raises(FileError, match="the file is empty, expected a header line"):
+    with pytest.raises(FileError, match=r"empty.*header"):
         rows(put(tmp_path, name, ""))
 
 
@@ -292,13 +292,13 @@ def test_parquet_cells_are_text_as_in_a_csv_file(tmp_path):
 
 def test_parquet_faults_are_named(tmp_path):
     parquet(tmp_path / "n.parquet", smiles=[1, 2])
-    with pytest.raises(FileError, match="column 'smiles' holds int64, expected text"):
+    with pytest.raises(FileError, match=r"'smiles'.*int64"):
         read_rows(tmp_path / "n.parquet")
-    with pytest.raises(FileError, match="no column 'x'"):
+    with pytest.raises(FileError, match="'x'"):
         read_rows(parquet(tmp_path / "m.parquet", smiles=["C"]), columns=["x"])
-    with pytest.raises(FileError, match="no SMILES column"):
+    with pytest.raises(FileError, match="SMILES column"):
         read_rows(parquet(tmp_path / "o.parquet", text=["C"]))
-    with pytest.raises(FileError, match="damaged parquet"):
+    with pytest.raises(FileError, match="parquet"):
         read_rows(put(tmp_path, "d.parquet", "no parquet at all"))
 
 
@@ -326,13 +326,13 @@ def test_a_table_may_be_separated_by_semicolons(tmp_path):
 
 def test_a_needed_column_must_have_its_name_alone(tmp_path):
     path = put(tmp_path, "a.csv", "smiles,y,y\nCCO,1,2\n")
-    with pytest.raises(FileError, match="2 columns are named 'y'"):
+    with pytest.raises(FileError, match=r"2 columns.*'y'"):
         read_rows(path, columns=["y"])
     assert len(rows(path)) == 1
 
 
 def test_utf16_is_said(tmp_path):
-    with pytest.raises(FileError, match="is in UTF-16; save it as UTF-8"):
+    with pytest.raises(FileError, match=r"UTF-16.*UTF-8"):
         read_rows(put(tmp_path, "a.csv", "smiles\nCCO\n".encode("utf-16")))
 
 
@@ -403,12 +403,12 @@ def test_packed_data_are_recognised_whatever_their_name(tmp_path):
 
 
 def test_packed_utf16_is_said(tmp_path):
-    with pytest.raises(FileError, match="is in UTF-16"):
+    with pytest.raises(FileError, match="UTF-16"):
         read_rows(put(tmp_path, "a.csv.gz", "smiles\nCCO\n".encode("utf-16")))
 
 
 def test_two_columns_of_smiles_are_refused(tmp_path):
-    with pytest.raises(FileError, match="2 columns are named 'smiles'"):
+    with pytest.raises(FileError, match=r"2 columns.*'smiles'"):
         read_rows(put(tmp_path, "a.csv", "smiles,smiles\nCCO,CCN\n"))
 
 
@@ -418,7 +418,7 @@ def test_blank_lines_above_the_header_do_no_harm(tmp_path):
 
 def test_damaged_packed_standard_input_is_named(tmp_path, monkeypatch):
     given_stdin(monkeypatch, b"\x1f\x8b" + b"rubbish" * 9)
-    with pytest.raises(FileError, match="'-': damaged gzip data"):
+    with pytest.raises(FileError, match=r"'-'.*gzip"):
         save_stdin(tmp_path / "stdin")
 
 
@@ -495,8 +495,8 @@ def test_a_named_column_makes_a_table_of_standard_input(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("data", "terminal", "message"),
-    [(b"", False, "is empty"), (b"PAR1xxxx", False, "give the file's name"),
-     (b"CCO", True, "is a terminal")],
+    [(b"", False, "empty"), (b"PAR1xxxx", False, "name"),
+     (b"CCO", True, "terminal")],
 )  # fmt: skip
 def test_what_standard_input_cannot_be(tmp_path, monkeypatch, data, terminal, message):
     given_stdin(monkeypatch, data, terminal)

@@ -131,7 +131,7 @@ def test_late_text_in_a_column_of_numbers_is_an_error(tmp_path, parquet, monkeyp
     assert write_rows(path, ["smiles", "x"], [("C", 1.0), ("N", "a"), ("O", 2.0)]) == 3
     assert parquet.read_table(path)["x"].to_pylist() == ["1", "a", "2"]
     path.unlink()
-    with pytest.raises(FileError, match=r"column 'x' has no text in its first 2 rows, later 'a'"):
+    with pytest.raises(FileError, match=r"'x'.* 2 rows.*'a'"):
         write_rows(path, ["smiles", "x"], [("C", 1.0), ("N", None), ("O", "a")])
     assert list(tmp_path.iterdir()) == []
 
@@ -158,7 +158,7 @@ def test_parquet_is_not_packed_again(tmp_path, name):
         lambda: write_rows(tmp_path / name, ["smiles"], []),
         lambda: rows(tmp_path / name),
     ):
-        with pytest.raises(FileError, match="are compressed already"):
+        with pytest.raises(FileError, match="compressed"):
             work()
 
 
@@ -173,7 +173,7 @@ def test_writing_parquet_without_its_library_names_the_extra(tmp_path, monkeypat
 
 
 def test_an_invalid_molecule_stops_an_sdf_file_and_leaves_nothing(tmp_path):
-    with pytest.raises(FileError, match="cannot write 'xyz' to an SDF file"):
+    with pytest.raises(FileError, match=r"'xyz'.*SDF"):
         write_rows(tmp_path / "a.sdf", ["smiles"], [("CCO",), ("xyz",)])
     assert list(tmp_path.iterdir()) == []
 

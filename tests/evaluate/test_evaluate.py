@@ -131,23 +131,23 @@ def test_rdkit_is_believed_rather_than_a_column_of_the_same_name(tmp_path):
 
 
 def test_a_misspelt_target_is_an_error_that_helps(hits):
-    with pytest.raises(TargetError, match=r"'lgop' is neither.*did you mean 'logp'.*hits\.csv"):
+    with pytest.raises(TargetError, match=r"'lgop'.*'logp'.*hits\.csv"):
         evaluate.evaluate(hits, targets=["lgop=2"])
 
 
 def test_a_column_of_a_smi_file_cannot_be_a_target(tmp_path):
     path = write(tmp_path / "a.smi", ["CCO"])
-    with pytest.raises(TargetError, match=r"'pIC50' is neither.*\.smi file has no column"):
+    with pytest.raises(TargetError, match=r"'pIC50'.*\.smi"):
         evaluate.evaluate(path, targets=["pIC50=2"])
 
 
 def test_an_unknown_target_for_lists():
-    with pytest.raises(TargetError, match="list has no columns: did you mean 'logp'"):
+    with pytest.raises(TargetError, match="'logp'"):
         evaluate.evaluate_smiles(["C"], targets=["lgop=1"])
 
 
 def test_a_property_asked_for_twice_is_an_error():
-    with pytest.raises(TargetError, match="'logp' is asked for twice: 'logp=1' and 'logp=@w'"):
+    with pytest.raises(TargetError, match=r"'logp'.* 'logp=1'.* 'logp=@w'"):
         evaluate.evaluate_smiles(["C"], targets=["logp=1", "logp=@w"])
 
 
@@ -182,19 +182,19 @@ def test_an_empty_file_is_an_error(tmp_path, name):
 def test_an_empty_reference_is_an_error(hits, tmp_path):
     empty = tmp_path / "none.smi"
     empty.write_text("")
-    with pytest.raises(FileError, match=r"none\.smi.*the train set has no molecule"):
+    with pytest.raises(FileError, match=r"none\.smi.*train"):
         evaluate.evaluate(hits, train=empty)
 
 
 def test_what_is_no_list_of_smiles_is_an_error():
-    for given, message in (("CCO", "got one text"), (["C", None], "item 1 is None")):
+    for given, message in (("CCO", "CCO"), (["C", None], "1.* None")):
         with pytest.raises(InputError, match=message):
             evaluate.evaluate_smiles(given)
     assert values(evaluate.evaluate_smiles(["CC\ud800", "C"]))["valid"] == 0.5
 
 
 def test_settings_are_checked():
-    with pytest.raises(TypeError, match=r"unknown settings \['bootstrap'\]"):
+    with pytest.raises(TypeError, match=r"'bootstrap'"):
         evaluate.evaluate_smiles(["C"], bootstrap=0)
     for wrong in ({"sample": -1}, {"replicates": 2}, {"replicates": -5}):
         with pytest.raises(ConfigError, match=r"got -?\d"):
@@ -202,9 +202,9 @@ def test_settings_are_checked():
 
 
 def test_no_path_and_no_molecule_are_errors():
-    with pytest.raises(FileError, match="no file was given"):
+    with pytest.raises(FileError, match="no file"):
         evaluate.evaluate([])
-    with pytest.raises(FileError, match="the list to evaluate has no molecule"):
+    with pytest.raises(FileError, match="no molecule"):
         evaluate.evaluate_smiles([])
 
 

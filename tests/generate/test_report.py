@@ -271,14 +271,14 @@ def test_a_column_of_the_users_may_have_any_name():
 
 @pytest.mark.parametrize("columns", [["smiles"], ["smiles", "mw"], ["mw", "smiles", "error_mw"]])
 def test_other_columns_are_refused(columns):
-    with pytest.raises(InputError, match=r"columns: got .*; expected smiles, mw, error_mw first"):
+    with pytest.raises(InputError, match=r"smiles, mw, error_mw"):
         Outcome(columns, [parse_target("mw=3")], CONDITIONS)
 
 
 def test_a_row_of_another_length_is_refused():
     found = Outcome(["smiles"], [], CONDITIONS)
     found.add(["C"])
-    with pytest.raises(InputError, match="row 2: got 2 cells, expected 1: smiles"):
+    with pytest.raises(InputError, match=r"row 2.* 2 .*1.*smiles"):
         found.add(["C", 1.0])
 
 

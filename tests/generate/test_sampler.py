@@ -308,7 +308,7 @@ def test_a_property_the_model_does_not_know_is_met_by_selection(tiny_model):
 
 
 def test_an_unknown_property_is_refused(tiny_model):
-    with pytest.raises(TargetError, match="unknown property 'x'"):
+    with pytest.raises(TargetError, match="'x'"):
         sampler(tiny_model, "x=1")
 
 
@@ -318,7 +318,7 @@ def test_an_unknown_property_is_refused(tiny_model):
         ({"noise": 1.5}, "noise"),
         ({"noise": float("nan")}, "noise"),
         ({"temperature": -1}, "temperature"),
-        ({"epsilon_cutoff": 1}, "epsilon-cutoff: got 1, expected a probability below 1"),
+        ({"epsilon_cutoff": 1}, "epsilon-cutoff.* 1"),
         ({"epsilon_cutoff": -0.1}, "epsilon-cutoff"),
         ({"candidates": 0}, "candidates"),
         ({"max_tries": 0}, "max-tries"),
@@ -441,11 +441,11 @@ def test_a_window_of_similarity_holds(tiny_model):
 
 
 def test_similarity_needs_a_start(tiny_model):
-    with pytest.raises(TargetError, match="unknown property 'similarity'"):
+    with pytest.raises(TargetError, match="'similarity'"):
         sampler(tiny_model, "similarity=0.5:")
-    with pytest.raises(TargetError, match="'CCX' is not a valid SMILES"):
+    with pytest.raises(TargetError, match="'CCX'"):
         sampler(tiny_model, like=("CCX",))
-    with pytest.raises(FileError, match=r"token \[Xe\] is not in this vocabulary"):
+    with pytest.raises(FileError, match=r"\[Xe\].*vocabulary"):
         sampler(tiny_model, like=("[Xe]",))
 
 
@@ -470,7 +470,7 @@ def test_large_rings_are_refused(tiny_model):
 
 
 def test_a_ring_size_below_none_is_refused():
-    with pytest.raises(TargetError, match="max-ring: got -1"):
+    with pytest.raises(TargetError, match=r"max-ring.*-1"):
         Request(max_ring=-1)
 
 

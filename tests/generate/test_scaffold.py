@@ -241,17 +241,17 @@ def test_patterns_can_only_be_checked(text):
 
 @pytest.mark.parametrize("text", ["", " ", "xyz", "C(", "CC\nCC"])
 def test_what_is_neither_is_refused(text):
-    with pytest.raises(TargetError, match=r"expected a SMILES .* or a SMARTS"):
+    with pytest.raises(TargetError, match=r"SMILES .*SMARTS"):
         make(text)
 
 
 def test_tokens_that_the_model_lacks_are_named():
-    with pytest.raises(TargetError, match=r"needs the tokens \[I\], which"):
+    with pytest.raises(TargetError, match=r"\[I\]"):
         make("Ic1ccccc1")
 
 
 def test_a_scaffold_must_fit():
-    with pytest.raises(TargetError, match=r"has 13 symbols.*at most 12"):
+    with pytest.raises(TargetError, match=r"13 symbols.*12"):
         make("C" * 13, 12)
     assert make("C" * 13, 13).grows
 

@@ -51,7 +51,7 @@ def test_a_point_that_is_no_number_is_no_molecule(tiny_model, points):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"noise": 1.5}, "noise: got 1.5"), ({"temperature": -1}, "got -1")]
+    ("options", "message"), [({"noise": 1.5}, "noise.*1.5"), ({"temperature": -1}, "-1")]
 )
 def test_levels_outside_their_range_are_refused(tiny_model, points, options, message):
     with pytest.raises(TargetError, match=message):
@@ -90,12 +90,12 @@ def test_molecule_files_hold_molecules_alone(tiny_run, points, tmp_path):
     ("name", "content", "message"),
     [
         ("no.npy", None, "no file"),
-        ("z.txt", b"1 2", "read from .npy, .csv"),
+        ("z.txt", b"1 2", ".npy, .csv"),
         ("z.npy", b"nonsense", "z.npy"),
-        ("z.csv", b"smiles\nCCO\n", "no column z0; the model has the latent columns z0 to z15"),
-        ("z.csv", b",".join(b"z%d" % i for i in range(17)) + b"\n", "a column z16"),
+        ("z.csv", b"smiles\nCCO\n", "z0.*z15"),
+        ("z.csv", b",".join(b"z%d" % i for i in range(17)) + b"\n", "z16"),
         ("z.csv", b",".join(b"z%d" % i for i in range(16)) + b"\n" + b",".join([b"x"] * 16),
-         "a latent is no number"),
+         "number"),
     ],
 )  # fmt: skip
 def test_what_holds_no_latents_is_named(tiny_run, tmp_path, name, content, message):

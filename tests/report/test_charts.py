@@ -202,7 +202,7 @@ def test_any_numbers_give_a_sound_curve(rows, log_x):
 
 
 def test_a_series_of_the_wrong_length_is_refused():
-    with pytest.raises(ValueError, match="series 'a' has 1 values for 2 of x"):
+    with pytest.raises(ValueError, match=r"'a'.* 1 .* 2 "):
         Curve("x", "", [1, 2], [Series("a", [1])])
 
 
@@ -308,5 +308,5 @@ def test_any_numbers_give_a_sound_map(rows):
 
 
 def test_a_map_of_another_shape_is_refused():
-    with pytest.raises(ValueError, match=r"points \(2, 3\) for 2 values"):
+    with pytest.raises(ValueError, match=r"\(2, 3\).* 2 "):
         LatentMap("mw", "", np.zeros((2, 3)), np.zeros(2), "", "")

@@ -265,7 +265,7 @@ def test_marks_are_words_not_only_colours():
 
 
 def test_a_row_of_the_wrong_length_is_refused():
-    with pytest.raises(ValueError, match="row 'FCD' has 1 cells for 2 columns"):
+    with pytest.raises(ValueError, match=r"'FCD'.* 1 .* 2 "):
         Table(["a", "b"], [Row("FCD", [Cell("1")])])
 
 

@@ -216,7 +216,7 @@ def test_what_cannot_be_removed_is_named(monkeypatch):
 
     put_dataset("a1")
     monkeypatch.setattr("shutil.rmtree", refuse)
-    with pytest.raises(FileError, match="a1': cannot be removed: permission denied"):
+    with pytest.raises(FileError, match=r"a1'.* permission denied"):
         clear()
 
 

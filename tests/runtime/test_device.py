@@ -30,9 +30,9 @@ def test_absent_and_unknown_devices_are_named(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert choose_device("auto") == torch.device("cpu")
     for name in ("cuda", "mps"):
-        with pytest.raises(ConfigError, match=f"'{name}' is not available"):
+        with pytest.raises(ConfigError, match=f"'{name}'"):
             choose_device(name)
-    with pytest.raises(ConfigError, match="got 'gpu', expected auto, cpu, cuda or mps"):
+    with pytest.raises(ConfigError, match=r"'gpu'.* auto, cpu, cuda"):
         choose_device("gpu")
 
 
@@ -56,7 +56,7 @@ def test_precision_is_what_was_asked_or_what_the_hardware_computes(monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda there=there: there)
         assert choose_precision("auto", cuda) == expected
     assert choose_precision("auto", mps) == "fp32"
-    with pytest.raises(ConfigError, match="got 'fp16', expected auto, fp32 or bf16"):
+    with pytest.raises(ConfigError, match=r"'fp16'.* auto, fp32"):
         choose_precision("fp16", cpu)
 
 

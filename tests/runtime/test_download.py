@@ -249,7 +249,7 @@ def test_several_breaks_are_mended(site):
 
 def test_what_came_is_kept_for_the_next_command(site):
     site.serve(cut_short())
-    with pytest.raises(RunError, match=f"ended after {HALF:,} of {len(BODY):,} bytes") as caught:
+    with pytest.raises(RunError, match=f"{HALF:,} of {len(BODY):,}") as caught:
         get(site, md5(BODY), attempts=3)
     assert "3 attempts" in str(caught.value)
     assert "run the same command again to go on from there" in str(caught.value)
@@ -451,7 +451,7 @@ def test_a_file_put_there_by_hand_is_trusted_and_recorded(site, capsys):
 def test_a_damaged_record_of_hashes_is_no_reason_to_trust(site, content):
     site.at().mkdir(parents=True)
     site.at("hashes.json").write_text(content)
-    with pytest.raises(FileError, match=r"hashes\.json': not a record of hashes; delete it"):
+    with pytest.raises(FileError, match=r"hashes\.json'.* delete it"):
         get(site)
     assert site.requests == []
 
@@ -484,14 +484,14 @@ def test_pages_and_pointers_are_not_data(site, body, what, digest):
 def test_a_page_saved_by_hand_is_not_data_either(site):
     site.at().mkdir(parents=True)
     site.at("mols.csv").write_bytes(PAGES[0])
-    with pytest.raises(RunError, match=r"mols\.csv: got a web page, expected data"):
+    with pytest.raises(RunError, match=r"mols\.csv: .*web page"):
         get(site)
     assert site.names() == ["mols.csv"]
 
 
 def test_an_encoded_body_is_not_the_file(site):
     site.serve(whole(b"\x1f\x8b...", Content_Encoding="gzip"))
-    with pytest.raises(RunError, match="sent the file encoded as gzip, expected it as it is"):
+    with pytest.raises(RunError, match="gzip"):
         get(site)
     assert site.names() == []
 
@@ -499,7 +499,7 @@ def test_an_encoded_body_is_not_the_file(site):
 @pytest.mark.parametrize("digest", [None, md5(b"")])
 def test_nothing_is_not_a_file(site, digest):
     site.serve(whole(b""))
-    with pytest.raises(RunError, match="the connection ended after 0 of 0 bytes"):
+    with pytest.raises(RunError, match="0 of 0 bytes"):
         get(site, digest, attempts=2)
     assert len(site.requests) == 2
     assert "mols.csv" not in site.names()
@@ -510,7 +510,7 @@ def test_nothing_is_not_a_file(site, digest):
 )
 def test_a_missing_file_is_not_asked_for_again(site, code, reason):
     site.serve(status(code))
-    with pytest.raises(RunError, match=f"the server answered {code} {reason}, expected") as caught:
+    with pytest.raises(RunError, match=f"{code} {reason}") as caught:
         get(site, md5(BODY))
     assert f"download {site.url}/mols.csv by hand and save it as '{site.at('mols.csv')}'" in str(
         caught.value
@@ -530,7 +530,7 @@ def test_a_lasting_fault_is_given_up(site, monkeypatch):
     waits = []
     monkeypatch.setattr(module.time, "sleep", waits.append)
     site.serve(status(503))
-    with pytest.raises(RunError, match=r"answered 503 Service Unavailable \(4 attempts\)"):
+    with pytest.raises(RunError, match=r"503 Service Unavailable.*4"):
         get(site, attempts=4, backoff=0.5)
     assert len(site.requests) == 4
     assert waits == [0.5, 1, 2]
@@ -540,7 +540,7 @@ def test_a_lasting_fault_is_given_up(site, monkeypatch):
 def test_circles_are_not_followed_for_ever(site):
     site.serve(redirect("/there"))
     site.serve(redirect("/mols.csv"), path="/there")
-    with pytest.raises(RunError, match="redirects in circles") as caught:
+    with pytest.raises(RunError, match="redirect") as caught:
         get(site)
     assert "\n" not in str(caught.value)
     assert len(site.requests) <= 12
@@ -549,7 +549,7 @@ def test_circles_are_not_followed_for_ever(site):
 @pytest.mark.parametrize("place", ["ftp://127.0.0.1/x", "file:///etc/hostname", "data:,CCO"])
 def test_redirections_out_of_the_web_are_refused(site, place):
     site.serve(redirect(place))
-    with pytest.raises(RunError, match="neither http nor https"):
+    with pytest.raises(RunError, match="https"):
         get(site)
     assert len(site.requests) == 1
     assert site.names() == []
@@ -562,7 +562,7 @@ def test_a_closed_door_is_named(site):
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))  # nobody listens
         url = f"http://127.0.0.1:{door.getsockname()[1]}/mols.csv"
-        with pytest.raises(RunError, match="no connection: connection refused") as caught:
+        with pytest.raises(RunError, match="connection refused") as caught:
             get(site, url=url, attempts=2)
     assert url in str(caught.value)
     assert "check the connection and run the same command again, or download" in str(caught.value)
@@ -576,7 +576,7 @@ def test_an_unknown_host_is_named(site, monkeypatch):
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    with pytest.raises(RunError, match="no connection: name or service not known"):
+    with pytest.raises(RunError, match="name or service not known"):
         get(site, url="http://data.invalid/mols.csv", attempts=2)
     assert asked == ["data.invalid"] * 2
 
@@ -606,7 +606,7 @@ def test_an_untrusted_certificate_is_no_passing_fault(site, monkeypatch):
         raise URLError(ssl.SSLCertVerificationError("certificate verify failed"))
 
     monkeypatch.setattr(urllib.request.OpenerDirector, "open", distrust)
-    with pytest.raises(RunError, match="certificate of the server cannot be verified"):
+    with pytest.raises(RunError, match="certificate"):
         get(site)
     assert len(calls) == 1
 
@@ -637,7 +637,7 @@ def test_a_full_disk_is_said_before_it_is_full(site, monkeypatch):
     usage = SimpleNamespace(total=10**9, used=10**9 - 1000, free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     site.serve(whole())
-    with pytest.raises(RunError, match=r"0\.5 MB needed, 0\.0 MB free; make room or set MOLVAE"):
+    with pytest.raises(RunError, match=r"0\.5 MB.* 0\.0 MB.*MOLVAE"):
         get(site)
     assert site.names() == []
 
@@ -648,13 +648,13 @@ def test_a_disk_that_fails_is_no_fault_of_the_network(site, monkeypatch):
 
     site.serve(whole())
     monkeypatch.setattr(module.os, "fsync", full)
-    with pytest.raises(FileError, match="cannot be written: no space left on device"):
+    with pytest.raises(FileError, match="no space left on device"):
         get(site)
     assert len(site.requests) == 1
 
 
 def test_a_folder_that_is_a_file_is_named(site):
     site.folder.write_text("")
-    with pytest.raises(FileError, match="cannot be written: file exists"):
+    with pytest.raises(FileError, match="file exists"):
         get(site)
     assert site.requests == []

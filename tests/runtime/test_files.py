@@ -28,7 +28,7 @@ def test_a_new_file_has_the_usual_permissions(tmp_path):
 def test_overwriting_needs_force(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("x")
-    with pytest.raises(OutputExistsError, match=r"a\.csv' exists already; .* --force"):
+    with pytest.raises(OutputExistsError, match=r"a\.csv' .*--force"):
         require_absent(path, force=False)
     require_absent(path, force=True)
     require_absent(tmp_path / "new.csv", force=False)
@@ -39,11 +39,11 @@ def test_overwriting_needs_force(tmp_path):
 def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("x")
-    with pytest.raises(FileError, match=r"a\.csv' is not a folder"):
+    with pytest.raises(FileError, match=r"a\.csv'.* folder"):
         require_absent(path / "deep" / "new.csv", force=False)
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write anywhere
-    with pytest.raises(FileError, match="is not writable"):
+    with pytest.raises(FileError, match="writable"):
         require_absent(tmp_path / "new.csv", force=False)

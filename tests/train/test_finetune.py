@@ -79,13 +79,13 @@ def test_ctrl_c_before_the_first_step_says_what_is_kept(
 
     monkeypatch.setattr("molvae.train.finetune_heads._hidden", stopped)
     run = tmp_path / "run"
-    with pytest.raises(RunError, match="before the first checkpoint; start it again"):
+    with pytest.raises(RunError, match="first checkpoint"):
         train([new_dataset], run, config(), device="cpu", start=tiny_run)
     monkeypatch.undo()
     summary = train([new_dataset], run, config(), device="cpu", start=tiny_run, resume=True)
     assert summary.steps > 0
     monkeypatch.setattr("molvae.train.run.Trainer", stopped)
-    with pytest.raises(RunError, match="keeps the last checkpoint: continue with --resume"):
+    with pytest.raises(RunError, match="--resume"):
         train([new_dataset], run, config(), device="cpu", start=tiny_run, resume=True)
 
 
@@ -99,7 +99,7 @@ def test_the_loss_stays_what_it_was_unless_it_is_set(tiny_run):
     assert (plain.learning_rate, plain.epochs) == (5e-4, 2)
     chosen = adapted_config(config(kl_weight=0.05), model, "x").train
     assert (chosen.kl_weight, chosen.exact_share) == (0.05, 0.6)
-    with pytest.raises(ConfigError, match=r"prior_share 0\.5 and exact_share 0\.6 sum to more"):
+    with pytest.raises(ConfigError, match=r"prior_share.*0\.5.*exact_share.*0\.6"):
         adapted_config(config(prior_share=0.5), model, "x")
 
 
@@ -150,7 +150,7 @@ def test_what_starts_with_no_say_can_be_added(tiny_run, part):
     settings = adapted_config(asked, old, "x")
     assert settings.model == sizes.model_copy(update={part: True})
     wider = load_config(overrides={f"model.{part}": True, "model.latent_size": 8}, fine_tuning=True)
-    with pytest.raises(ConfigError, match="sizes of the network come from the model"):
+    with pytest.raises(ConfigError, match=r"size.* network|network.* size"):
         adapted_config(wider, old, "x")
     new = first_network(settings, model.vocabulary, model.constraints, model.conditions, old)
     assert {"modulation": new.film, "derivation": new.derivation}[part] is not None
@@ -239,7 +239,7 @@ def test_unknown_tokens_are_named_where_they_are_not_wanted(tiny_run, strange_da
     settings = config()
     data = settings.data.model_copy(update={"unknown_tokens": "reject"})
     settings = settings.model_copy(update={"data": data})
-    with pytest.raises(ConfigError, match=r"unknown to the model \(.*\[.*--vocabulary MODEL"):
+    with pytest.raises(ConfigError, match=r"\[.*--vocabulary MODEL"):
         train([strange_dataset], tmp_path / "run", settings, device="cpu", start=tiny_run)
     assert not (tmp_path / "run").exists()
 
@@ -302,7 +302,7 @@ def test_the_relative_of_a_token(token, known, expected):
 
 def test_other_sizes_are_refused(tiny_run, tiny_dataset, tmp_path):
     settings = load_config(preset="mini", fine_tuning=True)
-    with pytest.raises(ConfigError, match="sizes of the network come from the model"):
+    with pytest.raises(ConfigError, match=r"size.* network|network.* size"):
         train([tiny_dataset], tmp_path / "run", settings, device="cpu", start=tiny_run)
 
 
@@ -318,7 +318,7 @@ def test_dropout_may_be_another(tiny_run, tiny_dataset, tmp_path):
 def test_the_model_in_the_run_to_write_is_refused(tiny_run, tiny_dataset, tmp_path):
     shutil.copytree(tiny_run, tmp_path / "run")
     before = (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
-    with pytest.raises(ConfigError, match="lies in the run folder"):
+    with pytest.raises(ConfigError, match="run folder"):
         train([tiny_dataset], tmp_path / "run", config(), device="cpu", start=tmp_path / "run",
               force=True)  # fmt: skip
     assert (tmp_path / "run" / "model" / "model.safetensors").read_bytes() == before
@@ -336,7 +336,7 @@ def test_another_kind_of_column_is_refused(tiny_model, tiny_dataset):
     column = dataset.names.index("assay")
     values = (dataset.values[:, [column]] > 6).astype(np.float32)
     fitted = ConditionSet.fit(["assay"], values, {"assay": "yesno"})
-    with pytest.raises(ConfigError, match="'assay' is a yesno here and a number in the model"):
+    with pytest.raises(ConfigError, match=r"'assay'.*yesno.*number"):
         adapted_conditions(fitted, tiny_model)
 
 
@@ -357,7 +357,7 @@ def test_it_resumes_and_notices_another_model(
         with pytest.raises(RunError, match="cut"):
             train([new_dataset], tmp_path / "run", config(), device="cpu", start=tiny_run)
     save_model(tmp_path / "other", tiny_model, half=True)
-    with pytest.raises(ConfigError, match="not, or no longer, the one this run started from"):
+    with pytest.raises(ConfigError, match="start"):
         train([new_dataset], tmp_path / "run", config(), device="cpu", start=tmp_path / "other",
               resume=True)  # fmt: skip
     train([new_dataset], tmp_path / "run", config(), device="cpu", start=tiny_run, resume=True)

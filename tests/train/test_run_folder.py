@@ -39,9 +39,9 @@ def test_a_used_folder_needs_resume_or_force(tmp_path):
 def test_a_model_without_a_state_is_not_started_over_by_resume(tmp_path):
     (tmp_path / "config.json").write_text('{"kind": "molvae-run"}')
     (tmp_path / "model").mkdir()
-    with pytest.raises(OutputExistsError, match=r"no state\.pt"):
+    with pytest.raises(OutputExistsError, match=r"state\.pt"):
         check_run_folder(tmp_path, resume=True, force=False)
-    with pytest.raises(ConfigError, match="one continues"):
+    with pytest.raises(ConfigError, match="continue"):
         check_run_folder(tmp_path, resume=True, force=True)
 
 
@@ -49,15 +49,15 @@ def test_a_model_without_a_state_is_not_started_over_by_resume(tmp_path):
 def test_a_foreign_configuration_does_not_make_a_run_folder(tmp_path, other):
     (tmp_path / "config.json").write_text(other)
     for resume in (True, False):
-        with pytest.raises(OutputExistsError, match="not a run folder"):
+        with pytest.raises(OutputExistsError, match="run folder"):
             check_run_folder(tmp_path, resume=resume, force=not resume)
 
 
 def test_a_folder_of_something_else_is_never_overwritten(tmp_path):
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(OutputExistsError, match="not a run folder"):
+    with pytest.raises(OutputExistsError, match="run folder"):
         check_run_folder(tmp_path, resume=False, force=True)
-    with pytest.raises(OutputExistsError, match="is a file"):
+    with pytest.raises(OutputExistsError, match="file"):
         check_run_folder(tmp_path / "thesis.tex", resume=False, force=True)
 
 
@@ -108,14 +108,14 @@ def test_a_line_cut_short_is_no_record():
 @pytest.mark.parametrize("state", [{}, {"config": "{"}, {"config": '{"train": {"x": 1}}'}])
 def test_a_strange_state_is_refused(tiny_dataset, tmp_path, state):
     save_state(tmp_path / "state.pt", state)
-    with pytest.raises(FileError, match="not a training state of this molvae"):
+    with pytest.raises(FileError, match="training state"):
         state_to_resume(tmp_path, load_config(), Dataset(tiny_dataset))
 
 
 @pytest.mark.parametrize("content", [b"", b"rubbish", pickle.dumps([1, 2])])
 def test_a_damaged_state_is_refused(tiny_dataset, tmp_path, content):
     (tmp_path / "state.pt").write_bytes(content)
-    with pytest.raises(ModelFolderError, match="not a training state"):
+    with pytest.raises(ModelFolderError, match="training state"):
         state_to_resume(tmp_path, load_config(), Dataset(tiny_dataset))
 
 
@@ -124,7 +124,7 @@ def test_a_state_that_lacks_a_part_is_refused(tiny_dataset, tiny_run, tmp_path):
     del state["dataset"]
     save_state(tmp_path / "state.pt", state)
     config = Config.model_validate_json(state["config"])
-    with pytest.raises(FileError, match="not a training state of this molvae"):
+    with pytest.raises(FileError, match="training state"):
         state_to_resume(tmp_path, config, Dataset(tiny_dataset))
 
 

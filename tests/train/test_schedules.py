@@ -74,7 +74,7 @@ def test_its_state_goes_on():
 
 
 def test_a_target_needs_molecules_at_t_0():
-    with pytest.raises(ConfigError, match="needs molecules at t = 0"):
+    with pytest.raises(ConfigError, match="t = 0"):
         load_config(overrides={"train.distortion_target": 1.0, "train.exact_share": 0.0})
 
 

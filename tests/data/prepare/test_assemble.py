@@ -133,13 +133,13 @@ BAD = [("CCO", 1, "5"), ("CCN", 2, "about 6"), ("CCC", 3, "7"), ("CCCC", 4, ">8"
 
 
 def test_a_bad_label_is_an_error_that_says_where(tmp_path):
-    with pytest.raises(FileError, match=r"in.csv' row 2: column 'y' holds 'about 6', expected a"):
+    with pytest.raises(FileError, match=r"in.csv' row 2: .*'y'.*'about 6'"):
         made(tmp_path, BAD)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.csv"]
 
 
 def test_a_decimal_comma_is_pointed_out(tmp_path):
-    with pytest.raises(FileError, match=r"holds '5,5'.*write the decimal point as '\.'"):
+    with pytest.raises(FileError, match=r"'5,5'.*'\.'"):
         made(tmp_path, [("CCO", 1, "5,5"), ("CCN", 2, "1")])
 
 
@@ -179,12 +179,12 @@ def test_a_transform_of_ones_is_a_number(tmp_path):
 
 def test_words_and_numbers_in_one_column_are_refused(tmp_path):
     rows = [("CCO", 1, "yes"), ("CCN", 3, "2.5"), ("CCC", 4, "")]
-    with pytest.raises(FileError, match=r"both yes/no words, as 'yes' \(.*row 1\), and numbers"):
+    with pytest.raises(FileError, match=r"yes/no.*'yes'.*row 1.*number"):
         made(tmp_path, rows)
 
 
 def test_a_column_without_any_value_is_refused(tmp_path):
-    with pytest.raises(PropertyError, match="'y': no molecule has a value"):
+    with pytest.raises(PropertyError, match="'y'"):
         made(tmp_path, [("CCO", 1, ""), ("CCN", 2, "-"), ("CCC", 3, ">3")])
 
 
@@ -198,7 +198,7 @@ def test_two_names_may_share_a_column(tmp_path):
 def test_a_transform_needs_its_column():
     from molvae.config import validate
 
-    with pytest.raises(ConfigError, match="transform of 'x': expected a name given with -p"):
+    with pytest.raises(ConfigError, match=r"'x'.* -p"):
         validate({"data": {"transforms": {"x": "log10"}}})
 
 
@@ -247,7 +247,7 @@ def test_a_scaffold_split_does_not_depend_on_the_order(tmp_path):
 
 def test_a_scaffold_split_of_one_scaffold_is_refused(tmp_path):
     rows = [(f"{chain}c1ccccc1", i, i) for i, chain in enumerate(SIDE_CHAINS)]
-    with pytest.raises(FileError, match="use --split random"):
+    with pytest.raises(FileError, match="--split random"):
         made(tmp_path, rows, split="scaffold")
 
 
@@ -265,8 +265,8 @@ def test_a_column_may_say_the_side(tmp_path):
 
 @pytest.mark.parametrize(
     ("word", "message"),
-    [("holdout", "row 2: split column 'set' holds 'holdout', expected train, valid or test"),
-     ("", "row 2: split column 'set' holds ''"), ("train", "marked 'valid'")],
+    [("holdout", "row 2: .*'set'.*'holdout'.*train, valid or test"),
+     ("", "row 2: .*'set'.*''"), ("train", "'valid'")],
 )  # fmt: skip
 def test_a_split_column_is_checked(tmp_path, word, message):
     rows = [("CCO", 1, 1, "train"), ("CCN", 2, 2, word), ("CCC", 3, 3, "train")]
@@ -275,7 +275,7 @@ def test_a_split_column_is_checked(tmp_path, word, message):
 
 
 def test_an_unknown_split_column_names_those_there_are(tmp_path):
-    with pytest.raises(FileError, match=r"no column 'scafold'.*Known: id, smiles, y"):
+    with pytest.raises(FileError, match=r"'scafold'.*id, smiles, y"):
         made(tmp_path, [("CCO", 1, 1), ("CCN", 2, 2)], split="scafold")
 
 
@@ -302,7 +302,7 @@ def test_unknown_tokens_are_listed_with_counts(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(jobs, "CHUNK", 2)
     rows = [("CCO", 1, 1), ("CCS", 2, 2), ("CSC", 3, 3), ("CCF", 4, 4), ("CCN", 5, 5)]
     path = write(tmp_path / "in.csv", rows)
-    with pytest.raises(FileError, match=r"3 molecules .* 9 lacks: \[S\] in 2, \[F\] in 1") as error:
+    with pytest.raises(FileError, match=r"3 molecules .* 9 .*\[S\] in 2, \[F\] in 1") as error:
         prepare([path], tmp_path / "ds", config(), workers=0, vocabulary=SMALL)
     assert "--unknown-tokens reject" in str(error.value)
     assert not (tmp_path / "ds").exists()

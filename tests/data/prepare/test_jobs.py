@@ -57,7 +57,7 @@ def stop_after(chunks, monkeypatch, work):
 
     with monkeypatch.context() as patch:
         patch.setattr(jobs, "_make", stop)
-        with pytest.raises(RunError, match=f"stopped; {chunks} chunks of 4 rows are kept in"):
+        with pytest.raises(RunError, match=f"{chunks} chunks of 4 rows"):
             work()
 
 
@@ -68,7 +68,7 @@ def names(folder):
 def test_interrupted_work_is_kept_and_taken_up(library, interrupted, tmp_path, capsys):
     assert sorted(part_files(interrupted)) == [0, 1, 2]
     assert not (tmp_path / "ds").exists()
-    with pytest.raises(OutputExistsError, match="go on with it by --resume, or drop it by --force"):
+    with pytest.raises(OutputExistsError, match=r"--resume.*--force"):
         run(library, tmp_path / "ds")
     capsys.readouterr()
     found = run(library, tmp_path / "ds", resume=True)
@@ -84,7 +84,7 @@ def test_force_drops_unfinished_work(library, interrupted, tmp_path, capsys):
 
 def test_a_changed_file_is_not_taken_up(library, interrupted, tmp_path):
     library.write_text("CCS\n" * 30)
-    with pytest.raises(ConfigError, match="other options or files: sources was"):
+    with pytest.raises(ConfigError, match="sources"):
         run(library, tmp_path / "ds", resume=True)
     assert len(part_files(interrupted)) == 3
 
@@ -92,7 +92,7 @@ def test_a_changed_file_is_not_taken_up(library, interrupted, tmp_path):
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"plan": {}}', '{"plan": 1, "shard": 2}'])
 def test_an_unreadable_plan_is_said(library, interrupted, tmp_path, content):
     (interrupted / "plan.json").write_text(content)
-    with pytest.raises(ConfigError, match=r"its plan\.json cannot be read"):
+    with pytest.raises(ConfigError, match=r"plan\.json"):
         run(library, tmp_path / "ds", resume=True)
 
 
@@ -101,9 +101,9 @@ def test_work_of_one_shard_is_not_that_of_another(library, tmp_path, monkeypatch
         return prepare_shard([library], tmp_path / "s", CONFIG, shard, workers=0, **options)
 
     stop_after(2, monkeypatch, lambda: work(Shard(1, 2)))
-    with pytest.raises(ConfigError, match="shard was 1/2, is 2/2"):
+    with pytest.raises(ConfigError, match=r"shard.*1/2.*2/2"):
         work(Shard(2, 2), resume=True)
-    with pytest.raises(ConfigError, match="shard was 1/2, is 1/1"):
+    with pytest.raises(ConfigError, match=r"shard.*1/2.*1/1"):
         run(library, tmp_path / "s", resume=True)
     assert sorted(part_files(work(Shard(1, 2), resume=True))) == [0, 2, 4]
 
@@ -136,11 +136,11 @@ def test_what_is_not_ours_is_left_alone(library, tmp_path):
         lambda: merge([shard], precious, force=True),
         lambda: run(library, shard, force=True),
     ):
-        with pytest.raises(FileError, match="not overwriting it"):
+        with pytest.raises(FileError, match="overwrit"):
             work()
     (tmp_path / "ds.partial").mkdir()
     (tmp_path / "ds.partial" / "notes.txt").write_text("mine")
-    with pytest.raises(FileError, match="not of our making"):
+    with pytest.raises(FileError, match="rename or remove"):
         run(library, tmp_path / "ds", force=True)
     assert (precious / "thesis.txt").read_text() == "years of work"
     assert (tmp_path / "ds.partial" / "notes.txt").read_text() == "mine"
@@ -169,7 +169,7 @@ def test_a_link_to_a_dataset_is_followed(library, tmp_path):
 
 def test_the_current_folder_is_no_place(library, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileError, match="is the current folder"):
+    with pytest.raises(FileError, match="current folder"):
         run(library, ".", force=True)
 
 
@@ -182,7 +182,7 @@ def test_a_file_that_grows_while_it_is_read_is_noticed(library, tmp_path, monkey
         return make(item, **options)
 
     monkeypatch.setattr(jobs, "_make", make_and_append)
-    with pytest.raises(FileError, match="changed while it was read"):
+    with pytest.raises(FileError, match="changed"):
         run(library, tmp_path / "ds")
 
 
@@ -203,10 +203,10 @@ def test_new_standard_input_is_not_mistaken_for_the_old(tmp_path, monkeypatch, r
     stop_after(3, monkeypatch, lambda: run("-", tmp_path / "ds"))
     pipe(text.replace("N", "S"))
     if resume:
-        with pytest.raises(ConfigError, match="other options or files"):
+        with pytest.raises(ConfigError, match="options or files"):
             run("-", tmp_path / "ds", resume=True)
         pipe("")  # nothing more comes: the copy is still there... of the second text
-        with pytest.raises(ConfigError, match="other options or files"):
+        with pytest.raises(ConfigError, match="options or files"):
             run("-", tmp_path / "ds", resume=True)
         pipe(text)
         assert len(run("-", tmp_path / "ds", resume=True)) == 20
@@ -262,7 +262,7 @@ def test_shards_may_differ_in_what_does_not_matter(library, tmp_path):
 def test_a_missing_part_of_a_shard_is_noticed(library, tmp_path):
     first, second = shard(library, tmp_path, 1), shard(library, tmp_path, 2)
     part_files(first)[2].unlink()
-    with pytest.raises(FileError, match="4 of 5 parts are there"):
+    with pytest.raises(FileError, match="4 of 5 parts"):
         merge([first, second], tmp_path / "ds")
 
 
@@ -270,7 +270,7 @@ def test_a_damaged_part_of_a_shard_is_named(library, tmp_path):
     first, second = shard(library, tmp_path, 1), shard(library, tmp_path, 2)
     path = part_files(first)[2]
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(FileError, match=r"part-000000002\.npz': damaged part"):
+    with pytest.raises(FileError, match=r"part-000000002\.npz'.*damaged"):
         merge([first, second], tmp_path / "ds")
     assert not (tmp_path / "ds").exists()
 
@@ -293,5 +293,5 @@ def test_a_damaged_record_of_a_shard_is_one_error(library, tmp_path, damage):
     folder = shard(library, tmp_path, 1)
     record = json.loads((folder / "shard.json").read_text())
     (folder / "shard.json").write_text(json.dumps(DAMAGE[damage](record)))
-    with pytest.raises(FileError, match=r"shard\.json is damaged or of another version"):
+    with pytest.raises(FileError, match=r"shard\.json"):
         read_shard(folder)

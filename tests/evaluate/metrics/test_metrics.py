@@ -113,7 +113,7 @@ def test_unique_looks_at_the_first_k_valid():
 
 
 def test_unique_at_nothing_is_an_error():
-    with pytest.raises(InputError, match=r"unique@k: got k = 0, expected 1 or more"):
+    with pytest.raises(InputError, match=r"unique@k.* 0"):
         metrics.unique(metrics.describe(["C"]), 0)
 
 
@@ -338,12 +338,12 @@ def test_a_description_that_lacks_something_is_refused():
         (lambda m: metrics.property_distance(m, BIPHENYLS, "logp"), "logp"),
         (lambda m: metrics.fraction_passing(m, alerts("brenk")), "filters"),
     ):
-        with pytest.raises(InputError, match=f"described without {what}"):
+        with pytest.raises(InputError, match=what):
             function(bare)
 
 
 def test_one_text_is_not_a_list():
-    with pytest.raises(InputError, match="got one text, 'CCO', expected a list of SMILES"):
+    with pytest.raises(InputError, match="'CCO'"):
         metrics.valid("CCO")
 
 
@@ -390,5 +390,5 @@ def test_many_requested_values_share_bins():
 
 
 def test_requests_and_values_must_be_as_many():
-    with pytest.raises(InputError, match="3 requests for 2 values"):
+    with pytest.raises(InputError, match=r"3.* 2"):
         metrics.control_by_row("x=@y", np.ones(3), np.ones(2))
