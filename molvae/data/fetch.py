@@ -1,41 +1,46 @@
-"""Public data sets: which there are, where they live, what they ask for."""
+"""Public data sets: their files, licenses and citations, and their download."""
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from filelock import FileLock
-
-from molvae.errors import InputError, suggest
-from molvae.runtime.cache import cache_folder, take
-from molvae.runtime.download import download, writing
+from molvae._version import __version__
+from molvae.errors import FileError, InputError, RunError, suggest
+from molvae.runtime.cache import cache_folder, lock_folder
 from molvae.runtime.files import require_absent
-from molvae.runtime.progress import say
+from molvae.runtime.progress import Progress, say
 
 __all__ = ["SETS", "DataFile", "DataSet", "fetch", "summary_lines"]
 
 
+RETRIES = 3
+CHUNK = 1 << 16  # bytes
+TIMEOUT = 30.0  # seconds a server may be silent
+
+
 @dataclass(frozen=True)
 class DataFile:
-    """One file of a data set: its size in bytes, and ``md5:…`` or ``sha256:…`` if published."""
+    """One file of a data set: size in bytes, and published hash, ``md5:…`` or ``sha256:…``."""
 
     name: str
     url: str
-    size: int | None = None
-    hash: str | None = None
+    size: int
+    hash: str
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A public data set: where it comes from and what its makers ask for."""
+    """A public data set: its files, license and citation."""
 
     title: str
-    licence: str
+    license: str
     citation: str
     files: tuple[DataFile, ...]
 
@@ -108,7 +113,7 @@ SETS: dict[str, DataSet] = {
 
 
 def fetch(name: str, output: str | Path | None = None, *, force: bool = False) -> list[Path]:
-    """Bring the files of a public data set into the cache, and from there into ``output``.
+    """Download the files of a public data set into the cache, and copy them into ``output``.
 
     ``output`` is a folder, where ``force`` overwrites files; the returned paths are those in it, or
     in the cache without it.
@@ -121,15 +126,81 @@ def fetch(name: str, output: str | Path | None = None, *, force: bool = False) -
     copies = [] if output is None else [Path(output) / path.name for path in paths]
     for copy in copies:
         require_absent(copy, force=force)
-    with _alone(folder):
-        for file, path in zip(chosen.files, paths, strict=True):
-            download(file.url, path, size=file.size, published=file.hash)
+    with _locked(folder):
+        for file in chosen.files:
+            _download(file, folder)
         for path, copy in zip(paths, copies, strict=False):  # no copies without an output
             _copy(path, copy)
     say(chosen.title)
-    say(f"licence: {chosen.licence}")
+    say(f"license: {chosen.license}")
     say(f"please cite: {chosen.citation}")
     return copies or paths
+
+
+def _download(file: DataFile, folder: Path) -> None:
+    """Download a file into a folder, unless it is there already, and verify its hash."""
+    import pooch  # loads requests: only where something is to be fetched
+    from requests.exceptions import HTTPError, RequestException
+
+    pooch.get_logger().setLevel("ERROR")
+    registry = pooch.create(
+        folder,
+        base_url="",
+        registry={file.name: file.hash},
+        urls={file.name: file.url},
+        retry_if_failed=RETRIES,
+    )
+    by_hand = f"or download {file.url} by hand and save it as '{folder / file.name}'"
+    try:
+        registry.fetch(file.name, downloader=functools.partial(_receive, file))
+    except HTTPError as error:
+        answer = f"{error.response.status_code} {error.response.reason}"
+        raise RunError(
+            f"{file.url}: the server answered {answer}, expected the file; see whether a newer "
+            f"molvae knows another address, {by_hand}"
+        ) from None
+    except RequestException as error:
+        reason = str(error).partition("\n")[0]
+        raise RunError(
+            f"{file.url}: no connection: {reason}; check the connection and run the same command "
+            f"again, {by_hand}"
+        ) from None
+    except ValueError as error:  # names both hashes
+        raise RunError(
+            f"{file.url}: {error} See whether a newer molvae knows another hash, {by_hand}"
+        ) from None
+    say(f"{file.name}: verified, {file.hash}")
+
+
+def _receive(file: DataFile, url: str, output: str, registry: Any) -> None:
+    """One attempt to download a file, with a progress bar on standard error."""
+    import pooch
+
+    with Progress(file.name, file.size / 1e6, unit="MB") as progress:
+        receive = pooch.HTTPDownloader(
+            progressbar=_Bar(progress, file.size),
+            chunk_size=CHUNK,
+            timeout=TIMEOUT,
+            headers={"User-Agent": f"molvae/{__version__}"},
+        )
+        receive(url, output, registry)
+
+
+class _Bar:
+    """What pooch expects of a progress bar, in bytes, shown on ours, in megabytes."""
+
+    def __init__(self, progress: Progress, size: int) -> None:
+        self.total, self._size, self._done, self._progress = size, size, 0, progress
+
+    def update(self, count: int) -> None:
+        before, self._done = self._done, min(self._done + count, self._size)
+        self._progress.advance(self._done // 10**6 - before // 10**6, done=self._done / 1e6)
+
+    def reset(self) -> None:
+        """At the end pooch reports all bytes once more, which ``update`` cuts off."""
+
+    def close(self) -> None:
+        """The bar closes with :class:`Progress`."""
 
 
 def summary_lines(name: str, paths: Sequence[Path]) -> list[str]:
@@ -139,19 +210,34 @@ def summary_lines(name: str, paths: Sequence[Path]) -> list[str]:
     return [*lines, f"train on it: molvae train '{paths[0]}' -o runs/{name}"]
 
 
-def _alone(folder: Path) -> AbstractContextManager[object]:
-    """A folder of the cache for one process at a time, under the lock that its clearing heeds."""
-    with writing(folder):
-        busy = f"another process is fetching into '{folder}'; waiting for it"
-        return take(FileLock(f"{folder}.lock"), busy)
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """A folder of the cache for one process at a time, without what a killed one left there."""
+    busy = f"another process is fetching into '{folder}'; waiting for it"
+    with _writing(folder):
+        lock = lock_folder(folder, busy)
+    with lock, _writing(folder):
+        for unfinished in folder.glob("tmp*"):  # pooch downloads into a file of tempfile
+            unfinished.unlink()
+        yield
 
 
 def _copy(path: Path, target: Path) -> None:
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    with writing(target):
+    with _writing(target):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, temporary)
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """What the disk refuses while ``path`` is written becomes one line for the user."""
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise FileError(f"'{path}': cannot be written: {reason}") from None

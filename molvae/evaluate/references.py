@@ -34,7 +34,7 @@ from molvae.evaluate.metrics.frechet import Moments
 from molvae.evaluate.metrics.guacamol import Described
 from molvae.evaluate.sample import description
 from molvae.evaluate.sources import Source
-from molvae.runtime.cache import Kept
+from molvae.runtime.cache import ResultCache
 from molvae.runtime.pool import WorkerPool
 from molvae.runtime.randomness import Draws
 
@@ -59,11 +59,11 @@ class Reference:
         self.role, self.source = role, source
         self._workers, self._device = workers, device
         # A list may never come again.
-        self._kept = Kept(self._key() if source.files else None)
+        self._cache = ResultCache(self._key() if source.files else None)
 
     def close(self) -> None:
         """Remove what is not kept."""
-        self._kept.close()
+        self._cache.close()
 
     def _key(self) -> str:
         parts = (SCHEMA, importlib.metadata.version("rdkit"), *PROPERTIES, self.source.key)
@@ -101,7 +101,7 @@ class Reference:
         self.require("fingerprints.bin")
         if not len(self):
             return np.empty((0, FINGERPRINT_BYTES), dtype=np.uint8)
-        path = self._kept.find("fingerprints.bin")
+        path = self._cache.find("fingerprints.bin")
         assert path is not None
         return np.memmap(path, dtype=np.uint8, mode="r").reshape(-1, FINGERPRINT_BYTES)
 
@@ -184,18 +184,18 @@ class Reference:
     def require(self, *names: str) -> None:
         """Compute what is missing of these files, in one pass over RDKit."""
         if self._missing(names):
-            with self._kept.lock():
+            with self._cache.lock():
                 if missing := self._missing(names):
                     self._compute(missing)
 
     def is_short(self) -> bool:
         """Whether the properties of all rows are wanted, not of a sample; RDKit is not needed."""
-        if self._kept.find("rows.json"):
+        if self._cache.find("rows.json"):
             return self.rows <= SAMPLE
         return sum(1 for _ in itertools.islice(iter(self.source), SAMPLE + 1)) <= SAMPLE
 
     def _missing(self, names: Sequence[str]) -> list[str]:
-        return [name for name in ("rows.json", *names) if self._kept.find(name) is None]
+        return [name for name in ("rows.json", *names) if self._cache.find(name) is None]
 
     def _compute(self, missing: Sequence[str]) -> None:
         wanted = Wanted(
@@ -208,7 +208,7 @@ class Reference:
         scaffolds: Counter[str] = Counter()
         keys = [np.empty(0, np.uint64)]
         rows = valid = 0
-        with self._kept.writing(*dict.fromkeys(("rows.json", *missing))) as files:
+        with self._cache.writing(*dict.fromkeys(("rows.json", *missing))) as files:
             for _, part in self._workers.map(self.role, description(wanted), self.source):
                 rows, valid = rows + part.total, valid + len(part)
                 fragments.update(part.fragments.counts)
@@ -229,7 +229,7 @@ class Reference:
 
     def _bytes(self, name: str) -> bytes:
         self.require(name)
-        path = self._kept.find(name)
+        path = self._cache.find(name)
         assert path is not None
         return path.read_bytes()
 
@@ -238,17 +238,17 @@ class Reference:
         return found
 
     def _arrays(self, name: str, compute: Callable[[], _Arrays]) -> _Arrays:
-        path = self._kept.find(name)
+        path = self._cache.find(name)
         if path is None:
             self.require()  # the number of rows; the lock cannot be taken twice
-            with self._kept.lock():
-                path = self._kept.find(name)
+            with self._cache.lock():
+                path = self._cache.find(name)
                 if path is None:
                     buffer = io.BytesIO()
                     np.savez(buffer, **compute())  # type: ignore[arg-type]
-                    with self._kept.writing(name) as files:
+                    with self._cache.writing(name) as files:
                         files[name].write(buffer.getvalue())
-                    path = self._kept.find(name)
+                    path = self._cache.find(name)
         assert path is not None
         with np.load(path, allow_pickle=False) as found:
             return {key: found[key] for key in found.files}
@@ -256,7 +256,7 @@ class Reference:
     def _moments(self, name: str, smiles: Callable[[], Sequence[str]]) -> Moments:
         file = f"fcd-{importlib.metadata.version('fcd')}-{name}.npz"
         # Before the lock is taken, which this may need too.
-        texts = [] if self._kept.find(file) else smiles()
+        texts = [] if self._cache.find(file) else smiles()
 
         def compute() -> _Arrays:
             found = frechet.moments(texts, device=self._device)

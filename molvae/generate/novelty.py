@@ -20,7 +20,7 @@ from molvae.chem.hashing import KeySet, keys_of
 from molvae.data.formats import file_format
 from molvae.data.readers import read_rows, smiles_of
 from molvae.errors import FileError
-from molvae.runtime.cache import Kept
+from molvae.runtime.cache import ResultCache
 from molvae.runtime.files import fingerprint
 from molvae.runtime.processes import map_ordered
 from molvae.runtime.progress import Progress, say
@@ -65,7 +65,7 @@ def known_molecules(
 
 def _kept(file: Path, read: functools.partial[_Found]) -> tuple[NDArray[np.uint64], int]:
     """(keys, number of rows that are no molecule) of a file, read again only if they must be."""
-    with closing(Kept(_key(file))) as kept, kept.lock():
+    with closing(ResultCache(_key(file))) as kept, kept.lock():
         about, array = kept.find("rows.json"), kept.find("keys.bin")
         if about is not None and array is not None:
             counted = json.loads(about.read_bytes())

@@ -32,7 +32,6 @@ from molvae.runtime.randomness import Draws
 __all__ = ["EncodeSummary", "Encoded", "encode", "encode_file", "own_columns"]
 
 BATCH = 1024  # molecules on their way together
-HEADER = 128  # bytes of the head of a .npy file
 
 
 class Encoded(NamedTuple):
@@ -241,15 +240,15 @@ def _texts(
 
 
 def _write_latents(path: Path, rows: Iterable[Encoded], size: int) -> None:
-    """A .npy file whose head, which tells the number of rows, is written last."""
+    """A .npy file, whose header is written again when the number of rows is known."""
+    header = {"descr": "<f4", "fortran_order": False, "shape": (0, size)}
     with atomic_binary(path) as file:
-        file.write(bytes(HEADER))
+        # NumPy leaves space in the header for any number of rows.
+        np.lib.format.write_array_header_1_0(file, header)
         count = 0
         for one in rows:
             file.write(one.latent.astype("<f4").tobytes())
             count += 1
-        head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({count}, {size}), }}"
-        magic = b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little")
         file.seek(0)
-        file.write(magic + head.ljust(HEADER - 11).encode("ascii") + b"\n")
+        np.lib.format.write_array_header_1_0(file, header | {"shape": (count, size)})
         file.seek(0, 2)

@@ -1,4 +1,4 @@
-"""The cache folder: prepared datasets and downloaded data sets; what is in it, and emptying it.
+"""The cache folder: prepared datasets, downloads and stored results; its listing and clearing.
 
 ```
 datasets/KEY/           a prepared dataset, named by the hash of what it was made from
@@ -6,7 +6,7 @@ datasets/KEY.partial/   one whose preparation was interrupted
 datasets/KEY.lock       held while a process prepares that dataset
 downloads/NAME/         the files of a public data set
 downloads/NAME.lock     held while a process downloads them
-references/KEY/         what has been computed of a set that molecules are compared with
+references/KEY/         results computed from a set that molecules are compared with
 references/KEY.lock     held while a process computes more of it
 ```
 """
@@ -31,7 +31,7 @@ from molvae.errors import FileError
 from molvae.runtime.files import atomic_binary, atomic_text
 from molvae.runtime.progress import say
 
-__all__ = ["Entry", "Kept", "Kind", "cache_folder", "clear", "entries", "take"]
+__all__ = ["Entry", "Kind", "ResultCache", "cache_folder", "clear", "entries", "lock_folder"]
 
 Kind = Literal["dataset", "download", "reference", "unfinished"]
 
@@ -56,20 +56,21 @@ def cache_folder() -> Path:
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("molvae"))
 
 
-def take(lock: FileLock, busy: str) -> AbstractContextManager[object]:
-    """Acquire a lock of the cache; ``busy`` is said if another process has it, and it is awaited.
+def lock_folder(folder: Path, busy: str) -> AbstractContextManager[object]:
+    """Lock a folder of the cache; says ``busy`` if another process has the lock, and waits.
 
-    Its folder is made, again where the cache is emptied before the lock is there.
+    The folder of the lock is made, again if the cache is cleared in between.
     """
+    lock = FileLock(f"{folder}.lock")
     timeout = 0.0
     while True:
-        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             return lock.acquire(timeout=timeout)
         except Timeout:
             say(busy)
             timeout = -1.0
-        except FileNotFoundError:  # emptied between the two lines above
+        except FileNotFoundError:  # cleared between the two lines above
             continue
 
 
@@ -86,7 +87,7 @@ def entries() -> list[Entry]:
 
 
 def clear() -> int:
-    """Remove everything that no process is writing to at the moment; returns the bytes freed.
+    """Remove everything that no process is writing to; returns the bytes freed.
 
     Links are removed, never what they point to.
     """
@@ -126,7 +127,7 @@ def _entry(place: str, path: Path) -> Entry:
         return Entry("unfinished", path.name, path, _size(path), "interrupted")
     if kind == "download":
         files = [child.name for child in path.iterdir()]
-        state = ", unfinished" if any(name.endswith(".part") for name in files) else ""
+        state = ", unfinished" if any(name.startswith("tmp") for name in files) else ""
         return Entry(kind, path.name, path, _size(path), f"public data set {path.name}{state}")
     if not (path / "manifest.json").is_file():
         return Entry("unfinished", path.name, path, _size(path), "no manifest.json")
@@ -193,28 +194,28 @@ def _reason(error: OSError) -> str:
 BLOCK = 1 << 20
 
 
-class Kept:
-    """A folder ``references/KEY`` of the cache, or without a key one that lasts as long as this.
+class ResultCache:
+    """Files of computed results with checksums, in ``references/KEY`` of the cache.
 
-    Where the cache cannot be written, what it has is read and the rest goes into a folder of
-    that kind.
+    Without a key, or for new files where the cache cannot be written, they are in a temporary
+    folder, which :meth:`close` removes.
     """
 
     def __init__(self, key: str | None) -> None:
         self._stack = ExitStack()
         self._checked: dict[str, Path] = {}
-        self._spare: Path | None = None
+        self._temporary: Path | None = None
         self._folder = None if key is None else cache_folder() / REFERENCES / key
 
     def close(self) -> None:
-        """Remove what is not kept."""
+        """Remove the temporary folder."""
         self._stack.close()
 
     def find(self, name: str) -> Path | None:
-        """A file that is whole; None if there is none."""
+        """The path of a file that is there and intact, or None."""
         if name in self._checked:
             return self._checked[name]
-        for folder in (self._folder, self._spare):
+        for folder in (self._folder, self._temporary):
             path = None if folder is None else folder / name
             if path is None or not path.is_file():
                 continue
@@ -229,7 +230,7 @@ class Kept:
 
     @contextmanager
     def writing(self, *names: str) -> Iterator[dict[str, Any]]:
-        """Binary files to write, by name; all are kept if the block ends well, or none."""
+        """Binary files to write, by name; they are stored if the block succeeds, all or none."""
         folder = self._writable()
         with ExitStack() as stack:
             yield {name: stack.enter_context(atomic_binary(folder / name)) for name in names}
@@ -241,28 +242,28 @@ class Kept:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder: others who would compute the same wait, and the cache is not cleared."""
+        """Lock the folder: who would compute the same waits, and the cache is not cleared."""
         if self._folder is None or self._writable() != self._folder:
             yield
             return
-        lock = FileLock(self._folder.with_name(f"{self._folder.name}.lock"))
-        with take(lock, f"another molvae is computing '{self._folder}'; waiting for it"):
-            self._checked.clear()  # another process may have been at work meanwhile
+        busy = f"another molvae is computing '{self._folder}'; waiting for it"
+        with lock_folder(self._folder, busy):
+            self._checked.clear()  # another process may have changed the files
             yield
 
     def _writable(self) -> Path:
-        if self._folder is not None and self._spare is None:
+        if self._folder is not None and self._temporary is None:
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 if os.access(self._folder, os.W_OK) and os.access(self._folder.parent, os.W_OK):
                     return self._folder
                 reason = "permission denied"
             except OSError as error:
-                reason = (error.strerror or str(error)).lower()
-            say(f"'{self._folder}' cannot be written ({reason}); what is new will not be kept")
-        if self._spare is None:
-            self._spare = Path(self._stack.enter_context(TemporaryDirectory(prefix="molvae-")))
-        return self._spare
+                reason = _reason(error)
+            say(f"'{self._folder}' cannot be written ({reason}); new results are not stored")
+        if self._temporary is None:
+            self._temporary = Path(self._stack.enter_context(TemporaryDirectory(prefix="molvae-")))
+        return self._temporary
 
 
 def _sum(path: Path) -> Path:
@@ -270,7 +271,7 @@ def _sum(path: Path) -> Path:
 
 
 def _checksum(path: Path) -> str:
-    """Size and CRC-32 of a file: enough against accidents."""
+    """Size and CRC-32 of a file: enough to find accidental damage."""
     value = size = 0
     with open(path, "rb") as handle:
         while block := handle.read(BLOCK):

@@ -1,23 +1,38 @@
 """Data sets from a real server on this machine: into the cache, from there into a folder."""
 
+import gc
 import hashlib
 import re
+import socket
 import threading
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
 from filelock import FileLock
 
+import molvae
 from molvae.data import fetch as module
 from molvae.data.fetch import SETS, DataFile, DataSet, fetch, summary_lines
 from molvae.data.readers import read_smiles
 from molvae.errors import FileError, InputError, OutputExistsError, RunError
 from molvae.runtime.cache import cache_folder, clear, entries
 
+# pooch leaves it to the garbage collector to close the connection of a failed request.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 BODY = b'smiles,logP\n"CCO\n",1.5\n"CCN\n",2\n' + b"C,0.5\n" * 90_000
+
+
+def direct(monkeypatch):
+    """No proxy, and no waiting between attempts."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
 
 
 @pytest.fixture
@@ -40,11 +55,12 @@ def site(monkeypatch, tmp_path_factory):
     files = tuple(DataFile(name, f"{url}/{name}", len(BODY), digest) for name in ("b.csv", "a.csv"))
     for file in files:
         (folder / file.name).write_bytes(BODY)
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    direct(monkeypatch)
     monkeypatch.setattr(module, "SETS", {"toy": DataSet("Toy molecules", "CC0", "Nobody", files)})
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield SimpleNamespace(folder=folder, requests=requests)
+    gc.collect()
     server.shutdown()
     server.server_close()
     thread.join()
@@ -68,7 +84,7 @@ def test_all_files_of_a_set_come_in_order(site, capsys):
     assert names(toy()) == ["a.csv", "b.csv"]
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.splitlines()[-3:] == ["Toy molecules", "licence: CC0", "please cite: Nobody"]
+    assert err.splitlines()[-3:] == ["Toy molecules", "license: CC0", "please cite: Nobody"]
     (entry,) = entries()
     assert (entry.kind, entry.name, entry.size) == ("download", "toy", 2 * len(BODY))
     assert clear() == 2 * len(BODY)
@@ -90,7 +106,7 @@ def test_only_what_is_not_in_the_cache_is_asked_for(site):
 
 def test_a_changed_file_is_refused(site):
     (site.folder / "a.csv").write_bytes(BODY[::-1])
-    with pytest.raises(RunError, match=r"/a\.csv: .*md5:"):
+    with pytest.raises(RunError, match=rf"/a\.csv: .*{hashlib.md5(BODY[::-1]).hexdigest()}"):
         fetch("toy")
     assert names(toy()) == ["b.csv"]
 
@@ -130,10 +146,264 @@ def test_the_lock_is_held_during_downloads_and_released_after_a_failure(site, mo
         assert toy().with_name("toy.lock").exists()
         raise RunError("no")
 
-    monkeypatch.setattr(module, "download", failing)
+    monkeypatch.setattr(module, "_download", failing)
     for _ in range(2):
         with pytest.raises(RunError, match="no"):
             fetch("toy")
+
+
+# -- the network ---------------------------------------------------------------------------------
+
+
+def reply(status, content=b"", length=None, **headers):
+    """An answer; with a ``length`` beyond the content it breaks off."""
+
+    def answer(handler):
+        handler.send_response(status)
+        if length != "unknown":
+            handler.send_header("Content-Length", str(len(content) if length is None else length))
+        for name, value in headers.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    return answer
+
+
+class Server:
+    """A server that gives the answers of a test, in order, and remembers what it was asked."""
+
+    def __init__(self):
+        self.routes, self.requests, self.agents = {}, [], []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                server.requests.append(self.path)
+                server.agents.append(self.headers["User-Agent"])
+                answers = server.routes[self.path]
+                (answers.pop(0) if len(answers) > 1 else answers[0])(self)
+
+            def log_message(self, *arguments):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
+        self.thread.start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    def serve(self, *answers, path="/a.csv"):
+        """The answers to requests for a path, one after the other; the last one is repeated."""
+        self.routes[path] = list(answers)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    direct(monkeypatch)
+    server = Server()
+    monkeypatch.setattr(module, "SETS", {"toy": toy_at(f"{server.url}/a.csv")})
+    yield server
+    gc.collect()
+    server.close()
+
+
+def toy_at(url, kind="sha256"):
+    digest = f"{kind}:{hashlib.new(kind, BODY).hexdigest()}"
+    return DataSet("Toy", "CC0", "Nobody", (DataFile("a.csv", url, len(BODY), digest),))
+
+
+def failure():
+    """The one-line message of a download that fails and leaves nothing behind."""
+    with pytest.raises(RunError) as caught:
+        fetch("toy")
+    assert names(toy()) == []
+    message = str(caught.value)
+    assert "\n" not in message
+    assert f"by hand and save it as '{toy('a.csv')}'" in message
+    return message
+
+
+@pytest.mark.parametrize("kind", ["md5", "sha256"])
+def test_a_file_is_verified_by_either_hash(server, monkeypatch, capsys, kind):
+    chosen = toy_at(f"{server.url}/a.csv", kind)
+    monkeypatch.setattr(module, "SETS", {"toy": chosen})
+    server.serve(reply(200, BODY))
+    assert fetch("toy")[0].read_bytes() == BODY
+    assert server.agents == [f"molvae/{molvae.__version__}"]
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"a.csv: verified, {chosen.files[0].hash}" in err.splitlines()
+    assert re.search(r"a\.csv: \d MB in ", err)
+
+
+def test_a_file_put_there_by_hand_is_used(server):
+    toy().mkdir(parents=True)
+    toy("a.csv").write_bytes(BODY)
+    assert fetch("toy")[0].read_bytes() == BODY
+    assert server.requests == []
+
+
+def test_a_body_of_unknown_length(server):
+    server.serve(reply(200, BODY, "unknown"))
+    assert fetch("toy")[0].read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(reply(code) for code in (500, 502, 503, 429, 408, 202, 204)),
+        reply(200, BODY[:9000], length=len(BODY)),
+        reply(200, BODY[:9000], length="unknown"),
+        reply(200, b""),
+    ],
+)
+def test_a_passing_fault_costs_another_attempt(server, fault):
+    server.serve(fault, reply(200, BODY))
+    assert fetch("toy")[0].read_bytes() == BODY
+    assert names(toy()) == ["a.csv"]
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [(404, "Not Found"), (403, "Forbidden"), (503, "Service Unavailable")],
+)
+def test_a_lasting_fault_is_named(server, code, reason):
+    server.serve(reply(code))
+    assert f"/a.csv: the server answered {code} {reason}, expected" in failure()
+    assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        BODY[::-1],
+        b"<!DOCTYPE html><html>Log in first</html>",
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
+    ],
+)
+def test_other_content_is_refused_with_both_hashes(server, body):
+    server.serve(reply(200, body))
+    message = failure()
+    assert hashlib.sha256(body).hexdigest() in message
+    assert hashlib.sha256(BODY).hexdigest() in message
+
+
+def test_a_refused_download_leaves_the_file_that_was_there(server):
+    toy().mkdir(parents=True)
+    toy("a.csv").write_text("by hand")
+    server.serve(reply(200, BODY[::-1]))
+    with pytest.raises(RunError, match="hash"):
+        fetch("toy")
+    assert toy("a.csv").read_text() == "by hand"
+
+
+def test_redirections_are_followed(server):
+    server.serve(reply(302, Location="/moved"))
+    server.serve(reply(301, Location=f"{server.url}/away/mols"), path="/moved")
+    server.serve(reply(200, BODY), path="/away/mols")
+    assert fetch("toy")[0].read_bytes() == BODY
+    assert server.requests == ["/a.csv", "/moved", "/away/mols"]
+
+
+@pytest.mark.parametrize("place", ["/a.csv", "ftp://127.0.0.1/x", "file:///etc/hostname"])
+def test_circles_and_redirections_out_of_the_web_are_refused(server, place):
+    server.serve(reply(302, Location=place))
+    failure()
+
+
+def test_the_proxy_of_the_environment_is_used(server, monkeypatch):
+    monkeypatch.setenv("http_proxy", server.url)
+    url = "http://data.invalid/a.csv"
+    monkeypatch.setattr(module, "SETS", {"toy": toy_at(url)})
+    server.serve(reply(200, BODY), path=url)  # a proxy is asked for the whole address
+    assert fetch("toy")[0].read_bytes() == BODY
+    assert len(server.requests) == 1
+
+
+def test_no_connection_is_named(server, monkeypatch):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # nobody listens
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/a.csv"
+        monkeypatch.setattr(module, "SETS", {"toy": toy_at(url)})
+        message = failure()
+    assert f"{url}: no connection: " in message
+    assert "Connection refused" in message
+    assert "run the same command again" in message
+
+
+def test_an_unknown_host_is_named(server, monkeypatch):
+    def unknown(host, *arguments, **options):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(module, "SETS", {"toy": toy_at("http://data.invalid/a.csv")})
+    assert "no connection: " in (message := failure())
+    assert "data.invalid" in message
+
+
+def test_a_silent_server_is_not_waited_for(server, monkeypatch):
+    end = threading.Event()
+
+    def silent(handler):
+        reply(200, BODY[:9000], length=len(BODY))(handler)
+        handler.wfile.flush()
+        end.wait(10)
+
+    monkeypatch.setattr(module, "TIMEOUT", 0.5)
+    server.serve(silent, reply(200, BODY))
+    assert fetch("toy")[0].read_bytes() == BODY
+    end.set()
+    assert len(server.requests) == 2
+
+
+def test_an_untrusted_certificate_is_named(server, monkeypatch):
+    from requests.exceptions import SSLError
+
+    def distrust(*arguments, **options):
+        raise SSLError("certificate verify failed")
+
+    monkeypatch.setattr("requests.get", distrust)
+    assert "certificate verify failed" in failure()
+
+
+def test_an_interrupted_download_leaves_nothing_to_be_taken_for_the_file(server, monkeypatch):
+    def interrupt(self, count):
+        raise KeyboardInterrupt
+
+    server.serve(reply(200, BODY))
+    with monkeypatch.context() as patch:
+        patch.setattr(module._Bar, "update", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            fetch("toy")
+    assert names(toy()) == []
+    toy("tmpa1b2c3d4").write_bytes(BODY[:9000])  # what a kill leaves
+    assert fetch("toy")[0].read_bytes() == BODY
+    assert names(toy()) == ["a.csv"]
+
+
+def test_a_full_disk_is_no_fault_of_the_network(server, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    server.serve(reply(200, BODY))
+    monkeypatch.setattr(module._Bar, "update", full)
+    with pytest.raises(FileError, match="cannot be written: no space left on device"):
+        fetch("toy")
+    assert len(server.requests) == 1
+
+
+def test_a_cache_folder_that_is_a_file_is_named(server):
+    toy().parent.mkdir(parents=True)
+    toy().write_text("")
+    with pytest.raises(FileError, match=r"toy': cannot be written: "):
+        fetch("toy")
+    assert server.requests == []
 
 
 # -- the output folder ---------------------------------------------------------------------------
@@ -202,7 +472,7 @@ def test_the_sets_come_from_their_public_homes_with_whole_hashes():
     lengths = {"md5": 32, "sha256": 64}
     for data_set in SETS.values():
         assert data_set.title
-        assert data_set.licence
+        assert data_set.license
         assert "doi:10." in data_set.citation
         assert len({file.name for file in data_set.files}) == len(data_set.files) > 0
         for file in data_set.files:

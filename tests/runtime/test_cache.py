@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 
 from molvae.errors import FileError
-from molvae.runtime.cache import Entry, cache_folder, clear, entries, take
+from molvae.runtime.cache import Entry, cache_folder, clear, entries, lock_folder
 
 HOLD = """
 import sys
@@ -90,7 +90,7 @@ def test_entries_say_what_they_hold():
     put("downloads/moses/test.csv", "x" * 11)
     put("downloads/moses.lock", "")
     put("downloads/guacamol/deep/all.smiles.gz")
-    put("downloads/zinc250k/a.csv.part")
+    put("downloads/zinc250k/tmpa1b2c3d4")
     put("datasets/c2.partial/tokens.bin", "x" * 5)
     put("datasets/.d3.abcdef/tokens.bin")
     put("datasets/e4/tokens.bin")
@@ -235,7 +235,7 @@ def test_reference_sets_are_told_and_removed():
     assert not folder.exists()
 
 
-def test_a_lock_is_taken_though_the_cache_is_emptied_just_then(tmp_path, monkeypatch):
+def test_a_folder_is_locked_though_the_cache_is_emptied_just_then(tmp_path, monkeypatch):
     lock = FileLock(tmp_path / "datasets" / "a1.lock")
     acquire, folders = lock.acquire, []
 
@@ -247,7 +247,8 @@ def test_a_lock_is_taken_though_the_cache_is_emptied_just_then(tmp_path, monkeyp
         return acquire(**options)
 
     monkeypatch.setattr(lock, "acquire", acquire_late)
-    with take(lock, "busy"):
+    monkeypatch.setattr("molvae.runtime.cache.FileLock", lambda path: lock)
+    with lock_folder(tmp_path / "datasets" / "a1", "busy"):
         assert lock.is_locked
         assert (tmp_path / "datasets" / "a1.lock").exists()
     assert len(folders) == 2

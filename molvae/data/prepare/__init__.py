@@ -13,7 +13,7 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from molvae import chem
 from molvae.chem import selfies
 from molvae.chem.properties import PROPERTIES, get_property
 from molvae.chem.vocabulary import Vocabulary
-from molvae.config import CleaningConfig, DataConfig
+from molvae.config import DataConfig
 from molvae.data.columns import is_name, parse_transform
 from molvae.data.dataset import SCHEMA, Dataset
 from molvae.data.prepare.assemble import assemble
@@ -41,8 +41,9 @@ from molvae.data.prepare.jobs import (
 )
 from molvae.data.prepare.parts import Recipe
 from molvae.data.prepare.plan import Shard, read_shard, work_versions
+from molvae.data.tokenize import Clean
 from molvae.errors import FileError, PropertyError
-from molvae.runtime.cache import cache_folder, take
+from molvae.runtime.cache import cache_folder, lock_folder
 from molvae.runtime.files import require_absent
 from molvae.runtime.pool import WorkerPool
 from molvae.runtime.processes import require_main
@@ -96,9 +97,6 @@ def condition_names(config: DataConfig) -> tuple[list[str], list[str]]:
     return builtin, list(config.properties)
 
 
-_Cleaning = Callable[[str, CleaningConfig], chem.Cleaned | chem.Rejected]
-
-
 def prepare(
     inputs: Sequence[str | Path],
     output: str | Path,
@@ -110,7 +108,7 @@ def prepare(
     force: bool = False,
     vocabulary: Vocabulary | None = None,
     constraints: Mapping[str, int] | None = None,
-    clean: _Cleaning = chem.clean,
+    clean: Clean = chem.clean,
 ) -> Dataset:
     """Clean molecule files into a dataset folder, in worker processes.
 
@@ -156,7 +154,7 @@ def prepare_shard(
     force: bool = False,
     vocabulary: Vocabulary | None = None,
     constraints: Mapping[str, int] | None = None,
-    clean: _Cleaning = chem.clean,
+    clean: Clean = chem.clean,
 ) -> Path:
     """One job's share of :func:`prepare`, as a folder that :func:`merge` takes."""
     output = _place(output, "shard.json", resume=resume, force=force)
@@ -290,7 +288,7 @@ def _recipe(
     config: DataConfig,
     vocabulary: Vocabulary | None,
     constraints: Mapping[str, int] | None,
-    clean: _Cleaning,
+    clean: Clean,
 ) -> Recipe:
     builtin, _ = condition_names(config)
     chem.require_profile(config.cleaning.standardize)
@@ -377,14 +375,13 @@ def _copies(place: Path) -> Iterator[Path]:
 def _in_use(folder: Path) -> Iterator[None]:
     """Nobody else prepares or clears a folder of the cache meanwhile."""
     require_main()  # else it would wait for its own parent
-    lock = FileLock(f"{folder}.lock")
-    held = take(lock, f"another molvae is preparing {folder}; waiting for it")
+    held = lock_folder(folder, f"another molvae is preparing {folder}; waiting for it")
     try:
         with held:
             yield
     finally:  # not of a wait that was interrupted: the lock is another's then
         if not folder.exists():  # it was for once
-            Path(lock.lock_file).unlink(missing_ok=True)
+            Path(f"{folder}.lock").unlink(missing_ok=True)
 
 
 _AGAIN = "the same command goes on with them"

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from molvae.chem.vocabulary import Vocabulary
 from molvae.data.dataset import SCHEMA, SPLITS
-from molvae.data.prepare.parts import UNKNOWN, ColumnNotes, Part, Recipe
+from molvae.data.prepare.parts import ColumnNotes, Part, Recipe
 from molvae.data.prepare.split import split_by_keys
+from molvae.data.tokenize import UNKNOWN_TOKEN
 from molvae.errors import FileError, PropertyError
 from molvae.runtime.device import versions
 from molvae.runtime.files import atomic_binary, write_json
@@ -127,9 +128,9 @@ def _example(rejected: Sequence[str], recipe: Recipe) -> str:
 
 def _check_tokens(survey: _Survey, recipe: Recipe) -> None:
     unknown = {
-        reason.removeprefix(UNKNOWN): count
+        reason.removeprefix(UNKNOWN_TOKEN): count
         for reason, count in survey.reasons.most_common()
-        if reason.startswith(UNKNOWN)
+        if reason.startswith(UNKNOWN_TOKEN)
     }
     if not unknown or recipe.config.unknown_tokens == "reject":
         return

@@ -15,23 +15,22 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from molvae import chem
 from molvae.chem.properties import compute
-from molvae.chem.selfies import split_selfies, to_selfies, use_constraints
+from molvae.chem.selfies import use_constraints
 from molvae.config import DataConfig
 from molvae.data.columns import Transform, parse_transform, read_label
 from molvae.data.readers import Row, smiles_of
+from molvae.data.tokenize import Clean, tokenize
 from molvae.errors import FileError
 from molvae.runtime.pool import Timeout
 
-__all__ = ["SPLIT_WORDS", "UNKNOWN", "ColumnNotes", "Part", "Recipe", "make_part", "rejected_part"]
+__all__ = ["SPLIT_WORDS", "ColumnNotes", "Part", "Recipe", "make_part", "rejected_part"]
 
-UNKNOWN = "unknown token "  # how the reason begins when a vocabulary was given
 TEXT_LIMIT = 500  # characters of a rejected row that are kept
 FORMULA = ("=", "+", "-", "@", "\t")  # how a cell that spreadsheets compute begins
 NO_SCAFFOLD = np.uint64(0)
@@ -49,7 +48,7 @@ class Recipe:
     builtin: tuple[str, ...]  # the properties RDKit computes, in dataset order
     constraints: dict[str, int]  # SELFIES bonding limits
     vocabulary: tuple[str, ...] | None = None  # if given, no other tokens are allowed
-    clean: Any = chem.clean  # (text, CleaningConfig) -> Cleaned | Rejected
+    clean: Clean = chem.clean
 
     @property
     def split_column(self) -> str | None:
@@ -245,22 +244,18 @@ class _Maker:
         text = smiles_of(row)
         if text is None:
             return self.reject(row, "broken SDF record")
-        cleaned = self.recipe.clean(text, self.config.cleaning)
-        if isinstance(cleaned, chem.Rejected):
-            return self.reject(row, cleaned.reason)
-        encoded = to_selfies(cleaned.smiles)
-        if encoded is None:
-            return self.reject(row, "not expressible as SELFIES")
-        symbols = split_selfies(encoded)
-        if len(symbols) > self.config.max_tokens:
-            return self.reject(row, "too many tokens")
-        if self.known is not None and not self.known.issuperset(symbols):
-            unknown = next(symbol for symbol in symbols if symbol not in self.known)
-            return self.reject(row, f"{UNKNOWN}{unknown}")
+        tokenized = tokenize(
+            text,
+            self.config.cleaning,
+            known=self.known,
+            max_tokens=self.config.max_tokens,
+            clean=self.recipe.clean,
+        )
+        if isinstance(tokenized, chem.Rejected):
+            return self.reject(row, tokenized.reason)
         labels = self._read_labels(row)
-        if labels is None:
-            return None
-        self._keep(row, cleaned, symbols, labels)
+        if labels is not None:
+            self._keep(row, *tokenized, labels)
         return None
 
     def _keep(
