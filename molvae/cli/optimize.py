@@ -41,7 +41,7 @@ __all__: list[str] = []  # verbs are reached through their group
 @click.option("--pareto", is_flag=True, help="Search for the front of several objectives.")
 @click.option(
     "--method", default="auto", show_default=True, metavar="NAME",
-    help="evolution (what auto is), learning, cma, trust, sampling.",
+    help="evolution (what auto is), learning, sampling; with the extra bo: cma, trust.",
 )  # fmt: skip
 @click.option(
     "-t", "--target", "targets", multiple=True, metavar="NAME=LOW:HIGH",

@@ -89,8 +89,6 @@ def test_the_main_job_needs_no_extra(bare, demo_csv, tmp_path):
          "--bootstrap", 0, "-m", "run", *FRUGAL],
         ["optimize", "-m", "run", "--objective", "qed", "--budget", 60, "-o", "best.sdf",
          *FRUGAL],
-        ["optimize", "-m", "run", "--objective", "qed", "--budget", 60, "-o", "cma.csv",
-         "--method", "cma", *FRUGAL],
         ["encode", "-m", "run", "new.csv", "-o", "z.npy", *FRUGAL],
         ["decode", "-m", "run", "z.npy", "-o", "back.smi"],
         ["interpolate", "-m", "run", "CCOC(=O)c1ccccc1", "CCN(CC)CC", "-o", "way.csv"],
@@ -112,6 +110,8 @@ def test_the_main_job_needs_no_extra(bare, demo_csv, tmp_path):
         ("hub", ["generate", "-n", "5", "-o", "a.csv", "-m", "hf://someone/something"]),
         ("bo", ["optimize", "--objective", "qed", "--budget", "50", "-o", "e.csv",
                 "--method", "trust"]),
+        ("bo", ["optimize", "--objective", "qed", "--budget", "50", "-o", "f.csv",
+                "--method", "cma"]),
     ],
 )  # fmt: skip
 def test_what_needs_an_extra_names_it(bare, tmp_path, extra, line):

@@ -1,4 +1,4 @@
-"""CMA-ES in the latent space."""
+"""CMA-ES in the latent space; needs the extra ``bo``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from molvae.errors import ConfigError
 from molvae.generate.proposer import Proposer
 from molvae.optimize.archive import Answer, Archive
 from molvae.optimize.engines.base import Candidate, LatentSearch
@@ -32,6 +33,7 @@ class LatentCMA(LatentSearch):
     def __init__(self, proposer: Proposer, archive: Archive, *, first: int = 100) -> None:
         """``first`` samples come before the first generation."""
         super().__init__(proposer, archive, first=first)
+        self._cma = _library()  # a missing extra is an error before anything is scored
         self._search: Any = None
         self._points: list[Any] = []
         self._begun = self._stale = 0
@@ -73,12 +75,19 @@ class LatentCMA(LatentSearch):
 
     def _begin(self, count: int) -> None:
         """Around another of the best molecules, each time."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it misses matplotlib
-            import cma
         start, point = self._start()
         # Its generator is seeded by the number of the start: 0 would mean the clock.
         seed = int(self.draws.uniform("cma", np.asarray([self._begun]), 1)[0, 0] * 2**31) + 1
         options = {"popsize": count, "seed": seed, "CMA_diagonal": True, "verbose": -9}
-        self._search = cma.CMAEvolutionStrategy(point.astype(np.float64), SPREAD, options)
+        self._search = self._cma.CMAEvolutionStrategy(point.astype(np.float64), SPREAD, options)
         self._begun, self._stale, self._best = self._begun + 1, 0, start.value
+
+
+def _library() -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns where matplotlib is missing
+            import cma
+    except ImportError:
+        raise ConfigError("--method cma needs the extra: pip install 'molvae[bo]'") from None
+    return cma
