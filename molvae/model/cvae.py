@@ -141,7 +141,7 @@ class CVAE(nn.Module):
         condition_count: int,
         grammar: NDArray[np.int64] | None = None,
     ) -> None:
-        """``grammar`` (V, 4) of `tokens.grammar_table` is what derivation features are made of."""
+        """``grammar`` (V, 4) of `grammar_table` is what derivation features are made of."""
         super().__init__()
         self.config = config
         self.vocabulary_size = vocabulary_size

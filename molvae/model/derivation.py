@@ -36,7 +36,7 @@ class Derivation(nn.Module):
     looks: Tensor
 
     def __init__(self, embedding_size: int, grammar: NDArray[np.int64]) -> None:
-        """``grammar`` (V, 4) is that of `tokens.grammar_table`."""
+        """``grammar`` (V, 4) is that of `vocabulary.grammar_table`."""
         super().__init__()
         # They have no say at first, so that an older network can be given them.
         self.weight = nn.Parameter(torch.zeros(sum(SIZES), embedding_size))
