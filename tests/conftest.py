@@ -1,8 +1,10 @@
-"""What every test gets: fixed seeds, a cache folder of its own, SELFIES left as it was found."""
+"""What every test gets: fixed seeds, its own cache folder, a tiny dataset and a tiny model."""
 
 import gzip
 import itertools
+import json
 import random
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -11,18 +13,23 @@ import hypothesis
 import numpy as np
 import pytest
 
-# The same examples on every run and machine; speed is no test's business here.
-hypothesis.settings.register_profile("default", deadline=None, derandomize=True)
-hypothesis.settings.load_profile("default")
+ASSETS = Path(__file__).parent / "assets"
 
+# The same examples on every run and machine, and no time limit per example. `scripts/check --all`
+# selects the other profile with --hypothesis-profile=full.
+hypothesis.settings.register_profile("full", deadline=None, derandomize=True)
+hypothesis.settings.register_profile(
+    "quick", hypothesis.settings.get_profile("full"), max_examples=15
+)
+hypothesis.settings.load_profile("quick")
 
-# A shell that starts a program in the background lets it ignore Ctrl-C, and so do its children.
+# A shell starts background programs with Ctrl-C ignored, and their children inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
-def same_ground(tmp_path_factory, monkeypatch):
+def same_start(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("MOLVAE_CACHE", str(tmp_path_factory.mktemp("cache")))
     random.seed(0)
     np.random.seed(0)
@@ -36,7 +43,9 @@ def same_ground(tmp_path_factory, monkeypatch):
         selfies.set_semantic_constraints(before or selfies.get_preset_constraints("default"))
 
 
-# -- a small data set and a model trained on it for a few seconds, made once per session --------
+# -- a small dataset and a model trained on it, from tests/assets -------------------------------
+# scripts/regenerate_golden.py makes these files. The fixtures copy them, so that no test can change
+# them. Only tests of training train a model.
 
 
 @pytest.fixture(scope="session")
@@ -50,26 +59,18 @@ def demo_csv(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def tiny_dataset(demo_csv, tmp_path_factory):
-    """The folder of a dataset of 300 molecules: three built-in properties and the assay."""
-    from molvae.config import DataConfig
-    from molvae.data.prepare import prepare
-
-    folder = tmp_path_factory.mktemp("prepared") / "tiny.ds"
-    config = DataConfig(properties={"assay": "assay"}, conditions=("logp", "qed", "mw", "assay"))
-    prepare([demo_csv], folder, config, workers=0)
-    return folder
+def tiny_dataset(tmp_path_factory):
+    """A dataset folder of the 300 molecules: three built-in properties and the assay."""
+    return shutil.copytree(ASSETS / "tiny.ds", tmp_path_factory.mktemp("prepared") / "tiny.ds")
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tiny_dataset, tmp_path_factory):
-    """A finished run folder: the tiny preset after a few seconds of training."""
-    from molvae.config import load_config
-    from molvae.train.run import train
-
-    run = tmp_path_factory.mktemp("runs") / "tiny"
-    overrides = {"train.epochs": 15, "train.validations": 2, "train.ema_decay": 0.9}
-    train([tiny_dataset], run, load_config(preset="tiny", overrides=overrides), device="cpu")
+    """A finished run folder, but for its training state: 15 epochs of the tiny preset."""
+    run = shutil.copytree(ASSETS / "tiny_run", tmp_path_factory.mktemp("runs") / "tiny")
+    record = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    record["dataset"]["folder"] = str(tiny_dataset)
+    (run / "config.json").write_text(json.dumps(record), encoding="utf-8")
     return run
 
 

@@ -64,7 +64,7 @@ def decoded(decode, text):
         return selfies.DecoderError
 
 
-@settings(max_examples=1000)
+@settings(max_examples=10 * settings.default.max_examples)
 @given(
     st.lists(st.sampled_from(ORDINARY), max_size=70),
     st.sampled_from(["default", "octet_rule", "hypervalent"]),

@@ -93,7 +93,7 @@ def test_the_molecules_above_cover_what_they_claim():
     assert len({canonical(s) for s in MOLECULES}) == len(MOLECULES) >= 40
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(data=st.data())
 def test_any_sequence_of_ids_is_a_molecule_or_nothing(vocabulary, data):
     ids = data.draw(st.lists(st.integers(0, len(vocabulary) - 1), max_size=60))

@@ -1,7 +1,7 @@
 """A stored model must load and give what it always gave.
 
 If a test here fails, mend the code. Only a change made on purpose may rebuild the folder, with
-scripts/regenerate_golden.py, and CHANGELOG.md must then say why.
+scripts/regenerate_golden.py golden, and CHANGELOG.md must then say why.
 """
 
 import json

@@ -26,7 +26,7 @@ def test_seeds(name):
 def test_any_bytes(name):
     words = st.lists(st.sampled_from(PIECES[name]) | st.binary(max_size=8), max_size=30)
 
-    @settings(max_examples=300)
+    @settings(max_examples=3 * settings.default.max_examples)
     @given(st.binary(max_size=300) | words.map(b"".join), st.sampled_from(range(7)))
     def run(data, kind):
         TARGETS[name](bytes([kind]) + data)

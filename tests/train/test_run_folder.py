@@ -4,7 +4,6 @@ import json
 import pickle
 
 import pytest
-import torch
 
 from molvae.config import Config, differences, load_config
 from molvae.data.dataset import Dataset
@@ -119,13 +118,15 @@ def test_a_damaged_state_is_refused(tiny_dataset, tmp_path, content):
         state_to_resume(tmp_path, load_config(), Dataset(tiny_dataset))
 
 
-def test_a_state_that_lacks_a_part_is_refused(tiny_dataset, tiny_run, tmp_path):
-    state = torch.load(tiny_run / "state.pt", weights_only=True)
+def test_a_state_that_lacks_a_part_is_refused(tiny_dataset, tmp_path):
+    config, dataset = load_config(), Dataset(tiny_dataset)
+    state = {"config": config.model_dump_json(), "dataset": dataset.content_hash}
+    save_state(tmp_path / "state.pt", state)
+    assert state_to_resume(tmp_path, config, dataset) == state
     del state["dataset"]
     save_state(tmp_path / "state.pt", state)
-    config = Config.model_validate_json(state["config"])
     with pytest.raises(FileError, match="training state"):
-        state_to_resume(tmp_path, config, Dataset(tiny_dataset))
+        state_to_resume(tmp_path, config, dataset)
 
 
 def test_the_card_tells_data_figures_and_conditions(tiny_model):

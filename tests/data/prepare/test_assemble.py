@@ -70,7 +70,7 @@ def canonical(written):
     return next(Chem.CanonSmiles(s) for s, ways in WRITINGS.items() if written in ways)
 
 
-@settings(max_examples=60)
+@settings(max_examples=min(60, settings.default.max_examples))
 @given(rows=ROWS, chunk=st.integers(1, 9), bucket=st.integers(1, 9))
 def test_equal_molecules_are_merged_as_by_hand(rows, chunk, bucket, tmp_path_factory):
     tmp_path = tmp_path_factory.mktemp("merged")
