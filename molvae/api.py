@@ -1,10 +1,10 @@
-"""What a Python user holds: one object for training, generating, encoding and decoding."""
+"""The Python interface: one class for training, generating, encoding and decoding."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +18,7 @@ from molvae.chem.selfies import use_constraints
 from molvae.config import load_config
 from molvae.errors import ConfigError, FileError, InputError, suggest
 from molvae.generate.proposer import Proposer
-from molvae.generate.request import Request
+from molvae.generate.request import Request, Span, Targets
 from molvae.generate.run import GenerationSummary, columns_of, generate, molecule_row
 from molvae.latent.decode import decode
 from molvae.latent.encode import encode, own_columns
@@ -28,6 +28,7 @@ from molvae.model.hub import push
 from molvae.objectives import FunctionScorer, Objective, Part, parse_objective
 from molvae.optimize.run import best_table, optimize
 from molvae.runtime.randomness import Draws
+from molvae.targets import Target
 from molvae.train.run import train
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["MolVAE"]
 
 ENCODE_BATCH = 256
-DOOR = ("device", "precision", "workers", "novel")  # of generate, beside the request
 
 
 class MolVAE:
@@ -50,7 +50,7 @@ class MolVAE:
         self._model = model
 
     def __repr__(self) -> str:
-        own = [one.name for one in self.conditions.conditions if not one.builtin]
+        own = [c.name for c in self.conditions.conditions if not c.builtin]
         columns = f", own columns {', '.join(own)}" if own else ""
         return (
             f"<MolVAE: {len(self.conditions)} conditions, latent size {self.latent_size}{columns}>"
@@ -66,23 +66,30 @@ class MolVAE:
 
     @classmethod
     def train(
-        cls, inputs: str | Path | Sequence[str | Path], run: str | Path, **options: Any
+        cls,
+        inputs: str | Path | Sequence[str | Path],
+        run: str | Path,
+        *,
+        preset: str | None = None,
+        start: str | Path | None = None,
+        device: str = "auto",
+        workers: int | None = None,
+        resume: bool = False,
+        force: bool = False,
+        **settings: Any,
     ) -> MolVAE:
         """Train on molecule files into a run folder and load the result.
 
-        ``options`` are dotted configuration keys with ``__`` for the dot (``train__epochs=5``), and
-        ``preset``, ``device``, ``workers``, ``resume``, ``force`` as on the command line; ``start``
-        is a model to train on (there: ``--from``).
+        ``settings`` are configuration keys with ``__`` for the dot (``train__epochs=5``);
+        ``start`` is a model to fine-tune (``--from``). The rest is as on the command line.
         """
-        names = ("device", "workers", "resume", "force", "start")
-        door = {k: options.pop(k) for k in names if k in options}
-        preset = options.pop("preset", None)
-        overrides = {key.replace("__", "."): value for key, value in options.items()}
+        overrides = {key.replace("__", "."): value for key, value in settings.items()}
         paths = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-        config = load_config(
-            preset=preset, overrides=overrides, fine_tuning=door.get("start") is not None
-        )
-        train(paths, run, config, **door)
+        config = load_config(preset=preset, overrides=overrides, fine_tuning=start is not None)
+        train(
+            paths, run, config, device=device, workers=workers, resume=resume, force=force,
+            start=start,
+        )  # fmt: skip
         return cls.load(run)
 
     @property
@@ -109,44 +116,78 @@ class MolVAE:
             self.save(Path(folder) / "model")
             return push(Path(folder) / "model", name, private=private)
 
-    # The names that libraries of models have for the two.
+    # The names that other libraries use.
     from_pretrained = load
     save_pretrained = save
 
     def generate(
         self,
         n: int,
-        targets: str | Sequence[str] | Mapping[str, object] = (),
+        targets: Targets = (),
         *,
+        like: str | Sequence[str] = (),
+        scaffold: str | None = None,
+        noise: Span | None = None,
+        guidance: Span | None = None,
+        temperature: float = 1.0,
+        epsilon_cutoff: float = 0.0,
+        critic: bool = True,
+        walk: bool | None = None,
+        candidates: int = 8,
+        max_tries: int | None = None,
+        allow_misses: bool = False,
+        unique: bool = True,
+        alerts: Sequence[str] = (),
+        elements: Sequence[str] = (),
+        max_ring: int | None = None,
+        nll: bool = False,
+        novel: str | Path | Sequence[str | Path] = (),
         seed: int = 0,
-        **knobs: Any,
+        device: str = "auto",
+        precision: str = "auto",
+        workers: int | None = None,
+        **unknown: object,
     ) -> pd.DataFrame:
         """Up to ``n`` molecules as a table: SMILES, requested properties, errors of points.
 
-        ``targets`` are texts, ``["logp=2:3", "pIC50=8"]``, or a table, ``{"pIC50": 8}``.
-        ``knobs`` are the fields of :class:`molvae.generate.request.Request`
-        and ``device``, ``precision``,
-        ``workers``, ``novel``. A warning says when fewer were found, and why. The same seed gives
-        the same molecules on any machine with ``precision="fp32"``; elsewise on machines that
-        compute in the same precision.
+        ``targets`` are texts, ``["logp=2:3", "pIC50=8"]``, or a table, ``{"pIC50": 8}``. The
+        options up to ``nll`` are fields of :class:`molvae.generate.request.Request`, the others
+        arguments of :func:`molvae.generate.run.generate`. A warning says when fewer molecules were
+        found, and why. With ``precision="fp32"`` the same seed gives the same molecules on any
+        machine; otherwise on machines that compute in the same precision.
+
+        Raises:
+            TypeError: an option is unknown; the message suggests a similar one.
         """
-        door = {k: knobs.pop(k) for k in DOOR if k in knobs}
-        if isinstance(door.get("novel"), str | Path):
-            door["novel"] = [door["novel"]]
-        if isinstance(knobs.get("like"), str):
-            knobs["like"] = (knobs["like"],)
-        request = _request(knobs)
-        request = replace(request, targets=request.parse(targets, self._model))
-        extras = request.extras
+        for name in unknown:
+            known = ["n", "seed", "device", "precision", "workers", "novel"]
+            known += [field.name for field in fields(Request)]
+            raise TypeError(f"generate() has no option '{name}': {suggest(name, known)}")
+        request = Request(
+            like=tuple(_listed(like)),
+            scaffold=scaffold,
+            noise=noise,
+            guidance=guidance,
+            temperature=temperature,
+            epsilon_cutoff=epsilon_cutoff,
+            critic=critic,
+            walk=walk,
+            candidates=candidates,
+            max_tries=max_tries,
+            allow_misses=allow_misses,
+            unique=unique,
+            alerts=tuple(alerts),
+            elements=tuple(elements),
+            max_ring=max_ring,
+            nll=nll,
+        ).with_targets(targets, self._model)
         summary = GenerationSummary(wanted=n)
-        rows = [
-            molecule_row(molecule, request.targets, extras)
-            for molecule in generate(
-                n, model=self._model, targets=[t.text for t in request.targets],
-                request=request, seed=seed,
-                summary=summary, **door,
-            )
-        ]  # fmt: skip
+        molecules = generate(
+            n, model=self._model, request=request, seed=seed, device=device, precision=precision,
+            workers=workers, novel=[novel] if isinstance(novel, str | Path) else novel,
+            summary=summary,
+        )  # fmt: skip
+        rows = [molecule_row(m, request.targets, request.extras) for m in molecules]
         if len(rows) < n:
             reasons = ", ".join(f"{count:,} × {why}" for why, count in summary.refused.items())
             warnings.warn(
@@ -154,60 +195,81 @@ class MolVAE:
                 "widen a range, raise max_tries, or set allow_misses",
                 stacklevel=2,
             )
-        return pd.DataFrame(rows, columns=columns_of(request.targets, extras))
+        return pd.DataFrame(rows, columns=columns_of(request.targets, request.extras))
 
     def optimize(
         self,
         objective: str | Sequence[str] | Callable[[Sequence[str]], Any],
         budget: int,
-        targets: Sequence[str] = (),
+        targets: Sequence[str | Target] = (),
         *,
         minimize: bool = False,
         pareto: bool = False,
-        **knobs: Any,
+        method: str = "auto",
+        like: str | Sequence[str] = (),
+        given: Sequence[str] = (),
+        scaffold: str | None = None,
+        alerts: Sequence[str] = (),
+        elements: Sequence[str] = (),
+        max_ring: int | None = None,
+        novel: Sequence[str | Path] = (),
+        keep: int = 100,
+        timeout: float | None = None,
+        call_size: int = 16,
+        output: str | Path | None = None,
+        report: str | Path | None = None,
+        resume: bool = False,
+        force: bool = False,
+        seed: int = 0,
+        device: str = "auto",
+        precision: str = "auto",
+        workers: int | None = None,
     ) -> pd.DataFrame:
-        """The best molecules of a search, as a table: SMILES, what the objective said, the call.
+        """The best molecules of a search, as a table: SMILES, scores, number of the call.
 
-        ``objective`` is a function of a list of SMILES, or what ``--objective`` takes; ``budget``
-        counts its calls, of molecules that are scored once. ``targets`` are ranges that all of them
-        must meet. ``knobs`` are those of :func:`molvae.optimize.optimize` (``output`` keeps the
-        calls on disk, so that ``resume`` can go on with them) and the fields of
-        :class:`molvae.generate.request.Request`; molecules of ``like`` and ``given`` are
-        scored first. A function is called in this process, which must survive it.
+        ``objective`` is a function of a list of SMILES, or what ``--objective`` takes. A function
+        runs in this process. ``budget`` is the number of molecules it may score; none is scored
+        twice. Every molecule scored meets the ranges in ``targets``. Molecules of ``like`` and
+        ``given`` are scored first. With ``output`` the calls are kept on disk and ``resume``
+        continues them. The other options are those of :func:`molvae.optimize.optimize`.
         """
         if callable(objective):
             if pareto:
                 raise ConfigError("pareto needs several objectives, got one function")
             scorer = FunctionScorer(objective)
-            found = Objective((Part(scorer.name, scorer),), minimize)
-            knobs["workers"] = 0
+            parsed = Objective((Part(scorer.name, scorer),), minimize)
+            workers = 0
         else:
-            texts = [objective] if isinstance(objective, str) else list(objective)
-            found = parse_objective(
-                texts, minimize=minimize, pareto=pareto, timeout=knobs.get("timeout")
+            parsed = parse_objective(
+                _listed(objective), minimize=minimize, pareto=pareto, timeout=timeout
             )
-        if isinstance(knobs.get("like"), str):
-            knobs["like"] = (knobs["like"],)
-        names = ("like", "scaffold", "alerts", "elements", "max_ring")
-        request = Request(**{k: knobs.pop(k) for k in names if k in knobs})
+        request = Request(
+            like=tuple(_listed(like)),
+            scaffold=scaffold,
+            alerts=tuple(alerts),
+            elements=tuple(elements),
+            max_ring=max_ring,
+        )
         summary = optimize(
-            knobs.pop("output", None), found, budget, model=self._model, constraints=targets,
-            request=request, given=(*request.like, *knobs.pop("given", ())), pareto=pareto, **knobs,
+            output, parsed, budget, model=self._model, method=method, constraints=targets,
+            request=request, given=(*request.like, *given), novel=novel, pareto=pareto, keep=keep,
+            seed=seed, device=device, precision=precision, workers=workers, timeout=timeout,
+            call_size=call_size, report=report, resume=resume, force=force,
         )  # fmt: skip
-        columns, rows = best_table(summary.molecules, found, pareto=pareto)
+        columns, rows = best_table(summary.molecules, parsed, pareto=pareto)
         return pd.DataFrame(rows, columns=columns)
 
     def encode(
-        self, smiles: Sequence[str], *, invalid: Literal["raise", "nan"] = "raise"
+        self, smiles: str | Sequence[str], *, invalid: Literal["raise", "nan"] = "raise"
     ) -> NDArray[np.float32]:
         """Latent means, shape (N, Z).
 
-        A SMILES that is not valid, or has atoms that the model does not know, is an error naming
-        it, or a row of NaN.
+        A SMILES that is invalid, or has atoms that the model does not know, is an error that names
+        it; with ``invalid="nan"`` it is a row of NaN.
         """
         ids: dict[int, NDArray[np.int64]] = {}
-        smiles = _several(smiles)
-        for i, text in enumerate(smiles):
+        texts = _checked_smiles(smiles)
+        for i, text in enumerate(texts):
             try:
                 ids[i] = self._ids(text)
             except FileError:
@@ -218,16 +280,16 @@ class MolVAE:
             self._model, Request(), draws=Draws(0), device=device, precision="fp32",
             batch_size=ENCODE_BATCH,
         )  # fmt: skip
-        means = np.full((len(smiles), self.latent_size), np.nan, dtype=np.float32)
+        means = np.full((len(texts), self.latent_size), np.nan, dtype=np.float32)
         means[list(ids)] = proposer.encode(list(ids.values()))
         return means
 
     def decode(
         self, z: NDArray[np.floating[Any]], *, noise: float = 0.0, seed: int = 0
     ) -> list[str]:
-        """Canonical SMILES of latent points (N, Z), decoded at a noise level with likeliest tokens.
+        """Canonical SMILES of latent points (N, Z), decoded greedily at a noise level.
 
-        An empty text stands for a point whose tokens describe no atom.
+        A point that decodes to no molecule gives an empty text.
         """
         points = np.asarray(z, dtype=np.float32)
         if points.ndim != 2 or points.shape[1] != self.latent_size:
@@ -240,11 +302,11 @@ class MolVAE:
     ) -> pd.DataFrame:
         """``n`` points on the path between two molecules, ends included, one row each.
 
-        ``smiles`` (empty where a point decodes to no molecule), ``share`` of the path, and the
-        Tanimoto similarity to either end.
+        Columns: ``smiles`` (empty where a point decodes to no molecule), ``share`` of the path, and
+        the Tanimoto similarity to each end.
         """
         points = interpolate(self._model, first, last, points=n, noise=noise, seed=seed)
-        rows = [[getattr(one, name) for name in COLUMNS] for one in points]
+        rows = [[getattr(point, name) for name in COLUMNS] for point in points]
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
     def neighbors(
@@ -252,44 +314,61 @@ class MolVAE:
         smiles: str,
         n: int = 10,
         *,
-        noise: float | tuple[float, float] | None = None,
-        **knobs: Any,
+        noise: Span | None = None,
+        **options: Any,
     ) -> pd.DataFrame:
-        """Up to ``n`` other molecules around one, with their Tanimoto similarity to it.
+        """Up to ``n`` analogs of a molecule, with their Tanimoto similarity to it.
 
         ``noise`` is the level at which its latent point is decoded: near 0 the molecule itself and
-        its closest relatives, towards 1 any molecule. ``knobs`` are those of :meth:`generate`.
+        its closest relatives, near 1 any molecule. ``options`` are those of :meth:`generate`.
         """
-        return self.generate(n, like=(smiles,), noise=noise, **knobs)
+        return self.generate(n, like=smiles, noise=noise, **options)
 
-    def score(self, smiles: Sequence[str], **knobs: Any) -> pd.DataFrame:
-        """How likely the model finds molecules: ``smiles``, ``nats``, ``distortion``, ``note``.
+    def score(
+        self,
+        smiles: str | Sequence[str],
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        workers: int | None = None,
+    ) -> pd.DataFrame:
+        """How likely molecules are under the model: ``smiles``, ``nats``, ``distortion``, ``note``.
 
         ``nats`` is −log p of the molecule's SELFIES at t = 1, without conditions: exact, and high
-        for molecules unlike the training data. ``distortion`` is what is left of it when the
-        decoder sees the molecule's own latent. Molecules are cleaned as the training data were;
-        ``note`` says why one has no figures. ``knobs``: ``device``, ``precision``, ``workers``.
+        for molecules unlike the training data. ``distortion`` is −log p at t = 0, where the decoder
+        sees the molecule's latent. Molecules are cleaned as the training data were; ``note`` says
+        why a molecule has no values.
         """
-        rows = [
-            [one.text, one.nats, one.distortion, one.note]
-            for one in encode(_several(smiles), self._model, score=True, **knobs)
-        ]
+        encoded = encode(
+            _checked_smiles(smiles), self._model, score=True, device=device, precision=precision,
+            workers=workers,
+        )  # fmt: skip
+        rows = [[m.text, m.nats, m.distortion, m.note] for m in encoded]
         return pd.DataFrame(rows, columns=["smiles", "nats", "distortion", "note"])
 
-    def predict(self, smiles: Sequence[str], **knobs: Any) -> pd.DataFrame:
-        """Own columns of the model as its property head predicts them from the latent means.
+    def predict(
+        self,
+        smiles: str | Sequence[str],
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        workers: int | None = None,
+    ) -> pd.DataFrame:
+        """The property head's predictions of the columns that the model was trained with (-p).
 
-        ``smiles``, each ``NAME`` and the spread ``NAME_sd`` that the head expects (none for yes/no
-        columns, of which the probability of yes is told), and ``note`` as of :meth:`score`.
+        Columns: ``smiles``; each ``NAME`` (of a yes/no column the probability of yes) and its
+        predicted standard deviation ``NAME_sd`` (NaN for yes/no columns); ``note`` as in
+        :meth:`score`.
 
         Raises:
-            ConfigError: the model knows no column but RDKit's properties.
+            ConfigError: the model was trained with RDKit's properties only.
         """
         columns = own_columns(self._model)
-        rows = [
-            [one.text, *one.prediction, one.note]
-            for one in encode(_several(smiles), self._model, **knobs)
-        ]
+        encoded = encode(
+            _checked_smiles(smiles), self._model, device=device, precision=precision,
+            workers=workers,
+        )  # fmt: skip
+        rows = [[m.text, *m.prediction, m.note] for m in encoded]
         return pd.DataFrame(rows, columns=["smiles", *columns, "note"])
 
     def _ids(self, smiles: str) -> NDArray[np.int64]:
@@ -300,23 +379,19 @@ class MolVAE:
             return self._model.vocabulary.encode(canonical)
 
 
-def _several(smiles: Sequence[str]) -> Sequence[str]:
-    """A single SMILES is a text, and a sequence too: of characters, which nobody means.
+def _listed(texts: str | Sequence[str]) -> Sequence[str]:
+    """A list of texts, from one text or several."""
+    return [texts] if isinstance(texts, str) else texts
+
+
+def _checked_smiles(smiles: str | Sequence[str]) -> Sequence[str]:
+    """The SMILES as a list.
 
     Raises:
-        InputError: something among them is no text.
+        InputError: something among them is not text.
     """
-    found = [smiles] if isinstance(smiles, str) else smiles
-    for i, one in enumerate(found):
-        if not isinstance(one, str):
-            raise InputError(f"molecule {i} is {one!r:.40}, expected a SMILES text")
-    return found
-
-
-def _request(knobs: Mapping[str, Any]) -> Request:
-    known = [field.name for field in fields(Request)]
-    for name in knobs:
-        if name not in known:
-            others = ["n", "targets", "seed", *DOOR, *known]
-            raise TypeError(f"generate() has no option '{name}': {suggest(name, others)}")
-    return Request(**knobs)
+    texts = _listed(smiles)
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(f"molecule {i} is {text!r:.40}, expected a SMILES text")
+    return texts

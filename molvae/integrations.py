@@ -1,4 +1,4 @@
-"""A model in the shapes that other tools expect: scikit-learn, molfeat, GuacaMol."""
+"""Adapters for other tools: scikit-learn, molfeat, GuacaMol."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def _loaded(model: _Model) -> MolVAE:
 
 
 class LatentFeaturizer:
-    """Molecules → latent points, as a transformer of scikit-learn or a callable of molfeat.
+    """Latent points of molecules: a transformer for scikit-learn, a callable for molfeat.
 
-    It needs neither library, and learns nothing from the molecules given to :meth:`fit`.
+    It needs neither library; :meth:`fit` learns nothing from its molecules.
 
     >>> from molvae.integrations import LatentFeaturizer
     >>> LatentFeaturizer()(["CCO", "c1ccccc1"]).shape
@@ -38,12 +38,12 @@ class LatentFeaturizer:
     """
 
     def __init__(self, model: _Model = None, *, invalid: str = "raise") -> None:
-        # As given, unchecked: what clones an estimator compares its parameters.
+        # Stored unchecked: scikit-learn compares the parameters when it clones an estimator.
         self.model = model
         self.invalid = invalid
 
     def fit(self, X: Iterable[object] | None = None, y: object = None) -> Self:
-        """Load the model; ``X`` and ``y`` are not looked at."""
+        """Load the model; ``X`` and ``y`` are ignored."""
         if self.invalid not in ("raise", "nan"):
             raise ConfigError(f"invalid: got '{self.invalid}', expected 'raise' or 'nan'")
         self.model_ = _loaded(self.model)
@@ -57,7 +57,7 @@ class LatentFeaturizer:
         """
         if not hasattr(self, "model_"):
             self.fit()
-        smiles = [_smiles(one) for one in _column(X)]
+        smiles = [_smiles(molecule) for molecule in _column(X)]
         return self.model_.encode(smiles, invalid="nan" if self.invalid == "nan" else "raise")
 
     def fit_transform(self, X: Iterable[object], y: object = None) -> NDArray[np.float32]:
@@ -76,11 +76,11 @@ class LatentFeaturizer:
         return np.asarray([f"z{i}" for i in range(len(self))], dtype=object)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """What it was made with."""
+        """The constructor's arguments."""
         return {"model": self.model, "invalid": self.invalid}
 
     def set_params(self, **params: Any) -> Self:
-        """Change what it was made with; the model is loaded again."""
+        """Change the constructor's arguments; the model is loaded again."""
         for name, value in params.items():
             if name not in self.get_params():
                 raise ConfigError(f"unknown parameter '{name}': {suggest(name, self.get_params())}")
@@ -95,7 +95,7 @@ class LatentFeaturizer:
         return hasattr(self, "model_")
 
     def __sklearn_tags__(self) -> Any:
-        """What scikit-learn asks every estimator since 1.6."""
+        """Required by scikit-learn 1.6 and later."""
         from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
 
         return Tags(
@@ -123,19 +123,19 @@ class GuacaMolGenerator:
     Args:
         model: a :class:`molvae.MolVAE`, or what its ``load`` takes.
         budget: calls of each scoring function.
-        seed: of the first call of a method; later calls draw other molecules.
-        knobs: as of :meth:`molvae.MolVAE.generate`.
+        seed: of the first call; each later call uses the next one.
+        options: of :meth:`molvae.MolVAE.generate`.
     """
 
     def __init__(
-        self, model: _Model = None, *, budget: int = 10_000, seed: int = 0, **knobs: Any
+        self, model: _Model = None, *, budget: int = 10_000, seed: int = 0, **options: Any
     ) -> None:
-        self.model, self.budget, self.seed, self.knobs = _loaded(model), budget, seed, knobs
+        self.model, self.budget, self.seed = _loaded(model), budget, seed
+        self.options = {"unique": False, **options}
 
     def generate(self, number_samples: int) -> list[str]:
-        """So many SMILES as the model draws them; repeats are not taken out."""
-        knobs = {"unique": False, **self.knobs}
-        table = self.model.generate(number_samples, seed=self._next(), **knobs)
+        """That many SMILES as the model draws them, repeats included."""
+        table = self.model.generate(number_samples, seed=self._next_seed(), **self.options)
         return [str(text) for text in table["smiles"]]
 
     def generate_optimized_molecules(
@@ -147,11 +147,11 @@ class GuacaMolGenerator:
         """The SMILES that score highest within the budget, the best first."""
         table = self.model.optimize(
             lambda smiles: scoring_function.score_list(list(smiles)), self.budget,
-            given=tuple(starting_population or ()), keep=number_molecules, seed=self._next(),
+            given=tuple(starting_population or ()), keep=number_molecules, seed=self._next_seed(),
         )  # fmt: skip
         return [str(text) for text in table["smiles"]]
 
-    def _next(self) -> int:
+    def _next_seed(self) -> int:
         seed = self.seed
         self.seed += 1
         return seed
@@ -167,9 +167,9 @@ def _column(molecules: Any) -> list[object]:
     return list(values)
 
 
-def _smiles(one: object) -> str:
-    if isinstance(one, chem.Mol):
-        return chem.to_smiles(one)
-    if isinstance(one, str):
-        return one
-    raise ConfigError(f"expected a SMILES or an RDKit molecule, got {type(one).__name__}")
+def _smiles(molecule: object) -> str:
+    if isinstance(molecule, chem.Mol):
+        return chem.to_smiles(molecule)
+    if isinstance(molecule, str):
+        return molecule
+    raise ConfigError(f"expected a SMILES or an RDKit molecule, got {type(molecule).__name__}")

@@ -1,4 +1,4 @@
-"""What is asked of a property: a value or a range, as text and as numbers that fit or do not."""
+"""Property targets: a value or a range, parsed from text and compared with values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Target:
-    """A wish for one property: ``low == high`` is a point, anything else a range.
+    """The value or range requested for one property; ``low == high`` is a point.
 
     >>> parse_target("qed=0.8:").text
     'qed=0.8:'
@@ -36,11 +36,11 @@ class Target:
     name: str
     low: float
     high: float
-    exact: bool = False  # a range of one value: unlike a point, nothing else will do
+    exact: bool = False  # LOW:LOW, a range of one value: unlike a point, it must be met
 
     @property
     def is_point(self) -> bool:
-        """Whether a single value is wanted, as near as can be found."""
+        """Whether the target is a single value, to be met as closely as possible."""
         return self.low == self.high and not self.exact
 
     @property
@@ -95,27 +95,27 @@ def parse_target(text: str) -> Target:
 
 
 def parse_targets(
-    texts: Iterable[str], known: Iterable[str], *, hint: str = ""
+    targets: Iterable[str | Target], known: Iterable[str], *, hint: str = ""
 ) -> tuple[Target, ...]:
-    """Parse targets and check their names; each property may be asked for once.
+    """Parse those targets that are texts and check all names; a property may have one target.
 
-    ``hint`` is added to the error of a name that is not known.
+    ``hint`` is added to the error of an unknown name.
     """
-    if isinstance(texts, str):  # one target; its letters are none
-        texts = [texts]
+    if isinstance(targets, str):  # one target, not a sequence of letters
+        targets = [targets]
     names = set(known)
-    targets = [parse_target(text) for text in texts]
-    for target in targets:
+    parsed = [parse_target(target) if isinstance(target, str) else target for target in targets]
+    for target in parsed:
         if target.name not in names:
             raise TargetError(
                 f"unknown property '{target.name}': {suggest(target.name, names)}{hint}"
             )
-    require_once((target.name, target.text) for target in targets)
-    return tuple(targets)
+    require_once((target.name, target.text) for target in parsed)
+    return tuple(parsed)
 
 
 def require_once(asked: Iterable[tuple[str, str]]) -> None:
-    """Each property may be asked for once; of each request its name and its text."""
+    """Refuse a property that is asked for twice; ``asked`` are pairs of name and text."""
     before: dict[str, str] = {}
     for name, text in asked:
         if name in before:
@@ -126,11 +126,11 @@ def require_once(asked: Iterable[tuple[str, str]]) -> None:
 
 
 def hit(target: Target, values: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-    """Which values lie in the target's range, ends included; a missing value never does."""
-    # A sum of atom contributions may miss the end it stands for by a rounding error.
+    """Whether each value lies in the target's range, ends included; a missing value does not."""
+    # A sum of atom contributions may differ from a bound by a rounding error.
     low, high = (
-        end - sign * 1e-9 * abs(end) if math.isfinite(end) else end
-        for end, sign in ((target.low, 1), (target.high, -1))
+        bound - sign * 1e-9 * abs(bound) if math.isfinite(bound) else bound
+        for bound, sign in ((target.low, 1), (target.high, -1))
     )
     return (values >= low) & (values <= high)
 

@@ -1,4 +1,4 @@
-"""The door: parse the command line, make one library call, print the result.
+"""The command line: parse the options, make one library call, print the result.
 
 Nothing heavy is imported before a verb runs, so that ``molvae --help`` answers at once.
 """
@@ -8,7 +8,19 @@ from __future__ import annotations
 import click
 
 from molvae._version import __version__
-from molvae.cli import data, evaluate, generate, info, latent, optimize, train
+from molvae.cli import (
+    decode,
+    encode,
+    evaluate,
+    fetch,
+    generate,
+    info,
+    interpolate,
+    merge,
+    optimize,
+    prepare,
+    train,
+)
 
 __all__ = ["main"]
 
@@ -16,7 +28,7 @@ __all__ = ["main"]
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="molvae", message="%(prog)s %(version)s")
 def main() -> None:
-    """Train a conditional VAE on your molecules, generate new ones, learn how good they are.
+    """Train a conditional VAE on your molecules, generate new ones, and evaluate them.
 
     \b
     molvae train my_molecules.csv -p pIC50 -o runs/mine
@@ -26,7 +38,7 @@ def main() -> None:
 
 
 for verb in (
-    data.prepare, train.train, generate.generate, evaluate.evaluate, optimize.optimize,
-    latent.interpolate, latent.encode, latent.decode, info.info, data.fetch, data.merge,
+    prepare.prepare, train.train, generate.generate, evaluate.evaluate, optimize.optimize,
+    interpolate.interpolate, encode.encode, decode.decode, info.info, fetch.fetch, merge.merge,
 ):  # fmt: skip
     main.add_command(verb)

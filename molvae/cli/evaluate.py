@@ -1,15 +1,23 @@
-"""The verb that judges molecules, and models: evaluate."""
+"""``molvae evaluate``: metrics of generated molecules, and of a model."""
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from molvae.cli.options import PATH, common, device_option, force_option, show, workers_option
+from molvae.cli.options import (
+    PATH,
+    Verb,
+    command_line,
+    device_option,
+    force_option,
+    seed_option,
+    show,
+    smiles_column_option,
+    workers_option,
+)
 from molvae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,56 +28,61 @@ __all__: list[str] = []  # verbs are reached through their group
 DRAWN = 60  # molecules drawn on a report page, of all files together
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("inputs", nargs=-1, type=PATH)
 @click.option("--train", type=PATH, metavar="FILE", help="Training set, for novelty.")
-@click.option("--test", type=PATH, metavar="FILE", help="Held-out set to compare with.")
+@click.option("--test", type=PATH, metavar="FILE", help="Held-out reference set.")
 @click.option(
-    "--test-scaffolds", type=PATH, metavar="FILE", help="Held-out set with unseen scaffolds."
+    "--test-scaffolds",
+    type=PATH,
+    metavar="FILE",
+    help="Held-out reference set with unseen scaffolds.",
 )
 @click.option(
     "-t", "--target", "targets", multiple=True, metavar="NAME=VALUE",
-    help="What was asked for, as in generate, or NAME=@COLUMN, one value per row (repeatable).",
+    help="Target of the generation, as in generate, or NAME=@COLUMN for one per row (repeatable).",
 )  # fmt: skip
 @click.option(
-    "--filters-from", type=PATH, metavar="DIR", help="Folder with MOSES' mcf.csv, wehi_pains.csv."
+    "--filters-from",
+    type=PATH,
+    metavar="DIR",
+    help="Folder with MOSES' filter files mcf.csv and wehi_pains.csv.",
 )
 @click.option(
     "--fcd/--no-fcd", default=True, show_default=True,
-    help="Fréchet ChemNet distance, if the extra fcd is installed.",
+    help="Compute the Fréchet ChemNet distance, if the extra fcd is installed.",
 )  # fmt: skip
-@click.option("--guacamol", is_flag=True, help="GuacaMol's benchmarks too (needs --train).")
+@click.option("--guacamol", is_flag=True, help="Add GuacaMol's metrics (needs --train).")
 @click.option(
     "--sample", type=int, default=30_000, show_default=True, metavar="N",
-    help="Valid molecules to describe at most, drawn by the seed; 0: all.",
+    help="Compute most metrics on at most N valid molecules, drawn at random; 0 for all.",
 )  # fmt: skip
 @click.option(
     "--bootstrap", type=int, default=500, show_default=True, metavar="N",
-    help="Draws behind the 95 % intervals; 0: no intervals.",
+    help="Bootstrap draws for the 95 % intervals; 0 for no intervals.",
 )  # fmt: skip
 @click.option(
     "-m", "--model", metavar="MODEL",
-    help="Examine this model too: run or model folder, or a shipped model's name.",
+    help="Evaluate this model too: model folder, run folder or name of a shipped model.",
 )  # fmt: skip
 @click.option(
     "--beside", multiple=True, type=PATH, metavar="FILE",
-    help="JSON of an earlier evaluation, to show beside the others on the page (repeatable).",
+    help="JSON of an earlier evaluation to compare with on the page (repeatable).",
 )  # fmt: skip
-@click.option("--smiles-column", metavar="NAME", help="Column with the SMILES.")
-@click.option("-o", "--output", type=PATH, metavar="FILE", help="Write everything as JSON.")
-@click.option("--report", type=PATH, metavar="FILE", help="Write one self-contained HTML page.")
-@click.option("--seed", type=int, default=0, show_default=True, metavar="INT", help="Of samples.")
+@smiles_column_option
+@click.option("-o", "--output", type=PATH, metavar="FILE", help="Write all results as JSON.")
+@click.option("--report", type=PATH, metavar="FILE", help="Write a self-contained HTML page.")
+@seed_option
 @device_option
 @workers_option
 @force_option
-@common
 def evaluate(
     inputs: tuple[Path, ...], model: str | None, beside: tuple[Path, ...], output: Path | None,
     report: Path | None, force: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
-    """Judge generated molecules: validity, uniqueness, novelty, diversity, control.
+    """Evaluate generated molecules: validity, uniqueness, novelty, diversity, control.
 
-    Several files are judged alike and compared with the first.
+    With several files, the others are compared with the first.
 
     Example: molvae evaluate hits.csv --train my_molecules.csv --report hits.html
     """
@@ -99,8 +112,7 @@ def evaluate(
     if output is not None:
         write_json(output, data)
     if report is not None:
-        command = shlex.join(["molvae", *sys.argv[1:]])
-        pages.write_page(report, found, examined, beside=others, command=command)
+        pages.write_page(report, found, examined, beside=others, command=command_line())
     written = [f"written: {path}" for path in (output, report) if path is not None]
     show(as_json, data, [*pages.lines(found, examined), *written])
 

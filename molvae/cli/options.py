@@ -4,44 +4,50 @@ from __future__ import annotations
 
 import functools
 import json
+import shlex
 import signal
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import click
 
 from molvae.errors import ConfigError, ElsewhereError, MolvaeError
 
-if TYPE_CHECKING:
-    from molvae.config import Config
-
 __all__ = [
     "INPUT",
     "PATH",
-    "common",
-    "configuration",
-    "data_options",
+    "Verb",
+    "comma_list",
+    "command_line",
     "device_option",
     "force_option",
+    "listed",
     "model_option",
-    "names",
+    "molecules_option",
+    "noise_option",
     "precision_option",
+    "request_options",
     "seed_option",
     "show",
-    "span",
+    "smiles_column_option",
     "terminated_as_interrupted",
     "workers_option",
 ]
 
+F = TypeVar("F", bound=Callable[..., Any])
+PATH = click.Path(path_type=Path)
+INPUT = click.Path(path_type=Path, allow_dash=True)
+
 
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM, which job schedulers send, stops a verb as Ctrl-C does: cleanly, with a word."""
+    """Let SIGTERM, which job schedulers send, stop a verb as cleanly as Ctrl-C does."""
     try:
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    except ValueError:  # not the main thread: signals are the caller's business
+    except ValueError:  # not the main thread: the caller handles signals
         yield
         return
     try:
@@ -50,236 +56,266 @@ def terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
-F = TypeVar("F", bound=Callable[..., Any])
-PATH = click.Path(path_type=Path)
-INPUT = click.Path(path_type=Path, allow_dash=True)
+class Verb(click.Command):
+    """A command with the options of every verb; errors become one line and an exit code."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.params += [
+            click.Option(["--quiet"], is_flag=True, help="Hide progress and notes."),
+            click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."),
+            click.Option(["--traceback"], is_flag=True, help="Show the traceback of an error."),
+        ]
 
-def common(function: F) -> F:
-    """Options every verb has, and one line with the right exit code for errors of the library."""
-
-    @functools.wraps(function)
-    def verb(*, traceback: bool, quiet: bool, **options: Any) -> None:
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb."""
         from molvae.runtime.progress import set_quiet
 
-        set_quiet(quiet)
+        traceback = ctx.params.pop("traceback")
+        set_quiet(ctx.params.pop("quiet"))
         try:
             with terminated_as_interrupted():
-                function(**options)
+                return super().invoke(ctx)
         except MolvaeError as error:
             if traceback:
                 raise
             if not isinstance(error, ElsewhereError):
                 click.echo(f"error: {error}", err=True)
-            click.get_current_context().exit(error.exit_code)
-        except BrokenPipeError:  # `| head` has seen enough; click ends quietly
+            ctx.exit(error.exit_code)
+        except BrokenPipeError:  # the reader, such as `head`, left; click ends quietly
             raise
         except OSError as error:  # a full disk, a folder that vanished
             if traceback or error.strerror is None:
                 raise
             where = f"'{error.filename}': " if error.filename else ""
             click.echo(f"error: {where}{error.strerror}", err=True)
-            click.get_current_context().exit(1)
-
-    result: Any = verb
-    for option in (
-        click.option("--traceback", is_flag=True, help="Show Python's traceback on an error."),
-        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
-        click.option("--quiet", is_flag=True, help="No progress and no notes."),
-    ):
-        result = option(result)
-    return cast(F, result)
+            ctx.exit(1)
 
 
-def force_option(function: F) -> F:
-    """Whether outputs may be overwritten."""
-    return click.option("--force", is_flag=True, help="Overwrite existing outputs.")(function)
+force_option = click.option("--force", is_flag=True, help="Overwrite existing outputs.")
+workers_option = click.option(
+    "--workers", type=int, metavar="N", help="Worker processes for RDKit (default: all CPUs)."
+)
+model_option = click.option(
+    "-m",
+    "--model",
+    help="Model folder, run folder, name of a shipped model, or hf://OWNER/NAME "
+    "(default: the shipped model 'default').",
+)
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="Floating-point precision of the network.",
+)
+seed_option = click.option(
+    "--seed", type=int, default=0, show_default=True, metavar="INT", help="Random seed."
+)
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    default="auto",
+    show_default=True,
+    help="Device that the network runs on.",
+)
+smiles_column_option = click.option(
+    "--smiles-column",
+    metavar="NAME",
+    help="Column with the SMILES (default: found by its usual names).",
+)
+molecules_option = click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=PATH,
+    help="Molecule file to write (.csv .tsv .smi .sdf, each also .gz; .parquet).",
+)
+noise_option = click.option(
+    "--noise",
+    type=float,
+    default=0.0,
+    show_default=True,
+    metavar="T",
+    help="Noise level of the decoder, from 0 (exact latent) to 1.",
+)
 
 
-def workers_option(function: F) -> F:
-    """How many processes do RDKit's work."""
-    return click.option(
-        "--workers", type=int, metavar="N", help="Processes for RDKit work (default: all CPUs)."
-    )(function)
+def listed(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """One decorator of several, listed in this order by ``--help``."""
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
 
 
-def model_option(function: F) -> F:
-    """Which model."""
-    return click.option(
-        "-m", "--model", type=str, help="Model or run folder, or the name of a shipped model."
-    )(function)
-
-
-def precision_option(function: F) -> F:
-    """How the network computes."""
-    return click.option(
-        "--precision",
-        type=click.Choice(["auto", "fp32", "bf16"]),
-        default="auto",
+_SAMPLING = listed(
+    click.option(
+        "--noise",
+        metavar="T|LOW:HIGH",
+        help="Noise level of the decoder, from 0 (exact latent) to 1 (most realistic); default: "
+        "1, with --like 0.2:0.5.",
+    ),
+    click.option(
+        "--guidance",
+        metavar="W|LOW:HIGH",
+        help="Strength of the targets in the decoder: 1 as trained, more to follow them more "
+        "closely (default: 2 with a NAME=VALUE target, else 1).",
+    ),
+    click.option(
+        "--temperature", type=float, default=1.0, show_default=True, help="Sampling temperature."
+    ),
+    click.option(
+        "--epsilon-cutoff",
+        type=float,
+        default=0.0,
         show_default=True,
-        help="Arithmetic of the network.",
-    )(function)
-
-
-def seed_option(function: F) -> F:
-    """What all random numbers follow from."""
-    return click.option(
-        "--seed", type=int, default=0, show_default=True, metavar="INT", help="Seed."
-    )(function)
-
-
-def device_option(function: F) -> F:
-    """Where the network runs."""
-    return click.option(
-        "--device",
-        type=click.Choice(["auto", "cpu", "cuda", "mps"]),
-        default="auto",
+        metavar="P",
+        help="Never draw a token with a lower probability; 0.01 gives fewer unusual molecules.",
+    ),
+    click.option(
+        "--candidates",
+        type=int,
+        default=8,
         show_default=True,
-        help="Where the network runs.",
-    )(function)
+        help="Candidates per molecule with a NAME=VALUE target; the closest one is kept.",
+    ),
+    click.option(
+        "--no-critic",
+        is_flag=True,
+        help="Keep the first valid molecule; do not select by RDKit properties.",
+    ),
+    click.option(
+        "--walk/--no-walk",
+        default=None,
+        help="Move candidates in the latent space toward the targets (default: for measured "
+        "columns and targets outside the training data).",
+    ),
+    click.option("--allow-misses", is_flag=True, help="Keep molecules outside a requested range."),
+    click.option(
+        "--unique/--no-unique",
+        default=True,
+        show_default=True,
+        help="Never write a molecule twice.",
+    ),
+    click.option(
+        "--max-tries", type=int, help="Candidates per molecule before giving up (default: 64)."
+    ),
+    click.option(
+        "--nll",
+        is_flag=True,
+        help="Add a column with −log p of each molecule under the model, in nats.",
+    ),
+)
 
 
-def span(text: str | None, name: str) -> float | tuple[float, float] | None:
-    """A number, or a range ``LOW:HIGH`` of them; None if nothing was said."""
+def request_options(*, sampling: bool) -> Callable[[F], F]:
+    """Options that the verb gets as one ``request``, and ``novel``.
+
+    ``sampling`` adds those about how candidates are drawn, which an optimizer decides itself.
+    """
+    options = listed(
+        click.option(
+            "-t",
+            "--target",
+            "targets",
+            multiple=True,
+            metavar="NAME=VALUE" if sampling else "NAME=LOW:HIGH",
+            help="Property target: NAME=VALUE, NAME=LOW:HIGH, NAME=LOW: or NAME=:HIGH (repeatable)."
+            if sampling
+            else "Only score molecules in this range; LOW or HIGH may be omitted (repeatable).",
+        ),
+        click.option(
+            "--like",
+            multiple=True,
+            metavar="SMILES|FILE",
+            help="Generate analogs of this molecule, or of those in a file in turn (repeatable)."
+            if sampling
+            else "Start the search from this molecule, or from those in a file (repeatable).",
+        ),
+        click.option(
+            "--scaffold",
+            metavar="SMILES|SMARTS",
+            help="Only molecules with this substructure; * marks where it may grow.",
+        ),
+        click.option(
+            "--novel",
+            multiple=True,
+            type=PATH,
+            metavar="FILE",
+            help="Exclude the molecules of this file or dataset folder (repeatable).",
+        ),
+        click.option(
+            "--alerts",
+            metavar="A,B,…",
+            help="Exclude molecules with these structural alerts: pains, brenk, nih, zinc, chembl.",
+        ),
+        click.option("--elements", metavar="A,B,…", help="Only molecules made of these elements."),
+        click.option(
+            "--max-ring",
+            type=int,
+            metavar="N",
+            help="Exclude molecules with a ring of more than N atoms.",
+        ),
+        *([_SAMPLING] if sampling else []),
+    )
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def verb(**given: Any) -> None:
+            from molvae.targets import parse_target
+
+            # A malformed target is reported before anything slow is imported.
+            targets = tuple(parse_target(text) for text in given.pop("targets"))
+            from molvae.generate.request import Request, read_seed_molecules
+
+            fields: dict[str, Any] = {
+                "targets": targets,
+                "like": read_seed_molecules(given.pop("like")),
+                "scaffold": given.pop("scaffold"),
+                "alerts": tuple(comma_list(given.pop("alerts")) or ()),
+                "elements": tuple(comma_list(given.pop("elements")) or ()),
+                "max_ring": given.pop("max_ring"),
+            }
+            if sampling:
+                plain = ("temperature", "epsilon_cutoff", "candidates", "walk", "allow_misses")
+                fields |= {name: given.pop(name) for name in (*plain, "unique", "max_tries", "nll")}
+                fields["critic"] = not given.pop("no_critic")
+                for name in ("noise", "guidance"):
+                    fields[name] = _span(given.pop(name), f"--{name}")
+            function(request=Request(**fields), **given)
+
+        return options(cast(F, verb))
+
+    return decorate
+
+
+def comma_list(text: str | None) -> list[str] | None:
+    """The items of a list with commas."""
+    return None if text is None else [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _span(text: str | None, option: str) -> float | tuple[float, float] | None:
+    """A number, or a range ``LOW:HIGH`` of them; None if nothing was given."""
     if text is None:
         return None
     low, colon, high = text.partition(":")
     try:
         return (float(low), float(high)) if colon else float(low)
     except ValueError:
-        raise ConfigError(f"{name}: got '{text}', expected a number or LOW:HIGH") from None
+        raise ConfigError(f"{option}: got '{text}', expected a number or LOW:HIGH") from None
 
 
-def data_options(function: F) -> F:
-    """Options about reading molecules, shared by prepare and train."""
-    for option in reversed((
-        click.option(
-            "-p", "--property", "columns", multiple=True, metavar="NAME[=COLUMN]",
-            help="Condition on a column of the file too; gaps are fine (repeatable).",
-        ),
-        click.option(
-            "--conditions", metavar="A,B,…",
-            help="Condition on these properties only (default: all built-in ones and every -p).",
-        ),
-        click.option("--smiles-column", metavar="NAME", help="Column with the SMILES."),
-        click.option(
-            "--transform", "transforms", multiple=True, metavar="[NAME=]LOG[:UNIT]",
-            help="Logarithm of a -p column: neglog10:nM turns IC50 into pIC50 (repeatable).",
-        ),
-        click.option(
-            "--bad-labels", type=click.Choice(["error", "reject", "missing"]),
-            help="What a cell is that is no number, yes/no or gap (default: error).",
-        ),
-        click.option(
-            "--censored", type=click.Choice(["missing", "limit"]),
-            help="What a value such as >10000 is: a gap, or its limit (default: missing).",
-        ),
-        click.option(
-            "--standardize", type=click.Choice(["rdkit", "chembl", "none"]),
-            help="Cleaning: RDKit's, ChEMBL's, or leave as written (default: rdkit).",
-        ),
-        click.option("--no-stereo", is_flag=True, help="Drop stereochemistry."),
-        click.option("--elements", metavar="A,B,…", help="Refuse molecules with any other."),
-        click.option("--min-heavy", type=int, metavar="N", help="Fewest heavy atoms (default: 3)."),
-        click.option("--max-heavy", type=int, metavar="N", help="Most heavy atoms (default: 60)."),
-        click.option(
-            "--max-tokens", type=int, metavar="N", help="Most SELFIES symbols (default: 120)."
-        ),
-        click.option("--isotopes", is_flag=True, help="Keep molecules with isotope labels."),
-        click.option("--no-charged", is_flag=True, help="Refuse molecules that stay charged."),
-        click.option(
-            "--split", metavar="random|scaffold|COLUMN",
-            help="Hold out by hash, by scaffold, or as a column says (default: random).",
-        ),
-        click.option(
-            "--timeout", type=float, metavar="SECONDS",
-            help="For one molecule, before it is refused (default: 20).",
-        ),
-        click.option(
-            "--scheduler", metavar="ADDRESS",
-            help="Prepare on the workers of this Dask scheduler, e.g. tcp://127.0.0.1:8786.",
-        ),
-        click.option(
-            "--config", "config_file", type=PATH, metavar="FILE", help="TOML file with any knobs."
-        ),
-        click.option(
-            "--set", "settings", multiple=True, metavar="KEY=VALUE",
-            help="Set one knob, e.g. train.batch_size=128 (repeatable).",
-        ),
-    )):  # fmt: skip
-        function = option(function)
-    return function
-
-
-def _columns(texts: tuple[str, ...]) -> dict[str, str] | None:
-    columns: dict[str, str] = {}
-    for text in texts:
-        name, _, column = text.partition("=")
-        if name in columns:
-            raise ConfigError(f"-p {name} is given twice")
-        columns[name] = column or name
-    return columns or None
-
-
-def names(text: str | None) -> list[str] | None:
-    """The parts of a list with commas."""
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _transforms(texts: tuple[str, ...], columns: dict[str, str] | None) -> dict[str, str] | None:
-    """Condition name -> transform; the name may be left out if there is one column only."""
-    from molvae.data.columns import parse_transform
-
-    transforms: dict[str, str] = {}
-    for text in texts:
-        name, sign, transform = text.rpartition("=")
-        if not sign:
-            if columns is None or len(columns) != 1:
-                raise ConfigError(
-                    f"--transform {text}: say which column, as in --transform pIC50={text}"
-                )
-            name = next(iter(columns))
-        parse_transform(transform)
-        transforms[name] = transform
-    return transforms or None
-
-
-def configuration(
-    options: dict[str, Any], more: Mapping[str, Any], *, fine_tuning: bool = False
-) -> Config:
-    """The effective configuration of :func:`data_options`, and of ``more`` by dotted keys."""
-    from molvae.config import load_config
-
-    columns = _columns(options["columns"])
-    return load_config(
-        preset=options.get("preset"),
-        file=options["config_file"],
-        settings=options["settings"],
-        overrides={
-            "data.smiles_column": options["smiles_column"],
-            "data.properties": columns,
-            "data.conditions": names(options["conditions"]),
-            "data.transforms": _transforms(options["transforms"], columns),
-            "data.bad_labels": options["bad_labels"],
-            "data.censored": options["censored"],
-            "data.max_tokens": options["max_tokens"],
-            "data.split": options["split"],
-            "data.timeout": options["timeout"],
-            "data.cleaning.standardize": options["standardize"],
-            "data.cleaning.stereo": False if options["no_stereo"] else None,
-            "data.cleaning.elements": names(options["elements"]),
-            "data.cleaning.min_heavy_atoms": options["min_heavy"],
-            "data.cleaning.max_heavy_atoms": options["max_heavy"],
-            "data.cleaning.isotopes": True if options["isotopes"] else None,
-            "data.cleaning.charged": False if options["no_charged"] else None,
-            **more,
-        },
-        fine_tuning=fine_tuning,
-    )
+def command_line() -> str:
+    """The command as it was typed, for reports."""
+    return shlex.join(["molvae", *sys.argv[1:]])
 
 
 def show(as_json: bool, data: dict[str, Any], lines: list[str]) -> None:
-    """The result on standard output: JSON for machines, lines for people."""
+    """Print the result: JSON for machines, lines for people."""
     if as_json:
         click.echo(json.dumps(data, indent=1, ensure_ascii=False, default=str, allow_nan=False))
         return

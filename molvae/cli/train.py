@@ -1,4 +1,4 @@
-"""The verb that trains: train."""
+"""``molvae train``: a model of your molecules."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from typing import Any
 
 import click
 
+from molvae.cli.data_options import configuration, data_options
 from molvae.cli.options import (
     INPUT,
     PATH,
-    common,
-    configuration,
-    data_options,
+    Verb,
     device_option,
     force_option,
     show,
@@ -23,35 +22,38 @@ from molvae.errors import ConfigError
 __all__: list[str] = []  # verbs are reached through their group
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("inputs", nargs=-1, required=True, type=INPUT)
 @click.option("-o", "--output", required=True, type=PATH, help="Run folder to write.")
 @click.option(
     "--preset",
     type=click.Choice(["tiny", "mini", "small", "base"]),
-    help="Sizes (default: small). For some thousand molecules take --from default, or mini.",
+    help="Size of the model (default: small). For a few thousand molecules use --from default, or "
+    "mini.",
 )
-@click.option("--epochs", type=float, metavar="N", help="Passes over the data.")
-@click.option("--max-time", metavar="TIME", help="Training time, e.g. 40s, 30m, 2h.")
+@click.option("--epochs", type=float, metavar="N", help="Number of passes over the data.")
+@click.option(
+    "--max-time", metavar="TIME", help="Stop after this training time, e.g. 40s, 30m, 2h."
+)
 @click.option("--resume", is_flag=True, help="Continue an interrupted run of the same command.")
-@click.option("--seed", type=int, metavar="INT", help="Seed of everything random (default: 0).")
+@click.option("--seed", type=int, metavar="INT", help="Random seed (default: 0).")
 @click.option(
     "--precision", type=click.Choice(["auto", "fp32", "bf16"]),
-    help="Arithmetic of matrix products (default: bf16 where the hardware has it).",
+    help="Floating-point precision of the network (default: bf16 where the hardware supports it).",
 )  # fmt: skip
 @click.option(
     "--from", "start", metavar="MODEL",
-    help="Train this model on: its sizes and tokens, the conditions of the data.",
+    help="Fine-tune this model: its sizes and tokens, with the conditions of the data.",
 )  # fmt: skip
 @click.option(
     "--unknown-tokens", type=click.Choice(["learn", "reject", "error"]),
-    help="With --from: what to do about tokens that the model lacks (default: learn).",
+    help="With --from: learn tokens that the model lacks, or reject their molecules, or stop "
+    "(default: learn).",
 )  # fmt: skip
 @data_options
 @device_option
 @workers_option
 @force_option
-@common
 def train(
     inputs: tuple[Path, ...], output: Path, preset: str | None, epochs: float | None,
     max_time: str | None, resume: bool, seed: int | None, precision: str | None, device: str,
@@ -65,7 +67,7 @@ def train(
     from molvae.config import parse_duration
 
     if unknown_tokens is not None and start is None:
-        raise ConfigError("--unknown-tokens: needs --from MODEL, which says what is known")
+        raise ConfigError("--unknown-tokens: needs --from MODEL, whose tokens are known")
     config = configuration(
         {**options, "preset": preset},
         {
@@ -84,7 +86,7 @@ def train(
         inputs, output, config, device=device, workers=workers, scheduler=scheduler,
         resume=resume, force=force, start=start,
     )  # fmt: skip
-    if not is_first():  # one of several processes speaks
+    if not is_first():  # only one process prints
         return
     show(
         as_json,

@@ -1,12 +1,12 @@
-"""What a generation was asked for and what it gave → one HTML page.
+"""The HTML page of a generation run: what was requested and what was obtained.
 
-Rows pass through :class:`Outcome` while they are written. Counts, hit rates and mean errors are
-exact; medians, intervals, histograms and drawings are of an evenly spaced sample of bounded size.
+Counts, hit rates and mean errors are exact; medians, intervals, histograms and drawings come from
+an evenly spaced sample of bounded size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -19,15 +19,16 @@ from molvae.errors import InputError
 from molvae.model.conditions import Condition, ConditionSet
 from molvae.report import Card, Cell, Histogram, Page, Row, Table
 from molvae.report.axes import finite, mean_sd, number
+from molvae.runtime.device import versions
 from molvae.targets import Target, hit
 
-__all__ = ["Outcome", "generation_page"]
+__all__ = ["GenerationReport"]
 
-LIMIT = 100_000  # rows in the sample
-BLOCK = 4096  # rows whose values are added up together
+LIMIT = 100_000  # most rows in the sample
+BLOCK = 4096  # rows added up together
 CARDS = 60
-DRAWABLE = 500  # characters; a drawing of more takes seconds and shows nothing
-POINTS = 12_800  # that stand for the training molecules in a histogram
+DRAWABLE = 500  # longest SMILES drawn; a larger molecule takes seconds and shows nothing
+POINTS = 12_800  # in a histogram of the training molecules
 
 DEFINITIONS = {
     "Hit rate": "share of the molecules with a value whose value lies in the requested range; for "
@@ -35,7 +36,7 @@ DEFINITIONS = {
     "Mean absolute error": "mean absolute distance between obtained and requested value",
     "Median error": "median of obtained minus requested value",
     "5–95 %": "the interval that holds the middle 90 % of the molecules",
-    "Decoded": "candidates that the network proposed; one wanted molecule may need several",
+    "Decoded": "candidates that the network generated; one molecule may need several",
 }
 _HELD_OUT = {"mae": "mean absolute error", "accuracy": "accuracy"}
 
@@ -44,25 +45,25 @@ _Floats = NDArray[np.float64]
 
 @dataclass
 class _Answer:
-    """A target, and what all rows gave for it."""
+    """A target and the values obtained for it."""
 
     target: Target
     condition: Condition | None  # None: the model does not know the property
-    source: str  # where the values come from, unless from RDKit
+    source: str  # of values that are not RDKit's
     known: int = 0
     hits: int = 0
     error: float = 0.0  # sum of the absolute ones
 
     @property
     def yes_no(self) -> bool:
-        """Whether yes or no was asked for, of which the values are probabilities."""
+        """Whether the target is yes or no; the values are then probabilities."""
         labels = self.condition is not None and self.condition.kind == "yesno"
         return labels and self.target.is_point and self.target.low in (0, 1)
 
     @property
     def description(self) -> str:
-        found = PROPERTIES.get(self.target.name)
-        return found.description if found else ""
+        builtin = PROPERTIES.get(self.target.name)
+        return builtin.description if builtin else ""
 
     @property
     def unit(self) -> str:
@@ -72,7 +73,7 @@ class _Answer:
 
     @property
     def words(self) -> str:
-        """The request as people say it."""
+        """The request in words."""
         target, unit = self.target, f" {self.unit}" if self.unit else ""
         low, high = (f"{end:,.10g}".replace("-", "−") for end in (target.low, target.high))
         if self.yes_no:
@@ -91,7 +92,7 @@ class _Answer:
         self.error += float(np.abs(values - self.target.low).sum()) if self.target.is_point else 0
 
     def cells(self, rows: int, sample: _Floats) -> dict[str, Cell]:
-        """The line of the table, by column; what does not apply is absent."""
+        """The row of the table, by column; columns that do not apply are absent."""
         unit = f" {self.unit}" if self.unit else ""
         near = self.target.is_point and not self.yes_no
         cells = {"Requested": Cell(self.words, "as near as possible" if near else "")}
@@ -124,7 +125,7 @@ class _Answer:
         elif condition is not None:
             reference = _training(condition)
             if condition.seen[0] < condition.seen[1]:
-                # Two values of the mean and deviation that the model states, which are exact.
+                # Two values with exactly the mean and deviation stored in the model.
                 low, high = condition.mean - condition.std, condition.mean + condition.std
                 figures["training"] = mean_sd(np.array([low, high]))
         return Histogram(
@@ -140,12 +141,12 @@ class _Answer:
         )
 
 
-class Outcome:
-    """Takes rows as they are written; memory does not grow with their number.
+class GenerationReport:
+    """Collects rows one by one, in bounded memory, for one page.
 
     ``columns`` are those of :func:`molvae.generate.run.columns_of`; ``start``, ``similarity`` and
-    columns of numbers may follow. ``held_out`` is the error of the model's predictions by
-    condition, as a model's ``training["figures"]["head"]`` states it.
+    columns of numbers may follow. ``held_out`` holds the error of the model's predictions by
+    condition, as in ``training["figures"]["head"]`` of a model.
     """
 
     def __init__(
@@ -177,14 +178,8 @@ class Outcome:
             for target in targets
         ]
 
-    def watch(self, rows: Iterable[Sequence[object]]) -> Iterator[Sequence[object]]:
-        """The same rows; each is taken note of as it passes."""
-        for row in rows:
-            self.add(row)
-            yield row
-
     def add(self, row: Sequence[object]) -> None:
-        """Take note of one row; numbers that are missing are None or NaN."""
+        """Add one row; missing numbers are None or NaN."""
         if len(row) != len(self._columns):
             raise InputError(
                 f"row {self.rows + 1}: got {len(row)} cells, expected {len(self._columns)}: "
@@ -207,11 +202,8 @@ class Outcome:
     def page(
         self,
         summary: Mapping[str, Any],
-        *,
-        title: str = "Generated molecules",
         model: str = "",
         seed: int | None = None,
-        versions: Mapping[str, str] | None = None,
         command: str = "",
     ) -> Page:
         """The page of the rows so far; ``summary`` is a GenerationSummary as plain data."""
@@ -227,10 +219,12 @@ class Outcome:
         shown = {"Decoded", *((*table.columns, "5–95 %") if table else ())}
         remarks = {"molecules": f"{len(cards):,} of {self.rows:,}, evenly spaced in the output."}
         if self.stride > 1:
-            remarks["targets"] = f"Medians and intervals are of {thin}; all else is of all rows."
+            remarks["targets"] = (
+                f"Medians and intervals are of {thin}; everything else is of all rows."
+            )
             remarks["properties"] = f"Histograms and their numbers are of {thin}."
         return Page(
-            title=title,
+            title="Generated molecules",
             summary=f"{head}: {asked}." if asked else f"{head}, without targets.",
             table=_summary(summary, model, seed),
             targets=table,
@@ -240,7 +234,7 @@ class Outcome:
             remarks=remarks,
             notes=summary.get("notes", ()),
             definitions={name: text for name, text in DEFINITIONS.items() if name in shown},
-            versions=versions or {},
+            versions=versions(),
             command=command,
         )
 
@@ -295,29 +289,6 @@ class Outcome:
         )
 
 
-def generation_page(
-    *,
-    title: str = "Generated molecules",
-    summary: Mapping[str, Any],
-    columns: Sequence[str],
-    rows: Iterable[Sequence[object]],
-    targets: Sequence[Target],
-    conditions: ConditionSet,
-    held_out: Mapping[str, Mapping[str, float]] | None = None,
-    model: str = "",
-    seed: int | None = None,
-    versions: Mapping[str, str] | None = None,
-    command: str = "",
-) -> Page:
-    """The page of all ``rows``; ``summary`` is read when they have ended. See :class:`Outcome`."""
-    outcome = Outcome(columns, targets, conditions, held_out)
-    for row in rows:
-        outcome.add(row)
-    return outcome.page(
-        summary, title=title, model=model, seed=seed, versions=versions, command=command
-    )
-
-
 def _summary(summary: Mapping[str, Any], model: str, seed: int | None) -> Table:
     wanted, written, decoded = (summary[name] for name in ("wanted", "written", "decoded"))
     seconds = summary["seconds"]
@@ -355,7 +326,7 @@ def _median_and_span(values: _Floats) -> tuple[str, str]:
 def _training(condition: Condition) -> _Floats:
     """Values as evenly spaced in probability, from the stored quantiles, shape (POINTS,)."""
     quantiles = np.asarray(condition.quantiles)
-    # Nothing is known between the last two: without the clip one freak would stretch the axis.
+    # Beyond the inner quantiles little is known: without the clip one outlier would set the axis.
     inner = quantiles[1:-1] if len(quantiles) > 2 else quantiles
     grid = np.linspace(0, 1, len(quantiles))
     probabilities = (np.arange(POINTS) + 0.5) / POINTS

@@ -1,46 +1,66 @@
-"""What is asked of the sampler, and what it gives."""
+"""The request to the sampler, and the molecules it returns."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
+from molvae import chem
 from molvae.chem.properties import PROPERTIES
-from molvae.errors import TargetError
-from molvae.model.checkpoint import SavedModel
+from molvae.data.readers import read_smiles
+from molvae.errors import InputError, TargetError
 from molvae.targets import Target, parse_targets
 
-__all__ = ["SIMILARITY", "TRIES", "Generated", "Request", "Span"]
+if TYPE_CHECKING:
+    from molvae.model.checkpoint import SavedModel
+
+__all__ = [
+    "SIMILARITY",
+    "TRIES",
+    "Generated",
+    "Request",
+    "Span",
+    "Targets",
+    "read_seed_molecules",
+]
 
 TRIES = 1 << 20  # candidate numbers reserved for each wanted molecule
-SIMILARITY = "similarity"  # Tanimoto, to the start molecule: a target that needs no training
-GUIDANCE = 2.0  # towards a value (docs/experiments.md); ranges can be met without
-ANALOGS = (0.2, 0.5)  # noise around given molecules (docs/experiments.md)
+SIMILARITY = "similarity"  # Tanimoto, to the seed molecule: a target that needs no training
+GUIDANCE = 2.0  # for points (docs/experiments.md); ranges do not need it
+ANALOGS = (0.2, 0.5)  # noise levels for analogs (docs/experiments.md)
 
 Span = float | tuple[float, float]  # one value, or low and high of a uniform draw per candidate
+# Texts such as "logp=2:3", parsed targets, or a table {"logp": "2:3", "pIC50": 8}.
+Targets = str | Sequence[str | Target] | Mapping[str, object]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to generate."""
+    """What to generate.
+
+    The options of `molvae generate`; ``noise`` and ``guidance`` as one value, or as low and high of
+    a uniform draw per candidate.
+    """
 
     targets: tuple[Target, ...] = ()
-    like: tuple[str, ...] = ()  # SMILES of start molecules; wanted molecules take turns
-    scaffold: str | None = None  # SMILES or SMARTS that every molecule must hold
-    noise: Span | None = None  # level t of the decoder, 0 … 1; None: 1, around given ones less
-    guidance: Span | None = None  # classifier-free, a weight; 1 for none; None: 2 towards values
-    temperature: float = 1.0  # of the token distribution; 0 takes the likeliest token
-    epsilon_cutoff: float = 0.0  # no token less likely than this is drawn
-    critic: bool = True  # choose among candidates by their true properties
+    like: tuple[str, ...] = ()  # SMILES of seed molecules for analogs; wanted molecules take turns
+    scaffold: str | None = None  # SMILES or SMARTS that every molecule must contain
+    noise: Span | None = None  # level t of the decoder, 0 … 1; None: 1, with `like` 0.2 … 0.5
+    guidance: Span | None = None  # weight of classifier-free guidance; None: 2 for points, else 1
+    temperature: float = 1.0  # sampling temperature; 0 takes the likeliest token
+    epsilon_cutoff: float = 0.0  # tokens with a lower probability are never drawn
+    critic: bool = True  # select candidates by their RDKit properties
     walk: bool | None = None  # move candidates in the latent space; None: where it helps
-    candidates: int = 8  # per wanted molecule, when a point is asked for
-    max_tries: int | None = None  # candidates per wanted molecule before giving up; at least 64
-    allow_misses: bool = False  # write molecules outside a requested range
-    unique: bool = True  # write no molecule twice
-    alerts: tuple[str, ...] = ()  # catalogues of structural alerts no molecule may match
-    elements: tuple[str, ...] = ()  # the only ones allowed; none given: any
-    max_ring: int | None = None  # atoms in the largest ring allowed; 0 allows none
-    nll: bool = False  # tell −log p of every molecule
+    candidates: int = 8  # per wanted molecule, with point targets
+    max_tries: int | None = None  # candidates per wanted molecule; None: 64 or more
+    allow_misses: bool = False  # keep molecules outside a requested range
+    unique: bool = True  # keep no molecule twice
+    alerts: tuple[str, ...] = ()  # catalogs of structural alerts that no molecule may match
+    elements: tuple[str, ...] = ()  # the only elements allowed; empty: all
+    max_ring: int | None = None  # atoms in the largest ring allowed; 0 allows no ring
+    nll: bool = False  # compute −log p of every molecule
 
     def __post_init__(self) -> None:
         low, high = _ends(self.levels)
@@ -84,42 +104,58 @@ class Request:
 
     @property
     def compares(self) -> bool:
-        """Whether the best of several candidates is wanted, and not the first that will do."""
+        """Whether the best of several candidates is wanted, and not the first that passes."""
         points = any(t.is_point for t in self.targets)
         return self.critic and (points or (self.allow_misses and bool(self.targets)))
 
     @property
     def extras(self) -> tuple[str, ...]:
-        """Fields of :class:`Generated` that are wanted beside the targets."""
+        """Fields of :class:`Generated` to output after the targets."""
         names = ["start", SIMILARITY] if self.like else []
         asked = {target.name for target in self.targets}
         return tuple(n for n in (*names, *(["nll"] if self.nll else [])) if n not in asked)
 
-    def parse(
-        self, texts: str | Sequence[str] | Mapping[str, object], model: SavedModel
-    ) -> tuple[Target, ...]:
-        """Targets from texts such as ``logp=2:3``: built-in properties or columns of the model.
+    def with_targets(self, targets: Targets, model: SavedModel) -> Self:
+        """This request with more targets; all must be built-in properties or columns of the model.
 
-        Also from a table of names and values, ``{"logp": "2:3", "pIC50": 8}``. Around given
-        molecules ``similarity`` is known too.
+        With seed molecules, ``similarity`` is known too.
+
+        Raises:
+            TargetError: a target is malformed, unknown, or asked for twice.
         """
-        if isinstance(texts, Mapping):
-            texts = [f"{name}={value}" for name, value in texts.items()]
+        if isinstance(targets, Mapping):
+            targets = [f"{name}={value}" for name, value in targets.items()]
+        elif isinstance(targets, str):
+            targets = [targets]
         more = {SIMILARITY} if self.like else set()
         own = set(model.conditions.names) - set(PROPERTIES)
         hint = "" if own else " A column of your own needs the model trained with it (-m)."
-        return parse_targets(texts, {*PROPERTIES, *own, *more}, hint=hint)
+        known = {*PROPERTIES, *own, *more}
+        return replace(self, targets=parse_targets([*self.targets, *targets], known, hint=hint))
 
 
 @dataclass(frozen=True)
 class Generated:
-    """A molecule to write, with the requested properties: exact, or predicted for user columns."""
+    """A molecule with the requested properties: exact, or predicted for columns of the user."""
 
     smiles: str
     values: dict[str, float]
-    start: str = ""  # the given molecule it was made from
-    similarity: float | None = None  # Tanimoto, to that
+    start: str = ""  # the seed molecule
+    similarity: float | None = None  # Tanimoto, to the seed molecule
     nll: float | None = None  # −log p of its SELFIES at t = 1 and without conditions, in nats
+
+
+def read_seed_molecules(texts: Sequence[str]) -> tuple[str, ...]:
+    """SMILES from what ``--like`` takes: SMILES and names of molecule files."""
+    smiles: list[str] = []
+    for text in texts:
+        if Path(text).is_file():
+            smiles += read_smiles([text])
+        elif chem.canonical_smiles(text) is None:
+            raise InputError(f"like: '{text}' is neither a valid SMILES nor a file")
+        else:
+            smiles.append(text)
+    return tuple(smiles)
 
 
 def _ends(span: Span) -> tuple[float, float]:

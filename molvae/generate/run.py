@@ -1,11 +1,11 @@
-"""Targets → latent points → tokens → molecules that RDKit has checked."""
+"""Generate molecules that meet a request, as a stream or into a file."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -15,16 +15,14 @@ from typing import Any
 
 import torch
 
-from molvae import chem
 from molvae.data.columns import is_name
 from molvae.data.prepare.plan import Shard
-from molvae.data.readers import read_smiles
 from molvae.data.writers import format_cell, picture_format, require_writer, write_picture
 from molvae.errors import ConfigError, InputError
 from molvae.generate.blocks import Blocks, open_blocks
 from molvae.generate.novelty import known_molecules
-from molvae.generate.report import Outcome
-from molvae.generate.request import Generated, Request
+from molvae.generate.report import GenerationReport
+from molvae.generate.request import Generated, Request, Targets
 from molvae.generate.sampler import BLOCK, Sampler
 from molvae.model.checkpoint import SavedModel, find_model, load_model
 from molvae.report import write_html
@@ -36,17 +34,16 @@ from molvae.targets import Target
 
 __all__ = [
     "GenerationSummary",
+    "OutputOptions",
     "columns_of",
     "generate",
     "generate_file",
     "molecule_row",
-    "read_starts",
 ]
 
-# Up to this many candidates starting worker processes costs more than it saves.
-INLINE = 5000
-LEAST_DECODERS, MOST_DECODERS = 3, 8  # batches decoded at a time; Python's lock sets the limit
-FAR_OFF = 1.0  # mean distance from a value, in standard deviations, that is worth a note
+INLINE = 5000  # candidates, up to which starting worker processes costs more than it saves
+LEAST_DECODERS, MOST_DECODERS = 3, 8  # batches decoded at a time; the GIL sets the limit
+FAR_OFF = 1.0  # mean distance from a point target, in standard deviations, above which we warn
 GRID = 100  # molecules in a grid picture
 
 
@@ -59,7 +56,7 @@ class GenerationSummary:
     decoded: int = 0
     seconds: float = 0.0
     refused: dict[str, int] = field(default_factory=dict)
-    obtained: dict[str, dict[str, float]] = field(default_factory=dict)  # of values asked for
+    obtained: dict[str, dict[str, float]] = field(default_factory=dict)  # for point targets
     notes: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -89,7 +86,7 @@ def generate(
     n: int,
     *,
     model: SavedModel | str | Path | None = None,
-    targets: Sequence[str] = (),
+    targets: Targets = (),
     request: Request | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -98,23 +95,29 @@ def generate(
     novel: Sequence[str | Path] = (),
     summary: GenerationSummary | None = None,
 ) -> Iterator[Generated]:
-    """Stream up to ``n`` molecules that meet the targets.
+    """Stream up to ``n`` molecules that meet the targets; the same seed gives the same molecules.
 
-    ``targets`` are texts such as ``logp=2.5`` or ``qed=0.8:``; ``request`` holds the other knobs;
-    ``novel`` are files of molecules not to be generated; ``summary``, if given, is filled in as the
-    run goes. The same seed gives the same molecules.
+    Args:
+        n: molecules wanted.
+        model: a loaded model, or what :func:`molvae.model.checkpoint.load_model` takes.
+        targets: texts such as ``logp=2.5`` or ``qed=0.8:``, or parsed targets; those of
+            ``request`` count too.
+        request: all other options of generation.
+        seed: of all random numbers.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+        workers: processes for RDKit; None takes all CPUs.
+        novel: files of molecules that must not be generated.
+        summary: filled in as the run proceeds.
     """
     _check_number(n)
     saved = model if isinstance(model, SavedModel) else load_model(model)
-    request = _with_targets(request, targets, saved)
+    request = (request or Request()).with_targets(targets, saved)
     started = time.monotonic()
     with (
-        _open_sampler(
-            saved, request, n, seed=seed, device=device, precision=precision, workers=workers,
-            novel=novel,
-        ) as sampler,
+        _open_sampler(saved, request, n, seed, device, precision, workers, novel) as sampler,
         Progress("generate", total=n) as progress,
-    ):  # fmt: skip
+    ):
         for molecule in sampler.stream(n):
             progress.advance(1)
             if summary is not None:
@@ -127,12 +130,22 @@ def generate(
         summary.notes = sampler.notes()
 
 
+@dataclass(frozen=True)
+class OutputOptions:
+    """What :func:`generate_file` writes besides the molecules, and the name of their column."""
+
+    report: str | Path | None = None  # HTML page of targets and results
+    grid: str | Path | None = None  # picture of the first molecules (.png, .svg)
+    smiles_header: str = "smiles"  # first column of a table; the scripts of MOSES expect SMILES
+    command: str = ""  # the command line, shown on the page
+
+
 def generate_file(
     output: str | Path,
     n: int,
     *,
     model: str | Path | None = None,
-    targets: Sequence[str] = (),
+    targets: Targets = (),
     request: Request | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -140,87 +153,61 @@ def generate_file(
     workers: int | None = None,
     novel: Sequence[str | Path] = (),
     shard: Shard | None = None,
-    report: str | Path | None = None,
-    grid: str | Path | None = None,
-    smiles_header: str = "smiles",
-    command: str = "",
+    options: OutputOptions | None = None,
     resume: bool = False,
     force: bool = False,
 ) -> GenerationSummary:
     """Generate molecules into a file whose format follows its name; see :func:`generate`.
 
-    Where no molecule is found, no file is written.
-    Finished blocks of 1,024 wanted molecules are kept in ``FILE.part`` until the end, and a run
-    that was killed goes on with ``resume``. ``shard`` is this run's share of the blocks.
-    ``report`` is an HTML page to write, ``grid`` a picture of the first molecules (.png, .svg);
-    ``smiles_header`` is what a table calls its first column (the scripts of MOSES want SMILES).
+    If no molecule is found, no file is written. Finished blocks of 1,024 wanted molecules are kept
+    in ``FILE.part`` until the end; with ``resume`` a run that was killed continues after them.
+    ``shard`` is this run's share of the blocks.
     """
     _check_number(n)
+    options = options or OutputOptions()
     require_writer(Path(output))
-    if grid is not None:
-        picture_format(Path(grid))
-    saved = load_model(model)
-    request = _with_targets(request, targets, saved)
+    if options.grid is not None:
+        picture_format(Path(options.grid))
+    saved, shard = load_model(model), shard or Shard()
+    request = (request or Request()).with_targets(targets, saved)
     columns = columns_of(request.targets, request.extras)
-    header = _with_header(columns, smiles_header)
-    shard = shard or Shard()
+    header = _with_header(columns, options.smiles_header)
     numbers = _blocks_of(n, shard)
     plan = _plan(find_model(model), request, n, seed, precision, novel, shard)
     summary = GenerationSummary(wanted=sum(map(len, numbers.values())))
     started = time.monotonic()
-    beside = [Path(path) for path in (report, grid) if path is not None]
+    beside = [Path(path) for path in (options.report, options.grid) if path is not None]
     with open_blocks(output, header, plan, beside=beside, resume=resume, force=force) as blocks:
         with _open_sampler(
-            saved, request, summary.wanted, seed=seed, device=device, precision=precision,
-            workers=workers, novel=novel,
-        ) as sampler:  # fmt: skip
+            saved, request, summary.wanted, seed, device, precision, workers, novel
+        ) as sampler:
             summary.notes = sampler.notes()
             _fill(blocks, sampler, numbers)
-        summary.decoded = sum(record["decoded"] for record in blocks.finished.values())
-        refused: Counter[str] = Counter()
-        for record in blocks.finished.values():
-            refused.update(record["refused"])
-        summary.refused = dict(refused.most_common())
-        summary.obtained = _obtained(request.targets, blocks.finished.values())
-        summary.notes += _misses(summary.obtained, request.targets, saved)
+        _sum_up(summary, blocks, request.targets, saved)
         if next(blocks.rows(), None) is None:
             blocks.leave()
             summary.seconds = time.monotonic() - started
             return summary
         with blocks.joined() as summary.written:
             summary.seconds = time.monotonic() - started
-            if report is not None:
+            if options.report is not None:
                 figures = saved.training.get("figures") or {}
-                page = Outcome(columns, request.targets, saved.conditions, figures.get("head"))
+                page = GenerationReport(
+                    columns, request.targets, saved.conditions, figures.get("head")
+                )
                 for row in blocks.rows():
                     page.add(row)
+                name = find_model(model).name
                 write_html(
-                    report,
-                    page.page(
-                        summary.to_json(), model=find_model(model).name, seed=seed,
-                        versions=versions(), command=command,
-                    ),
-                )  # fmt: skip
-            if grid is not None:
-                _draw(Path(grid), columns, blocks)
+                    options.report, page.page(summary.to_json(), name, seed, options.command)
+                )
+            if options.grid is not None:
+                _draw(Path(options.grid), columns, blocks)
     return summary
 
 
-def read_starts(texts: Sequence[str]) -> tuple[str, ...]:
-    """SMILES of start molecules from SMILES and names of molecule files."""
-    smiles: list[str] = []
-    for text in texts:
-        if Path(text).is_file():
-            smiles += read_smiles([text])
-        elif chem.canonical_smiles(text) is None:
-            raise InputError(f"like: '{text}' is neither a valid SMILES nor a file")
-        else:
-            smiles.append(text)
-    return tuple(smiles)
-
-
 def _fill(blocks: Blocks, sampler: Sampler, numbers: Mapping[int, range]) -> None:
-    """Make the blocks that are not finished."""
+    """Generate the blocks that are not finished."""
     done = [number for number in numbers if number in blocks.finished]
     smiles = (str(row[0]) for number in done for row in blocks.rows(number))
     while chunk := list(islice(smiles, BLOCK)):
@@ -228,7 +215,7 @@ def _fill(blocks: Blocks, sampler: Sampler, numbers: Mapping[int, range]) -> Non
     targets, extras = sampler.request.targets, sampler.request.extras
     total = sum(map(len, numbers.values()))
     before = sum(len(numbers[number]) for number in done)
-    missing = {number: each for number, each in numbers.items() if number not in blocks.finished}
+    missing = {k: wanted for k, wanted in numbers.items() if k not in blocks.finished}
     with Progress("generate", total=total, done=before) as progress:
         decoded, refused = sampler.decoded, Counter(sampler.refused)
         for number, molecules in zip(missing, sampler.blocks(missing.values()), strict=True):
@@ -246,42 +233,39 @@ def _fill(blocks: Blocks, sampler: Sampler, numbers: Mapping[int, range]) -> Non
 def _sums(
     molecules: Sequence[Generated], targets: Sequence[Target]
 ) -> dict[str, tuple[int, float, float]]:
-    """Number, sum of values and of distances, for each value asked for."""
-    found = {}
+    """Number, sum of values and sum of distances, for each point target."""
+    sums = {}
     for target in (target for target in targets if target.is_point):
         values = [molecule.values[target.name] for molecule in molecules]
         off = math.fsum(abs(value - target.low) for value in values)
-        found[target.name] = len(values), math.fsum(values), off
-    return found
+        sums[target.name] = len(values), math.fsum(values), off
+    return sums
 
 
-def _obtained(
-    targets: Sequence[Target], records: Iterable[Mapping[str, Any]]
-) -> dict[str, dict[str, float]]:
-    """Mean, and mean distance from what was asked, for each value asked for."""
+def _sum_up(
+    summary: GenerationSummary, blocks: Blocks, targets: Sequence[Target], model: SavedModel
+) -> None:
+    """Add up the records of all blocks; note the point targets that the molecules miss by far."""
+    records = list(blocks.finished.values())
+    summary.decoded = sum(record["decoded"] for record in records)
+    refused: Counter[str] = Counter()
+    for record in records:
+        refused.update(record["refused"])
+    summary.refused = dict(refused.most_common())
     sums = [record.get("obtained", {}) for record in records]
-    found = {}
-    for name in (target.name for target in targets if target.is_point):
-        n, total, off = (math.fsum(one[name][i] for one in sums if name in one) for i in range(3))
-        if n:
-            found[name] = {"mean": total / n, "mean_error": off / n}
-    return found
-
-
-def _misses(
-    obtained: Mapping[str, Mapping[str, float]], targets: Sequence[Target], model: SavedModel
-) -> list[str]:
-    """A sentence for every value that the molecules do not come near."""
-    notes = []
-    for target in targets:
-        found, known = obtained.get(target.name), target.name in model.conditions.names
-        if found and known and found["mean_error"] > FAR_OFF * model.conditions[target.name].std:
-            notes.append(
-                f"{target.text} was not met: {found['mean']:.3g} on average; do the targets "
-                "contradict each other? Ask for less at a time, or nearer to what the model saw"
+    for target in (target for target in targets if target.is_point):
+        name = target.name
+        n, total, off = (math.fsum(s[name][i] for s in sums if name in s) for i in range(3))
+        if not n:
+            continue
+        summary.obtained[name] = {"mean": total / n, "mean_error": off / n}
+        known = name in model.conditions.names
+        if known and off / n > FAR_OFF * model.conditions[name].std:
+            summary.notes.append(
+                f"{target.text} was not met: the mean is {total / n:.3g}; check that the targets "
+                "do not contradict each other, ask for fewer, or stay closer to the training data"
             )
-            say(f"note: {notes[-1]}")
-    return notes
+            say(f"note: {summary.notes[-1]}")
 
 
 @contextmanager
@@ -289,14 +273,13 @@ def _open_sampler(
     model: SavedModel,
     request: Request,
     n: int,
-    *,
     seed: int,
     device: str,
     precision: str,
     workers: int | None,
     novel: Sequence[str | Path],
 ) -> Iterator[Sampler]:
-    """A sampler with its worker processes, if there is work enough for them."""
+    """A sampler, with worker processes if there is enough work for them."""
     where, count = choose_device(device), worker_count(workers)
     if workers is None and where.type == "cpu" and count > 3:
         count //= 2  # the network has as much to do as RDKit
@@ -309,7 +292,7 @@ def _open_sampler(
                 decoders = stack.enter_context(_decoders_beside(count))
                 threads = stack.enter_context(ThreadPoolExecutor(decoders, "decoder"))
         elif where.type == "cpu":
-            # Beside other programs threads wait for each other; so few molecules need one only.
+            # Threads wait for each other when other programs run; few molecules need only one.
             stack.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(1)
         count = count if pool is not None else 1
@@ -325,11 +308,11 @@ def _open_sampler(
 
 @contextmanager
 def _decoders_beside(workers: int) -> Iterator[int]:
-    """How many batches to decode at a time beside the workers; each in one thread, for a while.
+    """How many batches to decode at a time while the workers run; each batch gets one thread.
 
-    A product of one step is too small to be shared by threads, and where they outnumber the idle
-    CPUs they wait for each other in a loop; whole batches do not (docs/benchmarks.md). Some at
-    least, as workers are idle most of the time; none beside the first where one thread is allowed.
+    The matrix product of one step is too small to be shared by threads, and threads that outnumber
+    the idle CPUs wait for each other in a loop; whole batches do not (docs/benchmarks.md). At least
+    ``LEAST_DECODERS``, as workers are idle most of the time; one where one thread is allowed.
     """
     before = torch.get_num_threads()
     idle = min(before, available_cpus() - workers)
@@ -340,17 +323,12 @@ def _decoders_beside(workers: int) -> Iterator[int]:
         torch.set_num_threads(before)
 
 
-def _with_targets(request: Request | None, targets: Sequence[str], model: SavedModel) -> Request:
-    request = request or Request()
-    return replace(request, targets=request.parse(targets, model))
-
-
 def _with_header(columns: Sequence[str], name: str) -> list[str]:
     """The columns, the first by another name."""
     if not is_name(name) or name in columns[1:]:
         raise ConfigError(
-            f"the header of the SMILES column: got {name!r}, expected a name that no other column "
-            f"has ({', '.join(columns[1:]) or 'there is none'})"
+            f"smiles-header: got {name!r}, expected a name that no other column has "
+            f"({', '.join(columns[1:]) or 'there is none'})"
         )
     return [name, *columns[1:]]
 
@@ -362,17 +340,17 @@ def _check_number(n: int) -> None:
 
 def _blocks_of(n: int, shard: Shard) -> dict[int, range]:
     """Number of each block of this shard → the wanted molecules in it."""
-    found = {
+    blocks = {
         number: range(start, min(start + BLOCK, n))
         for number, start in enumerate(range(0, n, BLOCK))
         if shard.owns(number)
     }
-    if not found:
+    if not blocks:
         raise ConfigError(
             f"shard {shard.index}/{shard.count}: {n:,} molecules are {-(-n // BLOCK)} blocks of "
-            f"{BLOCK:,}, too few for so many shards"
+            f"{BLOCK:,}; expected at least as many blocks as shards"
         )
-    return found
+    return blocks
 
 
 def _plan(
@@ -384,7 +362,7 @@ def _plan(
     novel: Sequence[str | Path],
     shard: Shard,
 ) -> dict[str, Any]:
-    """All that decides what is written."""
+    """Everything that determines the output."""
     options = asdict(replace(request, targets=()))
     del options["targets"]
     return {
@@ -401,7 +379,7 @@ def _plan(
 
 
 def _content(path: Path) -> Path:
-    """The file that tells what a file or dataset folder holds."""
+    """The file that identifies the content of a file or dataset folder."""
     return path / "manifest.json" if path.is_dir() else path
 
 

@@ -50,6 +50,7 @@ from molvae.runtime.processes import process_pool, worker_count
 from molvae.runtime.progress import Progress, say
 from molvae.runtime.randomness import Draws
 from molvae.runtime.threads import choose_threads
+from molvae.targets import Target
 
 __all__ = ["METHODS", "OptimizeSummary", "best_table", "calls_path", "choose_method", "optimize"]
 
@@ -103,7 +104,7 @@ def optimize(
     *,
     model: SavedModel | str | Path | None = None,
     method: str = "auto",
-    constraints: Sequence[str] = (),
+    constraints: Sequence[str | Target] = (),
     request: Request | None = None,
     given: Sequence[str] = (),
     novel: Sequence[str | Path] = (),
@@ -129,7 +130,8 @@ def optimize(
         budget: calls of the objective, each of another molecule.
         model: as of :func:`molvae.generate.run.generate_file`.
         method: one of :data:`METHODS`, or ``auto``.
-        constraints: ranges such as ``mw=:450`` that every molecule scored must meet.
+        constraints: ranges such as ``mw=:450`` that every molecule scored must meet, beside
+            the targets of ``request``.
         request: alerts, elements, max_ring, scaffold, and the start molecules
             of ``similarity=0.4:``.
         given: SMILES that are scored first.
@@ -162,7 +164,7 @@ def optimize(
     saved = model if isinstance(model, SavedModel) else load_model(model)
     label, identity = _identity(model)
     request = request or Request()
-    request = replace(request, targets=request.parse(constraints, saved), critic=True)
+    request = replace(request.with_targets(constraints, saved), critic=True)
     plan = {
         "objective": [part.text for part in objective.parts],
         "minimize": objective.minimize, "pareto": pareto, "method": name, "seed": seed,

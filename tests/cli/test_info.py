@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from molvae.cli.describe import describe, describe_cache, describe_shipped
+from molvae.cli.info import describe, describe_cache, describe_shipped
 from molvae.errors import ModelFolderError
 
 

@@ -13,7 +13,7 @@ from molvae import report
 from molvae.chem.properties import PROPERTIES
 from molvae.errors import InputError
 from molvae.generate import report as outcome
-from molvae.generate.report import Outcome, generation_page
+from molvae.generate.report import GenerationReport
 from molvae.generate.request import Generated
 from molvae.generate.run import GenerationSummary, columns_of, molecule_row
 from molvae.model.conditions import Condition, ConditionSet
@@ -51,10 +51,16 @@ def made(texts, columns, *, smiles=None, extra=None, **options):
     for i in range(n):
         molecule = Generated(smiles[i], {t.name: columns[t.name][i] for t in targets})
         rows.append([*molecule_row(molecule, targets), *(v[i] for v in (extra or {}).values())])
-    return generation_page(
-        summary=SUMMARY, columns=[*columns_of(targets), *(extra or {})], rows=iter(rows),
-        targets=targets, conditions=CONDITIONS, **options,
-    )  # fmt: skip
+    return page_of([*columns_of(targets), *(extra or {})], rows, targets, **options)
+
+
+def page_of(
+    columns, rows, targets, conditions=CONDITIONS, summary=SUMMARY, held_out=None, **options
+):
+    collected = GenerationReport(columns, targets, conditions, held_out)
+    for row in rows:
+        collected.add(row)
+    return collected.page(summary, **options)
 
 
 def lines(table):
@@ -196,10 +202,7 @@ def test_the_run_is_accounted_for():
 def test_a_run_that_found_nothing_has_a_page():
     summary = GenerationSummary(wanted=10, notes=["nothing"])
     targets = [parse_target("mw=10:20"), parse_target("logp=3")]
-    page = generation_page(
-        summary=summary.to_json(), columns=columns_of(targets), rows=[], targets=targets,
-        conditions=CONDITIONS,
-    )  # fmt: skip
+    page = page_of(columns_of(targets), [], targets, summary=summary.to_json())
     text = report.render(page)
     assert "0 of 10 molecules: mw 10 to 20 Da; logp 3." in text
     assert "no molecule has a value" in text
@@ -212,9 +215,10 @@ def test_the_sample_is_evenly_spaced_and_sums_are_exact(n, limit, block):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outcome, "LIMIT", limit)
         patch.setattr(outcome, "BLOCK", block)
-        found = Outcome(columns_of([target]), [target], CONDITIONS)
+        found = GenerationReport(columns_of([target]), [target], CONDITIONS)
         rows = [("C", v, v - 300) for v in values]
-        assert list(found.watch(iter(rows))) == rows
+        for row in rows:
+            found.add(row)
         page = found.page(SUMMARY)
     assert found.rows == n
     assert [row[1] for row in found._sample] == list(values[:: found.stride])
@@ -261,10 +265,8 @@ def test_a_column_of_the_users_may_have_any_name():
     # Columns are known by their places: these are properties, not the sampler's own columns.
     conditions = ConditionSet.fit(["similarity", "start"], np.ones((4, 2), np.float32), {})
     targets = [parse_target("similarity=0.5:2"), parse_target("start=1")]
-    page = generation_page(
-        summary=SUMMARY, columns=[*columns_of(targets), "similarity"],
-        rows=[("C", 1.0, 1.5, 0.5, 0.25)], targets=targets, conditions=conditions,
-    )  # fmt: skip
+    rows = [("C", 1.0, 1.5, 0.5, 0.25)]
+    page = page_of([*columns_of(targets), "similarity"], rows, targets, conditions)
     assert [chart.sets[0][1].tolist() for chart in page.histograms] == [[1.0], [1.5], [0.25]]
     assert page.cards[0].values == {"similarity": 1.0, "start": 1.5}
 
@@ -272,11 +274,11 @@ def test_a_column_of_the_users_may_have_any_name():
 @pytest.mark.parametrize("columns", [["smiles"], ["smiles", "mw"], ["mw", "smiles", "error_mw"]])
 def test_other_columns_are_refused(columns):
     with pytest.raises(InputError, match=r"smiles, mw, error_mw"):
-        Outcome(columns, [parse_target("mw=3")], CONDITIONS)
+        GenerationReport(columns, [parse_target("mw=3")], CONDITIONS)
 
 
 def test_a_row_of_another_length_is_refused():
-    found = Outcome(["smiles"], [], CONDITIONS)
+    found = GenerationReport(["smiles"], [], CONDITIONS)
     found.add(["C"])
     with pytest.raises(InputError, match=r"row 2.* 2 .*1.*smiles"):
         found.add(["C", 1.0])
@@ -287,10 +289,10 @@ def test_the_page_holds_its_numbers_and_escapes_what_comes_from_outside():
     conditions = ConditionSet.fit([evil], np.arange(50, dtype=np.float32)[:, None], {})
     targets = [parse_target(f"{evil}=10:20"), parse_target("mw=300")]
     summary = {**SUMMARY, "notes": [evil], "refused": {evil: 31_337}}
-    page = generation_page(
-        title=evil, summary=summary, columns=[*columns_of(targets), "start", "similarity"],
-        rows=[(evil, 12.0, 310.0, 10.0, evil, 0.5), ("CCO", 30.0, 320.0, 20.0, "CCN", 1.0)],
-        targets=targets, conditions=conditions, model=evil, seed=42, command=evil,
+    rows = [(evil, 12.0, 310.0, 10.0, evil, 0.5), ("CCO", 30.0, 320.0, 20.0, "CCN", 1.0)]
+    page = page_of(
+        [*columns_of(targets), "start", "similarity"], rows, targets, conditions, summary,
+        model=evil, seed=42, command=evil,
     )  # fmt: skip
     text = report.render(page)
     assert "<script" not in text

@@ -23,14 +23,14 @@ from molvae.errors import (
 )
 from molvae.generate import blocks, novelty
 from molvae.generate.novelty import known_molecules
-from molvae.generate.request import Generated, Request
+from molvae.generate.request import Generated, Request, read_seed_molecules
 from molvae.generate.run import (
     GenerationSummary,
+    OutputOptions,
     columns_of,
     generate,
     generate_file,
     molecule_row,
-    read_starts,
 )
 from molvae.model.checkpoint import load_model
 from molvae.runtime import cache
@@ -127,6 +127,16 @@ def test_a_table_holds_what_the_molecules_measure(tiny_run, tmp_path):
         assert float(row["mw"]) == pytest.approx(Descriptors.MolWt(mol), rel=1e-4)
         assert float(row["logp"]) == pytest.approx(Crippen.MolLogP(mol), rel=1e-4, abs=1e-4)
         assert float(row["error_logp"]) == pytest.approx(float(row["logp"]) - 2, abs=1e-4)
+
+
+def test_parsed_targets_are_as_good_as_texts(tiny_model):
+    """And those of the request count too."""
+    request = Request(targets=(parse_target("qed=0.2:"),))
+    texts = list(generate(5, model=tiny_model, targets=["qed=0.2:", "logp=1:4"], workers=1))
+    parsed = [parse_target("logp=1:4")]
+    assert list(generate(5, model=tiny_model, targets=parsed, request=request, workers=1)) == texts
+    with pytest.raises(TargetError, match="asked for twice"):
+        list(generate(5, model=tiny_model, targets=["qed=0.5"], request=request, workers=1))
 
 
 def test_what_was_obtained_is_told_beside_what_was_asked(tiny_run, tmp_path, capsys):
@@ -326,9 +336,9 @@ def test_a_missing_file_of_known_molecules_is_an_error(tiny_run, tmp_path):
 def test_start_molecules_come_from_texts_and_files(tmp_path):
     path = tmp_path / "starts.smi"
     path.write_text("CCO a\nc1ccccc1 b\n")
-    assert read_starts(["CCN", str(path)]) == ("CCN", "CCO", "c1ccccc1")
+    assert read_seed_molecules(["CCN", str(path)]) == ("CCN", "CCO", "c1ccccc1")
     with pytest.raises(InputError, match="'CCX'"):
-        read_starts(["CCX"])
+        read_seed_molecules(["CCX"])
 
 
 def test_columns_tell_the_start_the_similarity_and_the_likelihood(tiny_run, tmp_path):
@@ -343,8 +353,8 @@ def test_columns_tell_the_start_the_similarity_and_the_likelihood(tiny_run, tmp_
     assert [row["start"] for row in rows] == [*starts] * 3
     assert all(0 <= float(row["similarity"]) <= 1 for row in rows)
     assert all(float(row["nll"] or 1) > 0 for row in rows)
-    asked = Request(like=starts).parse(["similarity=0.3:"], load_model(tiny_run))
-    assert columns_of(asked, Request(like=starts, targets=asked).extras) == [
+    asked = Request(like=starts).with_targets(["similarity=0.3:"], load_model(tiny_run))
+    assert columns_of(asked.targets, asked.extras) == [
         "smiles", "similarity", "start",
     ]  # fmt: skip
 
@@ -352,7 +362,8 @@ def test_columns_tell_the_start_the_similarity_and_the_likelihood(tiny_run, tmp_
 def test_a_table_that_the_scripts_of_moses_read(tiny_run, tmp_path):
     plain, moses = tmp_path / "plain.csv", tmp_path / "moses.csv"
     generate_file(plain, 5, model=tiny_run, targets=["logp=1:5"], workers=1)
-    generate_file(moses, 5, model=tiny_run, targets=["logp=1:5"], workers=1, smiles_header="SMILES")
+    header = OutputOptions(smiles_header="SMILES")
+    generate_file(moses, 5, model=tiny_run, targets=["logp=1:5"], workers=1, options=header)
     # As moses.utils.read_smiles_csv does.
     table = pd.read_csv(moses, usecols=["SMILES"])["SMILES"].tolist()
     assert table == pd.read_csv(plain)["smiles"].tolist()
@@ -360,25 +371,30 @@ def test_a_table_that_the_scripts_of_moses_read(tiny_run, tmp_path):
     for name in ("", "logp", "a=b"):
         with pytest.raises(ConfigError, match="column"):
             generate_file(
-                tmp_path / "x.csv", 5, model=tiny_run, targets=["logp=1:5"], smiles_header=name
-            )
+                tmp_path / "x.csv", 5, model=tiny_run, targets=["logp=1:5"],
+                options=OutputOptions(smiles_header=name),
+            )  # fmt: skip
 
 
 @pytest.mark.parametrize(("suffix", "head"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
 def test_a_grid_shows_molecules_and_values(tiny_run, tmp_path, suffix, head):
     grid = tmp_path / f"grid.{suffix}"
-    generate_file(tmp_path / "a.csv", 5, model=tiny_run, targets=["logp=2"], grid=grid, workers=1)
+    picture = OutputOptions(grid=grid)
+    generate_file(
+        tmp_path / "a.csv", 5, model=tiny_run, targets=["logp=2"], options=picture, workers=1
+    )
     assert grid.read_bytes().startswith(head)
+    other = OutputOptions(grid=tmp_path / "grid.jpg")
     with pytest.raises(FileError, match="picture"):
-        generate_file(tmp_path / "b.csv", 5, model=tiny_run, grid=tmp_path / "grid.jpg")
+        generate_file(tmp_path / "b.csv", 5, model=tiny_run, options=other)
     assert not (tmp_path / "b.csv").exists()
 
 
 def test_a_report_sets_targets_against_results(tiny_run, tmp_path):
     page = tmp_path / "page.html"
     summary = generate_file(
-        tmp_path / "a.csv", 12, model=tiny_run, targets=["logp=1:4", "mw=300"], report=page,
-        seed=9, command="molvae generate …", workers=1,
+        tmp_path / "a.csv", 12, model=tiny_run, targets=["logp=1:4", "mw=300"], seed=9, workers=1,
+        options=OutputOptions(report=page, command="molvae generate …"),
     )  # fmt: skip
     html = page.read_text(encoding="utf-8")
     assert f"{summary.decoded:,}" in html

@@ -1,11 +1,14 @@
 """Every command and option explains itself, and is found in README or docs."""
 
+import dataclasses
+import inspect
 import re
 from pathlib import Path
 
 import click
 import pytest
 
+from molvae import MolVAE
 from molvae.cli import main
 from molvae.generate.request import Request
 
@@ -50,10 +53,13 @@ def test_is_documented(path, command):
     assert missing == [], "not in README.md or docs/*.md"
 
 
-def test_generate_asks_what_python_asks():
-    """Defaults that both doors spell out."""
+def test_generate_has_the_same_defaults_everywhere():
+    """On the command line, as a method of the model, and in the request."""
     generate = main.commands["generate"]
-    told = {option.name: option.get_default(click.Context(generate)) for option in generate.params}
+    cli = {option.name: option.get_default(click.Context(generate)) for option in generate.params}
     request = Request()
-    assert (told["temperature"], told["candidates"]) == (request.temperature, request.candidates)
-    assert told["unique"] is request.unique
+    assert (cli["temperature"], cli["candidates"]) == (request.temperature, request.candidates)
+    assert cli["unique"] is request.unique
+    method = inspect.signature(MolVAE.generate).parameters
+    for field in dataclasses.fields(Request):
+        assert method[field.name].default == field.default, field.name

@@ -41,7 +41,7 @@ WITHOUT_TORCH = (
     "errors", "config", "targets", "runtime", "chem", "data", "report", "objectives",
     "evaluate.metrics", "cli", "generate.blocks", "model.conditions", "model.hub",
 )  # fmt: skip
-WITH_TORCH = {"runtime.threads", "cli.describe"}  # imported where they are needed
+WITH_TORCH = {"runtime.threads"}  # imported where they are needed
 LIGHT = ("generate", "latent", "model", "optimize", "optimize.engines", "train")  # __init__ alone
 
 

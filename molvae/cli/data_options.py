@@ -1,0 +1,170 @@
+"""Options about reading molecules, shared by prepare and train, and their configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from molvae.cli.options import PATH, comma_list, listed, smiles_column_option
+from molvae.errors import ConfigError
+
+if TYPE_CHECKING:
+    from molvae.config import Config
+
+__all__ = ["configuration", "data_options"]
+
+data_options = listed(
+    click.option(
+        "-p",
+        "--property",
+        "columns",
+        multiple=True,
+        metavar="NAME[=COLUMN]",
+        help="Condition on this measured column too; it may have gaps (repeatable).",
+    ),
+    click.option(
+        "--conditions",
+        metavar="A,B,…",
+        help="Condition on these properties only (default: all built-in ones and every -p).",
+    ),
+    smiles_column_option,
+    click.option(
+        "--transform",
+        "transforms",
+        multiple=True,
+        metavar="[NAME=]LOG[:UNIT]",
+        help="Take the logarithm of a -p column; neglog10:nM turns IC50 into pIC50 (repeatable).",
+    ),
+    click.option(
+        "--bad-labels",
+        type=click.Choice(["error", "reject", "missing"]),
+        help="Cells of a -p column that are no number, yes/no or gap: stop, reject the row, or "
+        "treat them as missing (default: error).",
+    ),
+    click.option(
+        "--censored",
+        type=click.Choice(["missing", "limit"]),
+        help="Values such as >10000: treat them as missing, or use the limit (default: missing).",
+    ),
+    click.option(
+        "--standardize",
+        type=click.Choice(["rdkit", "chembl", "none"]),
+        help="Clean molecules as RDKit or as ChEMBL does, or not at all (default: rdkit).",
+    ),
+    click.option("--no-stereo", is_flag=True, help="Remove stereochemistry."),
+    click.option("--elements", metavar="A,B,…", help="Reject molecules with other elements."),
+    click.option(
+        "--min-heavy",
+        type=int,
+        metavar="N",
+        help="Reject molecules with fewer heavy atoms (default: 3).",
+    ),
+    click.option(
+        "--max-heavy",
+        type=int,
+        metavar="N",
+        help="Reject molecules with more heavy atoms (default: 60).",
+    ),
+    click.option(
+        "--max-tokens",
+        type=int,
+        metavar="N",
+        help="Reject molecules with more SELFIES symbols (default: 120).",
+    ),
+    click.option(
+        "--isotopes", is_flag=True, help="Keep molecules with isotope labels (default: reject)."
+    ),
+    click.option(
+        "--no-charged", is_flag=True, help="Reject molecules that neutralization leaves charged."
+    ),
+    click.option(
+        "--split",
+        metavar="random|scaffold|COLUMN",
+        help="Hold out molecules at random, by scaffold, or as a column says (default: random).",
+    ),
+    click.option(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help="Time limit per molecule; slower ones are rejected (default: 20).",
+    ),
+    click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Prepare on the workers of this Dask scheduler, e.g. tcp://127.0.0.1:8786.",
+    ),
+    click.option(
+        "--config", "config_file", type=PATH, metavar="FILE", help="Read settings from a TOML file."
+    ),
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Change one setting, e.g. train.batch_size=128 (repeatable).",
+    ),
+)
+
+
+def _columns(texts: tuple[str, ...]) -> dict[str, str] | None:
+    columns: dict[str, str] = {}
+    for text in texts:
+        name, _, column = text.partition("=")
+        if name in columns:
+            raise ConfigError(f"-p {name} is given twice")
+        columns[name] = column or name
+    return columns or None
+
+
+def _transforms(texts: tuple[str, ...], columns: dict[str, str] | None) -> dict[str, str] | None:
+    """Condition name -> transform; the name may be omitted if there is only one column."""
+    from molvae.data.columns import parse_transform
+
+    transforms: dict[str, str] = {}
+    for text in texts:
+        name, sign, transform = text.rpartition("=")
+        if not sign:
+            if columns is None or len(columns) != 1:
+                raise ConfigError(
+                    f"--transform {text}: say which column, as in --transform pIC50={text}"
+                )
+            name = next(iter(columns))
+        parse_transform(transform)
+        transforms[name] = transform
+    return transforms or None
+
+
+def configuration(
+    options: dict[str, Any], more: Mapping[str, Any], *, fine_tuning: bool = False
+) -> Config:
+    """The effective configuration from :func:`data_options`, and from ``more`` by dotted keys."""
+    from molvae.config import load_config
+
+    columns = _columns(options["columns"])
+    return load_config(
+        preset=options.get("preset"),
+        file=options["config_file"],
+        settings=options["settings"],
+        overrides={
+            "data.smiles_column": options["smiles_column"],
+            "data.properties": columns,
+            "data.conditions": comma_list(options["conditions"]),
+            "data.transforms": _transforms(options["transforms"], columns),
+            "data.bad_labels": options["bad_labels"],
+            "data.censored": options["censored"],
+            "data.max_tokens": options["max_tokens"],
+            "data.split": options["split"],
+            "data.timeout": options["timeout"],
+            "data.cleaning.standardize": options["standardize"],
+            "data.cleaning.stereo": False if options["no_stereo"] else None,
+            "data.cleaning.elements": comma_list(options["elements"]),
+            "data.cleaning.min_heavy_atoms": options["min_heavy"],
+            "data.cleaning.max_heavy_atoms": options["max_heavy"],
+            "data.cleaning.isotopes": True if options["isotopes"] else None,
+            "data.cleaning.charged": False if options["no_charged"] else None,
+            **more,
+        },
+        fine_tuning=fine_tuning,
+    )
