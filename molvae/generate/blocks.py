@@ -15,12 +15,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from molvae.config import differences
 from molvae.data.writers import require_writer, write_rows
 from molvae.errors import ConfigError, FileError, RunError
 from molvae.runtime.files import atomic_binary, require_absent, write_json
 from molvae.runtime.progress import say
-from molvae.runtime.workdir import PLAN, clear_forgotten, clear_unfinished, is_unfinished, workplace
+from molvae.runtime.workdir import (
+    PLAN,
+    clear_unfinished,
+    is_unfinished,
+    numbered_files,
+    open_workdir,
+    plan_conflict,
+    remove_discarded,
+)
 
 __all__ = ["Blocks", "block_files", "open_blocks"]
 
@@ -60,16 +67,16 @@ def open_blocks(
     output = Path(output)
     require_writer(output)
     work = output.with_name(f"{output.name}.part")
-    clear_forgotten(work)
+    remove_discarded(work)
     ours = _claimed(work) if resume else []
     for path in (output, *beside):
         claimed = str(path.absolute()) in ours
         require_absent(path, force=force or claimed, resume=resume and not work.exists())
-    with workplace(
+    with open_workdir(
         work,
         verb="generate",
         finished=block_files,
-        pieces=lambda count: f"{count:,} finished block{'s' * (count != 1)}",
+        in_words=lambda count: f"{count:,} finished block{'s' * (count != 1)}",
         worth_keeping=1,
         resume=resume,
         force=force,
@@ -158,7 +165,7 @@ class Blocks:
         for path in filter(is_unfinished, self._work.iterdir()):  # a writer was killed
             path.unlink()
         kept = block_files(self._work)
-        if kept and (conflict := _conflict(self._work / PLAN, plan)):
+        if kept and (conflict := plan_conflict(self._work / PLAN, plan)):
             raise ConfigError(
                 f"'{self._work}' was begun with another request: {conflict}; repeat that command "
                 "with --resume, or drop that work with --force"
@@ -186,8 +193,7 @@ def _claimed(work: Path) -> list[str]:
 
 def block_files(folder: Path) -> dict[int, Path]:
     """Number of each block in a folder → its file, in order."""
-    found = sorted(folder.glob("block-*.json.gz"))
-    return {int(path.name.removeprefix("block-").partition(".")[0]): path for path in found}
+    return numbered_files(folder, "block-", ".json.gz")
 
 
 _DAMAGE = (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError)
@@ -202,12 +208,3 @@ def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
     """As it will be read again: lists for tuples, text for keys."""
     plain: dict[str, Any] = json.loads(json.dumps(data))
     return plain
-
-
-def _conflict(file: Path, plan: dict[str, Any]) -> str:
-    """The first difference from the plan by which the blocks were made; empty if none."""
-    try:
-        old = json.loads(file.read_text(encoding="utf-8"))
-        return next(iter(differences(old, plan)), "")
-    except (OSError, ValueError, TypeError, AttributeError):
-        return f"its {PLAN} cannot be read"

@@ -28,7 +28,7 @@ from molvae.model.conditions import ConditionSet
 from molvae.model.cvae import CVAE, current_name
 from molvae.model.hub import SCHEME, pull
 from molvae.runtime.files import atomic_binary, fingerprint, scratch_folder, write_json
-from molvae.runtime.workdir import naming, replace_folder
+from molvae.runtime.workdir import name_in_errors, replace_folder
 
 __all__ = [
     "SavedModel",
@@ -77,7 +77,7 @@ def save_model(folder: str | Path, model: SavedModel, *, half: bool = False) -> 
     folder = Path(folder)
     scratch = scratch_folder(folder)
     try:
-        with naming(folder):
+        with name_in_errors(folder):
             _write_parts(scratch, model, torch.float16 if half else torch.float32)
             replace_folder(scratch, folder)
     except BaseException:

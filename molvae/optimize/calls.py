@@ -17,14 +17,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
+from molvae.config import differences
 from molvae.errors import ConfigError, FileError, OutputExistsError
 from molvae.objectives import Objective
 from molvae.optimize.archive import Answer
 from molvae.optimize.scoring import Scored
 from molvae.runtime.files import write_json
-from molvae.runtime.workdir import clear_unfinished, naming
+from molvae.runtime.workdir import clear_unfinished, exclusive_lock, name_in_errors
 
 __all__ = ["Asked", "Calls", "method_before", "open_calls"]
 
@@ -114,7 +115,7 @@ class Calls:
         return [*head, _cell(value), note, *cells]
 
     def _write(self, rows: Sequence[Sequence[str]]) -> None:
-        with naming(self.path):
+        with name_in_errors(self.path):
             csv.writer(self._handle, lineterminator="\n").writerows(rows)
             self._handle.flush()
             os.fsync(self._handle.fileno())
@@ -162,7 +163,7 @@ class Calls:
     def close(self) -> None:
         """No more calls."""
         if self._handle is not None:
-            with naming(self.path):
+            with name_in_errors(self.path):
                 self._handle.close()
 
 
@@ -189,11 +190,8 @@ def open_calls(
     ``outputs`` are made under the same lock: what a killed run left of them is removed.
     """
     record = path.with_suffix(".json")
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise FileError(f"'{path}': another molvae optimize is at work with it") from None
+    busy = f"'{path}': another molvae optimize is at work with it"
+    lock = exclusive_lock(path.with_name(f".{path.name}.lock"), busy)
     calls = Calls(path, objective, pareto=pareto)
     try:
         clear_unfinished(path.parent, [record.name])
@@ -239,8 +237,5 @@ def _require_same(record: Path, plan: Mapping[str, Any]) -> None:
         before = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise FileError(f"'{record}': cannot tell what the calls were for ({error})") from None
-    now = json.loads(json.dumps(plan))
-    changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
-    if changed:
-        listing = "; ".join(f"{k}: {before.get(k)!r} before, {now.get(k)!r} now" for k in changed)
-        raise ConfigError(f"--resume: the run was begun with other options ({listing})")
+    if changed := differences(before, json.loads(json.dumps(plan))):
+        raise ConfigError(f"--resume: options differ from those of the run: {'; '.join(changed)}")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from molvae.errors import FileError, OutputExistsError
-from molvae.runtime.workdir import UNFINISHED, naming
+from molvae.runtime.workdir import UNFINISHED, name_in_errors
 
 __all__ = [
     "atomic_binary",
@@ -56,7 +56,7 @@ def atomic_binary(path: str | Path) -> Iterator[io.BufferedWriter | gzip.GzipFil
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(UNFINISHED, f".{path.name}.", path.parent)
     try:
-        with naming(path), os.fdopen(handle, "wb") as raw:
+        with name_in_errors(path), os.fdopen(handle, "wb") as raw:
             if path.suffix.lower() == ".gz":
                 # No time and no name in the header: equal content gives equal bytes.
                 with gzip.GzipFile("", "wb", 6, fileobj=raw, mtime=0) as packed:

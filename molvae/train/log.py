@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from molvae.model.conditions import ConditionSet, head_error
 from molvae.runtime.progress import say
-from molvae.runtime.workdir import naming
+from molvae.runtime.workdir import name_in_errors
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -32,7 +32,7 @@ class RunLog:
     def record(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         """One line, flushed; numbers inside nested mappings become curves like ``D/0.5``."""
         line = {"kind": kind, "step": step, **values}
-        with naming(self.path), open(self.path, "a", encoding="utf-8") as handle:
+        with name_in_errors(self.path), open(self.path, "a", encoding="utf-8") as handle:
             handle.write(json.dumps(line) + "\n")
         board = self._tensorboard()
         if board is not None:

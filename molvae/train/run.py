@@ -11,8 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from molvae.chem.selfies import use_constraints
 from molvae.config import Config, DataConfig, differences
 from molvae.data.dataset import Dataset
@@ -22,7 +20,7 @@ from molvae.model.checkpoint import SavedModel, find_model, load_model
 from molvae.runtime.device import keep_memory
 from molvae.runtime.files import fingerprint
 from molvae.runtime.progress import say
-from molvae.runtime.workdir import clear_unfinished, restore_folder
+from molvae.runtime.workdir import LOCK, clear_unfinished, exclusive_lock, restore_folder
 from molvae.train.distributed import joined
 from molvae.train.finetune import adapted_config, adapted_dataset
 from molvae.train.log import TrainSummary
@@ -128,12 +126,8 @@ def _dataset(folder: str, config: Config, model: SavedModel | None) -> Dataset:
 def _hold(run: Path, stack: ExitStack) -> None:
     """Make the run folder and let nobody else train into it until the stack is left."""
     run.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise FileError(f"'{run}': another training is writing into this folder") from None
-    stack.callback(lock.release)
+    busy = f"'{run}': another training is writing into this folder"
+    stack.callback(exclusive_lock(run / LOCK, busy).release)
     clear_unfinished(run, ("config.json", "metrics.jsonl", "model", "state.pt"))
 
 

@@ -18,7 +18,7 @@ from molvae.model.conditions import ConditionSet
 from molvae.runtime.device import versions
 from molvae.runtime.files import atomic_text, require_absent, write_json
 from molvae.runtime.progress import say
-from molvae.runtime.workdir import is_unfinished
+from molvae.runtime.workdir import LOCK, is_unfinished
 
 __all__ = [
     "check_run_folder",
@@ -42,7 +42,7 @@ def check_run_folder(run: Path, *, resume: bool, force: bool) -> None:
     if resume and force:
         raise ConfigError("--resume and --force: one continues a run, the other starts it anew")
     found = run.iterdir() if run.is_dir() else ()
-    if all(path.name == ".lock" or is_unfinished(path) for path in found):
+    if all(path.name == LOCK or is_unfinished(path) for path in found):
         return
     if not (resume or force):
         raise OutputExistsError(

@@ -131,7 +131,7 @@ def test_a_wrong_block_is_not_kept(output, number, rows):
 
 def test_failed_work_is_kept_and_taken_up(output, capsys):
     work = keep(output, 0, 5)
-    assert f"stopped; 2 finished blocks are kept in '{work}': go on with --resume" in (
+    assert f"stopped; 2 finished blocks are kept in '{work}': continue with --resume" in (
         capsys.readouterr().err
     )
     with pytest.raises(OutputExistsError, match=r"--resume.*--force"):

@@ -35,9 +35,9 @@ from molvae.data.prepare.jobs import (
     Input,
     Job,
     open_inputs,
+    open_workdir,
     part_files,
     work_folder,
-    workplace,
 )
 from molvae.data.prepare.parts import Recipe
 from molvae.data.prepare.plan import Shard, read_shard, work_versions
@@ -48,7 +48,7 @@ from molvae.runtime.files import require_absent
 from molvae.runtime.pool import WorkerPool
 from molvae.runtime.processes import require_main
 from molvae.runtime.progress import say
-from molvae.runtime.workdir import clear_forgotten, replace_folder, restore_folder
+from molvae.runtime.workdir import remove_discarded, replace_folder, restore_folder
 
 __all__ = [
     "cached_dataset",
@@ -136,7 +136,7 @@ def prepare(
     """
     output = _place(output, "manifest.json", resume=resume, force=force)
     recipe = _recipe(config, vocabulary, constraints, clean)
-    with workplace(output, resume=resume, force=force) as work:
+    with open_workdir(output, resume=resume, force=force) as work:
         job = Job(work, open_inputs(inputs, work, recipe), recipe)
         _complete(job, WorkerPool(workers, scheduler=scheduler), output, force=force)
     return Dataset(output)
@@ -159,7 +159,7 @@ def prepare_shard(
     """One job's share of :func:`prepare`, as a folder that :func:`merge` takes."""
     output = _place(output, "shard.json", resume=resume, force=force)
     recipe = _recipe(config, vocabulary, constraints, clean)
-    with workplace(output, resume=resume, force=force) as work:
+    with open_workdir(output, resume=resume, force=force) as work:
         job = Job(work, open_inputs(inputs, work, recipe), recipe, shard)
         job.fill(WorkerPool(workers, scheduler=scheduler))
         shutil.rmtree(work / NEW, ignore_errors=True)  # of an interrupted try
@@ -211,7 +211,7 @@ def merge(
     if unknown_tokens is not None:
         config = recipe.config.model_copy(update={"unknown_tokens": unknown_tokens})
         recipe = replace(recipe, config=config)
-    with workplace(output, resume=False, force=force) as work:
+    with open_workdir(output, resume=False, force=force) as work:
         _assemble(parts, work, recipe, plan.sources)
         _put_in_place(work / NEW, output, force=force)
     return Dataset(output)
@@ -232,7 +232,7 @@ def _place(output: str | Path, marker: str, *, resume: bool = False, force: bool
     if output.resolve() == Path.cwd():
         raise FileError(f"'{output}': is the current folder; name a folder to be made")
     work = work_folder(output)
-    clear_forgotten(work)
+    remove_discarded(work)
     restore_folder(output)
     placed = resume and (work / PLACED).exists()
     require_absent(output, force=force or placed, resume=resume and not work.exists())
@@ -332,7 +332,7 @@ def cached_dataset(
                 say(f"using the prepared dataset {folder}")
                 return Dataset(folder)
             shutil.rmtree(folder, ignore_errors=True)  # without a manifest it is damaged
-            with workplace(folder, resume=True, force=False, advice=_AGAIN) as work:
+            with open_workdir(folder, resume=True, force=False, advice=_AGAIN) as work:
                 job = Job(work, given, recipe, strict=False)
                 _complete(job, WorkerPool(workers, scheduler=scheduler), folder, force=True)
             return Dataset(folder)

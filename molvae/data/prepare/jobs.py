@@ -1,7 +1,7 @@
-"""Chunks of input files → parts in a work folder, by many hands, and not twice.
+"""Chunks of input files → parts in a work folder, made in parallel and once only.
 
 Rows are cut into numbered chunks. A :class:`Job` makes a part of each, or of its share of them, and
-keeps every finished part on disk, so that an interrupted job loses only what was under way.
+keeps every finished part on disk, so that an interrupted job loses only unfinished parts.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from molvae.runtime import workdir
 from molvae.runtime.files import fingerprint
 from molvae.runtime.pool import WorkerPool
 from molvae.runtime.progress import Progress, say
-from molvae.runtime.workdir import GO_ON, PLAN
+from molvae.runtime.workdir import PLAN, RESUME_ADVICE, numbered_files
 
-__all__ = ["Input", "Job", "open_inputs", "part_files", "work_folder", "workplace"]
+__all__ = ["Input", "Job", "open_inputs", "open_workdir", "part_files", "work_folder"]
 
 CHUNK = 1000  # rows of a part
 WORTH_KEEPING = 2  # finished chunks
@@ -33,18 +33,18 @@ CRASHED = "RDKit crashed or took too long"
 STDIN = "-"
 
 
-def workplace(
-    output: Path, *, resume: bool, force: bool, advice: str = GO_ON
+def open_workdir(
+    output: Path, *, resume: bool, force: bool, advice: str = RESUME_ADVICE
 ) -> AbstractContextManager[Path]:
     """``OUTPUT.partial``, locked; removed at the end, unless work that failed left parts in it.
 
     ``advice`` is what the user is told to do with those.
     """
-    return workdir.workplace(
+    return workdir.open_workdir(
         work_folder(output),
         verb="prepare",
         finished=part_files,
-        pieces=lambda count: f"{count:,} chunks of {CHUNK:,} rows",
+        in_words=lambda count: f"{count:,} chunks of {CHUNK:,} rows",
         worth_keeping=WORTH_KEEPING,
         resume=resume,
         force=force,
@@ -59,8 +59,7 @@ def work_folder(output: Path) -> Path:
 
 def part_files(folder: Path) -> dict[int, Path]:
     """Number of chunk → its part, in order."""
-    found = sorted(folder.glob("part-*.npz"))
-    return {int(path.stem.removeprefix("part-")): path for path in found}
+    return numbered_files(folder, "part-", ".npz")
 
 
 class Job:
@@ -94,7 +93,7 @@ class Job:
         if other and strict:
             raise ConfigError(
                 f"'{self.work}' was begun with other options or files: {other}; repeat "
-                "that command with --resume, or drop that work with --force"
+                "that command with --resume, or discard that work with --force"
             )
         for number, path in list(kept.items()):
             if other or not _is_whole(path):
