@@ -346,6 +346,7 @@ def test_computing_leaves_no_wrong_value_behind():
     assert rdMolDescriptors.CalcCrippenDescriptors(m)[0] == value("logp", CHOLESTEROL)
 
 
+@pytest.mark.process
 def test_a_table_is_loaded_only_when_asked_for():
     code = (
         "from molvae.chem import properties as p; from molvae.chem import parse;"

@@ -128,6 +128,7 @@ def test_the_order_is_sorted_whatever_the_input_order(symbols):
     assert tokens[3:] == (".", "[#Branch1]", "[/C@@H1]", "[=O]", "[C]", "[N+1]", "[Ring1]")
 
 
+@pytest.mark.process
 def test_the_order_does_not_depend_on_the_hash_seed():
     code = (
         "from molvae.chem.selfies import split_selfies, to_selfies\n"

@@ -268,6 +268,7 @@ def many(n, start=1):
     return ["C" * i + "O" * (j + 1) for i in range(start, n) for j in range(10)][:n]
 
 
+@pytest.mark.process
 def test_worker_processes_change_nothing(monkeypatch):
     monkeypatch.setattr(pool, "INLINE", 10)
     monkeypatch.setattr(pool, "CHUNK", 7)
@@ -297,6 +298,7 @@ def kill_worker(texts):
     return scan(texts)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
 def test_a_molecule_that_kills_its_worker_is_not_valid(monkeypatch):
     monkeypatch.setattr(pool, "INLINE", 1)
@@ -566,6 +568,7 @@ def test_cards_are_distinct_molecules_and_no_more_than_asked():
     assert evaluate.evaluate_smiles(["CC"]).cards == []
 
 
+@pytest.mark.process
 def test_no_torch_and_no_pandas():
     code = (
         "import sys, molvae.evaluate; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
@@ -592,7 +595,7 @@ def _judge_the_sample_alone(got):
     assert got["IntDiv2"] == pytest.approx(0.8453088593783662, abs=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_the_published_figures_of_a_known_sample_alone():
     sample, *_ = _needed(
@@ -602,7 +605,7 @@ def test_the_published_figures_of_a_known_sample_alone():
     _judge_the_sample_alone(values(found))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(7200)
 def test_the_published_figures_of_a_known_sample():
     sample, test, scaffolds, *_ = _needed(

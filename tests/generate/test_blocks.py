@@ -403,6 +403,7 @@ with open_blocks(Path(sys.argv[1]), ["smiles", "x"], {"seed": 0}) as blocks:
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 @pytest.mark.parametrize("when", ["in a block", "in the joining"])
 def test_finished_blocks_survive_sigkill(tmp_path, when):

@@ -54,6 +54,7 @@ def test_molecules_stream_and_the_summary_adds_up(tiny_model):
     assert summary.to_json()["wanted"] == 12
 
 
+@pytest.mark.process
 def test_workers_change_nothing(tiny_model, monkeypatch):
     monkeypatch.setattr("molvae.generate.run.INLINE", 10)
     one, two = (

@@ -166,6 +166,7 @@ def test_the_seed_alone_decides(tiny_model):
     assert len(set(other) & set(first)) < 10
 
 
+@pytest.mark.process
 def test_workers_change_nothing(tiny_model):
     first = smiles(sampler(tiny_model, "qed=0.5", batch_size=50), 30)
     with process_pool(2) as pool:

@@ -89,7 +89,6 @@ FAULTS = {
     "train ds in.csv -o out": "one dataset folder, not both",
     "train precious -o out": "'precious': not a dataset folder",
     "train ds -o out -p y": "would be ignored",
-    "train ds -o run --resume --epochs 3": "options differ from the interrupted run",
     # outputs in the way
     "prepare in.csv -o ds": "--force",
     "prepare in.csv -o precious --force": "not a dataset folder",
@@ -200,13 +199,17 @@ def test_notes_tell_what_the_model_never_saw(here):
 
 
 def test_a_finished_run_is_left_alone_on_resume(here):
-    words = (
-        "train ds -o run --preset tiny --epochs 15 --resume --set train.validations=2 "
-        "--set train.ema_decay=0.9"
-    )
-    result = run(words)
+    words = "train ds -o new --preset tiny --set train.validations=1 --epochs"
+    assert run(f"{words} 1").exit_code == 0
+    result = run(f"{words} 1 --resume")
     assert result.exit_code == 0, result.stderr
     assert "nothing to do" in result.stderr
+    before = sorted(path.name for path in here.rglob("*"))
+    result = run(f"{words} 3 --resume")
+    assert result.exit_code == 2
+    assert "train.epochs" in result.stderr.splitlines()[-1]
+    assert result.stderr.count("error: ") == 1
+    assert sorted(path.name for path in here.rglob("*")) == before
 
 
 # -- real processes -------------------------------------------------------------------------------
@@ -219,6 +222,7 @@ def process(*words, **options):
     )  # fmt: skip
 
 
+@pytest.mark.process
 def test_the_module_is_the_command(here):
     done = process("generate", "-m", "run", "-n", 3, "-o", "a.smi", "--workers", 1)
     assert done.returncode == 0
@@ -226,6 +230,7 @@ def test_the_module_is_the_command(here):
     assert len((here / "a.smi").read_text().splitlines()) == 3
 
 
+@pytest.mark.process
 def test_an_error_is_one_line_and_a_traceback_is_shown_on_request(here):
     done = process("info", "absent")
     assert (done.returncode, done.stdout) == (2, "")
@@ -233,6 +238,7 @@ def test_an_error_is_one_line_and_a_traceback_is_shown_on_request(here):
     assert "Traceback" in process("info", "absent", "--traceback").stderr
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="no pipes of this kind here")
 def test_a_reader_that_leaves_early_is_no_crash(here):
     reading, writing = os.pipe()

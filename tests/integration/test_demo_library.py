@@ -202,7 +202,7 @@ def test_write_gzip_gives_the_same_bytes(tmp_path):
     assert gzip.decompress(one) == b"smiles\nCCO\n"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_whole_file_made_again(tmp_path, capsys, text, library):
     again = tmp_path / "demo.csv.gz"
     assert demo.main(["--output", str(again)]) == 0

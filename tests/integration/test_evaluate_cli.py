@@ -191,7 +191,7 @@ def test_parquet(here):
     assert data["targets"]["y"]["MAD"]["value"] == 1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(1800)
 @needs_proc
 def test_many_rows_are_streamed(here):

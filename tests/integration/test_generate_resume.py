@@ -6,6 +6,8 @@ import pytest
 
 from tests import warm
 
+pytestmark = pytest.mark.process
+
 N = 1500  # two blocks
 
 
@@ -16,7 +18,7 @@ def command(run, path, *more):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["out.csv.gz", "out.sdf"])
+@pytest.mark.parametrize("name", ["out.csv.gz", pytest.param("out.sdf", marks=pytest.mark.nightly)])
 def test_a_killed_generation_resumes_to_the_same_bytes(tiny_run, tmp_path, name):
     path, whole = tmp_path / name, tmp_path / f"whole-{name}"
     process = warm.Process(*command(tiny_run, path))

@@ -21,6 +21,8 @@ from molvae.data.prepare import prepare
 from tests import warm
 from tests.warm import wait_for
 
+pytestmark = pytest.mark.process
+
 OPTIONS = ["-p", "assay", "--conditions", "logp,qed,assay", "--bad-labels", "missing"]
 CONFIG = DataConfig(
     properties={"assay": "assay"}, conditions=("logp", "qed", "assay"), bad_labels="missing"

@@ -25,6 +25,7 @@ def _sockets():
 
 
 pytestmark = [
+    pytest.mark.process,
     pytest.mark.skipif(not _sockets(), reason="sockets are forbidden here"),
     pytest.mark.skipif(
         not torch.distributed.is_available(), reason="this torch lacks torch.distributed"
@@ -134,7 +135,7 @@ def test_what_is_wrong_is_said_once(tiny_dataset, tmp_path):
     assert "'heavy' is not in the dataset" in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_agents_train_together_and_resume(tiny_dataset, tmp_path, alone):
     """Two torchruns, as on two machines; stopped by SIGTERM in the middle, then resumed."""
     folder, port = tmp_path / "run", free_port()
@@ -162,8 +163,7 @@ def test_two_agents_train_together_and_resume(tiny_dataset, tmp_path, alone):
     assert "is finished" in again[0][2]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.nightly)])
 def test_a_stopped_run_of_two_processes_resumes_with_one(tiny_dataset, tmp_path, alone, victim):
     """One of them gets SIGTERM, twice, as from a scheduler and a launcher; saving takes time."""
     folder = tmp_path / "run"

@@ -112,6 +112,7 @@ def test_latents_of_another_shape_are_named(tiny_run, tmp_path, array):
         decode_file(tmp_path / "z.npy", tmp_path / "out.csv", model=tiny_run)
 
 
+@pytest.mark.process
 def test_the_command(tiny_run, points, tmp_path):
     np.save(tmp_path / "z.npy", points)
     command = [sys.executable, "-m", "molvae", "decode", "-m", str(tiny_run), "z.npy"]

@@ -137,6 +137,7 @@ def test_a_model_without_own_columns_predicts_none(table, tmp_path):
         encode_file([table], tmp_path / "out.csv", predict=True, **PLAIN)
 
 
+@pytest.mark.process
 def test_from_the_command_line(tiny_run, table, tmp_path):
     output = tmp_path / "out.parquet"
     command = [sys.executable, "-m", "molvae", "encode", "-m", str(tiny_run), str(table)]

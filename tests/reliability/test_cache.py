@@ -19,7 +19,7 @@ from tests import warm
 
 LIBRARY = Path(__file__).parents[2] / "data" / "demo.csv.gz"
 MOLVAE = (sys.executable, "-m", "molvae")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(1200)]
 
 
 def end(process, *, killed=False):
@@ -101,6 +101,7 @@ def test_four_commands_at_once(files, expected, tmp_path):
     assert "waiting for it" in logs or "using the prepared dataset" in logs, "made once only"
 
 
+@pytest.mark.nightly
 def test_kills_among_them(files, expected, tmp_path):
     """Four at once, killed up to some seconds later, five times; then undisturbed to the end."""
     output, chance, kills = tmp_path / "output", random.Random(1), 0
@@ -132,7 +133,7 @@ def test_what_killed_processes_had_read_from_a_pipe_goes(files, tmp_path, monkey
         waiting = subprocess.Popen(
             line, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while not (found := {path for path in place.glob("stdin-*") if path.is_dir()} - seen):
             assert time.monotonic() < deadline, "waited in vain"
             assert waiting.poll() is None
@@ -173,6 +174,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.nightly
 def test_a_cache_that_is_emptied_meanwhile(tmp_path, monkeypatch):
     """Three processes prepare the same forty files while a fourth empties the cache."""
     monkeypatch.setenv("MOLVAE_CACHE", str(tmp_path / "cache"))

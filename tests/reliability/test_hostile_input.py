@@ -1,4 +1,4 @@
-"""A hundred thousand lines of rubbish: no traceback, no hang, every row accounted for."""
+"""Hostile input: no traceback, no hang, every row accounted for."""
 
 import csv
 import gzip
@@ -45,40 +45,49 @@ def prepared(source, folder, *more, conditions="logp"):
     return m
 
 
-def test_a_smi_file_of_100_000_hostile_lines(tmp_path):
+@pytest.mark.parametrize("count", [2_000, pytest.param(100_000, marks=pytest.mark.nightly)])
+def test_a_smi_file_of_hostile_lines(tmp_path, count):
     path = tmp_path / "hostile.smi"
-    path.write_bytes(b"CCO first\n" + b"\n".join(hostile_lines(100_000, seed=1)) + b"\n")
+    path.write_bytes(b"CCO first\n" + b"\n".join(hostile_lines(count, seed=1)) + b"\n")
     m = prepared(path, tmp_path / "smi.ds")
-    assert m["rows_read"] == 100_001
+    assert m["rows_read"] == count + 1
     assert m["kept"] >= len(PLAIN) - 2
-    assert m["merged"] > 20_000
-    assert m["rejected"] > 30_000
+    assert m["merged"] > count // 5
+    assert m["rejected"] > 3 * count // 10
 
 
-def test_a_table_of_hostile_cells(tmp_path):
+@pytest.mark.parametrize("count", [2_000, pytest.param(20_000, marks=pytest.mark.nightly)])
+def test_a_table_of_hostile_cells(tmp_path, count):
     path = tmp_path / "hostile.csv"
     with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as handle:
         writer = csv.writer(handle)
         writer.writerow(["smiles", "id", "y"])
-        lines = hostile_lines(20_000, seed=2)
+        lines = hostile_lines(count, seed=2)
         for line, y in zip(lines, itertools.cycle(["1", "", "=1+1", ">5", "1e400", "x,y"])):
             text = line.decode("utf-8", "surrogateescape")[:100_000]
             writer.writerow([text.split(" ")[0], text[:50], y])
     m = prepared(
         path, tmp_path / "csv.ds", "-p", "y", "--bad-labels", "missing", conditions="logp,y"
     )
-    assert m["rows_read"] == 20_000
+    assert m["rows_read"] == count
 
 
-def test_an_sdf_of_broken_records(tmp_path):
+@pytest.mark.parametrize("count", [500, pytest.param(5_000, marks=pytest.mark.nightly)])
+def test_an_sdf_of_broken_records(tmp_path, count):
     path = tmp_path / "hostile.sdf"
-    path.write_bytes(b"".join(hostile_records(5_000, seed=3)))
+    path.write_bytes(b"".join(hostile_records(count, seed=3)))
     m = prepared(path, tmp_path / "sdf.ds")
-    assert m["rows_read"] == 5_000
+    assert m["rows_read"] == count
 
 
 @needs_proc
-@pytest.mark.parametrize("content", [b"\x00", b"C", b"\n", b"CCO x\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"C",
+        *(pytest.param(text, marks=pytest.mark.nightly) for text in (b"\x00", b"\n", b"CCO x\n")),
+    ],
+)
 def test_a_gz_bomb(tmp_path, content):
     """400 MB in 400 KB: as a single line, as empty lines, as one molecule again and again."""
     path = tmp_path / "bomb.smi.gz"

@@ -18,7 +18,7 @@ import pytest
 from tests.reliability.wrecking import Wreck, processes_of, seconds_of
 
 KILLS = int(os.environ.get("MOLVAE_TEST_KILLS", "3"))
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1800)]
 
 
 def names(folder):

@@ -5,12 +5,11 @@ import functools
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.repository.source import trees
 
 # From bottom to top: a module imports from its own package and from those that stand before it.
 ORDER = (
@@ -79,9 +78,8 @@ def imported(nodes):
 def modules():
     """Name of each module of the package -> what it imports."""
     found = {}
-    for path in sorted((ROOT / "molvae").rglob("*.py")):
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+    for path, tree in trees().items():
+        name = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
         found[name] = Module(
             frozenset(imported(ast.walk(tree))), frozenset(imported(on_import(tree)))
         )

@@ -40,6 +40,7 @@ optimizer.load_state_dict(optimizer.state_dict())
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("work", ["", TRAIN], ids=["load", "train"])
 def test_the_compiler_of_torch_is_not_imported(work):
     """It takes seconds, and ``torch`` does so by itself for next to nothing."""

@@ -120,6 +120,7 @@ def test_available_cpus_counts_what_this_process_may_use(monkeypatch):
     assert available_cpus() == 1
 
 
+@pytest.mark.process
 @pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="without glibc keep_memory leaves memory as it is"
 )

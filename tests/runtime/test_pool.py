@@ -36,18 +36,23 @@ def die_once(path, x):
     return 2 * x
 
 def hang_on_three(x):
-    with Timeout(1.0) as timeout:
+    with Timeout(1.0 if x == 3 else 600.0) as timeout:
         timeout.restart()
         if x == 3:
             time.sleep(3600)
     return 2 * x
 
+def seconds_left():
+    return signal.getitimer(signal.ITIMER_REAL)[0]
+
 def slow_steps(x):
-    with Timeout(1.0) as timeout:
-        for _ in range(4):
-            timeout.restart()
-            time.sleep(0.4)
-    time.sleep(1.2)
+    with Timeout(600.0) as timeout:
+        timeout.restart()
+        time.sleep(0.1)
+        before = seconds_left()
+        timeout.restart()
+        assert 0 < before < seconds_left()
+    assert seconds_left() == 0
     return 2 * x
 
 def fail_on_three(x):
@@ -110,11 +115,13 @@ def test_ctrl_c_waits_for_the_end_of_an_item(helpers):
             next(results)
 
 
+@pytest.mark.process
 def test_a_terminal_does_not_reach_the_workers(helpers):
     with WorkerPool(1) as pool:
         assert pool.run_alone(helpers.group, 0) != os.getpgid(0)
 
 
+@pytest.mark.process
 def test_one_worker_is_another_process(helpers):
     with WorkerPool(1) as pool:
         assert pool.protected
@@ -122,6 +129,7 @@ def test_one_worker_is_another_process(helpers):
         assert pid != os.getpid()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["die_on_three", "hang_on_three"])
 def test_an_item_that_kills_its_worker_is_lost_and_no_other(helpers, name, capsys):
     with WorkerPool(2) as pool:
@@ -130,6 +138,7 @@ def test_an_item_that_kills_its_worker_is_lost_and_no_other(helpers, name, capsy
     assert capsys.readouterr().err.count("a worker process was lost") == 1
 
 
+@pytest.mark.process
 def test_a_worker_killed_once_costs_a_retry(helpers, tmp_path):
     import functools
 
@@ -139,22 +148,26 @@ def test_a_worker_killed_once_costs_a_retry(helpers, tmp_path):
     assert (tmp_path / "died").exists()
 
 
+@pytest.mark.process
 def test_alone_survives_too(helpers):
     with WorkerPool(1) as pool:
         assert pool.run_alone(helpers.die_on_three, 3) is None
         assert pool.run_alone(helpers.die_on_three, 4) == 8
 
 
+@pytest.mark.process
 def test_a_timeout_counts_single_steps_and_stops_when_cancelled(helpers):
     with WorkerPool(1) as pool:
         assert list(pool.map(helpers.slow_steps, [5])) == [(5, 10)]
 
 
+@pytest.mark.process
 def test_an_exception_is_not_a_death(helpers):
     with WorkerPool(1) as pool, pytest.raises(ValueError, match="three"):
         list(pool.map(helpers.fail_on_three, range(6)))
 
 
+@pytest.mark.process
 def test_few_items_are_read_ahead(helpers):
     read = []
 
@@ -179,6 +192,7 @@ def test_without_seconds_nothing_is_watched(monkeypatch):
         timeout.restart()
 
 
+@pytest.mark.process
 def test_a_script_without_a_main_guard_is_told(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
@@ -192,6 +206,7 @@ def test_a_script_without_a_main_guard_is_told(tmp_path):
     assert RunError.__name__ in done.stderr
 
 
+@pytest.mark.process
 def test_a_training_script_without_a_main_guard_is_told_and_ends(demo_csv, tmp_path):
     script = tmp_path / "script.py"
     options = "preset='tiny', workers=2, train__epochs=1"
@@ -206,6 +221,7 @@ def test_a_training_script_without_a_main_guard_is_told_and_ends(demo_csv, tmp_p
     assert "waiting for it" not in done.stderr
 
 
+@pytest.mark.process
 def test_a_worker_killed_while_it_sends_a_large_result(helpers, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
@@ -239,6 +255,7 @@ def test_only_small_messages_go_through_the_pipe(tmp_path, monkeypatch):
         assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.process
 def test_workers_do_not_outlive_a_killed_parent(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
@@ -277,14 +294,15 @@ def alive(pid):
 
 @pytest.mark.parametrize("workers", [-1, -8])
 def test_a_negative_number_of_workers_is_refused(workers):
-    with pytest.raises(ConfigError, match="or more"):
+    with pytest.raises(ConfigError, match="got"):
         WorkerPool(workers)
 
 
+@pytest.mark.process
 def test_no_scheduler_at_an_address():
     pytest.importorskip("distributed", reason="the extra 'distributed'")
     with (
-        pytest.raises(ConfigError, match="no Dask scheduler answers"),
+        pytest.raises(ConfigError, match="Dask"),
         WorkerPool(scheduler="tcp://x y"),
     ):
         pass

@@ -59,6 +59,7 @@ def test_two_processes_keep_the_order(pool):
     assert os.getpid() not in {pid for _, pid in results}
 
 
+@pytest.mark.process
 def test_a_pool_of_its_own_gives_what_one_process_gives():
     items = [-3, 5, 0, 7]
     assert list(map_ordered(abs, items, workers=2)) == list(map_ordered(abs, items, workers=1))
@@ -68,6 +69,7 @@ def test_one_worker_runs_here():
     assert list(map_ordered(slow_square, [4], workers=1)) == [(16, os.getpid())]
 
 
+@pytest.mark.process
 def test_a_worker_error_comes_through_as_it_is(pool):
     results = map_ordered(fail_on_three, range(6), workers=2, executor=pool)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
@@ -82,6 +84,7 @@ def test_an_error_in_this_process_comes_through_too():
         next(results)
 
 
+@pytest.mark.process
 def test_a_worker_that_dies_is_a_named_error():
     with pytest.raises(RunError, match="a worker process died"):
         list(map_ordered(die, [1, 2], workers=2))

@@ -85,6 +85,7 @@ def test_nothing_is_chosen(machine, monkeypatch, reason):
     assert (machine.threads, machine.trials) == (before, 0)
 
 
+@pytest.mark.process
 def test_a_trial_takes_a_moment_and_a_resumed_run_has_as_many(tiny_dataset, tmp_path):
     """A process of its own, whose first trial says that two threads do not fit."""
     code = (

@@ -434,7 +434,7 @@ def command(dataset, run, *more):
     ]  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_killed_processes_resume_to_the_same_weights(tiny_dataset, tmp_path):
     assert warm.run(*command(tiny_dataset, tmp_path / "whole")).returncode == 0
     run = tmp_path / "run"

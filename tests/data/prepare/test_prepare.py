@@ -159,6 +159,7 @@ def test_two_molecules_are_enough(tmp_path):
         assert (len(dataset.part("train")), len(dataset.part("valid"))) == (1, 1)
 
 
+@pytest.mark.process
 def test_two_workers_write_the_same_bytes(demo_csv, tmp_path):
     header, *lines = demo_csv.read_text().splitlines()
     longer = table(tmp_path / "longer.csv", [*lines, "bad,x,1", *lines[:250]], header)
