@@ -89,7 +89,7 @@ def parse_transform(text: str) -> Transform:
 
 
 def read_label(text: str, transform: Transform, *, limit: bool = False) -> Label:
-    """What a cell says. With ``limit`` a censored value such as ``>10000`` counts as its limit."""
+    """The value of a cell; with ``limit`` a censored one such as ``>10000`` counts as its limit."""
     text = text.strip()
     lowered = text.lower()
     if lowered in MISSING:

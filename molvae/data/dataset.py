@@ -68,8 +68,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise FileError(f"'{path}': damaged dataset ({error})") from None
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        found = data.get("schema") if isinstance(data, dict) else None
-        raise FileError(f"'{path}': dataset schema is {found!r}, expected {SCHEMA}")
+        schema = data.get("schema") if isinstance(data, dict) else None
+        raise FileError(f"'{path}': dataset schema is {schema!r}, expected {SCHEMA}")
     missing = [name for name in FIELDS if name not in data]
     if missing:
         raise FileError(f"'{path}': damaged dataset (no field '{missing[0]}')")
@@ -77,7 +77,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 class Dataset:
-    """A dataset folder opened for reading; arrays stay on disk until they are touched."""
+    """A dataset folder opened for reading; arrays are memory-mapped."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -131,7 +131,7 @@ class Dataset:
         return stored.astype(np.int64) if self._ids is None else self._ids[stored]
 
     def translate(self, vocabulary: Vocabulary) -> None:
-        """From now on give the ids of another vocabulary, which has all tokens of this one."""
+        """Switch to the ids of another vocabulary, which has all tokens of this one."""
         if vocabulary.tokens == self.vocabulary.tokens:
             return
         place = {token: i for i, token in enumerate(vocabulary.tokens)}
@@ -146,8 +146,8 @@ class Dataset:
 
 def steps_per_epoch(molecules: int, batch_size: int) -> int:
     """Batches of one pass: a last one below a quarter of the size joins the one before it."""
-    whole, rest = divmod(molecules, batch_size)
-    return max(whole + (rest >= max(batch_size // 4, 1)), 1)
+    full, rest = divmod(molecules, batch_size)
+    return max(full + (rest >= max(batch_size // 4, 1)), 1)
 
 
 def check_shares(molecules: int, batch_size: int, processes: int) -> None:

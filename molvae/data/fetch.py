@@ -212,7 +212,7 @@ def summary_lines(name: str, paths: Sequence[Path]) -> list[str]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """A folder of the cache for one process at a time, without what a killed one left there."""
+    """Lock a folder of the cache, and remove what a killed process left there."""
     busy = f"another process is fetching into '{folder}'; waiting for it"
     with _writing(folder):
         lock = lock_folder(folder, busy)

@@ -13,7 +13,7 @@ Format = Literal["smi", "csv", "tsv", "sdf", "parquet"]
 
 
 def file_format(path: Path) -> Format:
-    """The format a file name stands for; an unknown suffix is an error listing the known ones."""
+    """The format of a file name; an unknown suffix is an error that lists the known ones."""
     suffixes = [s.lower() for s in path.suffixes]
     if suffixes and suffixes[-1] == ".gz":
         suffixes.pop()

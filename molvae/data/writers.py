@@ -100,7 +100,7 @@ def _missing(value: object) -> bool:
 
 
 def picture_format(path: Path) -> Literal["png", "svg"]:
-    """The format a picture's name stands for; any other is an error."""
+    """The picture format of a file name; an unknown suffix is an error."""
     match path.suffix.lower():
         case ".png":
             return "png"

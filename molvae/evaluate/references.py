@@ -129,7 +129,7 @@ class Reference:
         def compute() -> _Arrays:
             order = Draws(SAMPLE_SEED).permutation("reference", self.rows)
             wanted = Wanted(False, False, False, properties=tuple(PROPERTIES))
-            parts = self._workers.map(
+            parts = self._workers.map_texts(
                 f"{self.role} properties",
                 description(wanted),
                 self._rows_at(order[:SAMPLE]),
@@ -150,7 +150,7 @@ class Reference:
 
         def compute() -> _Arrays:
             role = f"{self.role} without stereo"
-            parts = self._workers.map(role, _flat_keys, self.source, self.rows)
+            parts = self._workers.map_texts(role, _flat_keys, self.source, self.rows)
             return {"keys": np.unique(np.concatenate([part for _, part in parts]))}
 
         return self._arrays("flat-keys.npz", compute)["keys"]
@@ -209,7 +209,7 @@ class Reference:
         keys = [np.empty(0, np.uint64)]
         rows = valid = 0
         with self._cache.writing(*dict.fromkeys(("rows.json", *missing))) as files:
-            for _, part in self._workers.map(self.role, description(wanted), self.source):
+            for _, part in self._workers.map_texts(self.role, description(wanted), self.source):
                 rows, valid = rows + part.total, valid + len(part)
                 fragments.update(part.fragments.counts)
                 scaffolds.update(part.scaffolds.counts)

@@ -75,15 +75,15 @@ def lock_folder(folder: Path, busy: str) -> AbstractContextManager[object]:
 
 
 def entries() -> list[Entry]:
-    """What the cache holds: datasets first, then downloads, then what was left unfinished."""
-    found = []
+    """Contents of the cache: datasets first, then downloads, then unfinished work."""
+    listing = []
     for place in PLACES:
         for path in _children(place):
             if path.is_dir() and not path.is_symlink():
                 with suppress(FileNotFoundError):  # a running process has just renamed it
-                    found.append(_entry(place, path))
+                    listing.append(_entry(place, path))
     order = ("dataset", "download", "reference", "unfinished")
-    return sorted(found, key=lambda entry: (order.index(entry.kind), entry.name))
+    return sorted(listing, key=lambda entry: (order.index(entry.kind), entry.name))
 
 
 def clear() -> int:
@@ -115,7 +115,7 @@ def _children(place: str) -> Iterator[Path]:
 
 
 def _key(path: Path) -> str:
-    """The name that a folder, its unfinished forms and its lock have in common."""
+    """The name shared by a folder, its unfinished forms and its lock."""
     return path.name.lstrip(".").split(".")[0]  # the temporary folder of KEY is .KEY.SOMETHING
 
 

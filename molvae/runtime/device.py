@@ -97,14 +97,14 @@ def keep_memory() -> None:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries a result can depend on."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in ("molvae", "numpy", "pandas", "rdkit", "selfies", "torch"):
         # selfies.__version__ is wrong in 2.2.0; the installed metadata is right.
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            installed[name] = "not installed"
+    return installed
 
 
 def available_cpus() -> int:

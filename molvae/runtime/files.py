@@ -29,13 +29,11 @@ __all__ = [
 def require_absent(path: str | Path, *, force: bool, resume: bool = False) -> None:
     """Refuse to overwrite: an error if ``path`` exists, unless forced; also checks its folder.
 
-    To those who came to ``resume``, and found nothing that this would go on with, it says so.
+    With ``resume`` the error says that there is no unfinished work to continue.
     """
     path = Path(path)
     if path.exists() and not force:
-        nothing = (
-            ", and nothing unfinished is beside it: it is finished, or something else" * resume
-        )
+        nothing = ", and there is no unfinished work to resume" if resume else ""
         raise OutputExistsError(
             f"'{path}' exists already{nothing}; choose another name or add --force"
         )
@@ -48,9 +46,9 @@ def require_absent(path: str | Path, *, force: bool, resume: bool = False) -> No
 
 @contextmanager
 def atomic_binary(path: str | Path) -> Iterator[io.BufferedWriter | gzip.GzipFile]:
-    """Write bytes to a temporary file beside ``path`` and rename it when it is complete.
+    """Write bytes to a temporary file in the folder of ``path``; rename it when it is complete.
 
-    A name that ends in ``.gz`` gets them packed.
+    The file is compressed if the name ends in ``.gz``.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +72,7 @@ def atomic_binary(path: str | Path) -> Iterator[io.BufferedWriter | gzip.GzipFil
 
 @contextmanager
 def atomic_text(path: str | Path) -> Iterator[IO[str]]:
-    """Write text to a temporary file beside ``path`` and rename it when it is complete."""
+    """Write text to a temporary file in the folder of ``path``; rename it when it is complete."""
     with atomic_binary(path) as binary:
         text = io.TextIOWrapper(binary, encoding="utf-8", newline="")
         try:
@@ -85,13 +83,13 @@ def atomic_text(path: str | Path) -> Iterator[IO[str]]:
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
     """Write plain data as text that people can read, whole or not at all."""
-    found = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
+    content = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
     try:
-        found.encode()
+        content.encode()
     except UnicodeEncodeError:  # the name of a file need not be text
-        found = json.dumps(data, indent=1, allow_nan=False)
+        content = json.dumps(data, indent=1, allow_nan=False)
     with atomic_text(path) as text:
-        text.write(found + "\n")
+        text.write(content + "\n")
 
 
 def _umask() -> int:
@@ -108,7 +106,7 @@ def fingerprint(path: Path) -> dict[str, Any]:
 
 
 def scratch_folder(place: Path) -> Path:
-    """An empty folder beside ``place``, to be renamed to it when it is complete."""
+    """An empty folder next to ``place``, to be renamed to it when it is complete."""
     place.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(UNFINISHED, f".{place.name}.", place.parent))
     os.chmod(folder, 0o777 & ~_umask())

@@ -127,8 +127,8 @@ def exclusive_lock(file: Path, busy: str) -> FileLock:
 
 def numbered_files(folder: Path, prefix: str, suffix: str) -> dict[int, Path]:
     """Number → file of the pieces in a folder, which may not exist, in order."""
-    found = sorted(folder.glob(f"{prefix}*{suffix}"))
-    return {int(path.name.removeprefix(prefix).removesuffix(suffix)): path for path in found}
+    paths = sorted(folder.glob(f"{prefix}*{suffix}"))
+    return {int(path.name.removeprefix(prefix).removesuffix(suffix)): path for path in paths}
 
 
 def plan_conflict(file: Path, plan: Mapping[str, Any]) -> str:
@@ -170,7 +170,7 @@ def open_workdir(
         worth_keeping: how many pieces are too many to discard without ``force``.
         resume: keep what is there.
         force: discard it, where ``resume`` is not given.
-        advice: what the user is told to do with pieces that are kept.
+        advice: advice to the user about pieces that are kept.
 
     Raises:
         FileError: something else has the name of the folder, or another process works there.

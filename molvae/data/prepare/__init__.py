@@ -60,7 +60,7 @@ __all__ = [
 ]
 
 
-# Names of columns that molvae writes beside those of conditions.
+# Names of columns that molvae writes in addition to those of conditions.
 TAKEN, ERROR = ("smiles", "start", "similarity", "nll"), "error_"
 
 
@@ -114,8 +114,8 @@ def prepare(
 
     Every input row is kept, merged into an equal molecule, or written to ``rejects.csv`` with a
     reason; a molecule that crashes or hangs its worker costs itself only. The folder appears under
-    its name when it is complete. Until then finished chunks are kept in ``OUTPUT.partial``, from
-    where ``resume`` goes on.
+    its name when it is complete. Until then finished chunks are kept in ``OUTPUT.partial``, where
+    ``resume`` continues.
 
     Args:
         inputs: molecule files; ``-`` is standard input.
@@ -124,8 +124,8 @@ def prepare(
         workers: local processes (default: all CPUs); 0 does everything in this process, where a
             crash or hang of RDKit ends or stops it.
         scheduler: address of a running Dask scheduler, to use its workers instead.
-        resume: go on with the unfinished work of an equal call, if there is any.
-        force: overwrite an existing dataset, drop unfinished work.
+        resume: continue the unfinished work of an equal call, if there is any.
+        force: overwrite an existing dataset, discard unfinished work.
         vocabulary: the only tokens allowed, those of an existing model.
         constraints: the SELFIES bonding limits of that model (default: those in force).
         clean: another cleaning than :func:`molvae.chem.clean`; a function of an importable module.
@@ -182,22 +182,22 @@ def merge(
 ) -> Dataset:
     """All shards of one preparation → the dataset that a single :func:`prepare` makes.
 
-    ``unknown_tokens`` stands in for the option that the shards were made with.
+    ``unknown_tokens`` replaces the option that the shards were made with.
     """
     output = _place(output, "manifest.json", force=force)
     folders = [Path(shard) for shard in shards]
     if len({folder.resolve() for folder in folders}) != len(folders):
         raise FileError("merge: a shard is given twice")
-    found = [read_shard(folder) for folder in folders]
-    plan, first, chunks = found[0]
-    for folder, (other, shard, count) in zip(folders, found, strict=True):
-        difference = plan.conflict(other)
+    records = [read_shard(folder) for folder in folders]
+    plan, first, chunks = records[0]
+    for folder, (shard_plan, shard, count) in zip(folders, records, strict=True):
+        difference = plan.conflict(shard_plan)
         if difference or (shard.count, count) != (first.count, chunks):
             raise FileError(
                 f"'{folder}': not of the same preparation as '{folders[0]}': "
                 f"{difference or 'another number of shards or chunks'}"
             )
-    given = sorted(shard.index for _, shard, _ in found)
+    given = sorted(shard.index for _, shard, _ in records)
     if given != list(range(1, first.count + 1)):
         missing = sorted(set(range(1, first.count + 1)) - set(given))
         raise FileError(
@@ -222,7 +222,7 @@ PLACED = "placed"  # says that it may have become that, and the work folder only
 
 
 def _place(output: str | Path, marker: str, *, resume: bool = False, force: bool) -> Path:
-    """Where the output goes, if nothing but an older one, told by its ``marker``, is there.
+    """The output path, if nothing is there but an older output, known by its ``marker``.
 
     With unfinished work to ``resume`` it may be what that work made just before it was killed.
     """
@@ -304,7 +304,7 @@ def _recipe(
     )
 
 
-# -- what train calls, and what people read -----------------------------------------------------
+# -- the cache of train, and the summary --------------------------------------------------------
 
 
 def cached_dataset(
@@ -318,7 +318,7 @@ def cached_dataset(
 ) -> Dataset:
     """The dataset of these files and options, prepared once and kept by content.
 
-    Interrupted work is kept there too, and the next call goes on with it.
+    Interrupted work is kept there too, and the next call continues it.
     """
     place = cache_folder() / "datasets"
     recipe = _recipe(config, vocabulary, constraints, chem.clean)
@@ -355,7 +355,7 @@ def _key(inputs: Sequence[Input], recipe: Recipe) -> str:
 def _copies(place: Path) -> Iterator[Path]:
     """A folder for a copy of standard input, which emptying the cache spares.
 
-    Those that killed processes left behind are removed: nothing can go on with them.
+    Copies that killed processes left behind are removed, as they cannot be used.
     """
     for stale in place.glob("stdin-*"):
         if stale.is_dir():
@@ -373,7 +373,7 @@ def _copies(place: Path) -> Iterator[Path]:
 
 @contextmanager
 def _in_use(folder: Path) -> Iterator[None]:
-    """Nobody else prepares or clears a folder of the cache meanwhile."""
+    """Lock a folder of the cache: no other process prepares or clears it."""
     require_main()  # else it would wait for its own parent
     held = lock_folder(folder, f"another molvae is preparing {folder}; waiting for it")
     try:
@@ -384,11 +384,11 @@ def _in_use(folder: Path) -> Iterator[None]:
             Path(f"{folder}.lock").unlink(missing_ok=True)
 
 
-_AGAIN = "the same command goes on with them"
+_AGAIN = "the same command continues with them"
 
 
 def summary_lines(dataset: Dataset) -> list[str]:
-    """What became of the rows, as a person reads it."""
+    """Lines for the user: what became of the rows."""
     m = dataset.manifest
     lines = [
         f"{m['rows_read']:,} rows read = {m['kept']:,} kept + {m['merged']:,} merged into equal "
@@ -401,7 +401,7 @@ def summary_lines(dataset: Dataset) -> list[str]:
         lines += _column_lines(name, m["properties"][name], m)
     if m.get("split_conflicts"):
         lines.append(
-            f"  {m['split_conflicts']:,} molecules stand on two sides of the split column and "
+            f"  {m['split_conflicts']:,} molecules are on two sides of the split column and "
             "are held out"
         )
     split = ", ".join(f"{count:,} {name}" for name, count in m["split"].items())

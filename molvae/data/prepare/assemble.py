@@ -84,7 +84,7 @@ def assemble(
     )
 
 
-# -- first pass: what is there ------------------------------------------------------------------
+# -- first pass: counts and hashes --------------------------------------------------------------
 
 
 @dataclass
@@ -117,7 +117,7 @@ def _survey(parts: Sequence[Path], folder: Path, rejects: IO[str]) -> _Survey:
 
 
 def _example(rejected: Sequence[str], recipe: Recipe) -> str:
-    """A rejected row, as a wrong column is seen at once in what it holds."""
+    """A rejected row, for the error: its text shows at once if the column is wrong."""
     if not rejected:
         return ""
     _, row, text, _ = rejected
@@ -182,24 +182,24 @@ def _first_of_equals(path: Path, count: int) -> tuple[NDArray[np.bool_], NDArray
 def _bucket(
     path: Path, buckets: np.uint64, bucket: np.uint64
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    found, rows, start = [np.empty((0, 2), dtype="<u8")], [np.empty(0, dtype=np.int64)], 0
+    parts, rows, start = [np.empty((0, 2), dtype="<u8")], [np.empty(0, dtype=np.int64)], 0
     for keys in _blocks(path, np.dtype(("<u8", 2)), 0):
         mine = np.flatnonzero(keys[:, 0] % buckets == bucket)
-        found.append(keys[mine])
+        parts.append(keys[mine])
         rows.append(mine + start)
         start += len(keys)
-    return np.concatenate(found), np.concatenate(rows)
+    return np.concatenate(parts), np.concatenate(rows)
 
 
-# -- second pass: what equal molecules say together ---------------------------------------------
+# -- second pass: labels and splits of equal molecules ------------------------------------------
 
 
 class _Groups:
-    """Molecules that occur more than once: what their rows say together."""
+    """Molecules that occur more than once: labels and splits combined over their rows."""
 
     def __init__(self, equals: NDArray[np.int64], kinds: list[str], labels: int) -> None:
         """``equals``: (m, 2) every later molecule and the first that it equals."""
-        self.first = np.unique(equals[:, 1])  # position of the molecule each group stands for
+        self.first = np.unique(equals[:, 1])  # position of the molecule that represents each group
         self.rows = np.concatenate([self.first, equals[:, 0]])
         self.group = np.searchsorted(self.first, np.concatenate([self.first, equals[:, 1]]))
         order = np.argsort(self.rows)
@@ -217,7 +217,7 @@ class _Groups:
         return self.rows[a:b] - start, self.group[a:b]
 
     def add(self, part: Part, start: int) -> None:
-        """Take in what a part says about its members."""
+        """Add the labels and split keys of a part's members."""
         at, group = self.members(start, len(part))
         np.minimum.at(self.split_low, group, part.split_keys[at])
         np.maximum.at(self.split_high, group, part.split_keys[at])
@@ -234,7 +234,7 @@ class _Groups:
         return int((self.split_low != self.split_high).sum())
 
     def conflicts(self) -> NDArray[np.bool_]:
-        """(groups, columns) where yes meets no."""
+        """(groups, columns) where rows say both yes and no."""
         return np.asarray(self.yesno & (self.counts > 1) & (self.low != self.high))
 
     def combined(self) -> NDArray[np.int64]:
@@ -242,7 +242,7 @@ class _Groups:
         return np.asarray(((self.counts > 1) & ~self.conflicts()).sum(axis=0))
 
     def labels(self) -> NDArray[np.float64]:
-        """(groups, columns) mean of the measurements; missing where yes meets no."""
+        """(groups, columns) mean of the measurements; missing where rows say both yes and no."""
         with np.errstate(invalid="ignore"):
             means = self.sums / self.counts
         return np.where(self.conflicts(), np.nan, means)
@@ -362,17 +362,23 @@ def _statistics(
     result: dict[str, Any] = {}
     for i, name in enumerate(names):
         result[name] = {
-            "kind": "number", "known": int(known[i]), "mean": float(means[i]),
-            "std": float(np.sqrt(squares[i] / known[i])), "min": float(low[i]),
+            "kind": "number",
+            "known": int(known[i]),
+            "mean": float(means[i]),
+            "std": float(np.sqrt(squares[i] / known[i])),
+            "min": float(low[i]),
             "max": float(high[i]),
-        }  # fmt: skip
+        }
         column = i - len(recipe.builtin)
         if column >= 0:
             note = survey.notes[column]
             result[name] |= {
-                "kind": kinds[column], "censored": note.censored, "bad": note.bad,
-                "combined": int(combined[column]), "conflicts": int(conflicts[column]),
-            }  # fmt: skip
+                "kind": kinds[column],
+                "censored": note.censored,
+                "bad": note.bad,
+                "combined": int(combined[column]),
+                "conflicts": int(conflicts[column]),
+            }
     return result
 
 

@@ -38,7 +38,7 @@ def open_workdir(
 ) -> AbstractContextManager[Path]:
     """``OUTPUT.partial``, locked; removed at the end, unless work that failed left parts in it.
 
-    ``advice`` is what the user is told to do with those.
+    ``advice`` tells the user how to continue with those.
     """
     return workdir.open_workdir(
         work_folder(output),
@@ -85,18 +85,18 @@ class Job:
         self.plan.write(work / PLAN, shard=[self.shard.index, self.shard.count])
 
     def _take_over(self, strict: bool) -> set[int]:
-        """Numbers of the parts that an equal job left here whole."""
+        """Numbers of the intact parts that an equal job left here."""
         kept = part_files(self.work)
         if not kept:
             return set()
-        other = self._conflict()
-        if other and strict:
+        conflict = self._conflict()
+        if conflict and strict:
             raise ConfigError(
-                f"'{self.work}' was begun with other options or files: {other}; repeat "
+                f"'{self.work}' was started with other options or files: {conflict}; repeat "
                 "that command with --resume, or discard that work with --force"
             )
         for number, path in list(kept.items()):
-            if other or not _is_whole(path):
+            if conflict or not _is_intact(path):
                 path.unlink()
                 del kept[number]
         if kept:
@@ -135,12 +135,12 @@ class Job:
     def _one_by_one(
         self, pool: WorkerPool, make: Callable[[_Chunk], Part], rows: list[Row]
     ) -> Part:
-        """A chunk that killed its worker: the rows that do so by themselves are refused."""
-        found = ((row, pool.run_alone(make, (0, [row], 0))) for row in rows)
+        """A chunk that killed its worker: rows that do so by themselves are rejected."""
+        results = ((row, pool.run_alone(make, (0, [row], 0))) for row in rows)
         return Part.join(
             [
                 rejected_part(row, self.recipe, CRASHED) if part is None else part
-                for row, part in found
+                for row, part in results
             ]
         )
 
@@ -166,7 +166,7 @@ def _make(chunk: _Chunk, recipe: Recipe, guarded: bool) -> Part:
     return make_part(chunk[1], recipe, guarded=guarded)
 
 
-def _is_whole(path: Path) -> bool:
+def _is_intact(path: Path) -> bool:
     """Whether a part was not cut off by a power failure."""
     try:
         Part.load(path)
@@ -188,8 +188,8 @@ class Input:
         self._done = False
 
     def _stat(self) -> tuple[int, int]:
-        found = self.path.stat()
-        return found.st_size, found.st_mtime_ns
+        status = self.path.stat()
+        return status.st_size, status.st_mtime_ns
 
     def _open(self) -> Rows:
         return read_rows(
@@ -200,7 +200,7 @@ class Input:
         )
 
     def check(self) -> None:
-        """Whether it can be opened and has the columns: an error now rather than in an hour."""
+        """Raise an error now if it cannot be opened or lacks a column, rather than in an hour."""
         self._open().close()
 
     def check_unchanged(self) -> None:
@@ -224,8 +224,8 @@ class Input:
 def open_inputs(paths: Sequence[str | Path], copies: Path, recipe: Recipe) -> list[Input]:
     """The input files, each found to exist and to have the wanted columns.
 
-    ``copies`` is a folder for the copy of standard input. If there is one already, and standard
-    input has nothing to give, that is used again.
+    ``copies`` is a folder for the copy of standard input. If there is a copy already, and standard
+    input is empty, that copy is used again.
     """
     if sum(str(path) == STDIN for path in paths) > 1:
         raise FileError("standard input ('-') can be read only once")

@@ -1,7 +1,7 @@
-"""Some rows of a molecule file → one part of a dataset, in columns, with what became of each row.
+"""Rows of a molecule file → one part of a dataset, in columns, and the rejected rows.
 
-A part is what one worker makes of one chunk, what an interrupted ``molvae prepare`` keeps, and what
-shards are made of. Parts depend on nothing but their rows and the options.
+A worker turns one chunk of rows into one part; an interrupted ``molvae prepare`` keeps its parts,
+and shards consist of parts. A part depends on its rows and the options alone.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from molvae.runtime.pool import Timeout
 __all__ = ["SPLIT_WORDS", "ColumnNotes", "Part", "Recipe", "make_part", "rejected_part"]
 
 TEXT_LIMIT = 500  # characters of a rejected row that are kept
-FORMULA = ("=", "+", "-", "@", "\t")  # how a cell that spreadsheets compute begins
+FORMULA = ("=", "+", "-", "@", "\t")  # how a cell that spreadsheets evaluate begins
 NO_SCAFFOLD = np.uint64(0)
 # What a split column may say.
 SPLIT_WORDS = {
@@ -42,7 +42,7 @@ SPLIT_WORDS = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides what a row becomes; equal recipes and rows give equal parts."""
+    """All options that decide what a row becomes; equal recipes and rows give equal parts."""
 
     config: DataConfig
     builtin: tuple[str, ...]  # the properties RDKit computes, in dataset order
@@ -72,7 +72,7 @@ class ColumnNotes:
     bad: int = 0
     words: int = 0  # yes/no words
     other: int = 0  # numbers but 0 and 1
-    word: str = ""  # the first of each, for a message: where it stands and what it is
+    word: str = ""  # the first word and number, with their place, for a message
     number: str = ""
 
     def add(self, more: ColumnNotes) -> None:
@@ -110,9 +110,12 @@ class Part:
     def save(self, path: Path) -> None:
         """Write the part under its name only when it is complete."""
         header = {
-            "rows": self.rows, "reasons": self.reasons, "rejects": self.rejects,
-            "symbols": self.symbols, "notes": [vars(note) for note in self.notes],
-        }  # fmt: skip
+            "rows": self.rows,
+            "reasons": self.reasons,
+            "rejects": self.rejects,
+            "symbols": self.symbols,
+            "notes": [vars(note) for note in self.notes],
+        }
         temporary = path.with_suffix(".tmp")
         with open(temporary, "wb") as handle:
             np.savez(
@@ -132,7 +135,7 @@ class Part:
                 notes = [ColumnNotes(**note) for note in header.pop("notes")]
                 arrays = {name: data[name] for name in _ARRAYS}
                 return cls(**header, **arrays, lines=data["lines"].tobytes(), notes=notes)
-        except Exception as error:  # there is no end to the ways a damaged file can fail
+        except Exception as error:  # a damaged file can fail in any way
             raise FileError(f"'{path}': damaged part of a preparation ({error})") from None
 
     @classmethod
@@ -194,14 +197,14 @@ def make_part(rows: Sequence[Row], recipe: Recipe, *, guarded: bool = False) -> 
 
 
 def rejected_part(row: Row, recipe: Recipe, reason: str) -> Part:
-    """The part of a single row that is refused without a look at it."""
+    """The part of a single row that is rejected unread."""
     maker = _Maker(recipe)
     maker.reject(row, reason)
     return maker.part()
 
 
 class _Maker:
-    """Collects what becomes of one row after the other."""
+    """Turns rows into the columns of a part, one after the other."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe, self.config = recipe, recipe.config
@@ -234,7 +237,7 @@ class _Maker:
         self.reasons[reason] += 1
         text = _one_kind_of_line_end(row.text[:TEXT_LIMIT])
         if text.startswith(FORMULA):
-            text = f"'{text}"  # no spreadsheet shall compute what a stranger's file says
+            text = f"'{text}"  # so that no spreadsheet evaluates text of an unknown file
         self._reject_writer.writerow([row.file, row.number, text, reason])
 
     def add(self, row: Row) -> None:
@@ -319,7 +322,7 @@ class _Maker:
         return (
             f"'{row.file}' row {row.number}: column '{self.config.properties[name]}' holds "
             f"'{text[:80]}', expected a number{positive}, "
-            f"{'' if transform else 'yes/no, '}or nothing{hint}; mend the file, or add "
+            f"{'' if transform else 'yes/no, '}or nothing{hint}; fix the file, or add "
             "--bad-labels missing or --bad-labels reject"
         )
 

@@ -1,6 +1,6 @@
-"""What a preparation is to do, written down: equal plans and equal rows give equal parts.
+"""The plan of a preparation: equal plans and equal rows give equal parts.
 
-``plan.json`` beside the parts of unfinished work says whether they can be used again;
+``plan.json`` in the folder of unfinished parts tells whether they can be used again;
 ``shard.json`` says which shards belong together.
 """
 
@@ -134,7 +134,7 @@ class Plan:
         return plan
 
     def write(self, path: Path, **more: Any) -> None:
-        """Write the plan, and what else is to stand in the file."""
+        """Write the plan, and ``more`` fields of the file."""
         write_json(path, {"plan": self.to_json(), **more})
 
 

@@ -1,7 +1,7 @@
 """Molecule files in, streamed: .smi .csv .tsv .sdf, each also gzipped, and .parquet.
 
-Nothing is parsed by RDKit here. Records are handed on as text, so that a molecule that RDKit
-crashes on cannot end whoever reads the file.
+Nothing is parsed by RDKit here. Records are passed on as text, so that a molecule that RDKit
+crashes on cannot end the process that reads the file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from molvae.errors import FileError
 
 __all__ = ["Row", "Rows", "piped", "read_rows", "read_smiles", "save_stdin", "smiles_of"]
 
-HEAD = 1 << 16  # bytes by which a format is recognised
+HEAD = 1 << 16  # bytes by which a format is recognized
 MAX_LINE = 2_000_000  # characters of a line; more is damage and not kept in memory
 CUT = " [cut: line too long]"
 GZIP = b"\x1f\x8b"
@@ -105,7 +105,7 @@ def _open_text(path: Path) -> tuple[IO[bytes], IO[str]]:
 
 
 def _lines(text: IO[str]) -> Iterator[str]:
-    """Lines with their ends; of a monstrous one no more than its beginning, marked as cut."""
+    """Lines with their ends; an extremely long one is truncated and marked as cut."""
     while line := text.readline(MAX_LINE):
         if len(line) == MAX_LINE and not line.endswith(("\n", "\r")):
             while (rest := text.readline(MAX_LINE)) and not rest.endswith(("\n", "\r")):
@@ -155,7 +155,7 @@ def save_stdin(place: Path, *, smiles_column: str | None = None) -> Path:
     head = source.read(HEAD)
     if not head:
         raise FileError("'-': standard input is empty")
-    path = place.with_name(f"{place.name}.{_recognise(head, smiles_column)}")
+    path = place.with_name(f"{place.name}.{_recognize(head, smiles_column)}")
     temporary = place.with_name(f".{place.name}")
     with open(temporary, "wb") as copy:
         copy.write(head)
@@ -168,20 +168,21 @@ def save_stdin(place: Path, *, smiles_column: str | None = None) -> Path:
 def piped(
     paths: Iterable[str | Path], *, smiles_column: str | None = None
 ) -> Iterator[tuple[Path, ...]]:
-    """The files of a command, where ``-`` stands for one that comes through standard input."""
+    """The files of a command; ``-`` is standard input, copied to a temporary file."""
     given = [str(path) for path in paths]
     if given.count("-") > 1:
         raise FileError("'-': standard input can be read once only")
     with TemporaryDirectory(prefix="molvae-") as folder:
         yield tuple(
             save_stdin(Path(folder) / "stdin", smiles_column=smiles_column)
-            if path == "-" else Path(path)
+            if path == "-"
+            else Path(path)
             for path in given
-        )  # fmt: skip
+        )
 
 
-def _recognise(head: bytes, smiles_column: str | None) -> str:
-    """The suffix for data that begin so."""
+def _recognize(head: bytes, smiles_column: str | None) -> str:
+    """The file suffix for data, from their first bytes."""
     packed = head.startswith(GZIP)
     if packed:
         try:

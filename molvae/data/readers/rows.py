@@ -35,7 +35,7 @@ class Row(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What a person finds the record by."""
+        """The SMILES, or the name of an SDF record, to show to the user."""
         return self.smiles or self.name if self.block else self.smiles
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -44,9 +44,14 @@ class Row(NamedTuple):
 
 
 def _row(
-    file: str, number: int, smiles: str, name: str, labels: dict[str, str] | None, block: str,
+    file: str,
+    number: int,
+    smiles: str,
+    name: str,
+    labels: dict[str, str] | None,
+    block: str,
     fault: str,
-) -> Row:  # fmt: skip
+) -> Row:
     return Row(file, number, smiles, name, labels or NO_LABELS, block, fault)
 
 

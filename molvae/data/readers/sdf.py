@@ -1,4 +1,4 @@
-"""SDF: records of a mol block and data fields, ended by ``$$$$``; RDKit is not asked here."""
+"""SDF: records of a mol block and data fields, ended by ``$$$$``; read without RDKit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def read_sdf(text: Iterator[str], name: str, columns: Sequence[str]) -> Iterator
 
 
 def _records(text: Iterator[str]) -> Iterator[list[str]]:
-    """Lines of each record, without line ends; a monstrous one keeps its first lines only."""
+    """Lines of each record, without line ends; an extremely long one keeps its first lines only."""
     lines: list[str] = []
     size = 0
     for line in text:

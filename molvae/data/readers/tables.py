@@ -93,7 +93,7 @@ def _delimiter(header: str, smiles_column: str | None) -> str:
 
 
 def has_smiles(line: str, delimiter: str, smiles_column: str | None) -> bool:
-    """Whether a header line, cut so, names a column of SMILES."""
+    """Whether a header line, split at the delimiter, names a column of SMILES."""
     cells = [cell.strip().strip('"').strip() for cell in line.split(delimiter)]
     return smiles_column in cells or any(cell.lower() in SMILES_NAMES for cell in cells)
 
@@ -116,10 +116,8 @@ def _table_rows(
                 continue
             cells += [""] * (width - len(cells))
         labels = {column: cells[i].strip() for column, i in label_at} if label_at else NO_LABELS
-        yield Row(
-            name, number, cells[smiles_at].strip(),
-            "" if name_at is None else cells[name_at].strip(), labels,
-        )  # fmt: skip
+        title = "" if name_at is None else cells[name_at].strip()
+        yield Row(name, number, cells[smiles_at].strip(), title, labels)
 
 
 def smiles_index(name: str, header: list[str], wanted: str | None) -> int:
@@ -137,9 +135,9 @@ def smiles_index(name: str, header: list[str], wanted: str | None) -> int:
 
 def column_index(name: str, header: list[str], column: str) -> int:
     """Place of a column that must be there, and once."""
-    found = header.count(column)
-    if found == 1:
+    count = header.count(column)
+    if count == 1:
         return header.index(column)
-    if found:
-        raise FileError(f"'{name}': {found} columns are named '{column}'; rename all but one")
+    if count:
+        raise FileError(f"'{name}': {count} columns are named '{column}'; rename all but one")
     raise FileError(f"'{name}': no column '{column}': {suggest(column, header)}")

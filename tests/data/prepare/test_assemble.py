@@ -259,7 +259,7 @@ def test_a_column_may_say_the_side(tmp_path):
     # ethylamine is in test and train: it stays held out
     assert sides(dataset) == {"CCO": "train", "CCN": "test", "CCC": "valid", "CCCC": "train"}
     assert dataset.manifest["split_conflicts"] == 1
-    assert any("1 molecules stand on two sides" in line for line in summary_lines(dataset))
+    assert any("1 molecules are on two sides" in line for line in summary_lines(dataset))
     assert dataset.names == ["logp", "y"]
 
 
