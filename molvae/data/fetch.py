@@ -154,6 +154,7 @@ def _download(file: DataFile, folder: Path) -> None:
     try:
         registry.fetch(file.name, downloader=functools.partial(_receive, file))
     except HTTPError as error:
+        assert error.response is not None  # it has the status that requests refused
         answer = f"{error.response.status_code} {error.response.reason}"
         raise RunError(
             f"{file.url}: the server answered {answer}, expected the file; see whether a newer "
