@@ -1,7 +1,7 @@
-"""Every knob, one comment each. TOML in, the effective configuration out, unknown keys refused.
+"""Every setting, with a comment; reading settings from TOML and options.
 
 Precedence, weakest first: the defaults here, ``--preset``, ``--config FILE.toml``,
-``--set key=value``, the options of the command line that have a name of their own.
+``--set key=value``, other options of the command line.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-_TOGETHER = "together"  # the kind of a fault that lies in several values at once
+_TOGETHER = "together"  # the kind of an error that involves several values
 
 
 class _Section(BaseModel):
@@ -41,23 +41,23 @@ class _Section(BaseModel):
 
 
 class CleaningConfig(_Section):
-    """Which molecules are kept and in which form; the defaults are a medicinal chemist's."""
+    """Which molecules are kept, and in which form; the defaults suit medicinal chemistry."""
 
-    # Clean up, take the largest organic fragment and neutralise with RDKit; do what the ChEMBL
-    # database does (extra `chembl`); or leave as written.
+    # "rdkit": normalize, keep the largest organic fragment, neutralize. "chembl": the ChEMBL
+    # database's pipeline (extra `chembl`). "none": leave molecules as written.
     standardize: Literal["rdkit", "chembl", "none"] = "rdkit"
     # Keep stereochemistry.
     stereo: bool = True
-    # Molecules with any other element are refused.
+    # Molecules with other elements are rejected.
     elements: tuple[str, ...] = (
         "B", "Br", "C", "Cl", "F", "H", "I", "N", "O", "P", "S", "Se", "Si",
     )  # fmt: skip
-    # Smallest and greatest number of heavy atoms.
+    # Smallest and largest number of heavy atoms.
     min_heavy_atoms: int = Field(3, ge=1)
     max_heavy_atoms: int = Field(60, ge=1)
-    # Keep isotope labels (otherwise such molecules are refused).
+    # Keep molecules with isotope labels; false rejects them.
     isotopes: bool = False
-    # Keep molecules that stay charged after neutralisation.
+    # Keep molecules that are still charged after neutralization; false rejects them.
     charged: bool = True
 
     @model_validator(mode="after")
@@ -72,31 +72,31 @@ class CleaningConfig(_Section):
 
 
 class DataConfig(_Section):
-    """From files to a dataset folder."""
+    """Reading and preparing molecules."""
 
-    # Column that holds the SMILES; found by its usual names if not given.
+    # Column with the SMILES; by default found by its usual names.
     smiles_column: str | None = None
     # Measured columns to condition on: condition name -> column of the file.
     properties: dict[str, str] = {}
-    # Built-in properties to condition on; all of them if not given.
+    # Built-in properties to condition on; by default all of them.
     conditions: tuple[str, ...] | None = None
-    # A cell that is no number, yes/no or gap: stop, leave the row out, or take it for a gap.
+    # A cell that is no number, yes/no or gap: stop, reject the row, or treat it as missing.
     bad_labels: Literal["error", "reject", "missing"] = "error"
-    # A censored value such as ">10000": a gap, or as good as its limit.
+    # A censored value such as ">10000": treat it as missing, or use its limit.
     censored: Literal["missing", "limit"] = "missing"
     # Condition name -> logarithm of its column: log10 or neglog10, with a unit as in neglog10:nM.
     transforms: dict[str, str] = {}
-    # Longest molecule in SELFIES symbols.
+    # Largest number of SELFIES symbols of a molecule.
     max_tokens: int = Field(120, ge=4, le=2000)
-    # Molecules with tokens that the given vocabulary lacks: stop, or leave them out. Training on
-    # from a model may learn these tokens.
+    # Molecules with tokens that the given vocabulary lacks: stop, reject them, or (in fine-tuning)
+    # learn the tokens.
     unknown_tokens: Literal["error", "reject", "learn"] = "error"
-    # Seconds RDKit may spend on one molecule before its worker process is ended.
+    # Time limit per molecule in seconds; slower molecules are rejected.
     timeout: float = Field(20.0, ge=0.1, le=86_400)
-    # How molecules are held out: "random" (by a hash of the molecule), "scaffold" (no scaffold on
-    # two sides), or the name of a column that says train, valid or test.
+    # How molecules are held out: "random" (by a hash of the molecule), "scaffold" (no scaffold in
+    # two splits), or the name of a column with train, valid or test.
     split: str = Field("random", min_length=1)
-    # Shares of molecules held out for validation and for test.
+    # Fractions of the molecules held out for validation and for testing.
     valid_fraction: float = Field(0.05, gt=0, lt=0.5)
     test_fraction: float = Field(0.05, ge=0, lt=0.5)
     cleaning: CleaningConfig = CleaningConfig()
@@ -118,33 +118,33 @@ class ModelConfig(_Section):
 
     # Latent dimensions Z.
     latent_size: int = Field(64, ge=1)
-    # Token embedding, shared by encoder and decoder.
+    # Size of the token embedding, shared by encoder and decoder.
     embedding_size: int = Field(128, ge=1)
-    # Hidden units of the encoder GRU in each direction.
+    # Hidden units of the encoder GRU, in each direction.
     encoder_size: int = Field(256, ge=1)
     # Hidden units and layers of the decoder GRU.
     decoder_size: int = Field(512, ge=1)
     decoder_layers: int = Field(1, ge=1, le=8)
-    # Whether encoder and decoder see, beside each token, what SELFIES' grammar knows of the prefix:
-    # digits to come of a number, bonds and symbols left, depth, atoms.
+    # Add to each token the state of the SELFIES derivation: digits that a number still needs, bonds
+    # and symbols left, branch depth, number of atoms.
     derivation: bool = True
-    # Whether the context scales and shifts what the last decoder layer puts out.
+    # Let the context scale and shift the output of the last decoder layer.
     modulation: bool = True
-    # What stands beside the decoder's state when a token is chosen: sums over the tokens so far,
-    # attention to them (its width over all heads, 0 for none), and the width of the layer that
-    # weighs it all. Without sums there is no such layer.
+    # Memory of the decoder, read together with its state when a token is chosen: width of the sums
+    # over the tokens so far, width of the attention to them (all heads together; 0 for none), and
+    # width of the readout layer, which needs the sums.
     tally_size: int = Field(64, ge=0)
     attention_size: int = Field(128, ge=0)
     attention_heads: int = Field(2, ge=1)
     readout_size: int = Field(256, ge=1)
-    # Rank of what the next token changes in the decoder's forecast of the properties; 0 for no
-    # forecast. It needs sums.
+    # Rank of the effect of the next token on the decoder's forecast of the properties; 0 for no
+    # forecast. It needs the sums.
     forecast_rank: int = Field(8, ge=0)
-    # Width of the network that turns latent, noise level and conditions into the decoder's context.
+    # Width of the network that maps latent, noise level and conditions to the decoder's context.
     context_size: int = Field(256, ge=1)
     # Width of the property head.
     head_size: int = Field(128, ge=1)
-    # Dropout on the decoder's output, one mask per molecule.
+    # Dropout rate at the decoder's output, with one mask per molecule.
     dropout: float = Field(0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
@@ -161,56 +161,57 @@ class ModelConfig(_Section):
 class TrainConfig(_Section):
     """The training run."""
 
-    # The budget: passes over the data (0.5 is half of it), or seconds of training, whichever is
-    # reached first; if neither is given, 30 passes, and for small data at least 6,000 steps.
+    # Budget: passes over the data (may be a fraction), or seconds of training, whichever is reached
+    # first. By default 30 passes, and for small data at least 6,000 steps.
     epochs: float | None = Field(None, gt=0)
     max_time: float | None = Field(None, gt=0)
-    # Molecules per step; if not given 64 for up to 50,000 training molecules, else 256.
+    # Molecules per step; by default 64 for up to 50,000 training molecules, else 256.
     batch_size: int | None = Field(None, ge=1)
-    # Muon turns the matrices between hidden layers, AdamW the rest; or AdamW alone.
+    # "muon": Muon for the matrices between hidden layers, AdamW for the rest. "adamw": AdamW only.
     optimizer: Literal["muon", "adamw"] = "muon"
-    # Peak learning rate, reached after warm_up of the budget, then cosine down to 2 %.
+    # Peak learning rate, reached after the fraction warm_up of the budget; then a cosine to 2 %.
     learning_rate: float = Field(6e-3, gt=0)
     warm_up: float = Field(0.02, ge=0, lt=1)
     weight_decay: float = Field(0.1, ge=0)
-    # Greatest norm of the gradient.
+    # Largest norm of the gradient; longer gradients are scaled down.
     clip: float = Field(30.0, gt=0)
-    # Final weight of the KL term (1 = the ELBO), reached linearly over kl_warm_up of the budget,
-    # or of each of kl_cycles equal parts of it.
+    # Final weight of the KL term (1 is the ELBO). It grows linearly over the fraction kl_warm_up of
+    # the budget, or of each of kl_cycles equal parts of it.
     kl_weight: float = Field(0.05, ge=0)
     kl_warm_up: float = Field(0.3, ge=0, le=1)
     kl_cycles: int = Field(1, ge=1)
-    # Nats that each latent unit may carry for nothing (free bits).
+    # Nats per latent unit without a KL penalty (free bits).
     kl_free: float = Field(0.0, ge=0)
-    # If given, the weight is controlled: raised while D(0), in nats, is below this, lowered while
-    # it is above (kl_weight is where it starts; the schedule is not used).
+    # Control the KL weight instead of scheduling it: raise it while the distortion D(0), in nats,
+    # is below this target, lower it while it is above. kl_weight is the starting value.
     distortion_target: float | None = Field(None, gt=0)
     # Weight of the property head's negative log-likelihood.
     head_weight: float = Field(0.1, ge=0)
-    # Weight of that of the decoder's forecast, a mean over the tokens of a molecule, where there is
-    # no latent; where there is one, it has the head's weight.
+    # Weight of the forecast's negative log-likelihood (a mean over the tokens) for molecules
+    # decoded without a latent. With a latent it has head_weight, so that the forecast does not
+    # push properties into the latent.
     forecast_weight: float = Field(1.0, ge=0)
-    # Share of molecules decoded from pure noise (t = 1) and from the exact latent (t = 0);
-    # the rest sees a noise level drawn uniformly between.
+    # Fractions of molecules decoded from pure noise (t = 1) and from the exact latent (t = 0); for
+    # the rest the noise level is uniform in between.
     prior_share: float = Field(0.4, ge=0, le=1)
     exact_share: float = Field(0.3, ge=0, le=1)
-    # Share of molecules that see no condition at all; the rest sees a random subset.
+    # Fraction of molecules trained without conditions; the rest gets a random subset.
     unconditioned_share: float = Field(0.2, ge=0, le=1)
     # Share of decoder input tokens replaced by <pad>.
     word_dropout: float = Field(0.0, ge=0, lt=1)
-    # Exponential moving average of the weights, which is what is saved and sampled.
+    # Decay of the exponential moving average of the weights, which is what is saved.
     ema_decay: float = Field(0.999, ge=0, lt=1)
-    # Validations spread over the budget; patience of them without improvement end the run.
+    # Number of validations over the budget; training stops after `patience` without improvement.
     validations: int = Field(20, ge=1)
     patience: int = Field(6, ge=1)
-    # Held-out molecules per validation, and how many of them are reconstructed.
+    # Held-out molecules per validation, and how many of them are decoded.
     valid_molecules: int = Field(1024, ge=1)
     reconstructions: int = Field(256, ge=0)
     # Seconds between checkpoints of the training state.
     checkpoint_every: float = Field(120.0, gt=0)
-    # Seed of everything random.
+    # Random seed.
     seed: int = Field(0, ge=0)
-    # Arithmetic of the matrix products: bf16 where the hardware computes it.
+    # Floating-point precision of the network; "auto" is bf16 where the hardware supports it.
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
     @model_validator(mode="after")
@@ -234,7 +235,7 @@ class Config(_Section):
     """The effective configuration of a run."""
 
     preset: str = "small"
-    # sha256 of the config.json of the model whose training goes on (--from), which tells it whole.
+    # sha256 of the config.json of the model that is fine-tuned (--from).
     start: str | None = None
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
@@ -242,7 +243,7 @@ class Config(_Section):
 
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    # Seconds on a laptop; for tests and for trying things out.
+    # Seconds on a laptop; for tests and first trials.
     "tiny": {
         "model": {
             "latent_size": 16, "embedding_size": 32, "encoder_size": 48,
@@ -251,7 +252,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "train": {"batch_size": 64, "learning_rate": 4e-3},
     },
-    # Minutes on a laptop, for some thousand molecules.
+    # Minutes on a laptop; for a few thousand molecules.
     "mini": {
         "model": {
             "encoder_size": 128, "decoder_size": 256, "context_size": 128, "head_size": 64,
@@ -272,8 +273,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }  # fmt: skip
 
-# What a model that is trained on (--from) wants otherwise: the KL weight is at its height already,
-# and high rates would undo what was learnt.
+# Defaults for fine-tuning (--from): no KL warm-up, as the model has had one, and a low learning
+# rate, as a high one would undo what the model has learned.
 FINE_TUNING: dict[str, dict[str, Any]] = {
     "data": {"unknown_tokens": "learn"},
     "train": {"kl_warm_up": 0.0, "learning_rate": 5e-4},
@@ -304,10 +305,10 @@ def load_config(
     overrides: Mapping[str, Any] | None = None,
     fine_tuning: bool = False,
 ) -> Config:
-    """The effective configuration; with ``fine_tuning`` its defaults are those of ``--from``.
+    """The effective configuration; ``fine_tuning`` takes the defaults of ``--from``.
 
     ``settings`` are texts ``section.key=value`` with TOML values; ``overrides`` maps dotted keys
-    to values and wins over everything. A key that does not exist is an error naming the nearest.
+    to values and has the highest precedence. The error of an unknown key suggests a similar one.
     """
     tree: dict[str, Any] = {}
     written = _read_toml(file) if file is not None else {}
@@ -333,29 +334,29 @@ def load_config(
 
 
 def validate(tree: Mapping[str, Any]) -> Config:
-    """The configuration a nested mapping describes; every fault of it in one error."""
+    """The configuration of a nested mapping; one error names everything that is wrong with it."""
     try:
         return Config.model_validate(_tuples(tree))
     except ValidationError as error:
-        faults = [_fault(e["loc"], e["type"], e["msg"], e["input"]) for e in error.errors()]
-        raise ConfigError("configuration: " + "; ".join(faults)) from None
+        reasons = [_reason(e["loc"], e["type"], e["msg"], e["input"]) for e in error.errors()]
+        raise ConfigError("configuration: " + "; ".join(reasons)) from None
 
 
 def differences(
     before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "", *, dropped: bool = True
 ) -> list[str]:
-    """What changed between two nested configurations, one phrase per key.
+    """The changes between two nested configurations, one phrase per key.
 
-    ``dropped``: whether a key that is no longer there is a change as well.
+    ``dropped``: whether a removed key counts as a change.
     """
-    found: list[str] = []
+    changes: list[str] = []
     for key in {**now, **before} if dropped else now:
         old, value = before.get(key), now.get(key)
         if isinstance(value, Mapping) and isinstance(old, Mapping):
-            found += differences(old, value, f"{prefix}{key}.", dropped=dropped)
+            changes += differences(old, value, f"{prefix}{key}.", dropped=dropped)
         elif old != value:
-            found.append(f"{prefix}{key} was {old!r}, is {value!r}")
-    return found
+            changes.append(f"{prefix}{key} was {old!r}, is {value!r}")
+    return changes
 
 
 def _tuples(value: Any) -> Any:
@@ -365,7 +366,7 @@ def _tuples(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _fault(where: tuple[int | str, ...], kind: str, message: str, got: object) -> str:
+def _reason(where: tuple[int | str, ...], kind: str, message: str, got: object) -> str:
     key = ".".join(str(part) for part in where)
     if kind == _TOGETHER:
         return f"{key}: {message}"
@@ -399,7 +400,7 @@ def _toml_value(text: str) -> object:
     except tomllib.TOMLDecodeError:
         pass
     try:
-        return float(text)  # TOML knows no .3
+        return float(text)  # TOML does not allow .3
     except ValueError:
         return text  # an unquoted word is a string
 

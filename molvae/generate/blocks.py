@@ -1,7 +1,7 @@
-"""Finished blocks of an output on its way, kept beside it in ``FILE.part`` until all are joined.
+"""Finished blocks of an unfinished output, kept in the folder ``FILE.part`` until all are joined.
 
-A block is some rows and a record of how they came about, in one file of packed JSON, whose numbers
-come back bit for bit and whose checksum tells damage.
+A block is a file of gzipped JSON with some rows and a record of how they were made. Numbers are
+read back exactly, and the checksum of gzip reveals damage.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Contexts and latent points → token ids, one step at a time for many molecules together."""
+"""Decoding token ids from contexts, one step at a time for a batch of molecules."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from molvae.runtime.randomness import Draws
 
 __all__ = ["Guidance", "Steps", "decode_latents", "decode_tokens", "pick"]
 
-LEAVE = 0.9  # of the rows: when no more are to be finished, the others leave
-MULTIPLE = 32  # of rows together: oneDNN makes, and keeps, kernels for every number of rows
+LEAVE = 0.9  # finished rows are dropped when at most this share of the rows remains
+MULTIPLE = 32  # batches have a multiple of rows: oneDNN caches a kernel for every number
 
 
 class Guidance(NamedTuple):
-    """What classifier-free guidance (Ho & Salimans 2022) adds to contexts with conditions."""
+    """Input of classifier-free guidance (Ho & Salimans 2022)."""
 
     context: Tensor  # (B, K), the same without conditions
-    weight: Tensor  # (B,) 0: no conditions; 1: as trained; above: more than the model believes
+    weight: Tensor  # (B,) 0: no conditions; 1: as trained; above 1: stronger
 
 
 class Steps:
@@ -40,7 +40,7 @@ class Steps:
         self._weight = None if guidance is None else guidance.weight.unsqueeze(-1)
 
     def __call__(self, tokens: Tensor) -> Tensor:
-        """Logits (B, V) of the token after these, (B,); those never drawn are −∞."""
+        """Logits (B, V) of the token after these, (B,); <pad> and <bos> are −∞."""
         if self._weight is None:
             logits = self._decoding(tokens)
         else:
@@ -50,7 +50,7 @@ class Steps:
         return logits
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with these molecules only, given by a mask."""
+        """Continue with the molecules in this mask only."""
         if self._weight is not None:
             self._weight = self._weight[rows]
             rows = rows.repeat(2)
@@ -58,11 +58,11 @@ class Steps:
 
 
 def pick(odds: Tensor, uniform: Tensor, cutoff: float) -> Tensor:
-    """Token ids (B,) of probabilities (B, V) by inverse distribution, for numbers (B,) in [0, 1).
+    """Draw token ids (B,) from probabilities (B, V) by inverse CDF, for numbers (B,) in [0, 1).
 
-    None below the cutoff but the likeliest. Epsilon sampling (Hewitt, Manning & Liang 2022): a
-    model that has not learnt everything gives a little to tokens that never stand there; drawn at
-    every step they make a molecule a rare one.
+    Epsilon sampling (Hewitt, Manning & Liang 2022) excludes tokens below ``cutoff``, except the
+    most likely one: an imperfect model gives a little probability to wrong tokens, and over many
+    steps one of them is often drawn.
     """
     if cutoff > 0:
         least = odds.amax(dim=-1, keepdim=True).clamp(max=cutoff)
@@ -85,9 +85,8 @@ def decode_tokens(
 ) -> Tensor:
     """Token ids (B, ≤ limit), <pad> after <eos>, from contexts (B, K), one step at a time.
 
-    ``uniform`` (B, limit) chooses the tokens by inverse distribution; None (or temperature 0) takes
-    the likeliest. None is drawn whose probability is below ``cutoff``. Finished rows leave the
-    batch, many together.
+    ``uniform`` (B, limit) holds the random numbers for :func:`pick`; None (or temperature 0) takes
+    the most likely tokens. Finished rows leave the batch, many at a time.
     """
     count = context.shape[0]
     if count > MULTIPLE:
@@ -103,13 +102,13 @@ def decode_tokens(
         if uniform is None or temperature == 0:
             token = logits.argmax(dim=-1)
         else:
-            # In the type of the draws, double where there is one, so that ties are rare.
+            # In the precision of the random numbers (double where possible), so that ties are rare.
             odds = torch.softmax(logits.to(uniform.dtype) / temperature, dim=-1)
             token = pick(odds, uniform[rows, step], cutoff)
         token = token.masked_fill(finished, EOS)
         result[rows, step] = token.masked_fill(finished, PAD)
         alive = token != EOS
-        # To leave costs a copy of all states, so rows leave together.
+        # Dropping rows copies all states, so many are dropped at once.
         left = int(alive.sum())
         if left == 0:
             return result[:count, : step + 1]
@@ -137,10 +136,10 @@ def decode_latents(
     batch_size: int = 256,
     first: int = 0,
 ) -> list[NDArray[np.int64]]:
-    """Token rows of latent points (N, Z) at a noise level, no conditions shown.
+    """Token rows of latent points (N, Z) at a noise level, without conditions.
 
-    The likeliest ones, or with a ``temperature`` drawn ones. ``first`` is the number of the first
-    point, to which its draws belong.
+    The most likely tokens, or with a ``temperature`` random ones. ``first`` is the number of the
+    first point, which addresses its random numbers.
     """
     network, rows = model.network.eval(), []
     device = next(network.parameters()).device

@@ -1,4 +1,4 @@
-"""Molecules that must not be generated again: files → keys of their canonical SMILES."""
+"""Molecules to exclude: keys of the canonical SMILES in files."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from molvae.runtime.progress import Progress, say
 
 __all__ = ["known_molecules"]
 
-CHUNK = 2000  # molecules looked at together
+CHUNK = 2000  # molecules per task of a worker
 MOLECULES = "molecules.csv.gz"  # of a dataset folder
-KEEP = 200_000  # bytes of a file whose keys are kept; a smaller one is read in seconds
-SCHEMA = 1  # of what is kept; another one whenever the same file would give other keys
+KEEP = 200_000  # bytes of a file from which its keys are cached; smaller ones are read in seconds
+SCHEMA = 1  # of cached keys; increase it when the same file would give other keys
 
 _Found = tuple[NDArray[np.uint64], int, int]
 
@@ -38,20 +38,20 @@ _Found = tuple[NDArray[np.uint64], int, int]
 def known_molecules(
     paths: Sequence[str | Path], *, workers: int = 1, executor: Executor | None = None
 ) -> KeySet:
-    """Keys of all molecules in files or dataset folders, as written and as training sees them.
+    """Keys of all molecules in files or dataset folders, both as written and standardized.
 
-    A salt in a file thus excludes its parent too. What RDKit cannot read excludes nothing; it is
-    counted and said. The keys of a long file are kept in the cache under the hash of its content.
+    A salt thus excludes its parent too. A note counts the rows that RDKit cannot read. The keys of
+    a large file are cached under the hash of its content.
     """
     known = KeySet()
     for path in map(Path, paths):
         file = path / MOLECULES if path.is_dir() else path
         if not file.is_file():
             raise FileError(
-                f"'{path}': no such file or dataset folder; expected molecules to be avoided"
+                f"'{path}': no such file or dataset folder; expected molecules to exclude"
             )
         read = functools.partial(_read, file, workers=workers, executor=executor)
-        if path.is_dir():  # its SMILES are canonical: RDKit is not needed, reading takes seconds
+        if path.is_dir():  # its SMILES are canonical already
             keys, bad, _ = read(clean=False)
         elif file.stat().st_size < KEEP:
             keys, bad, _ = read(clean=True)
@@ -59,7 +59,7 @@ def known_molecules(
             keys, bad = _kept(file, read)
         known.add(keys)
         if bad:
-            say(f"note: {bad:,} rows of '{path}' hold no molecule RDKit can read")
+            say(f"note: {bad:,} rows of '{path}' are not molecules that RDKit can read")
     return known
 
 
@@ -86,7 +86,7 @@ def _key(file: Path) -> str:
 
 
 def _read(file: Path, *, clean: bool, workers: int, executor: Executor | None) -> _Found:
-    """(keys in ascending order, number of rows that are no molecule, number of rows)."""
+    """(keys in ascending order, number of rows without a molecule, number of rows)."""
     found = KeySet()
     bad = count = 0
     with Progress("novel", total=None) as progress:
@@ -108,7 +108,7 @@ def _chunks(file: Path) -> Iterator[list[str]]:
 
 
 def _keys(texts: Sequence[str], *, clean: bool) -> _Found:
-    """(keys of the molecules, number of texts that are none, number of texts)."""
+    """(keys of the molecules, number of texts that are not molecules, number of texts)."""
     found: set[str] = set()
     bad = 0
     for text in texts:

@@ -1,4 +1,4 @@
-"""Candidates from the network: where each starts, what it is shown, what is decoded from it."""
+"""The network's part of the sampler: candidates, latents, likelihoods, predictions, walks."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from molvae.runtime.randomness import Draws
 __all__ = ["Proposer"]
 
 WALK_STEPS = 20
-WALK_RATE = 0.02  # of a step against the gradient; the noise of a step has variance 2 · rate
-SHARPEST = 0.05  # spread, in standard deviations, below which the head is not believed
+WALK_RATE = 0.02  # step size; the noise of a step has variance 2 · rate
+SHARPEST = 0.05  # smallest spread of the head, in standard deviations, that a walk believes
 
 
 class Proposer:
-    """The network's side of the sampler; every random number is addressed by the candidate."""
+    """Runs the network for the sampler; every random number is addressed by its candidate."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Proposer:
     ) -> list[str]:
         """SELFIES of candidates decoded from latents (N, Z) at noise levels (N,).
 
-        A latent of NaN stands for one from N(0, I).
+        A latent of NaN is replaced by a draw from N(0, I).
         """
         request, draws, network = self.request, self.draws, self.network
         size, limit = network.config.latent_size, self.model.max_tokens
@@ -67,7 +67,7 @@ class Proposer:
         wanted = self.model.conditions.draw(request.targets, items, draws)
         conditions, mask = map(self.tensor, self.model.conditions.standardize(wanted))
         uniform = draws.uniform("token", items, limit)
-        if self.device.type == "mps":  # which has no double precision
+        if self.device.type == "mps":  # no double precision
             uniform = np.minimum(uniform.astype(np.float32), np.float32(1 - 2**-24))
         with torch.no_grad(), autocast(self.device, self.precision):
             noisy, guidance = noisy_latent(z, t, noise), None
@@ -76,7 +76,7 @@ class Proposer:
                 free = network.make_context(noisy, t, conditions, torch.zeros_like(mask))
                 weight = _drawn(request.weights, draws, "guidance", items)
                 guidance = Guidance(free, self.tensor(weight))
-            # Nothing longer than the longest training molecule: what is not finished ends there.
+            # Decoding stops at the length of the longest training molecule.
             if self.scaffold is not None and self.scaffold.grows:
                 return decode_scaffold(
                     network, context, self.scaffold, items, draws, limit=limit,
@@ -111,10 +111,9 @@ class Proposer:
     ) -> list[float]:
         """−log p of molecules given as token ids, without conditions, in nats.
 
-        At t = 1, where it is exact, as no latent enters; with ``latents`` (N, Z) at t = 0 from
-        these.
+        At t = 1, where it is exact because no latent enters; with ``latents`` (N, Z) at t = 0.
         """
-        found: list[float] = []
+        nats: list[float] = []
         for start in range(0, len(ids), self.batch_size):
             arrays = pad_tokens(list(ids[start : start + self.batch_size]))
             inputs, targets, lengths = map(self.tensor, arrays)
@@ -126,12 +125,12 @@ class Proposer:
             with autocast(self.device, self.precision):
                 context = self.network.make_context(z, t, empty, empty)
                 logits = self.network.decode(inputs, context)
-            found += reconstruction(logits, targets, lengths).tolist()
-        return found
+            nats += reconstruction(logits, targets, lengths).tolist()
+        return nats
 
     def encode_selfies(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Posterior means (N, Z) of SELFIES; NaN where the model has never seen a token."""
-        rows = {text: i for i, text in enumerate(dict.fromkeys(texts))}  # parents come often
+        """Posterior means (N, Z) of SELFIES; NaN where the model lacks a token."""
+        rows = {text: i for i, text in enumerate(dict.fromkeys(texts))}  # parents repeat
         usable, ids = self._known(list(rows))
         size = self.network.config.latent_size
         latents = np.full((len(rows), size), np.nan, dtype=np.float32)
@@ -139,13 +138,13 @@ class Proposer:
         return latents[[rows[text] for text in texts]]
 
     def nats_of_selfies(self, texts: Sequence[str]) -> list[float | None]:
-        """:meth:`nats` of SELFIES; None where the model has never seen a token."""
+        """:meth:`nats` of SELFIES; None where the model lacks a token."""
         usable, ids = self._known(texts)
         nats = iter(self.nats(ids))
         return [next(nats) if use else None for use in usable]
 
     def _known(self, texts: Sequence[str]) -> tuple[list[bool], list[NDArray[np.int64]]]:
-        """(whether the model knows all tokens of each text, ids of those of which it does)."""
+        """(whether the model has all tokens of each text, ids of the texts where it has)."""
         vocabulary = self.model.vocabulary
         rows = [split_selfies(text) for text in texts]
         usable = [bool(row) and not vocabulary.unknown(row) for row in rows]
@@ -162,25 +161,26 @@ class Proposer:
         return np.where(conditions.yesno, share, conditions.restore(scaled))
 
     def walk(self, latents: NDArray[np.float32], items: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Latents (N, Z) after some steps towards the request as the property head sees it.
+        """Latents (N, Z) after some steps toward the request, by the property head's gradient.
 
         Langevin dynamics (Welling & Teh 2011) of log p(request | z) + log N(z; 0, I): a target
-        costs the squared distance of the head's mean from it in units of the head's spread.
+        costs half the squared distance of the head's mean from it, in units of the head's spread; a
+        yes/no target costs the negative log-likelihood of the answer.
         """
         conditions, size = self.model.conditions, latents.shape[1]
         asked = [t for t in self.request.targets if t.name in conditions.names]
         where = [conditions.names.index(t.name) for t in asked]
         ends = np.full((2, len(conditions)), np.nan)
         ends[:, where] = np.asarray([[t.low for t in asked], [t.high for t in asked]])
-        low, high = ((each - conditions.mean) / conditions.std for each in ends)
-        low_end, high_end = (self.tensor(each[where].astype(np.float32)) for each in (low, high))
+        low, high = ((end - conditions.mean) / conditions.std for end in ends)
+        low_end, high_end = (self.tensor(end[where].astype(np.float32)) for end in (low, high))
         yesno = self.tensor(conditions.yesno[where])
         z = self.tensor(latents)
         for step in range(WALK_STEPS):
             noise = self.tensor(self.draws.normal("walk", items, size, epoch=step))
             with torch.enable_grad():
                 z = z.detach().requires_grad_(True)
-                mean, log_scale = (each[:, where] for each in self.network.predict(z))
+                mean, log_scale = (output[:, where] for output in self.network.predict(z))
                 spread = torch.exp(log_scale.detach()).clamp(min=SHARPEST)
                 outside = functional.relu(low_end - mean) + functional.relu(mean - high_end)
                 cost = torch.where(
@@ -190,7 +190,7 @@ class Proposer:
                 )
                 energy = cost.sum() + 0.5 * z.square().sum()
                 (gradient,) = torch.autograd.grad(energy, z)
-            # A head that is very sure of itself must not throw the latent out of its range.
+            # Clip the gradient: a head with a small spread would throw the latent far away.
             norm = gradient.norm(dim=1, keepdim=True).clamp(min=1e-12)
             gradient = gradient * (size**0.5 / WALK_RATE / norm / 4).clamp(max=1.0)
             z = z.detach() - WALK_RATE * gradient + (2 * WALK_RATE) ** 0.5 * noise
@@ -203,7 +203,7 @@ class Proposer:
 
 
 def _drawn(span: Span, draws: Draws, purpose: str, items: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The value for every item, or a uniform draw between the ends."""
+    """The value of a span for every item: the same one, or a uniform draw between the ends."""
     if not isinstance(span, tuple):
         return np.full(len(items), span, dtype=np.float32)
     low, high = span

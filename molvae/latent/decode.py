@@ -1,4 +1,4 @@
-"""Latent points → molecules."""
+"""Molecules of latent points."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from molvae.runtime.randomness import Draws
 
 __all__ = ["DecodeSummary", "decode", "decode_file"]
 
-BLOCK = 1024  # points on their way together
+BLOCK = 1024  # points decoded at a time
 
 
 @dataclass
 class DecodeSummary:
-    """What became of the points."""
+    """Counts of points and of molecules decoded."""
 
     points: int = 0
     decoded: int = 0
@@ -50,14 +50,14 @@ def decode(
     seed: int = 0,
     device: str = "auto",
 ) -> Iterator[str]:
-    """Canonical SMILES of latent points (Z,) at a noise level, in order, no condition shown.
+    """Canonical SMILES of latent points (Z,) at a noise level, in order, without conditions.
 
-    An empty text stands for a point of NaN, or one whose tokens describe no atom. At temperature 0
-    tokens are the likeliest ones; what is drawn belongs to the seed and the number of the point.
+    A point of NaN, or one that decodes to no atoms, gives an empty text. Temperature 0 takes the
+    most likely tokens; otherwise the random numbers depend on the seed and the number of the point.
 
     Raises:
-        TargetError: noise level or temperature lie outside their range.
-        FileError: a point has not the latent size of the model.
+        TargetError: the noise level or the temperature is out of range.
+        FileError: a point does not have the latent size of the model.
     """
     if not 0 <= noise <= 1:
         raise TargetError(f"noise: got {noise:g}, expected a level from 0 to 1")
@@ -79,8 +79,9 @@ def decode(
             temperature=temperature, first=first,
         )  # fmt: skip
         texts = [model.vocabulary.selfies(row.tolist()) for row in rows]
-        for one, use in zip(measure_selfies(texts, (), model.constraints), known, strict=True):
-            yield one.smiles if use else ""
+        molecules = measure_selfies(texts, (), model.constraints)
+        for molecule, use in zip(molecules, known, strict=True):
+            yield molecule.smiles if use else ""
 
 
 def decode_file(
@@ -96,13 +97,13 @@ def decode_file(
 ) -> DecodeSummary:
     """Decode a file of latents: ``.npy`` of shape (N, Z), or a table with columns z0, z1 …
 
-    A table keeps a row per point: ``smiles``, empty where there is no molecule, and ``point``, its
-    number from 0. A .smi or .sdf file holds the molecules alone.
+    A table has a row per point: ``smiles``, empty where there is no molecule, and ``point``, its
+    number from 0. A .smi or .sdf file has only the molecules.
 
     Raises:
-        TargetError: noise level or temperature lie outside their range.
-        FileError: the file cannot be read, or is no file of latents of this model.
-        OutputExistsError: the output is in the way.
+        TargetError: the noise level or the temperature is out of range.
+        FileError: the file cannot be read, or does not hold latents of this model.
+        OutputExistsError: the output exists.
     """
     output, saved, summary = Path(output), load_model(model), DecodeSummary()
     bare = require_writer(output) in ("smi", "sdf")
@@ -111,11 +112,11 @@ def decode_file(
     total, points = _points(Path(source), saved.network.config.latent_size)
 
     def rows() -> Iterator[list[object]]:
-        found = decode(
+        decoded = decode(
             points, saved, noise=noise, temperature=temperature, seed=seed, device=device
         )
         with Progress("decode", total=total) as progress:
-            for number, smiles in enumerate(found):
+            for number, smiles in enumerate(decoded):
                 summary.points += 1
                 summary.decoded += bool(smiles)
                 progress.advance(1)
@@ -128,7 +129,7 @@ def decode_file(
 
 
 def _points(path: Path, size: int) -> tuple[int | None, Iterator[NDArray[np.floating[Any]]]]:
-    """(how many points, the points) of a file."""
+    """The number of points in a file, if known beforehand, and the points."""
     if not path.is_file():
         raise FileError(f"no file '{path}'")
     kind = "".join(path.suffixes[-2:]).lower().removesuffix(".gz")
@@ -156,20 +157,18 @@ def _of_table(path: Path, separator: str, size: int) -> Iterator[NDArray[np.floa
         with pd.read_csv(path, sep=separator, chunksize=BLOCK) as parts:
             for part in parts:
                 yield from _latents(part, path, size)
-    except (OSError, ValueError) as error:  # UnicodeError and pandas' own are of the latter
+    except (OSError, ValueError) as error:  # UnicodeError and pandas' errors are ValueErrors
         raise FileError(f"'{path}': {error}") from error
 
 
 def _latents(table: pd.DataFrame, path: Path, size: int) -> NDArray[np.floating[Any]]:
     names = [f"z{i}" for i in range(size)]
     missing = [name for name in names if name not in table]
-    more = f"z{size}" in table
-    if missing or more:
-        raise FileError(
-            f"'{path}': {'a column z' + str(size) if more else 'no column ' + missing[0]}; the "
-            f"model has the latent columns z0 to z{size - 1}"
-        )
+    extra = f"z{size}" in table
+    if missing or extra:
+        got = f"a column z{size}" if extra else f"no column {missing[0]}"
+        raise FileError(f"'{path}': {got}; expected the latent columns z0 to z{size - 1}")
     try:
         return table[names].to_numpy(dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise FileError(f"'{path}': a latent is no number: {error}") from error
+        raise FileError(f"'{path}': a latent is not a number: {error}") from error

@@ -1,4 +1,4 @@
-"""Molecules → latent points, what the model makes of them, and predictions of own columns."""
+"""Latent points of molecules, their likelihood, and predictions of measured columns."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from molvae.runtime.randomness import Draws
 
 __all__ = ["EncodeSummary", "Encoded", "encode", "encode_file", "own_columns"]
 
-BATCH = 1024  # molecules on their way together
+BATCH = 1024  # molecules encoded at a time
 
 
 class Encoded(NamedTuple):
-    """A molecule as the model sees it; NaN throughout, and a note, where it cannot."""
+    """A molecule under the model; one that cannot be encoded has NaN throughout, and a note."""
 
-    text: str  # as it was given
+    text: str  # the input
     latent: NDArray[np.float32]  # (Z,) posterior mean
     nats: float  # −log p of its SELFIES at t = 1 without conditions: exact
     distortion: float  # −log p at t = 0 from its own latent mean
-    predicted: NDArray[np.float64]  # (2, P) own columns: value and spread, in their units
+    predicted: NDArray[np.float64]  # (2, P) measured columns: value and spread, in their units
     note: str = ""
 
     @property
@@ -53,7 +53,7 @@ class Encoded(NamedTuple):
 
 @dataclass
 class EncodeSummary:
-    """What became of the molecules."""
+    """Counts of molecules encoded and refused."""
 
     molecules: int = 0
     encoded: int = 0
@@ -75,36 +75,39 @@ def encode(
     workers: int | None = None,
     total: int | None = None,
 ) -> Iterator[Encoded]:
-    """What the model makes of SMILES, in order; they are cleaned as its training data were.
+    """Encode SMILES, in order; they are cleaned as the model's training data were.
 
     ``score`` computes nats and distortion, which takes twice as long as the latents.
     """
     device_ = choose_device(device)
     proposer = Proposer(model, Request(), draws=Draws(0), device=device_, precision=precision)
-    own = [i for i, one in enumerate(model.conditions.conditions) if not one.builtin]
-    reading = Tokenizer(_cleaning(model), model.constraints, frozenset(model.vocabulary.tokens))
+    own = [i for i, c in enumerate(model.conditions.conditions) if not c.builtin]
+    tokenizer = Tokenizer(_cleaning(model), model.constraints, frozenset(model.vocabulary.tokens))
     with WorkerPool(workers) as pool:
-        read = pool.map_texts("encode", reading, texts, total)
-        pairs = (pair for chunk, found in read for pair in zip(chunk, found, strict=True))
+        chunks = pool.map_texts("encode", tokenizer, texts, total)
+        pairs = (pair for chunk, tokens in chunks for pair in zip(chunk, tokens, strict=True))
         while batch := list(itertools.islice(pairs, BATCH)):
             yield from _batch(batch, proposer, own, score=score)
 
 
 def own_columns(model: SavedModel) -> list[str]:
-    """``NAME`` and ``NAME_sd`` of each condition that is not RDKit's; an error if there is none."""
-    own = [one.name for one in model.conditions.conditions if not one.builtin]
+    """``NAME`` and ``NAME_sd`` of each measured column; an error if there is none."""
+    own = [c.name for c in model.conditions.conditions if not c.builtin]
     if not own:
-        raise ConfigError("predict: the model knows no column of its own, only RDKit's properties")
-    return [name for each in own for name in (each, f"{each}_sd")]
+        raise ConfigError(
+            "predict: this model has no column of its own, only RDKit's properties; expected a "
+            "model trained with -p NAME"
+        )
+    return [cell for name in own for cell in (name, f"{name}_sd")]
 
 
 def _cleaning(model: SavedModel) -> CleaningConfig:
-    """As the model's training data were cleaned; the usual way where that is not known."""
+    """The cleaning of the model's training data; the default if the model does not store it."""
     try:
         stored = model.training["config"]["data"]["cleaning"]
         return CleaningConfig.model_validate_json(json.dumps(stored))
     except (KeyError, TypeError, ValueError):
-        say("note: the model does not say how its data were cleaned; cleaning as usual")
+        say("note: the model does not store how its data were cleaned; using the default")
         return CleaningConfig()
 
 
@@ -157,60 +160,43 @@ def encode_file(
     workers: int | None = None,
     force: bool = False,
 ) -> EncodeSummary:
-    """Encode molecule files; one row per record, in order, empty with a note where it cannot be.
+    """Encode molecule files: one row per record, in order, with a note where it cannot be encoded.
 
-    ``.npy`` holds the latents alone, shape (N, Z), NaN for what could not be encoded. A table
-    (.csv .tsv .parquet) holds ``smiles``, ``z0`` … and ``note``; with ``score`` ``nats`` and
-    ``distortion``; with ``predict`` each own column and its spread, ``NAME_sd``. ``keep`` are
-    columns of the sources to carry along, as an identifier.
+    A ``.npy`` file holds only the latents, shape (N, Z), NaN where a molecule cannot be encoded. A
+    table (.csv .tsv .parquet) has ``smiles``, ``z0`` … and ``note``; with ``score`` also ``nats``
+    and ``distortion``; with ``predict`` each measured column and its spread, ``NAME_sd``. ``keep``
+    are columns of the sources to copy, such as an identifier.
 
     Raises:
-        ConfigError: something is asked for that the output or the model cannot give.
+        ConfigError: the output or the model cannot provide what is asked for.
         FileError: a file cannot be read.
-        OutputExistsError: the output is in the way.
+        OutputExistsError: the output exists.
     """
     output, saved = Path(output), load_model(model)
     bare = output.suffix.lower() == ".npy"
-    if bare and (score or predict):
-        raise ConfigError(f"'{output}': a .npy file holds latents alone; write a .csv or .parquet")
-    if not bare and require_writer(output) in ("smi", "sdf"):
-        raise FileError(f"'{output}': latents are written as .npy, .csv, .tsv or .parquet")
-    if bare and keep:
-        raise ConfigError(
-            f"'{output}': a .npy file has no columns to keep; write a .csv or .parquet"
-        )
-    own = own_columns(saved) if predict else []
     size = saved.network.config.latent_size
-    columns = ["smiles", "note", *(f"z{i}" for i in range(size))]
-    columns += ["nats", "distortion"] if score else []
-    columns += own
-    if taken := next((n for i, n in enumerate(keep) if n in columns or n in keep[:i]), None):
-        raise ConfigError(f"keep: '{taken}' is the name of another column of '{output}'")
+    columns = _checked_columns(output, saved, bare=bare, score=score, predict=predict, keep=keep)
     require_absent(output, force=force)
     summary, refused = EncodeSummary(), Counter[str]()
     started = time.monotonic()
-    kept: deque[list[object]] = deque()  # of the molecules on their way
-    found = encode(
+    kept: deque[list[object]] = deque()  # cells to copy, of the molecules being encoded
+    encoded = encode(
         _texts(sources, smiles_column, keep, kept), saved, score=score, device=device,
         precision=precision, workers=workers,
     )  # fmt: skip
 
     def counted() -> Iterator[Encoded]:
-        for one in found:
+        for molecule in encoded:
             summary.molecules += 1
-            summary.encoded += not one.note
-            refused.update([one.note] if one.note else [])
-            yield one
+            summary.encoded += not molecule.note
+            refused.update([molecule.note] if molecule.note else [])
+            yield molecule
 
     if bare:
         _write_latents(output, counted(), size)
     else:
-        columns[1:1] = keep
-        write_rows(
-            output,
-            columns,
-            (_row(one, kept.popleft() if keep else [], score, predict) for one in counted()),
-        )
+        rows = (_row(m, kept.popleft() if keep else [], score, predict) for m in counted())
+        write_rows(output, columns, rows)
     summary.seconds = time.monotonic() - started
     summary.refused = dict(refused.most_common())
     if not summary.encoded:
@@ -218,10 +204,30 @@ def encode_file(
     return summary
 
 
-def _row(one: Encoded, kept: list[object], score: bool, predict: bool) -> list[object]:
-    row: list[object] = [one.text, *kept, one.note, *one.latent.tolist()]
-    row += [one.nats, one.distortion] if score else []
-    return row + (one.prediction if predict else [])
+def _checked_columns(
+    output: Path, model: SavedModel, *, bare: bool, score: bool, predict: bool, keep: Sequence[str]
+) -> list[str]:
+    """The columns of the output, if it can hold them."""
+    if bare and (score or predict or keep):
+        raise ConfigError(
+            f"'{output}': a .npy file holds only latents (no score, predict or keep); write a .csv "
+            "or .parquet"
+        )
+    if not bare and require_writer(output) in ("smi", "sdf"):
+        raise FileError(f"'{output}': latents are written as .npy, .csv, .tsv or .parquet")
+    columns = ["note", *(f"z{i}" for i in range(model.network.config.latent_size))]
+    columns += ["nats", "distortion"] if score else []
+    columns += own_columns(model) if predict else []
+    columns = ["smiles", *keep, *columns]
+    if repeated := next((name for name in keep if columns.count(name) > 1), None):
+        raise ConfigError(f"keep: '{repeated}' is the name of another column of '{output}'")
+    return columns
+
+
+def _row(molecule: Encoded, kept: list[object], score: bool, predict: bool) -> list[object]:
+    row: list[object] = [molecule.text, *kept, molecule.note, *molecule.latent.tolist()]
+    row += [molecule.nats, molecule.distortion] if score else []
+    return row + (molecule.prediction if predict else [])
 
 
 def _texts(
@@ -230,7 +236,7 @@ def _texts(
     keep: Sequence[str],
     kept: deque[list[object]],
 ) -> Iterator[str]:
-    """SMILES of files; the cells of the columns to keep go into ``kept``."""
+    """SMILES of files; the cells of the columns ``keep`` are added to ``kept``."""
     for source in sources:
         with read_rows(source, smiles_column=smiles_column, columns=keep) as rows:
             for row in rows:
@@ -246,8 +252,8 @@ def _write_latents(path: Path, rows: Iterable[Encoded], size: int) -> None:
         # NumPy leaves space in the header for any number of rows.
         np.lib.format.write_array_header_1_0(file, header)
         count = 0
-        for one in rows:
-            file.write(one.latent.astype("<f4").tobytes())
+        for molecule in rows:
+            file.write(molecule.latent.astype("<f4").tobytes())
             count += 1
         file.seek(0)
         np.lib.format.write_array_header_1_0(file, header | {"shape": (count, size)})

@@ -1,4 +1,4 @@
-"""The molecules between two molecules: a path through the latent space, decoded."""
+"""Interpolation: molecules on a path through the latent space between two molecules."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COLUMNS = ("smiles", "share", "similarity_first", "similarity_last")
 class Point:
     """A point of the path; ``smiles`` is empty where it decodes to no molecule.
 
-    ``share`` is how far along it lies, 0 to 1; similarities are Tanimoto (Morgan 2, 1,024 bits).
+    ``share`` is its position, from 0 to 1; similarities are Tanimoto (Morgan 2, 1,024 bits).
     """
 
     smiles: str
@@ -50,11 +50,11 @@ def interpolate(
     noise: float = 0.0,
     seed: int = 0,
 ) -> list[Point]:
-    """Molecules on the path between the latent means of two molecules, both ends decoded too.
+    """Molecules on the path between the latent means of two molecules, ends included.
 
-    The path is spherical in direction and linear in length; tokens are the likeliest ones at the
-    noise level, with no condition shown. The ends come back as themselves if the model
-    reconstructs them.
+    The path is spherical in direction and linear in length. Points are decoded greedily at the
+    noise level, without conditions. The ends are the molecules themselves if the model reconstructs
+    them.
     """
     if points < 2:
         raise InputError(f"points: got {points}, expected 2 or more")
@@ -66,11 +66,11 @@ def interpolate(
     )
     z = proposer.encode(ids)
     path = path_between(z[:1], z[1:], points)[0].astype(np.float32)
-    found = list(decode(path, model, noise=noise, seed=seed, device="cpu"))
-    similarity = _similarity(found, ends)
+    decoded = list(decode(path, model, noise=noise, seed=seed, device="cpu"))
+    similarity = _similarity(decoded, ends)
     return [
         Point(smiles, i / (points - 1), *map(float, similarity[i]))
-        for i, smiles in enumerate(found)
+        for i, smiles in enumerate(decoded)
     ]
 
 
@@ -86,25 +86,24 @@ def interpolate_file(
     seed: int = 0,
     force: bool = False,
 ) -> list[Point]:
-    """As :func:`interpolate`, written to a molecule file and drawn, where names are given.
+    """:func:`interpolate` into a molecule file and a picture, where these are given.
 
-    Points that decode to no molecule are left out of both.
+    Both leave out points that decode to no molecule.
     """
     if output is not None:
         require_writer(Path(output))
     if grid is not None:
         picture_format(Path(grid))
-    for path in (output, grid):
-        if path is not None:
-            require_absent(path, force=force)
-    found = interpolate(load_model(model), first, last, points=points, noise=noise, seed=seed)
-    there = [point for point in found if point.smiles]
+    for file in (output, grid):
+        if file is not None:
+            require_absent(file, force=force)
+    path = interpolate(load_model(model), first, last, points=points, noise=noise, seed=seed)
+    valid = [point for point in path if point.smiles]
     if output is not None:
-        write_rows(output, COLUMNS, ([getattr(one, name) for name in COLUMNS] for one in there))
+        write_rows(output, COLUMNS, ([getattr(p, name) for name in COLUMNS] for p in valid))
     if grid is not None:
-        legends = [f"{one.share:.2f}" for one in there]
-        write_picture(grid, [one.smiles for one in there], legends)
-    return found
+        write_picture(grid, [p.smiles for p in valid], [f"{p.share:.2f}" for p in valid])
+    return path
 
 
 def _canonical(text: str) -> str:
@@ -114,14 +113,14 @@ def _canonical(text: str) -> str:
     return smiles
 
 
-def _similarity(found: Sequence[str], ends: Sequence[str]) -> NDArray[np.float64]:
-    """Tanimoto of each molecule to both ends, shape (N, 2); NaN where there is none."""
-    result = np.full((len(found), 2), np.nan)
-    mols = [(i, mol) for i, text in enumerate(found) if (mol := chem.parse(text)) is not None]
+def _similarity(smiles: Sequence[str], ends: Sequence[str]) -> NDArray[np.float64]:
+    """Tanimoto of each molecule to the two ends, shape (N, 2); NaN where there is no molecule."""
+    result = np.full((len(smiles), 2), np.nan)
+    mols = [(i, mol) for i, text in enumerate(smiles) if (mol := chem.parse(text)) is not None]
     if mols:
         bits = chem.fingerprints([mol for _, mol in mols])
-        both = chem.fingerprints([mol for text in ends if (mol := chem.parse(text)) is not None])
-        result[[i for i, _ in mols]] = tanimoto(bits, both)
+        targets = chem.fingerprints([mol for text in ends if (mol := chem.parse(text)) is not None])
+        result[[i for i, _ in mols]] = tanimoto(bits, targets)
     return result
 
 
@@ -140,8 +139,8 @@ def along(
     """Points at shares (P, K) of the way from each ``first`` to its ``last`` (P, Z): (P, K, Z).
 
     Spherical in direction (Shoemake 1985), linear in length. Latents of a high-dimensional Gaussian
-    lie near a sphere; a straight line between two of them passes through its inside, where the
-    decoder has seen hardly any (White 2016). Parallel ends are joined by a straight line.
+    lie near a sphere. A straight line between two of them passes through its inside, which the
+    decoder has hardly seen in training (White 2016). Parallel ends are joined by a straight line.
     """
     first, last = first.astype(np.float64), last.astype(np.float64)
     share = share[:, :, None]
@@ -155,5 +154,5 @@ def along(
     below = np.where(bent, sine, 1.0)
     direction = (np.sin((1 - share) * angle) * units[0] + np.sin(share * angle) * units[1]) / below
     length = (1 - share) * lengths[0] + share * lengths[1]
-    found: NDArray[np.float64] = np.where(bent, direction * length, (1 - share) * a + share * b)
-    return found
+    path: NDArray[np.float64] = np.where(bent, direction * length, (1 - share) * a + share * b)
+    return path
