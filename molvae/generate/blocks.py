@@ -45,22 +45,22 @@ def open_blocks(
     resume: bool = False,
     force: bool = False,
 ) -> Iterator[Blocks]:
-    """The finished blocks of ``output``, in the folder ``FILE.part`` that is locked meanwhile.
+    """The finished blocks of ``output``, in the folder ``FILE.part``, which is locked.
 
-    The folder vanishes at the end. If the work fails, is stopped, or ends without
+    The folder is removed at the end. If the work fails, is stopped, or ends without
     :meth:`Blocks.joined` or :meth:`Blocks.leave`, its finished blocks stay, and the
-    user is told how to go on.
+    user is told how to continue.
 
     Args:
-        output: the file to make, in a format of :func:`molvae.data.writers.write_rows`.
+        output: the file to write, in a format of :func:`molvae.data.writers.write_rows`.
         columns: its columns, the SMILES first.
-        plan: all that decides the content, as plain JSON without NaN and infinities.
-        beside: other files that the caller makes of the joined blocks.
-        resume: go on with the blocks of an equal plan, if there are any.
+        plan: everything that determines the content, as plain JSON without NaN and infinities.
+        beside: other files that the caller makes from the joined blocks.
+        resume: continue with the blocks of an equal plan, if there are any.
         force: overwrite the output; where ``resume`` is not given, drop unfinished work.
 
     Raises:
-        OutputExistsError: the output or unfinished work is there, and no flag says what to do.
+        OutputExistsError: the output or unfinished work exists, and no flag says what to do.
         ConfigError: the unfinished work has another plan.
         FileError: the output cannot be written, or another process works on it.
     """
@@ -88,7 +88,7 @@ def open_blocks(
 
 
 class Blocks:
-    """What :func:`open_blocks` gives; ``finished`` maps the number of a block to its record."""
+    """The blocks of :func:`open_blocks`; ``finished`` maps the number of a block to its record."""
 
     def __init__(
         self,
@@ -122,9 +122,9 @@ class Blocks:
         self.finished[number] = _plain(record)
 
     def rows(self, number: int | None = None) -> Iterator[list[object]]:
-        """The rows, as they were given, of a finished block; of all by their numbers if None."""
-        for one in sorted(self.finished) if number is None else [number]:
-            path = self._path(one)
+        """The rows of a finished block; of all blocks, by their numbers, if None."""
+        for block in sorted(self.finished) if number is None else [number]:
+            path = self._path(block)
             try:
                 rows = _read(path)[1]
             except _DAMAGE as error:
@@ -135,9 +135,9 @@ class Blocks:
 
     @contextmanager
     def joined(self) -> Iterator[int]:
-        """All finished blocks as one file, which gets its name at the end; the number of rows.
+        """Join all finished blocks into the output, named at the end; gives the number of rows.
 
-        The time for the files beside it: whatever a kill cuts off here is made again.
+        The caller writes the files beside it meanwhile; after a kill everything is written again.
         """
         whole = self._work / self.output.name  # a kill leaves nothing outside the folder
         count = write_rows(whole, self.columns, self.rows())
@@ -154,14 +154,14 @@ class Blocks:
         self.complete = True
 
     def leave(self) -> None:
-        """End without an output: there is nothing worth a file."""
+        """End without an output."""
         self.complete = True
 
     def _path(self, number: int) -> Path:
         return self._work / f"block-{number:09d}.json.gz"
 
     def _take_over(self, plan: dict[str, Any]) -> None:
-        """Find the blocks that an equal plan left here whole; remove what is broken."""
+        """Find the intact blocks of an equal plan; remove damaged ones."""
         for path in filter(is_unfinished, self._work.iterdir()):  # a writer was killed
             path.unlink()
         kept = block_files(self._work)
@@ -184,7 +184,7 @@ class Blocks:
 
 
 def _claimed(work: Path) -> list[str]:
-    """The files that this work was about to make, and may have made, when it was killed."""
+    """The files that this work was writing, or had written, when it was killed."""
     try:
         return list(json.loads((work / CLAIMED).read_text(encoding="utf-8"))["files"])
     except (OSError, ValueError, TypeError, KeyError):
@@ -205,6 +205,6 @@ def _read(path: Path) -> tuple[dict[str, Any], list[list[object]]]:
 
 
 def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
-    """As it will be read again: lists for tuples, text for keys."""
+    """The data as JSON reads it: lists for tuples, text for keys."""
     plain: dict[str, Any] = json.loads(json.dumps(data))
     return plain

@@ -32,7 +32,7 @@ MOLECULES = "molecules.csv.gz"  # of a dataset folder
 KEEP = 200_000  # bytes of a file from which its keys are cached; smaller ones are read in seconds
 SCHEMA = 1  # of cached keys; increase it when the same file would give other keys
 
-_Found = tuple[NDArray[np.uint64], int, int]
+_FileKeys = tuple[NDArray[np.uint64], int, int]
 
 
 def known_molecules(
@@ -56,24 +56,24 @@ def known_molecules(
         elif file.stat().st_size < KEEP:
             keys, bad, _ = read(clean=True)
         else:
-            keys, bad = _kept(file, read)
+            keys, bad = _cached(file, read)
         known.add(keys)
         if bad:
             say(f"note: {bad:,} rows of '{path}' are not molecules that RDKit can read")
     return known
 
 
-def _kept(file: Path, read: functools.partial[_Found]) -> tuple[NDArray[np.uint64], int]:
-    """(keys, number of rows that are no molecule) of a file, read again only if they must be."""
-    with closing(ResultCache(_key(file))) as kept, kept.lock():
-        about, array = kept.find("rows.json"), kept.find("keys.bin")
+def _cached(file: Path, read: functools.partial[_FileKeys]) -> tuple[NDArray[np.uint64], int]:
+    """(keys, number of rows without a molecule) of a file, from the cache if they are there."""
+    with closing(ResultCache(_key(file))) as cache, cache.lock():
+        about, array = cache.find("rows.json"), cache.find("keys.bin")
         if about is not None and array is not None:
             counted = json.loads(about.read_bytes())
             say(f"novel: {counted['rows']:,} molecules of '{file}', kept in the cache")
             return np.frombuffer(array.read_bytes(), dtype="<u8"), int(counted["bad"])
         keys, bad, rows = read(clean=True)
         record = {"rows": rows, "bad": bad, "role": "novel", "source": file.name}
-        with kept.writing("rows.json", "keys.bin") as files:
+        with cache.writing("rows.json", "keys.bin") as files:
             files["rows.json"].write(json.dumps(record).encode())
             files["keys.bin"].write(keys.astype("<u8").tobytes())
         return keys, bad
@@ -85,19 +85,19 @@ def _key(file: Path) -> str:
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:32]
 
 
-def _read(file: Path, *, clean: bool, workers: int, executor: Executor | None) -> _Found:
+def _read(file: Path, *, clean: bool, workers: int, executor: Executor | None) -> _FileKeys:
     """(keys in ascending order, number of rows without a molecule, number of rows)."""
-    found = KeySet()
+    all_keys = KeySet()
     bad = count = 0
     with Progress("novel", total=None) as progress:
         work = functools.partial(_keys, clean=clean)
         for keys, failed, rows in map_ordered(
             work, _chunks(file), workers=workers, executor=executor
         ):
-            found.add(keys)
+            all_keys.add(keys)
             bad, count = bad + failed, count + rows
             progress.advance(rows)
-    return found.keys(), bad, count
+    return all_keys.keys(), bad, count
 
 
 def _chunks(file: Path) -> Iterator[list[str]]:
@@ -107,21 +107,21 @@ def _chunks(file: Path) -> Iterator[list[str]]:
             yield chunk
 
 
-def _keys(texts: Sequence[str], *, clean: bool) -> _Found:
+def _keys(texts: Sequence[str], *, clean: bool) -> _FileKeys:
     """(keys of the molecules, number of texts that are not molecules, number of texts)."""
-    found: set[str] = set()
+    molecules: set[str] = set()
     bad = 0
     for text in texts:
         if not clean:
-            found.add(text)
+            molecules.add(text)
             continue
         mol = chem.parse(text)
         if mol is None:
             bad += 1
             continue
         smiles = chem.to_smiles(mol)
-        found.add(smiles)
+        molecules.add(smiles)
         if any(sign in smiles for sign in ".+-"):  # fragments, charges, bonds to metals
             with suppress(ValueError, RuntimeError):
-                found.add(chem.to_smiles(chem.standardize(mol)))
-    return keys_of(sorted(found)), bad, len(texts)
+                molecules.add(chem.to_smiles(chem.standardize(mol)))
+    return keys_of(sorted(molecules)), bad, len(texts)

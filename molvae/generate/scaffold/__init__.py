@@ -1,21 +1,21 @@
-"""Molecules that contain a given substructure by construction: it is written, not hoped for.
+"""Molecules that contain a given substructure by construction.
 
-The scaffold is written down as a *skeleton*: the SELFIES symbols of one way to write it. The
-network reads them as if it had drawn them. Around them it draws *decorations*: a chain before the
-first atom, branches at atoms with a replaceable hydrogen (or at the attachment points), longer
-branches and a longer end. What was announced before it was known, the lengths of branches and the
-distances of ring closures, is written anew in the end.
+The scaffold is a *skeleton*: the SELFIES symbols of one way to write it. The network reads them as
+if it had drawn them. Around them it draws *decorations*: a chain before the first atom, branches at
+atoms with a replaceable hydrogen (or at the attachment points), longer branches and a longer end.
+SELFIES states lengths of branches and distances of ring closures before they are known; they are
+corrected at the end.
 
-Drawn so, a molecule is not yet typical of the network: the network was never asked whether it would
-have written the scaffold there, in that order. Each draw therefore carries its weight, the
-probability of all symbols that were allowed, over all steps; of several draws one is taken with
-the odds of their weights (sampling-importance resampling, Rubin 1987).
+Such a molecule is not yet a sample of the network, which never decided to write the scaffold there,
+in that order. Each draw therefore has a weight: the product, over all steps, of the probability of
+the symbols that were allowed. One of several draws is taken with odds proportional to the weights
+(sampling-importance resampling, Rubin 1987).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -34,39 +34,39 @@ from molvae.runtime.randomness import Draws
 
 __all__ = ["PARTICLES", "Scaffold", "decode_scaffold"]
 
-PARTICLES = 8  # draws of which one is taken
-HAZARD = 0.2  # chance that the skeleton begins, wherever it may; the weights make up for it
-WRITINGS = 64  # ways to write a scaffold that are tried
+PARTICLES = 8  # draws of which one is chosen
+HAZARD = 0.2  # chance that the skeleton begins where it may; the weights correct for it
+WRITINGS = 64  # ways to write a scaffold to try
 
 
 class Scaffold:
-    """A substructure that molecules shall have: a SMILES, perhaps with attachment points ``*``.
+    """A required substructure: a SMILES, optionally with attachment points ``*``, or a SMARTS.
 
-    With attachment points molecules are decorated there alone, else wherever a hydrogen can be
-    replaced that the SMILES does not name. A SMARTS can be checked only, and so can a SMILES of
-    several parts. Stereo centres keep their hydrogen. Can be pickled.
+    With attachment points, molecules grow there only; otherwise wherever a hydrogen that the SMILES
+    does not write out can be replaced. Stereocenters keep their hydrogen. Molecules cannot be built
+    around a SMARTS, or a SMILES of several parts; these can only be checked. Can be pickled.
     """
 
     def __init__(
         self, text: str, vocabulary: Vocabulary, constraints: dict[str, int], limit: int
     ) -> None:
-        """``limit``: symbols that a molecule may have."""
+        """``limit``: most symbols of a molecule."""
         if not chem.is_pattern(text):
             raise TargetError(
-                f"scaffold: got '{text}', expected a SMILES such as c1ccc2[nH]ccc2c1, perhaps "
+                f"scaffold: got '{text}', expected a SMILES such as c1ccc2[nH]ccc2c1, optionally "
                 "with attachment points (*), or a SMARTS"
             )
         self.text, self.constraints = text, constraints
         self._skeletons: list[Skeleton] = []
         with use_constraints(constraints):
             grammar = Grammar(vocabulary)
-            found = chem.writings(text, WRITINGS)
-            for writing in found:
+            writings = chem.writings(text, WRITINGS)
+            for writing in writings:
                 if (selfies := to_selfies(writing.smiles)) is not None:
                     symbols = split_selfies(selfies)
                     compiler = Compiler(symbols, writing.hydrogens, grammar)
                     self._skeletons.append(compiler.skeleton())
-        if found:
+        if writings:
             self._skeletons = self._usable(vocabulary, limit)
 
     def _usable(self, vocabulary: Vocabulary, limit: int) -> list[Skeleton]:
@@ -77,7 +77,7 @@ class Scaffold:
             lacking = min((vocabulary.unknown(s.symbols) for s in self._skeletons), key=len)
             raise TargetError(
                 f"scaffold: '{self.text}' needs the tokens {', '.join(lacking)}, which the model "
-                "has never seen; choose another scaffold or model"
+                "does not have; choose another scaffold or model"
             )
         short = [s for s in known if len(s.symbols) <= limit]
         if not short:
@@ -90,17 +90,17 @@ class Scaffold:
 
     @property
     def grows(self) -> bool:
-        """Whether molecules can be built around it; otherwise they can only be checked."""
+        """Whether molecules can be built around the scaffold; otherwise they are only checked."""
         return bool(self._skeletons)
 
     def holds(self, mol: chem.Mol) -> bool:
-        """Whether a molecule has it, as `chem.contains` says."""
+        """Whether a molecule contains the scaffold, by `chem.contains`."""
         return chem.contains(mol, self.text)
 
     def first(self, texts: Iterable[str]) -> str:
-        """The first SELFIES that has it; if there is none, the first of all.
+        """The first SELFIES that contains the scaffold; the first of all if none does.
 
-        Hardly any draw lacks it: a decoration can make a bond aromatic, or a stereo centre none.
+        Rarely a draw lacks it: a decoration can make a bond aromatic, or remove a stereocenter.
         """
         texts = iter(texts)
         first = text = next(texts)
@@ -111,18 +111,18 @@ class Scaffold:
         return text
 
     def skeletons(self, shares: NDArray[np.float64]) -> list[Skeleton]:
-        """Ways to write it, by numbers from 0 to 1."""
+        """Ways to write the scaffold, chosen by numbers from 0 to 1."""
         places = (shares * len(self._skeletons)).astype(np.int64)
         return [self._skeletons[i] for i in places]
 
 
 def _drawn(weights: NDArray[np.float64], share: float) -> Iterator[int]:
-    """Indices by the odds of logarithmic weights, each once; ``share`` from 0 to 1."""
+    """Draw indices without repeats, with log weights; ``share`` is the random number in [0, 1)."""
     odds = np.exp(weights - weights.max())
     for _ in range(len(weights)):
         steps = odds.cumsum()
         chosen = int(np.searchsorted(steps, share * steps[-1]))
-        if odds[chosen] == 0:  # the others are out of the question
+        if odds[chosen] == 0:  # the others are impossible
             return
         yield chosen
         odds[chosen] = 0.0
@@ -142,12 +142,12 @@ def decode_scaffold(
     guidance: Guidance | None = None,
     cutoff: float = 0.0,
 ) -> list[str]:
-    """SELFIES with the scaffold in them, one for each of the contexts (B, K) and addresses (B,).
+    """SELFIES that contain the scaffold, one for each of the contexts (B, K) and items (B,).
 
-    ``limit``: symbols, not more than the scaffold was made for. One of ``particles`` molecules is
-    taken, of those that the scaffold `holds`, if there are any; they cost as many times the time.
-    Temperature 0 takes the likeliest tokens and the largest weight. ``guidance`` and ``cutoff``
-    as in `decode_tokens`; the latter among the tokens that the scaffold allows.
+    Decodes ``particles`` molecules per context, at that many times the cost, and chooses one of
+    those that contain the scaffold. ``limit`` is the most symbols, not above the scaffold's.
+    Temperature 0 takes the most likely tokens and the largest weight. ``guidance`` and ``cutoff``
+    are as in `decode_tokens`, the latter among the tokens that the scaffold allows.
     """
     device = context.device
     double = torch.float32 if device.type == "mps" else torch.float64
@@ -155,7 +155,7 @@ def decode_scaffold(
     rows = [Row(skeleton, limit) for skeleton in scaffold.skeletons(ways)]
     parts = [draws.uniform("token", items, limit, epoch=k) for k in range(particles)]
     uniform = np.stack(parts, axis=1).reshape(len(rows), limit)
-    weights = np.zeros(len(rows))  # logarithms
+    weights = np.zeros(len(rows))  # log weights
     context = context.repeat_interleave(particles, dim=0)
     if guidance is not None:
         guidance = Guidance(*(each.repeat_interleave(particles, dim=0) for each in guidance))
@@ -165,16 +165,9 @@ def decode_scaffold(
     for step in range(limit):
         logits = decoding(token)
         drawn = uniform[alive, step]
-        for i, row in enumerate(alive):
-            if rows[row].may_begin:
-                begins = drawn[i] < HAZARD
-                low, chance = (0.0, HAZARD) if begins else (HAZARD, 1 - HAZARD)
-                drawn[i] = (drawn[i] - low) / chance
-                weights[row] -= math.log(chance)
-                if begins:
-                    rows[row].begin()
+        _begin_skeletons(rows, alive, drawn, weights)
         mask = torch.from_numpy(np.stack([rows[row].choices() for row in alive])).to(device)
-        # At temperature 0 they are odds of the network as it is.
+        # Temperature 0 scores tokens as temperature 1 does.
         scores = (logits.to(double) / (temperature or 1.0)).log_softmax(dim=-1)
         scores = scores.masked_fill(~mask, -torch.inf)
         weights[alive] += scores.logsumexp(dim=-1).cpu().numpy()
@@ -193,11 +186,29 @@ def decode_scaffold(
             left = torch.from_numpy(keep).to(device)
             token = token[left]
             decoding.keep(left)
-    table = weights.reshape(len(items), particles)
     shares = draws.uniform("particle", items, 1)[:, 0]
     texts = []
-    for i, each in enumerate(table):
-        order = np.argsort(-each) if temperature == 0 else _drawn(each, shares[i])
-        several = (rows[i * particles + k].text() for k in order)
-        texts.append(scaffold.first(several))
+    for i, of_item in enumerate(weights.reshape(len(items), particles)):
+        order = np.argsort(-of_item) if temperature == 0 else _drawn(of_item, shares[i])
+        texts.append(scaffold.first(rows[i * particles + k].text() for k in order))
     return texts
+
+
+def _begin_skeletons(
+    rows: Sequence[Row],
+    alive: NDArray[np.int64],
+    drawn: NDArray[np.float64],
+    weights: NDArray[np.float64],
+) -> None:
+    """Decide which molecules begin their skeleton now, by the random number of their next token.
+
+    The number is rescaled to [0, 1) for the token; the weight is corrected for the decision.
+    """
+    for i, row in enumerate(alive):
+        if rows[row].may_begin:
+            begins = drawn[i] < HAZARD
+            low, chance = (0.0, HAZARD) if begins else (HAZARD, 1 - HAZARD)
+            drawn[i] = (drawn[i] - low) / chance
+            weights[row] -= math.log(chance)
+            if begins:
+                rows[row].begin()

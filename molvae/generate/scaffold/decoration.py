@@ -1,4 +1,4 @@
-"""A molecule on its way around a skeleton: which tokens may come, and what becomes of them."""
+"""Building a molecule around a skeleton, token by token."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ __all__ = ["Row"]
 
 @dataclass
 class _Frame:
-    """A chain that the network draws freely."""
+    """A chain of a decoration, which the network draws freely."""
 
     items: list[Item]
     state: int  # bonds that its last atom has left
-    left: int  # symbols
+    left: int  # symbols that it may still have
     atom: int  # its last atom, in the order of writing
-    tail: bool = False  # of a chain of the skeleton
-    last: bool = False  # of the whole molecule: <eos> may come
-    head: bool = False  # before the skeleton, which may begin at its last atom
+    tail: bool = False  # continues a chain of the skeleton
+    last: bool = False  # ends the molecule: <eos> may come
+    head: bool = False  # precedes the skeleton, which may begin at its last atom
     must: Must | None = None  # an atom has to come next
 
 
 @dataclass
 class _Number:
-    """A number under way."""
+    """A number that is being read, symbol by symbol."""
 
     left: int  # symbols to come
     allowed: Sequence[int]  # ascending
-    then: Callable[[int], None]
+    then: Callable[[int], None]  # called with the number
     value: int = 0
 
 
@@ -55,23 +55,23 @@ _ANY = Must("")
 
 
 class Row:
-    """A molecule on its way: which tokens may come, and what becomes of the one that did."""
+    """One molecule being built: `choices` are the tokens that may come, `take` adds one."""
 
     def __init__(self, skeleton: Skeleton, limit: int) -> None:
         self.steps, self.grammar = skeleton.steps, skeleton.grammar
         self.free = list(skeleton.free)
-        self.items: list[Item] = []  # of the chain of the skeleton that is being written
+        self.items: list[Item] = []  # of the chain of the skeleton that is being built
         self.whole = self.items
-        self.places: list[int] = []  # of the skeleton's atoms among all
-        self.owners: list[int] = []  # of all atoms: the atom of the skeleton, -1 in decorations
-        self.at = 0
-        self.current = -1  # atom of the skeleton
-        # Symbols that decorations may use: in the whole, in the open branches of the skeleton.
+        self.places: list[int] = []  # positions of the skeleton's atoms among all atoms
+        self.owners: list[int] = []  # for each atom: its number in the skeleton, -1 in decorations
+        self.at = 0  # index of the next step
+        self.current = -1  # last atom of the skeleton
+        # Symbols left for decorations: in the molecule, then in each open branch of the skeleton.
         self.spare = [max(0, limit - len(skeleton.symbols) - skeleton.slack)]
         self.left = limit
         self.branches: list[tuple[list[Item], int]] = []
         self.frames: list[_Frame] = []
-        self.forced: list[int] = []  # tokens to be read, the next one last
+        self.forced: list[int] = []  # tokens without a choice, the next one last
         self.number: _Number | None = None
         self.done = False
         if self.free[0] and self.spare[0]:
@@ -93,7 +93,7 @@ class Row:
             return self._drawn_freely(self.frames[-1])
         step = self.steps[self.at]
         if isinstance(step, Atom):
-            # At the beginning of a branch SELFIES reads no other branch.
+            # SELFIES does not read a branch at the beginning of a branch.
             free = self.free[self.current] if self.current >= 0 and self.items else 0
             digits = _digits(self.spare[-1])
             if not free or not digits:
@@ -109,11 +109,11 @@ class Row:
 
     @property
     def may_begin(self) -> bool:
-        """Whether the skeleton may begin here, or the network go on before it."""
+        """Whether the skeleton may begin here, rather than a longer chain before it."""
         return len(self.frames) == 1 and self.frames[0].head and self.number is None
 
     def begin(self) -> None:
-        """Begin the skeleton at what stands before it, if anything."""
+        """Begin the skeleton, bound to the chain before it, if any."""
         head = self.frames.pop()
         if head.atom >= 0:
             self.free[0] -= 1
@@ -131,7 +131,7 @@ class Row:
         if frame.must is not None or frame.atom < 0:
             return self.grammar.mask("atoms", lambda m: m.kind == "atom" and m.size > 0)
         if frame.head:
-            # A bond is kept for the skeleton.
+            # One bond is reserved for the skeleton.
             most = frame.state - 1
             return self.grammar.mask(
                 ("head", most),
@@ -141,7 +141,7 @@ class Row:
                 ),
             )
         if self.owners[frame.atom] >= 0:
-            # More bonds than there are hydrogens to replace would be taken from the skeleton.
+            # More bonds than replaceable hydrogens would change the skeleton.
             most = frame.state
             return self.grammar.mask(
                 ("tail", most, end),
@@ -160,24 +160,29 @@ class Row:
         return digits
 
     def take(self, token: int) -> None:
-        """Go on with a token that may come."""
+        """Add a token, one of `choices`."""
         self.left -= 1
         if token == EOS:
             self.done = True
+        # The network reads forced tokens for its state; they are in the items already.
         elif self.forced:
             self.forced.pop()
+        # Numbers (branch lengths, ring distances) have 16 digits; the last one completes them.
         elif self.number is not None:
             number = self.number
             number.value = number.value * 16 + self.grammar.values[token]
             number.left -= 1
             if number.left == 0:
                 self.number = None
+                # A vocabulary without all digits cannot write every number: take the next allowed.
                 place = bisect_left(number.allowed, number.value)
                 number.then(number.allowed[min(place, len(number.allowed) - 1)])
+        # The innermost decoration comes before the next step of the skeleton.
         elif self.frames:
             self._take_freely(token)
         else:
             self._take_step(token)
+        # Ends of chains and ring closures of the skeleton need no choice.
         self._advance()
 
     def _take_step(self, token: int) -> None:
@@ -257,7 +262,7 @@ class Row:
     def _expect(
         self, frame: _Frame, size: int, allowed: Sequence[int], then: Callable[[int], None]
     ) -> None:
-        """A number that belongs to a free chain, unless that ends before it."""
+        """Expect a number in a free chain, unless the chain ends before it."""
         frame.left -= size
         if frame.left >= 0:
             self.number = _Number(size, allowed, then)
@@ -285,12 +290,12 @@ class Row:
         return then
 
     def _targets(self, frame: _Frame, order: int) -> list[bool]:
-        """Whether a ring may be closed with the atoms before the last one, the nearest first."""
+        """Whether a ring may be closed to each atom before the last one, the nearest first."""
         before = reversed(self.owners[: frame.atom])
         return [owner < 0 or self.free[owner] >= order for owner in before]
 
     def _advance(self) -> None:
-        """Go on to where a token is needed."""
+        """Advance to the next step that needs a token."""
         while not (self.done or self.forced or self.number is not None):
             if self.frames:
                 frame = self.frames[-1]
@@ -323,7 +328,7 @@ class Row:
         self.at += 1
 
     def _finish(self, step: End) -> None:
-        """The end of a chain: the network may make it longer."""
+        """The end of a chain, which the network may extend."""
         last = not self.branches
         left = self.left if last else self.spare[-1] + (step.must is not None)
         free = self.free[self.current] + (step.must is not None)
@@ -342,11 +347,11 @@ class Row:
             self.spare.pop()
             self.at += 1
         elif self.left > 0:
-            self.forced = [EOS]  # so that the network is asked whether it would end here
+            self.forced = [EOS]  # its probability is part of the weight
         else:
             self.done = True
 
 
-def _digits(room: int) -> int:
-    """How many symbols the length of a branch can have that takes ``room`` symbols at most."""
-    return sum(room >= least for least in (3, 20, 261))  # 1 + k + 16^(k-1) + 1, or + 1
+def _digits(spare: int) -> int:
+    """Most digits of the length of a branch that takes at most ``spare`` symbols."""
+    return sum(spare >= least for least in (3, 20, 261))  # 1 + k + 16^(k-1) + 1, or + 1

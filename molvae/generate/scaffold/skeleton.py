@@ -1,7 +1,7 @@
-"""One way to write a scaffold as steps for the decoder, and what it writes: items of chains.
+"""A scaffold as steps for the decoder, and the chains that the decoder builds.
 
-What is announced before it is known, the lengths of branches and the distances of ring closures,
-stays open in the items and is written in the end.
+SELFIES states lengths of branches and distances of ring closures before they are known. The items
+of chains leave them open; :func:`written` fills them in.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Ring:
 
 
 class Branch(list["Item"]):
-    """The items of a branch, with the order of the bond that its announcement allows."""
+    """The items of a branch, with the highest bond order that its symbol allows."""
 
     def __init__(self, order: int, *, own: bool = False) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ def written(items: Sequence[Item]) -> list[str]:
     symbols: list[str] = []
     for place, item in enumerate(items, 1):
         if place == len(items) and isinstance(item, Branch) and item.own:
-            # The chain that followed is not there: a last bond makes no branch in SELFIES.
+            # Nothing follows: the last bond of a chain needs no branch in SELFIES.
             symbols += written(item)
         elif isinstance(item, str):
             symbols.append(item)
@@ -88,36 +88,36 @@ class Close:
 
 @dataclass(frozen=True)
 class Open:
-    """The announcement of a branch."""
+    """The symbol that opens a branch."""
 
     order: int
     size: int  # symbols inside, without decorations
     digits: int  # of that number
-    grows: bool  # it holds an atom that may be decorated
+    grows: bool  # it has an atom that may be decorated
 
 
 @dataclass(frozen=True)
 class Must:
-    """An attachment point that has to be used: left open, stereo or a charge would be lost."""
+    """An attachment point that must be used; left open, stereo or a charge would be lost."""
 
     bond: str  # direction beside a double bond
 
 
 @dataclass(frozen=True)
 class End:
-    """The end of a branch, or of the whole."""
+    """The end of a branch, or of the molecule."""
 
-    must: Must | None  # the chain has to go on
+    must: Must | None  # the chain has to continue
 
 
 Step = Atom | Close | Open | Must | End
 
 
 class Grammar:
-    """What every token of a vocabulary does, and which may be drawn when."""
+    """The meaning of every token of a vocabulary, and masks of the tokens that may be drawn."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        """Under the bonding limits in force."""
+        """Uses the bonding limits in force."""
         tokens = vocabulary.tokens
         self.symbols = tokens
         self.ids = {token: i for i, token in enumerate(tokens)}
@@ -132,9 +132,9 @@ class Grammar:
     def mask(
         self, key: Hashable, allowed: Callable[[Meaning], bool], also: int = -1
     ) -> NDArray[np.bool_]:
-        """Tokens that are ``allowed`` by their meaning, and one more; kept under a key."""
+        """Tokens that are ``allowed`` by their meaning, and one more; cached under a key."""
         if key not in self._masks:
-            mask = np.asarray([allowed(each) for each in self.meanings])
+            mask = np.asarray([allowed(m) for m in self.meanings])
             if also >= 0:
                 mask[also] = True
             self._masks[key] = mask
@@ -143,14 +143,14 @@ class Grammar:
     def number(self, allowed: Sequence[int], before: int, left: int) -> NDArray[np.bool_]:
         """Symbols that continue a number to one of ``allowed``, an ascending sequence.
 
-        ``before``: what was drawn of it; ``left``: how many symbols follow the next one.
+        ``before`` is the part that was drawn, ``left`` the symbols after the next one.
         """
         mask, size = np.zeros(len(self.symbols), dtype=np.bool_), 16**left
         for token in self.digits:
             low = (before * 16 + self.values[token]) * size
             place = bisect_left(allowed, low)
             mask[token] = place < len(allowed) and allowed[place] < low + size
-        if not mask.any():  # the vocabulary lacks the symbols: it reads others, we write the true
+        if not mask.any():  # the vocabulary lacks the digits: any will do, `written` corrects them
             mask[self.digits] = True
         return mask
 
@@ -160,9 +160,9 @@ class Skeleton:
     """One way to write a scaffold, as steps for the decoder."""
 
     steps: tuple[Step, ...]
-    free: tuple[int, ...]  # of each atom: bonds it may have to decorations
-    symbols: tuple[str, ...]  # alone, a carbon atom where a decoration has to be
-    slack: int  # more symbols that its own numbers may need when there are decorations
+    free: tuple[int, ...]  # for each atom: bonds it may have to decorations
+    symbols: tuple[str, ...]  # without decorations, but with a carbon where one is required
+    slack: int  # additional symbols that its numbers may need with decorations
     grammar: Grammar
 
 
@@ -171,22 +171,23 @@ def _is_mark(symbol: str) -> bool:
 
 
 class Compiler:
-    """SELFIES symbols of a writing → skeleton, under the bonding limits in force."""
+    """Makes a skeleton from the SELFIES symbols of a writing, under the bonding limits in force."""
 
     def __init__(self, symbols: list[str], hydrogens: Sequence[int], grammar: Grammar) -> None:
         self.symbols, self.hydrogens, self.grammar = symbols, hydrogens, grammar
         self.marked = any(_is_mark(symbol) for symbol in symbols)
         self.steps: list[Step] = []
-        self.atoms: list[int] = []  # of all that are written, marks too: the number of the atom
-        self.names: list[str] = []  # from here on: of the atoms
+        self.atoms: list[int] = []  # number of each atom as written; -1 for a mark
+        # For each atom: its symbol, bonds to decorations, bonds left.
+        self.names: list[str] = []
         self.free: list[int] = []
-        self.room: list[int] = []  # bonds that an atom has left
+        self.bonds_left: list[int] = []
         self.slack = 0
 
     def skeleton(self) -> Skeleton:
-        """All steps, and what decorations may use."""
+        """The steps, and what decorations may use."""
         items = self._chain(0, len(self.symbols), -1)
-        free = tuple(min(pair) for pair in zip(self.free, self.room, strict=True))
+        free = tuple(min(pair) for pair in zip(self.free, self.bonds_left, strict=True))
         symbols = tuple(written(items))
         return Skeleton(tuple(self.steps), free, symbols, self.slack, self.grammar)
 
@@ -210,7 +211,7 @@ class Compiler:
             if what.kind == "ring":
                 target = self.atoms[self.atoms.index(current) - number - 1]
                 for atom in (current, target):
-                    self.room[atom] -= what.order
+                    self.bonds_left[atom] -= what.order
                 bond, distance = symbol[1 : symbol.index("Ring")], current - target
                 items.append(Ring(bond, distance))
                 digits = len(index_symbols(distance - 1))
@@ -245,15 +246,15 @@ class Compiler:
         self.atoms.append(number)
         self.names.append(symbol)
         self.free.append(0 if self.marked else hydrogens)
-        self.room.append(what.size)
+        self.bonds_left.append(what.size)
         if before >= 0:
             for atom in (number, before):
-                self.room[atom] -= what.order
+                self.bonds_left[atom] -= what.order
         self.steps.append(Atom(symbol, self.grammar.ids.get(symbol, EOS)))
         return number
 
     def _point(self, symbol: str, current: int) -> Must | None:
-        """An attachment point at an atom: a bond that is free, or a step that must be taken."""
+        """An attachment point at an atom: a free bond, or a required step."""
         self.atoms.append(-1)
         bond = symbol[1] if symbol[1] in "/\\" else ""
         if OPTIONAL in symbol and ORGANIC.fullmatch(self.names[current]):
