@@ -414,8 +414,8 @@ def _put(tree: dict[str, Any], key: str, value: object) -> None:
     tree[name] = value
 
 
-def _merge(tree: dict[str, Any], other: Mapping[str, Any]) -> None:
-    for key, value in other.items():
+def _merge(tree: dict[str, Any], source: Mapping[str, Any]) -> None:
+    for key, value in source.items():
         if isinstance(value, Mapping):
             below = tree.setdefault(key, {})
             if not isinstance(below, dict):

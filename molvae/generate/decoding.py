@@ -154,6 +154,6 @@ def decode_latents(
         uniform = None
         if temperature > 0:
             uniform = torch.from_numpy(draws.uniform("tokens", items, limit)).to(device)
-        found = decode_tokens(network, context, limit, temperature=temperature, uniform=uniform)
-        rows += list(found.cpu().numpy())
+        tokens = decode_tokens(network, context, limit, temperature=temperature, uniform=uniform)
+        rows += list(tokens.cpu().numpy())
     return rows
