@@ -87,9 +87,15 @@ class MolVAE:
         paths = [inputs] if isinstance(inputs, str | Path) else list(inputs)
         config = load_config(preset=preset, overrides=overrides, fine_tuning=start is not None)
         train(
-            paths, run, config, device=device, workers=workers, resume=resume, force=force,
+            paths,
+            run,
+            config,
+            device=device,
+            workers=workers,
+            resume=resume,
+            force=force,
             start=start,
-        )  # fmt: skip
+        )
         return cls.load(run)
 
     @property
@@ -183,10 +189,16 @@ class MolVAE:
         ).with_targets(targets, self._model)
         summary = GenerationSummary(wanted=n)
         molecules = generate(
-            n, model=self._model, request=request, seed=seed, device=device, precision=precision,
-            workers=workers, novel=[novel] if isinstance(novel, str | Path) else novel,
+            n,
+            model=self._model,
+            request=request,
+            seed=seed,
+            device=device,
+            precision=precision,
+            workers=workers,
+            novel=[novel] if isinstance(novel, str | Path) else novel,
             summary=summary,
-        )  # fmt: skip
+        )
         rows = [molecule_row(m, request.targets, request.extras) for m in molecules]
         if len(rows) < n:
             reasons = ", ".join(f"{count:,} × {why}" for why, count in summary.refused.items())
@@ -251,11 +263,27 @@ class MolVAE:
             max_ring=max_ring,
         )
         summary = optimize(
-            output, parsed, budget, model=self._model, method=method, constraints=targets,
-            request=request, given=(*request.like, *given), novel=novel, pareto=pareto, keep=keep,
-            seed=seed, device=device, precision=precision, workers=workers, timeout=timeout,
-            call_size=call_size, report=report, resume=resume, force=force,
-        )  # fmt: skip
+            output,
+            parsed,
+            budget,
+            model=self._model,
+            method=method,
+            constraints=targets,
+            request=request,
+            given=(*request.like, *given),
+            novel=novel,
+            pareto=pareto,
+            keep=keep,
+            seed=seed,
+            device=device,
+            precision=precision,
+            workers=workers,
+            timeout=timeout,
+            call_size=call_size,
+            report=report,
+            resume=resume,
+            force=force,
+        )
         columns, rows = best_table(summary.molecules, parsed, pareto=pareto)
         return pd.DataFrame(rows, columns=columns)
 
@@ -277,9 +305,13 @@ class MolVAE:
                     raise
         device = next(self._model.network.parameters()).device
         proposer = Proposer(
-            self._model, Request(), draws=Draws(0), device=device, precision="fp32",
+            self._model,
+            Request(),
+            draws=Draws(0),
+            device=device,
+            precision="fp32",
             batch_size=ENCODE_BATCH,
-        )  # fmt: skip
+        )
         means = np.full((len(texts), self.latent_size), np.nan, dtype=np.float32)
         means[list(ids)] = proposer.encode(list(ids.values()))
         return means
@@ -310,12 +342,7 @@ class MolVAE:
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
     def neighbors(
-        self,
-        smiles: str,
-        n: int = 10,
-        *,
-        noise: Span | None = None,
-        **options: Any,
+        self, smiles: str, n: int = 10, *, noise: Span | None = None, **options: Any
     ) -> pd.DataFrame:
         """Up to ``n`` analogs of a molecule, with their Tanimoto similarity to it.
 
@@ -340,9 +367,13 @@ class MolVAE:
         why a molecule has no values.
         """
         encoded = encode(
-            _checked_smiles(smiles), self._model, score=True, device=device, precision=precision,
+            _checked_smiles(smiles),
+            self._model,
+            score=True,
+            device=device,
+            precision=precision,
             workers=workers,
-        )  # fmt: skip
+        )
         rows = [[m.text, m.nats, m.distortion, m.note] for m in encoded]
         return pd.DataFrame(rows, columns=["smiles", "nats", "distortion", "note"])
 
@@ -365,9 +396,12 @@ class MolVAE:
         """
         columns = own_columns(self._model)
         encoded = encode(
-            _checked_smiles(smiles), self._model, device=device, precision=precision,
+            _checked_smiles(smiles),
+            self._model,
+            device=device,
+            precision=precision,
             workers=workers,
-        )  # fmt: skip
+        )
         rows = [[m.text, *m.prediction, m.note] for m in encoded]
         return pd.DataFrame(rows, columns=["smiles", *columns, "note"])
 

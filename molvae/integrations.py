@@ -146,9 +146,12 @@ class GuacaMolGenerator:
     ) -> list[str]:
         """The SMILES that score highest within the budget, the best first."""
         table = self.model.optimize(
-            lambda smiles: scoring_function.score_list(list(smiles)), self.budget,
-            given=tuple(starting_population or ()), keep=number_molecules, seed=self._next_seed(),
-        )  # fmt: skip
+            lambda smiles: scoring_function.score_list(list(smiles)),
+            self.budget,
+            given=tuple(starting_population or ()),
+            keep=number_molecules,
+            seed=self._next_seed(),
+        )
         return [str(text) for text in table["smiles"]]
 
     def _next_seed(self) -> int:

@@ -55,11 +55,7 @@ __all__: list[str] = []  # verbs are reached through their group
 @workers_option
 @force_option
 def encode(
-    inputs: tuple[Path, ...],
-    output: Path,
-    smiles_column: str | None,
-    as_json: bool,
-    **options: Any,
+    inputs: tuple[Path, ...], output: Path, smiles_column: str | None, as_json: bool, **options: Any
 ) -> None:
     """Write the latent points of molecules, their likelihood and predictions.
 

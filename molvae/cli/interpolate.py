@@ -51,9 +51,16 @@ def interpolate(
     from molvae.latent.interpolate import interpolate_file
 
     path = interpolate_file(
-        first, last, model=model, output=output, grid=grid, points=points, noise=noise, seed=seed,
+        first,
+        last,
+        model=model,
+        output=output,
+        grid=grid,
+        points=points,
+        noise=noise,
+        seed=seed,
         force=force,
-    )  # fmt: skip
+    )
     lines = ["share  to first  to last"]
     for point in path:
         near = f"{point.similarity_first:8.2f} {point.similarity_last:8.2f}"

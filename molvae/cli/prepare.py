@@ -8,14 +8,7 @@ from typing import Any
 import click
 
 from molvae.cli.data_options import configuration, data_options
-from molvae.cli.options import (
-    INPUT,
-    PATH,
-    Verb,
-    force_option,
-    show,
-    workers_option,
-)
+from molvae.cli.options import INPUT, PATH, Verb, force_option, show, workers_option
 from molvae.errors import ConfigError
 
 __all__: list[str] = []  # verbs are reached through their group
@@ -26,9 +19,7 @@ __all__: list[str] = []  # verbs are reached through their group
 @click.option("-o", "--output", required=True, type=PATH, help="Dataset folder to write.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted run of the same command.")
 @click.option(
-    "--shard",
-    metavar="I/N",
-    help="Prepare only the I-th of N shares; molvae merge joins them.",
+    "--shard", metavar="I/N", help="Prepare only the I-th of N shares; molvae merge joins them."
 )
 @click.option("--vocabulary", metavar="MODEL", help="Allow only the tokens of this model.")
 @click.option(
@@ -65,8 +56,11 @@ def prepare(
     config = configuration(options, {"data.unknown_tokens": unknown_tokens}).data
     share = None if shard is None else Shard.parse(shard)
     more: dict[str, Any] = {
-        "workers": workers, "scheduler": scheduler, "resume": resume, "force": force,
-    }  # fmt: skip
+        "workers": workers,
+        "scheduler": scheduler,
+        "resume": resume,
+        "force": force,
+    }
     if vocabulary is not None:
         from molvae.model.checkpoint import load_model
 

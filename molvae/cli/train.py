@@ -8,15 +8,7 @@ from typing import Any
 import click
 
 from molvae.cli.data_options import configuration, data_options
-from molvae.cli.options import (
-    INPUT,
-    PATH,
-    Verb,
-    device_option,
-    force_option,
-    show,
-    workers_option,
-)
+from molvae.cli.options import INPUT, PATH, Verb, device_option, force_option, show, workers_option
 from molvae.errors import ConfigError
 
 __all__: list[str] = []  # verbs are reached through their group
@@ -38,28 +30,44 @@ __all__: list[str] = []  # verbs are reached through their group
 @click.option("--resume", is_flag=True, help="Continue an interrupted run of the same command.")
 @click.option("--seed", type=int, metavar="INT", help="Random seed (default: 0).")
 @click.option(
-    "--precision", type=click.Choice(["auto", "fp32", "bf16"]),
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
     help="Floating-point precision of the network (default: bf16 where the hardware supports it).",
-)  # fmt: skip
+)
 @click.option(
-    "--from", "start", metavar="MODEL",
+    "--from",
+    "start",
+    metavar="MODEL",
     help="Fine-tune this model: its sizes and tokens, with the conditions of the data.",
-)  # fmt: skip
+)
 @click.option(
-    "--unknown-tokens", type=click.Choice(["learn", "reject", "error"]),
+    "--unknown-tokens",
+    type=click.Choice(["learn", "reject", "error"]),
     help="With --from: learn tokens that the model lacks, or reject their molecules, or stop "
     "(default: learn).",
-)  # fmt: skip
+)
 @data_options
 @device_option
 @workers_option
 @force_option
 def train(
-    inputs: tuple[Path, ...], output: Path, preset: str | None, epochs: float | None,
-    max_time: str | None, resume: bool, seed: int | None, precision: str | None, device: str,
-    start: str | None, unknown_tokens: str | None, scheduler: str | None, workers: int | None,
-    force: bool, as_json: bool, **options: Any,
-) -> None:  # fmt: skip
+    inputs: tuple[Path, ...],
+    output: Path,
+    preset: str | None,
+    epochs: float | None,
+    max_time: str | None,
+    resume: bool,
+    seed: int | None,
+    precision: str | None,
+    device: str,
+    start: str | None,
+    unknown_tokens: str | None,
+    scheduler: str | None,
+    workers: int | None,
+    force: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Train a model on molecule files or a dataset folder.
 
     Example: molvae train my_molecules.csv -p pIC50 --from default -o runs/mine --max-time 30m
@@ -83,9 +91,16 @@ def train(
     from molvae.train.run import train as run
 
     summary = run(
-        inputs, output, config, device=device, workers=workers, scheduler=scheduler,
-        resume=resume, force=force, start=start,
-    )  # fmt: skip
+        inputs,
+        output,
+        config,
+        device=device,
+        workers=workers,
+        scheduler=scheduler,
+        resume=resume,
+        force=force,
+        start=start,
+    )
     if not is_first():  # only one process prints
         return
     show(

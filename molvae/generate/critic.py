@@ -93,10 +93,7 @@ class Critic:
             raise TargetError(f"unknown property '{min(unknown, default=SIMILARITY)}'")
 
     def judge(
-        self,
-        measured: Sequence[Measured],
-        texts: Sequence[str],
-        similarity: NDArray[np.float64],
+        self, measured: Sequence[Measured], texts: Sequence[str], similarity: NDArray[np.float64]
     ) -> Verdicts:
         """Judge candidates that RDKit has measured; ``texts`` are the SELFIES they come from."""
         obtained = self._values(measured, texts) | {SIMILARITY: similarity}

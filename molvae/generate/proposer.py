@@ -79,14 +79,25 @@ class Proposer:
             # Decoding stops at the length of the longest training molecule.
             if self.scaffold is not None and self.scaffold.grows:
                 return decode_scaffold(
-                    network, context, self.scaffold, items, draws, limit=limit,
-                    temperature=request.temperature, guidance=guidance,
+                    network,
+                    context,
+                    self.scaffold,
+                    items,
+                    draws,
+                    limit=limit,
+                    temperature=request.temperature,
+                    guidance=guidance,
                     cutoff=request.epsilon_cutoff,
-                )  # fmt: skip
+                )
             tokens = decode_tokens(
-                network, context, limit, temperature=request.temperature,
-                uniform=self.tensor(uniform), guidance=guidance, cutoff=request.epsilon_cutoff,
-            )  # fmt: skip
+                network,
+                context,
+                limit,
+                temperature=request.temperature,
+                uniform=self.tensor(uniform),
+                guidance=guidance,
+                cutoff=request.epsilon_cutoff,
+            )
         return [self.model.vocabulary.selfies(row) for row in tokens.tolist()]
 
     def levels(self, items: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -16,15 +16,7 @@ from molvae.targets import Target, parse_targets
 if TYPE_CHECKING:
     from molvae.model.checkpoint import SavedModel
 
-__all__ = [
-    "SIMILARITY",
-    "TRIES",
-    "Generated",
-    "Request",
-    "Span",
-    "Targets",
-    "read_seed_molecules",
-]
+__all__ = ["SIMILARITY", "TRIES", "Generated", "Request", "Span", "Targets", "read_seed_molecules"]
 
 TRIES = 1 << 20  # candidate numbers reserved for each wanted molecule
 SIMILARITY = "similarity"  # Tanimoto, to the seed molecule: a target that needs no training

@@ -298,9 +298,17 @@ def _open_sampler(
         count = count if pool is not None else 1
         known = known_molecules(novel, workers=count, executor=pool) if novel else None
         sampler = Sampler(
-            model, request, seed=seed, device=where, precision=precision,
-            executor=pool, workers=count, decoders=threads, decoder_count=decoders, known=known,
-        )  # fmt: skip
+            model,
+            request,
+            seed=seed,
+            device=where,
+            precision=precision,
+            executor=pool,
+            workers=count,
+            decoders=threads,
+            decoder_count=decoders,
+            known=known,
+        )
         for note in sampler.notes():
             say(f"note: {note}")
         yield sampler

@@ -109,9 +109,13 @@ class Sampler:
         """
         self.model, self.request = model, request
         self.proposer = Proposer(
-            model, request, draws=Draws(seed), device=device or torch.device("cpu"),
-            precision=precision, batch_size=batch_size,
-        )  # fmt: skip
+            model,
+            request,
+            draws=Draws(seed),
+            device=device or torch.device("cpu"),
+            precision=precision,
+            batch_size=batch_size,
+        )
         self.batch_size = batch_size
         self.executor, self.workers = executor, workers
         self.decoders, self.decoder_count = decoders, decoder_count

@@ -75,9 +75,13 @@ def decode(
         z = np.stack(block).astype(np.float32)
         known: NDArray[np.bool_] = np.all(np.isfinite(z), axis=1)
         rows = decode_latents(
-            model, np.where(known[:, None], z, 0.0).astype(np.float32), noise=noise, draws=draws,
-            temperature=temperature, first=first,
-        )  # fmt: skip
+            model,
+            np.where(known[:, None], z, 0.0).astype(np.float32),
+            noise=noise,
+            draws=draws,
+            temperature=temperature,
+            first=first,
+        )
         texts = [model.vocabulary.selfies(row.tolist()) for row in rows]
         molecules = measure_selfies(texts, (), model.constraints)
         for molecule, use in zip(molecules, known, strict=True):

@@ -181,9 +181,13 @@ def encode_file(
     started = time.monotonic()
     kept: deque[list[object]] = deque()  # cells to copy, of the molecules being encoded
     encoded = encode(
-        _texts(sources, smiles_column, keep, kept), saved, score=score, device=device,
-        precision=precision, workers=workers,
-    )  # fmt: skip
+        _texts(sources, smiles_column, keep, kept),
+        saved,
+        score=score,
+        device=device,
+        precision=precision,
+        workers=workers,
+    )
 
     def counted() -> Iterator[Encoded]:
         for molecule in encoded:

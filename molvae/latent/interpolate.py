@@ -42,13 +42,7 @@ class Point:
 
 
 def interpolate(
-    model: SavedModel,
-    first: str,
-    last: str,
-    *,
-    points: int = 11,
-    noise: float = 0.0,
-    seed: int = 0,
+    model: SavedModel, first: str, last: str, *, points: int = 11, noise: float = 0.0, seed: int = 0
 ) -> list[Point]:
     """Molecules on the path between the latent means of two molecules, ends included.
 

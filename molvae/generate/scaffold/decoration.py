@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from molvae.chem.selfies import index_symbols
 from molvae.chem.vocabulary import EOS
-from molvae.generate.scaffold.skeleton import (  # fmt: skip
+from molvae.generate.scaffold.skeleton import (
     Atom,
     Branch,
     Close,
@@ -255,9 +255,11 @@ class Row:
             if allowed:  # otherwise it is not written
                 frame.state -= order
             self._expect(
-                frame, what.size, allowed or range(16**what.size),
+                frame,
+                what.size,
+                allowed or range(16**what.size),
                 self._ring(frame, token, order, bool(allowed)),
-            )  # fmt: skip
+            )
 
     def _expect(
         self, frame: _Frame, size: int, allowed: Sequence[int], then: Callable[[int], None]
