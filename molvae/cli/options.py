@@ -10,11 +10,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from molvae.errors import ConfigError, ElsewhereError, MolvaeError
+
+if TYPE_CHECKING:
+    from molvae.generate.request import Request
 
 __all__ = [
     "INPUT",
@@ -212,12 +215,8 @@ _SAMPLING = listed(
 )
 
 
-def request_options(*, sampling: bool) -> Callable[[F], F]:
-    """Options that the verb gets as one ``request``, and ``novel``.
-
-    ``sampling`` adds those about how candidates are drawn, which an optimizer decides itself.
-    """
-    options = listed(
+def _constraint_options(*, sampling: bool) -> Callable[[F], F]:
+    return listed(
         click.option(
             "-t",
             "--target",
@@ -260,37 +259,50 @@ def request_options(*, sampling: bool) -> Callable[[F], F]:
             metavar="N",
             help="Exclude molecules with a ring of more than N atoms.",
         ),
-        *([_SAMPLING] if sampling else []),
     )
+
+
+def request_options(*, sampling: bool) -> Callable[[F], F]:
+    """Options that the verb gets as one ``request``, and ``novel``.
+
+    ``sampling`` adds those about how candidates are drawn, which an optimizer decides itself.
+    """
 
     def decorate(function: F) -> F:
         @functools.wraps(function)
-        def verb(**given: Any) -> None:
-            from molvae.targets import parse_target
+        def verb(**options: Any) -> None:
+            request = _pop_request(options, sampling=sampling)
+            function(request=request, **options)
 
-            # A malformed target is reported before anything slow is imported.
-            targets = tuple(parse_target(text) for text in given.pop("targets"))
-            from molvae.generate.request import Request, read_seed_molecules
-
-            fields: dict[str, Any] = {
-                "targets": targets,
-                "like": read_seed_molecules(given.pop("like")),
-                "scaffold": given.pop("scaffold"),
-                "alerts": tuple(comma_list(given.pop("alerts")) or ()),
-                "elements": tuple(comma_list(given.pop("elements")) or ()),
-                "max_ring": given.pop("max_ring"),
-            }
-            if sampling:
-                plain = ("temperature", "epsilon_cutoff", "candidates", "walk", "allow_misses")
-                fields |= {name: given.pop(name) for name in (*plain, "unique", "max_tries", "nll")}
-                fields["critic"] = not given.pop("no_critic")
-                for name in ("noise", "guidance"):
-                    fields[name] = _span(given.pop(name), f"--{name}")
-            function(request=Request(**fields), **given)
-
-        return options(cast(F, verb))
+        more = [_SAMPLING] if sampling else []
+        return listed(_constraint_options(sampling=sampling), *more)(cast(F, verb))
 
     return decorate
+
+
+def _pop_request(options: dict[str, Any], *, sampling: bool) -> Request:
+    """The request of :func:`request_options`, which are removed from ``options``."""
+    from molvae.targets import parse_target
+
+    # A malformed target is reported before anything slow is imported.
+    targets = tuple(parse_target(text) for text in options.pop("targets"))
+    from molvae.generate.request import Request, read_seed_molecules
+
+    fields: dict[str, Any] = {
+        "targets": targets,
+        "like": read_seed_molecules(options.pop("like")),
+        "scaffold": options.pop("scaffold"),
+        "alerts": tuple(comma_list(options.pop("alerts")) or ()),
+        "elements": tuple(comma_list(options.pop("elements")) or ()),
+        "max_ring": options.pop("max_ring"),
+    }
+    if sampling:
+        plain = ("temperature", "epsilon_cutoff", "candidates", "walk", "allow_misses")
+        fields |= {name: options.pop(name) for name in (*plain, "unique", "max_tries", "nll")}
+        fields["critic"] = not options.pop("no_critic")
+        for name in ("noise", "guidance"):
+            fields[name] = _span(options.pop(name), f"--{name}")
+    return Request(**fields)
 
 
 def comma_list(text: str | None) -> list[str] | None:

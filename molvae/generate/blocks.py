@@ -41,7 +41,7 @@ def open_blocks(
     columns: Sequence[str],
     plan: Mapping[str, Any],
     *,
-    beside: Sequence[Path] = (),
+    extra_files: Sequence[Path] = (),
     resume: bool = False,
     force: bool = False,
 ) -> Iterator[Blocks]:
@@ -55,7 +55,7 @@ def open_blocks(
         output: the file to write, in a format of :func:`molvae.data.writers.write_rows`.
         columns: its columns, the SMILES first.
         plan: everything that determines the content, as plain JSON without NaN and infinities.
-        beside: other files that the caller makes from the joined blocks.
+        extra_files: other files that the caller makes from the joined blocks.
         resume: continue with the blocks of an equal plan, if there are any.
         force: overwrite the output; where ``resume`` is not given, drop unfinished work.
 
@@ -69,7 +69,7 @@ def open_blocks(
     work = output.with_name(f"{output.name}.part")
     remove_discarded(work)
     ours = _claimed(work) if resume else []
-    for path in (output, *beside):
+    for path in (output, *extra_files):
         claimed = str(path.absolute()) in ours
         require_absent(path, force=force or claimed, resume=resume and not work.exists())
     with open_workdir(
@@ -81,7 +81,7 @@ def open_blocks(
         resume=resume,
         force=force,
     ):
-        blocks = Blocks(work, output, columns, plan, beside=beside, force=force)
+        blocks = Blocks(work, output, columns, plan, extra_files=extra_files, force=force)
         yield blocks
         if not blocks.complete:
             raise RunError(f"'{output}': not written, as its blocks were not joined")
@@ -97,13 +97,13 @@ class Blocks:
         columns: Sequence[str],
         plan: Mapping[str, Any],
         *,
-        beside: Sequence[Path] = (),
+        extra_files: Sequence[Path] = (),
         force: bool = False,
     ) -> None:
         self.output, self.columns = output, list(columns)
         self.finished: dict[int, dict[str, Any]] = {}
         self.complete = False
-        self._work, self._beside, self._force = work, tuple(beside), force
+        self._work, self._extra_files, self._force = work, tuple(extra_files), force
         self._take_over(_plain({**plan, "columns": self.columns, "schema": SCHEMA}))
 
     def write(
@@ -137,16 +137,16 @@ class Blocks:
     def joined(self) -> Iterator[int]:
         """Join all finished blocks into the output, named at the end; gives the number of rows.
 
-        The caller writes the files beside it meanwhile; after a kill everything is written again.
+        The caller writes the extra files meanwhile; after a kill everything is written again.
         """
         whole = self._work / self.output.name  # a kill leaves nothing outside the folder
         count = write_rows(whole, self.columns, self.rows())
         ours = _claimed(self._work)
-        places = [str(path.absolute()) for path in (self.output, *self._beside)]
+        places = [str(path.absolute()) for path in (self.output, *self._extra_files)]
         for place in places:  # it may have appeared while we worked
             require_absent(place, force=self._force or place in ours)
         write_json(self._work / CLAIMED, {"files": places})
-        for path in (self.output, *self._beside):
+        for path in (self.output, *self._extra_files):
             path.parent.mkdir(parents=True, exist_ok=True)
             clear_unfinished(path.parent, [path.name])
         yield count

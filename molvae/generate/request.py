@@ -41,7 +41,7 @@ class Request:
     scaffold: str | None = None  # SMILES or SMARTS that every molecule must contain
     noise: Span | None = None  # level t of the decoder, 0 … 1; None: 1, with `like` 0.2 … 0.5
     guidance: Span | None = None  # weight of classifier-free guidance; None: 2 for points, else 1
-    temperature: float = 1.0  # sampling temperature; 0 takes the likeliest token
+    temperature: float = 1.0  # sampling temperature; 0 takes the most likely token
     epsilon_cutoff: float = 0.0  # tokens with a lower probability are never drawn
     critic: bool = True  # select candidates by their RDKit properties
     walk: bool | None = None  # move candidates in the latent space; None: where it helps

@@ -176,8 +176,8 @@ def generate_file(
     plan = _plan(find_model(model), request, n, seed, precision, novel, shard)
     summary = GenerationSummary(wanted=sum(map(len, numbers.values())))
     started = time.monotonic()
-    beside = [Path(path) for path in (options.report, options.grid) if path is not None]
-    with open_blocks(output, header, plan, beside=beside, resume=resume, force=force) as blocks:
+    extra = [Path(path) for path in (options.report, options.grid) if path is not None]
+    with open_blocks(output, header, plan, extra_files=extra, resume=resume, force=force) as blocks:
         with _open_sampler(
             saved, request, summary.wanted, seed, device, precision, workers, novel
         ) as sampler:
@@ -191,16 +191,13 @@ def generate_file(
         with blocks.joined() as summary.written:
             summary.seconds = time.monotonic() - started
             if options.report is not None:
-                figures = saved.training.get("figures") or {}
-                page = GenerationReport(
-                    columns, request.targets, saved.conditions, figures.get("head")
-                )
+                figures = (saved.training.get("figures") or {}).get("head")
+                report = GenerationReport(columns, request.targets, saved.conditions, figures)
                 for row in blocks.rows():
-                    page.add(row)
+                    report.add(row)
                 name = find_model(model).name
-                write_html(
-                    options.report, page.page(summary.to_json(), name, seed, options.command)
-                )
+                page = report.page(summary.to_json(), name, seed, options.command)
+                write_html(options.report, page)
             if options.grid is not None:
                 _draw(Path(options.grid), columns, blocks)
     return summary
@@ -289,7 +286,7 @@ def _open_sampler(
         if count > 1 and (n * (request.candidates if request.targets else 1) > INLINE or novel):
             pool = stack.enter_context(process_pool(count))
             if where.type == "cpu":
-                decoders = stack.enter_context(_decoders_beside(count))
+                decoders = stack.enter_context(_decoder_count(count))
                 threads = stack.enter_context(ThreadPoolExecutor(decoders, "decoder"))
         elif where.type == "cpu":
             # Threads wait for each other when other programs run; few molecules need only one.
@@ -315,7 +312,7 @@ def _open_sampler(
 
 
 @contextmanager
-def _decoders_beside(workers: int) -> Iterator[int]:
+def _decoder_count(workers: int) -> Iterator[int]:
     """How many batches to decode at a time while the workers run; each batch gets one thread.
 
     The matrix product of one step is too small to be shared by threads, and threads that outnumber

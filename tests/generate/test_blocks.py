@@ -358,10 +358,10 @@ def test_files_beside_are_made_again_by_the_work_that_began_them(output):
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        make(output, 0, then=stop, beside=[page])
+        make(output, 0, then=stop, extra_files=[page])
     with pytest.raises(OutputExistsError, match="page"):
-        make(output, beside=[page])
-    with open_blocks(output, COLUMNS, PLAN, beside=[page], resume=True) as blocks:
+        make(output, extra_files=[page])
+    with open_blocks(output, COLUMNS, PLAN, extra_files=[page], resume=True) as blocks:
         output.write_text("renamed just before the kill")
         with blocks.joined() as count:
             page.write_text("all of it")
@@ -377,9 +377,9 @@ def test_a_file_that_appears_meanwhile_is_nobodys_to_overwrite(output):
         join(blocks)
 
     with pytest.raises(OutputExistsError, match="page"):
-        make(output, 0, then=appear, beside=[page])
+        make(output, 0, then=appear, extra_files=[page])
     with pytest.raises(OutputExistsError, match="page"):
-        make(output, beside=[page], resume=True)
+        make(output, extra_files=[page], resume=True)
     assert page.read_text() == "a stranger's"
 
 
