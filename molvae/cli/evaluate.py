@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -19,9 +19,6 @@ from molvae.cli.options import (
     workers_option,
 )
 from molvae.errors import ConfigError
-
-if TYPE_CHECKING:
-    from molvae.evaluate import Comparison, Report
 
 __all__: list[str] = []  # verbs are reached through their group
 
@@ -49,7 +46,7 @@ DRAWN = 60  # molecules drawn on a report page, of all files together
     help="Folder with MOSES' filter files mcf.csv and wehi_pains.csv.",
 )
 @click.option(
-    "--fcd/--no-fcd", default=True, show_default=True,
+    "--fcd/--no-fcd", "chemnet", default=True, show_default=True,
     help="Compute the Fréchet ChemNet distance, if the extra fcd is installed.",
 )  # fmt: skip
 @click.option("--guacamol", is_flag=True, help="Add GuacaMol's metrics (needs --train).")
@@ -58,7 +55,7 @@ DRAWN = 60  # molecules drawn on a report page, of all files together
     help="Compute most metrics on at most N valid molecules, drawn at random; 0 for all.",
 )  # fmt: skip
 @click.option(
-    "--bootstrap", type=int, default=500, show_default=True, metavar="N",
+    "--bootstrap", "replicates", type=int, default=500, show_default=True, metavar="N",
     help="Bootstrap draws for the 95 % intervals; 0 for no intervals.",
 )  # fmt: skip
 @click.option(
@@ -77,9 +74,19 @@ DRAWN = 60  # molecules drawn on a report page, of all files together
 @workers_option
 @force_option
 def evaluate(
-    inputs: tuple[Path, ...], model: str | None, beside: tuple[Path, ...], output: Path | None,
-    report: Path | None, force: bool, as_json: bool, **options: Any,
-) -> None:  # fmt: skip
+    inputs: tuple[Path, ...],
+    train: Path | None,
+    test: Path | None,
+    test_scaffolds: Path | None,
+    smiles_column: str | None,
+    model: str | None,
+    beside: tuple[Path, ...],
+    output: Path | None,
+    report: Path | None,
+    force: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Evaluate generated molecules: validity, uniqueness, novelty, diversity, control.
 
     With several files, the others are compared with the first.
@@ -87,6 +94,8 @@ def evaluate(
     Example: molvae evaluate hits.csv --train my_molecules.csv --report hits.html
     """
     from molvae.data.readers import piped
+    from molvae.evaluate import Options, compare
+    from molvae.evaluate import evaluate as evaluate_set
     from molvae.evaluate import report as pages
     from molvae.runtime.files import write_json
 
@@ -95,26 +104,31 @@ def evaluate(
     if beside and (report is None or not inputs):
         raise ConfigError("--beside is shown on the page of molecules; name a file and --report")
     _check_outputs(output, report, [*inputs, *beside], force=force)
-    others = [one for path in beside for one in pages.read_evaluations(path)]
+    settings = Options(**options, draw=-(-DRAWN // len(inputs)) if report and inputs else 0)
+    earlier = [data for path in beside for data in pages.read_evaluations(path)]
     examined = None
     if model is not None:  # first, as it may find that there is nothing to examine it on
         from molvae.evaluate.diagnostics.examine import examine
 
         examined = examine(
-            model, test=options["test"], seed=options["seed"], device=options["device"],
-            workers=options["workers"],
-        )  # fmt: skip
-    found = None
+            model, test=test, seed=settings.seed, device=settings.device, workers=settings.workers
+        )
+    result = None
     if inputs:
-        with piped(inputs, smiles_column=options["smiles_column"]) as files:
-            found = _judge(files, options, drawn=DRAWN if report else 0)
-    data = pages.to_json(found, examined)
+        references = {"train": train, "test": test, "test_scaffolds": test_scaffolds}
+        with piped(inputs, smiles_column=smiles_column) as files:
+            result = (
+                evaluate_set(files[0], smiles_column=smiles_column, **references, options=settings)
+                if len(files) == 1
+                else compare(files, smiles_column=smiles_column, **references, options=settings)
+            )
+    data = pages.to_json(result, examined)
     if output is not None:
         write_json(output, data)
     if report is not None:
-        pages.write_page(report, found, examined, beside=others, command=command_line())
+        pages.write_page(report, result, examined, beside=earlier, command=command_line())
     written = [f"written: {path}" for path in (output, report) if path is not None]
-    show(as_json, data, [*pages.lines(found, examined), *written])
+    show(as_json, data, [*pages.lines(result, examined), *written])
 
 
 def _check_outputs(
@@ -133,26 +147,3 @@ def _check_outputs(
         if path.is_dir():
             raise ConfigError(f"{option} '{path}': is a folder, expected a file")
         require_absent(path, force=force)
-
-
-def _judge(inputs: tuple[Path, ...], options: dict[str, Any], *, drawn: int) -> Report | Comparison:
-    from molvae.evaluate import Settings, compare
-    from molvae.evaluate import evaluate as judge
-
-    settings = Settings(
-        targets=options["targets"],
-        filters_from=options["filters_from"],
-        chemnet=options["fcd"],
-        guacamol=options["guacamol"],
-        sample=options["sample"],
-        replicates=options["bootstrap"],
-        seed=options["seed"],
-        device=options["device"],
-        workers=options["workers"],
-        draw=-(-drawn // max(len(inputs), 1)),
-    )
-    references = {role: options[role] for role in ("train", "test", "test_scaffolds")}
-    column = options["smiles_column"]
-    if len(inputs) == 1:
-        return judge(inputs[0], smiles_column=column, **references, **settings)
-    return compare(inputs, smiles_column=column, **references, **settings)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from molvae import report
-from molvae.chem.alerts import Filter
 from molvae.chem.fingerprints import tanimoto
 from molvae.chem.hashing import among, keys_of
 from molvae.chem.properties import PROPERTIES
@@ -21,6 +19,7 @@ from molvae.evaluate.curves import curves
 from molvae.evaluate.metrics import NO_VALID, Control, Metric, Wanted, frechet, guacamol
 from molvae.evaluate.metrics.frechet import Moments
 from molvae.evaluate.metrics.similarity import similarity_sums
+from molvae.evaluate.options import ColumnTarget, Options
 from molvae.evaluate.references import Reference
 from molvae.evaluate.results import Curves, PropertySummary, Report
 from molvae.evaluate.sample import Sample, read
@@ -30,40 +29,11 @@ from molvae.runtime.pool import WorkerPool
 from molvae.runtime.randomness import Draws
 from molvae.targets import Target
 
-__all__ = ["Options", "Request", "judge"]
+__all__ = ["judge"]
 
-SAMPLE = 30_000  # MOSES' own sample size; pairs grow with its square
 PARTNERS, BLOCK = 3_000, 512  # molecules with which the influence on IntDiv2 is estimated
 CARD_VALUES = ("mw", "logp", "qed", "sas")
 NO_FILTERS = "needs MOSES' pattern files (--filters-from)"
-
-
-@dataclass(frozen=True)
-class Request:
-    """A target whose value stands in a column, one per molecule: ``logp=@wanted``."""
-
-    name: str
-    column: str
-
-    @property
-    def text(self) -> str:
-        """As it is typed on the command line."""
-        return f"{self.name}=@{self.column}"
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to judge; the defaults are those of the command line."""
-
-    targets: Sequence[Target | Request] = ()
-    filters: Filter | None = None
-    chemnet: bool = True
-    guacamol: bool = False
-    sample: int | None = SAMPLE  # molecules described; None: all
-    replicates: int = 500
-    seed: int = 0
-    device: str = "auto"
-    draw: int = 0  # molecules prepared for drawing
 
 
 def judge(
@@ -112,13 +82,12 @@ class _Judgement:
         self.moments: Moments | None = None
 
     def _read(self) -> Sample:
-        columns = [t.name for t in self.options.targets if t.name not in PROPERTIES]
-        columns += [t.column for t in self.options.targets if isinstance(t, Request)]
+        columns = [*self.options.value_columns, *self.options.target_columns]
         sample = read(
             self.source,
             columns=list(dict.fromkeys(columns)),
             wanted=Wanted(properties=tuple(PROPERTIES), filters=self.options.filters),
-            size=self.options.sample,
+            size=self.options.sample or None,
             draws=self.draws,
             workers=self.workers,
         )
@@ -147,7 +116,7 @@ class _Judgement:
         if self.options.guacamol:
             found |= self._guacamol()
         reference, properties = self._properties()
-        targets = {target.name: self._control(target) for target in self.options.targets}
+        targets = {target.name: self._control(target) for target in self.options.parsed_targets}
         sizes = curves(self.sample, self.terms, self.activations, self._tests(), found)
         replicates = self.bootstrap.run()
         return self._assemble(found, properties, targets, replicates, reference, sizes)
@@ -370,9 +339,9 @@ class _Judgement:
             found[name] = PropertySummary(mine, theirs, metric)
         return role, found
 
-    def _control(self, target: Target | Request) -> Control:
+    def _control(self, target: Target | ColumnTarget) -> Control:
         values, source = self._values(target.name)
-        if isinstance(target, Request):
+        if isinstance(target, ColumnTarget):
             requested = self.sample.columns[target.column]
             found = metrics.control_by_row(target.text, requested, values, source=source)
         else:
@@ -402,7 +371,7 @@ class _Judgement:
         return record
 
     def _cards(self) -> list[report.Card]:
-        asked = [target.name for target in self.options.targets]
+        asked = [target.name for target in self.options.parsed_targets]
         values = {name: self._values(name)[0] for name in dict.fromkeys([*asked, *CARD_VALUES])}
         return cards(self.sample, values, self.references.get("train"), self.options.draw)
 

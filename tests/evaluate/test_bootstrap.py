@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from molvae.chem.fingerprints import tanimoto
-from molvae.evaluate import evaluate_smiles, metrics
+from molvae.evaluate import Options, evaluate_smiles, metrics
 from molvae.evaluate.bootstrap import Bootstrap, difference, interval, with_interval
 from molvae.evaluate.metrics import Metric, Occurrences, frechet
 from molvae.evaluate.metrics.similarity import similarity_sums
@@ -120,7 +120,7 @@ def test_the_influence_on_the_second_diversity_is_its_derivative(n, monkeypatch)
     monkeypatch.setattr(
         judge.Bootstrap, "mean", lambda self, name, values: made.update({name: values})
     )
-    evaluate_smiles(texts, chemnet=False, workers=0)
+    evaluate_smiles(texts, options=Options(chemnet=False, workers=0))
     prints = metrics.describe(texts).fingerprints
     squares = tanimoto(prints, prints).astype(float) ** 2
 

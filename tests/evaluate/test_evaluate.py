@@ -14,7 +14,7 @@ import pytest
 from molvae import chem, evaluate
 from molvae.chem.fingerprints import tanimoto
 from molvae.errors import ConfigError, FileError, InputError, TargetError
-from molvae.evaluate import curves, metrics, references, report, sample
+from molvae.evaluate import Options, curves, metrics, references, report, sample
 from molvae.evaluate.metrics import frechet
 from molvae.evaluate.sample import scan
 from molvae.runtime import pool, progress
@@ -59,7 +59,7 @@ def values(found):
 def test_a_small_file_by_hand(hits, tmp_path):
     train = write(tmp_path / "train.smi", ["OCC x", "CCN y", "broken("])
     test = write(tmp_path / "test.tsv", ["smiles", "OC(=O)c1ccccc1"])
-    found = evaluate.evaluate(hits, train=train, test=test, replicates=0)
+    found = evaluate.evaluate(hits, train=train, test=test, options=Options(replicates=0))
     assert found.n == 7
     assert found.metrics["valid"].to_json() == {
         "value": 4 / 7, "n": 7, "numerator": 4, "denominator": 7,
@@ -109,7 +109,7 @@ def test_scaffold_test_set(hits):
 
 
 def test_targets_on_properties_and_on_columns(hits):
-    found = evaluate.evaluate(hits, targets=["heavy=3", "pIC50=6:", "active=yes"])
+    found = evaluate.evaluate(hits, options=Options(targets=["heavy=3", "pIC50=6:", "active=yes"]))
     heavy = found.targets["heavy"]
     assert (heavy.metric.value, heavy.source) == ((0 + 0 + 6 + 1) / 4, "RDKit")
     potency = found.targets["pIC50"]
@@ -126,34 +126,34 @@ def test_targets_on_properties_and_on_columns(hits):
 
 def test_rdkit_is_believed_rather_than_a_column_of_the_same_name(tmp_path):
     path = write(tmp_path / "a.csv", ["smiles,heavy", "CCO,99"])
-    found = evaluate.evaluate(path, targets=["heavy=3"])
+    found = evaluate.evaluate(path, options=Options(targets=["heavy=3"]))
     assert found.targets["heavy"].metric.value == 0
 
 
 def test_a_misspelt_target_is_an_error_that_helps(hits):
     with pytest.raises(TargetError, match=r"'lgop'.*'logp'.*hits\.csv"):
-        evaluate.evaluate(hits, targets=["lgop=2"])
+        evaluate.evaluate(hits, options=Options(targets=["lgop=2"]))
 
 
 def test_a_column_of_a_smi_file_cannot_be_a_target(tmp_path):
     path = write(tmp_path / "a.smi", ["CCO"])
     with pytest.raises(TargetError, match=r"'pIC50'.*\.smi"):
-        evaluate.evaluate(path, targets=["pIC50=2"])
+        evaluate.evaluate(path, options=Options(targets=["pIC50=2"]))
 
 
 def test_an_unknown_target_for_lists():
     with pytest.raises(TargetError, match="'logp'"):
-        evaluate.evaluate_smiles(["C"], targets=["lgop=1"])
+        evaluate.evaluate_smiles(["C"], options=Options(targets=["lgop=1"]))
 
 
 def test_a_property_asked_for_twice_is_an_error():
     with pytest.raises(TargetError, match=r"'logp'.* 'logp=1'.* 'logp=@w'"):
-        evaluate.evaluate_smiles(["C"], targets=["logp=1", "logp=@w"])
+        evaluate.evaluate_smiles(["C"], options=Options(targets=["logp=1", "logp=@w"]))
 
 
 def test_a_request_for_each_row(tmp_path):
     path = write(tmp_path / "a.csv", ["smiles,w", "C,1", "CC,4", "CCC,1", "broken(,9", "CCCC,"])
-    found = evaluate.evaluate(path, targets=["heavy=@w"]).targets["heavy"]
+    found = evaluate.evaluate(path, options=Options(targets=["heavy=@w"])).targets["heavy"]
     # Obtained 1, 2, 3 for the requested 1, 4, 1; butane had no request.
     assert found.metric == metrics.Metric(
         4 / 3, 3, note="1 valid molecules have no value", interval=found.metric.interval
@@ -195,10 +195,10 @@ def test_what_is_no_list_of_smiles_is_an_error():
 
 def test_settings_are_checked():
     with pytest.raises(TypeError, match=r"'bootstrap'"):
-        evaluate.evaluate_smiles(["C"], bootstrap=0)
+        evaluate.evaluate_smiles(["C"], options=Options(bootstrap=0))
     for wrong in ({"sample": -1}, {"replicates": 2}, {"replicates": -5}):
         with pytest.raises(ConfigError, match=r"got -?\d"):
-            evaluate.evaluate_smiles(["C"], **wrong)
+            Options(**wrong)
 
 
 def test_no_path_and_no_molecule_are_errors():
@@ -218,7 +218,10 @@ def test_one_molecule_is_enough():
 
 def test_nothing_valid_is_a_result_too(tmp_path):
     found = evaluate.evaluate_smiles(
-        ["", "C1CC"], train=["C"], test=["C"], targets=["qed=0.5"], draw=5, guacamol=True
+        ["", "C1CC"],
+        train=["C"],
+        test=["C"],
+        options=Options(targets=["qed=0.5"], draw=5, guacamol=True),
     )
     assert found.metrics["valid"].value == 0
     assert found.targets["qed"].metric.value is None
@@ -235,7 +238,9 @@ def test_only_duplicates():
 
 
 def test_invalid_references_give_reasons():
-    found = evaluate.evaluate_smiles(["CCO"], train=["C1CC"], test=["C1CC"], draw=1)
+    found = evaluate.evaluate_smiles(
+        ["CCO"], train=["C1CC"], test=["C1CC"], options=Options(draw=1)
+    )
     assert found.metrics["SNN/Test"].note == "no valid molecule in the reference"
     assert found.metrics["novelty"].value == 1
     assert found.properties["mw"].w1.value is None
@@ -275,7 +280,9 @@ def test_worker_processes_change_nothing(monkeypatch):
     sets = {"train": many(60, 3), "test": many(30, 2)}
     one, two = (
         evaluate.evaluate_smiles(
-            [*many(40), "broken("], **sets, workers=w, draw=5, targets=["logp=1"], guacamol=True
+            [*many(40), "broken("],
+            **sets,
+            options=Options(workers=w, draw=5, targets=["logp=1"], guacamol=True),
         )
         for w in (1, 2)
     )
@@ -288,7 +295,7 @@ def test_few_molecules_start_no_process(monkeypatch):
         raise AssertionError("a process was started")
 
     monkeypatch.setattr("molvae.runtime.pool.process_pool", refuse)
-    evaluate.evaluate_smiles(many(20), workers=2)
+    evaluate.evaluate_smiles(many(20), options=Options(workers=2))
 
 
 def kill_worker(texts):
@@ -304,7 +311,7 @@ def test_a_molecule_that_kills_its_worker_is_not_valid(monkeypatch):
     monkeypatch.setattr(pool, "INLINE", 1)
     monkeypatch.setattr(pool, "CHUNK", 2)
     monkeypatch.setattr(sample, "scan", kill_worker)
-    found = evaluate.evaluate_smiles(["C", "CCC", "CCCC", "CCCCC"], workers=2)
+    found = evaluate.evaluate_smiles(["C", "CCC", "CCCC", "CCCCC"], options=Options(workers=2))
     assert found.metrics["valid"].numerator == 3
     assert found.notes == ["1 molecules that RDKit crashes or hangs on count as not valid"]
 
@@ -312,7 +319,9 @@ def test_a_molecule_that_kills_its_worker_is_not_valid(monkeypatch):
 def test_a_sample_follows_the_seed_and_is_reported():
     texts = [*many(40), "broken(", *many(40)]
     first, again, other = (
-        evaluate.evaluate_smiles(texts, test=many(30, 2), seed=s, draw=5, sample=10)
+        evaluate.evaluate_smiles(
+            texts, test=many(30, 2), options=Options(seed=s, draw=5, sample=10)
+        )
         for s in (1, 1, 2)
     )
     assert first.to_json() == again.to_json()
@@ -322,7 +331,7 @@ def test_a_sample_follows_the_seed_and_is_reported():
     assert first.notes == [
         "all but valid, unique and novelty: of a seeded sample of 10 of 80 valid molecules"
     ]
-    whole = evaluate.evaluate_smiles(texts, sample=0)
+    whole = evaluate.evaluate_smiles(texts, options=Options(sample=0))
     for name in ("valid", "unique", "unique@1000"):
         assert whole.metrics[name].value == first.metrics[name].value
     assert whole.metrics["IntDiv"].n == 80
@@ -331,16 +340,16 @@ def test_a_sample_follows_the_seed_and_is_reported():
 def test_a_sample_does_not_depend_on_how_rows_are_chunked(monkeypatch):
     texts = many(50)
     monkeypatch.setattr(pool, "CHUNK", 3)
-    a = evaluate.evaluate_smiles(texts, sample=7)
+    a = evaluate.evaluate_smiles(texts, options=Options(sample=7))
     monkeypatch.setattr(pool, "CHUNK", 50)
-    assert evaluate.evaluate_smiles(texts, sample=7).to_json() == a.to_json()
+    assert evaluate.evaluate_smiles(texts, options=Options(sample=7)).to_json() == a.to_json()
 
 
 def test_columns_follow_the_sampled_rows(tmp_path):
     rows = [f"{s},{chem.parse(s).GetNumHeavyAtoms()}" for s in many(60)]
     rows.insert(3, "broken(,77")
     path = write(tmp_path / "a.csv", ["smiles,wanted", *rows])
-    found = evaluate.evaluate(path, targets=["heavy=@wanted"], sample=9)
+    found = evaluate.evaluate(path, options=Options(targets=["heavy=@wanted"], sample=9))
     assert (found.targets["heavy"].metric.value, found.targets["heavy"].metric.n) == (0, 9)
 
 
@@ -356,7 +365,9 @@ def test_order_of_the_rows_does_not_matter():
 def test_intervals_lie_around_their_values_and_narrow_with_n():
     texts = [*many(100), "broken("]
     wide, narrow = (
-        evaluate.evaluate_smiles(t, train=many(30), test=many(30, 2), targets=["logp=0"])
+        evaluate.evaluate_smiles(
+            t, train=many(30), test=many(30, 2), options=Options(targets=["logp=0"])
+        )
         for t in (texts[::10], texts)
     )
     for name, metric in narrow.figures().items():
@@ -369,7 +380,7 @@ def test_intervals_lie_around_their_values_and_narrow_with_n():
 
 
 def test_no_draws_no_intervals():
-    found = evaluate.evaluate_smiles(many(30), test=many(9), replicates=0)
+    found = evaluate.evaluate_smiles(many(30), test=many(9), options=Options(replicates=0))
     assert all(metric.interval is None for metric in found.figures().values())
 
 
@@ -389,7 +400,7 @@ def test_curves_end_at_the_value(monkeypatch):
 def test_sets_are_compared_with_the_first(tmp_path):
     a = write(tmp_path / "a.smi", many(40))
     b = write(tmp_path / "b.smi", [s + "N" for s in many(40)])
-    found = evaluate.compare([a, b, a], test=b, targets=["heavy=5"])
+    found = evaluate.compare([a, b, a], test=b, options=Options(targets=["heavy=5"]))
     names = [r.name for r in found.reports]
     assert names == [f"{i}: {p}" for i, p in enumerate((a, b, a), 1)]
     gaps = found.differences()
@@ -420,7 +431,7 @@ def test_one_reference_molecule_is_enough(hits, monkeypatch):
 def test_guacamols_fcd_keeps_repeats_and_stereochemistry():
     mine = ["C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "OCC", "OCC", "broken(", "c1ccccc1O"]
     train = ["CCO", "N[C@@H](C)C(=O)O", "c1ccccc1", "CCCC", "CCCC"]
-    found = evaluate.evaluate_smiles(mine, train=train, guacamol=True, workers=0)
+    found = evaluate.evaluate_smiles(mine, train=train, options=Options(guacamol=True, workers=0))
     # As FrechetBenchmark does: valid molecules as they come, canonical, against the training set.
     expected = frechet.chemnet_distance(mine, train).value
     assert found.metrics["GuacaMol/FCD"].value == pytest.approx(math.exp(-0.2 * expected))
@@ -429,8 +440,10 @@ def test_guacamols_fcd_keeps_repeats_and_stereochemistry():
 
 
 def test_the_order_of_curves_is_theirs(hits):
-    names = list(evaluate.evaluate_smiles(many(200), train=many(20), test=many(30, 2),
-                                          chemnet=False).curves.metrics)  # fmt: skip
+    result = evaluate.evaluate_smiles(
+        many(200), train=many(20), test=many(30, 2), options=Options(chemnet=False)
+    )
+    names = list(result.curves.metrics)
     assert names == ["unique", "novelty", "SNN/Test", "Frag/Test", "Scaf/Test", "IntDiv"]
 
 
@@ -455,9 +468,9 @@ def test_sets_of_unequal_size_are_said_to_be(tmp_path):
 
 def test_references_are_computed_once(hits, tmp_path, monkeypatch):
     test = write(tmp_path / "test.smi", many(30))
-    first = evaluate.evaluate(hits, test=test, train=test, draw=5)
+    first = evaluate.evaluate(hits, test=test, train=test, options=Options(draw=5))
     monkeypatch.setattr(references, "description", None)
-    again = evaluate.evaluate(hits, test=test, train=test, draw=5)
+    again = evaluate.evaluate(hits, test=test, train=test, options=Options(draw=5))
     assert again.to_json() == first.to_json()
     assert again.cards == first.cards
     # A list is not kept.
@@ -472,7 +485,7 @@ def test_references_are_computed_once(hits, tmp_path, monkeypatch):
 @pytest.mark.parametrize("damage", ["cut", "empty", "gone", "changed"])
 def test_damaged_caches_are_computed_again(hits, tmp_path, damage):
     test = write(tmp_path / "test.smi", many(30))
-    options = {"test": test, "train": test, "draw": 3, "guacamol": True}
+    options = {"test": test, "train": test, "options": Options(draw=3, guacamol=True)}
     first = evaluate.evaluate(hits, **options)
     paths = [p for p in (tmp_path / "cache" / "references").glob("*/*") if p.suffix != ".crc"]
     names = {path.name for path in paths}
@@ -529,7 +542,7 @@ def test_a_changed_reference_is_another(hits, tmp_path):
 
 
 def test_json_has_the_agreed_shape(hits):
-    found = evaluate.evaluate(hits, train=hits, targets=["qed=0.3:"], seed=4)
+    found = evaluate.evaluate(hits, train=hits, options=Options(targets=["qed=0.3:"], seed=4))
     data = json.loads(json.dumps(report.to_json(found, None), allow_nan=False))
     assert data == found.to_json()
     assert (data["schema"], data["n"], data["seed"]) == (1, 7, 4)
@@ -542,7 +555,7 @@ def test_json_has_the_agreed_shape(hits):
 
 def test_the_page_shows_the_numbers_and_the_neighbours(hits, tmp_path):
     train = write(tmp_path / "train.smi", ["CCO", "CCCC"])
-    found = evaluate.evaluate(hits, train=train, targets=["pIC50=6:"], draw=60)
+    found = evaluate.evaluate(hits, train=train, options=Options(targets=["pIC50=6:"], draw=60))
     assert [card.smiles for card in found.cards] == ["CCO", "O=C(O)c1ccccc1", "[Cl-].[Na+]"]
     ethanol = found.cards[0]
     assert (ethanol.similarity, ethanol.neighbour) == (1, "CCO")
@@ -562,7 +575,7 @@ def test_the_page_shows_the_numbers_and_the_neighbours(hits, tmp_path):
 
 
 def test_cards_are_distinct_molecules_and_no_more_than_asked():
-    found = evaluate.evaluate_smiles(many(50) * 2, draw=8)
+    found = evaluate.evaluate_smiles(many(50) * 2, options=Options(draw=8))
     texts = [card.smiles for card in found.cards]
     assert len(texts) == len(set(texts)) == 8
     assert evaluate.evaluate_smiles(["CC"]).cards == []
@@ -601,7 +614,7 @@ def test_the_published_figures_of_a_known_sample_alone():
     sample, *_ = _needed(
         "jtvae_moses_sample.smi.gz", "moses_mcf.csv", "moses_wehi_pains.csv"
     )  # fmt: skip
-    found = evaluate.evaluate(sample, filters_from=SHARED, replicates=0)
+    found = evaluate.evaluate(sample, options=Options(filters_from=SHARED, replicates=0))
     _judge_the_sample_alone(values(found))
 
 
@@ -615,7 +628,10 @@ def test_the_published_figures_of_a_known_sample():
     if not os.environ.get("MOLVAE_TEST_PUBLISHED"):
         pytest.skip("judges 380,000 molecules, up to half an hour: set MOLVAE_TEST_PUBLISHED=1")
     found = evaluate.evaluate(
-        sample, test=test, test_scaffolds=scaffolds, filters_from=SHARED, replicates=0
+        sample,
+        test=test,
+        test_scaffolds=scaffolds,
+        options=Options(filters_from=SHARED, replicates=0),
     )
     got = values(found)
     _judge_the_sample_alone(got)

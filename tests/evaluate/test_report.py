@@ -11,6 +11,7 @@ import pytest
 from molvae import evaluate, report
 from molvae.chem.properties import PROPERTIES
 from molvae.errors import FileError
+from molvae.evaluate import Options
 from molvae.evaluate import report as pages
 from molvae.evaluate.tables import comparison_lines, lines, short, span
 from molvae.runtime import progress
@@ -33,14 +34,16 @@ def write(path, texts):
 def found(tmp_path):
     path = write(tmp_path / "a.csv", ["smiles,w", *(f"{t},{i}" for i, t in enumerate(TEXTS))])
     train = write(tmp_path / "t.smi", ["CCO", "CCN", "CCCC"])
-    return evaluate.evaluate(path, train=train, targets=["logp=@w", "qed=0.5:"], draw=4)
+    return evaluate.evaluate(
+        path, train=train, options=Options(targets=["logp=@w", "qed=0.5:"], draw=4)
+    )
 
 
 @pytest.fixture
 def compared(tmp_path):
     a = write(tmp_path / "a.smi", TEXTS * 20)
     b = write(tmp_path / "b.smi", ["CCCC", "CCCCC", "CCN", "c1ccncc1"] * 20)
-    return evaluate.compare([a, b], test=a, targets=["heavy=4"], draw=2)
+    return evaluate.compare([a, b], test=a, options=Options(targets=["heavy=4"], draw=2))
 
 
 def test_lines_fit_a_terminal(found, compared):
