@@ -171,11 +171,11 @@ def test_draws_belong_to_their_number(temperature):
         return torch.linspace(-2, 2, len(VOCABULARY)).expand(n, -1).clone()
 
     scaffold = make("c1ccccc1")
-    knobs = {"particles": 3, "temperature": temperature}
-    together = decode(network(logits), scaffold, 12, **knobs)
-    apart = [decode(network(logits), scaffold, 1, first=i, **knobs)[0] for i in range(12)]
+    options = {"particles": 3, "temperature": temperature}
+    together = decode(network(logits), scaffold, 12, **options)
+    apart = [decode(network(logits), scaffold, 1, first=i, **options)[0] for i in range(12)]
     assert together == apart
-    assert together != decode(network(logits), scaffold, 12, seed=1, **knobs)
+    assert together != decode(network(logits), scaffold, 12, seed=1, **options)
 
 
 def test_a_cutoff_holds_among_the_tokens_that_are_allowed():
@@ -205,13 +205,15 @@ def test_guidance_of_weight_one_is_none():
 
     net = SimpleNamespace(decoding=by_context)
     context, items = torch.linspace(0.5, 1.5, 9).unsqueeze(1), np.arange(9)
-    knobs = {"limit": 40, "temperature": 1.0, "particles": 2}
-    plain = decode_scaffold(net, context, scaffold, items, Draws(0), **knobs)
+    options = {"limit": 40, "temperature": 1.0, "particles": 2}
+    plain = decode_scaffold(net, context, scaffold, items, Draws(0), **options)
     same = Guidance(torch.zeros(9, 1), torch.ones(9))
-    assert decode_scaffold(net, context, scaffold, items, Draws(0), guidance=same, **knobs) == plain
+    assert (
+        decode_scaffold(net, context, scaffold, items, Draws(0), guidance=same, **options) == plain
+    )
     none = Guidance(context, torch.zeros(9))
     zero = torch.zeros(9, 1)
-    assert decode_scaffold(net, zero, scaffold, items, Draws(0), guidance=none, **knobs) == plain
+    assert decode_scaffold(net, zero, scaffold, items, Draws(0), guidance=none, **options) == plain
 
 
 def test_a_trained_model_writes_molecules_around_it(tiny_model):

@@ -22,16 +22,16 @@ def model():
 
 
 @pytest.mark.parametrize(
-    ("key", "targets", "knobs"),
+    ("key", "targets", "options"),
     [
         ("unconditioned", [], {}),
         ("targeted", [EXPECTED["target"]], {"guidance": 1.0}),
         ("guided", [EXPECTED["target"]], {}),
     ],
 )
-def test_a_seed_gives_the_molecules_it_always_gave(model, key, targets, knobs):
+def test_a_seed_gives_the_molecules_it_always_gave(model, key, targets, options):
     table = model.generate(
-        20, targets, seed=EXPECTED["seed"], device="cpu", precision="fp32", workers=0, **knobs
+        20, targets, seed=EXPECTED["seed"], device="cpu", precision="fp32", workers=0, **options
     )
     equal = sum(a == b for a, b in zip(table["smiles"], EXPECTED[key], strict=True))
     assert equal >= EQUAL
