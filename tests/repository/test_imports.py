@@ -2,13 +2,12 @@
 
 import ast
 import functools
-import subprocess
-import sys
 from graphlib import CycleError, TopologicalSorter
 from typing import NamedTuple
 
 import pytest
 
+from molvae.runtime.processes import process_pool
 from tests.repository.source import trees
 
 # From bottom to top: a module imports from its own package and from those that stand before it.
@@ -178,12 +177,34 @@ def test_what_loads_without_torch():
     assert [way for module in sorted(checked) if (way := way_to_torch(module))] == []
 
 
-def test_workers_load_no_torch():
-    """A worker process imports the module of its task, and what that imports."""
-    script = (
-        "import sys\n"
-        "import molvae.data.tokenize, molvae.objectives.worker, molvae.chem.screening\n"
-        "import molvae.data.prepare.parts, molvae.evaluate.metrics\n"
-        "sys.exit('torch' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+def worker_tasks(folder):
+    """What the workers of each verb compute, and an argument; of prepare the module alone."""
+    from molvae.chem.screening import MoleculeScreen
+    from molvae.config import CleaningConfig
+    from molvae.data.tokenize import Tokenizer
+    from molvae.evaluate.metrics import Wanted
+    from molvae.evaluate.sample import description, scan
+    from molvae.objectives import parse_objective
+    from molvae.objectives.worker import ScoringCall
+
+    (folder / "objective.py").write_text("def score(smiles):\n    return [1.0 for _ in smiles]\n")
+    objective = parse_objective([f"{folder / 'objective.py'}:score"])
+    return {
+        "encode": (Tokenizer(CleaningConfig(), {}, frozenset({"[C]", "[O]"})), ["CCO"]),
+        "evaluate": (scan, ["CCO"]),
+        "evaluate: description": (description(Wanted(properties=("qed",))), ["CCO"]),
+        "generate": (MoleculeScreen(("qed",), {}, alerts=("brenk",)), ["[C][C][O]"]),
+        "optimize": (ScoringCall(objective, None, None), ["CCO"]),
+        "prepare": (eval, "bool(__import__('molvae.data.prepare.jobs'))"),
+    }
+
+
+@pytest.mark.process
+def test_workers_load_no_torch(tmp_path):
+    """They would take three times the memory, and seconds to start."""
+    loaded = {}
+    with process_pool(1) as pool:
+        for name, (task, texts) in worker_tasks(tmp_path).items():
+            assert pool.submit(task, texts).result(), name
+            loaded[name] = pool.submit(eval, "'torch' in __import__('sys').modules").result()
+    assert [name for name, torch in loaded.items() if torch] == []
