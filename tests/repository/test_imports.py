@@ -180,6 +180,7 @@ def test_what_loads_without_torch():
 def worker_tasks(folder):
     """What the workers of each verb compute, and an argument; of prepare the module alone."""
     from molvae.chem.screening import MoleculeScreen
+    from molvae.chem.selfies import constraints
     from molvae.config import CleaningConfig
     from molvae.data.tokenize import Tokenizer
     from molvae.evaluate.metrics import Wanted
@@ -190,10 +191,10 @@ def worker_tasks(folder):
     (folder / "objective.py").write_text("def score(smiles):\n    return [1.0 for _ in smiles]\n")
     objective = parse_objective([f"{folder / 'objective.py'}:score"])
     return {
-        "encode": (Tokenizer(CleaningConfig(), {}, frozenset({"[C]", "[O]"})), ["CCO"]),
+        "encode": (Tokenizer(CleaningConfig(), constraints(), frozenset({"[C]", "[O]"})), ["CCO"]),
         "evaluate": (scan, ["CCO"]),
         "evaluate: description": (description(Wanted(properties=("qed",))), ["CCO"]),
-        "generate": (MoleculeScreen(("qed",), {}, alerts=("brenk",)), ["[C][C][O]"]),
+        "generate": (MoleculeScreen(("qed",), constraints(), alerts=("brenk",)), ["[C][C][O]"]),
         "optimize": (ScoringCall(objective, None, None), ["CCO"]),
         "prepare": (eval, "bool(__import__('molvae.data.prepare.jobs'))"),
     }
