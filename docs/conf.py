@@ -1,7 +1,11 @@
-"""Sphinx settings; `scripts/check --all` builds these pages with warnings as errors."""
+"""Sphinx settings: ``python -m sphinx -W -b html docs docs/_build/html`` builds the site."""
 
 import re
+import shutil
 from importlib.metadata import version as installed_version
+from pathlib import Path
+
+HERE = Path(__file__).parent
 
 project = "molvae"
 author = "The molvae developers"
@@ -10,21 +14,32 @@ release = installed_version("molvae")
 version = release
 
 extensions = [
-    "myst_parser",
+    "myst_nb",  # markdown and notebooks
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_click",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "notebooks/.ipynb_checkpoints"]
 
 myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
 myst_heading_anchors = 3  # pages may link to each other's headings
+
+nb_execution_mode = "off"  # show the outputs stored in the notebooks
+nb_output_stderr = "remove"
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"  # signatures stay readable
 
 html_theme = "furo"
 html_title = f"molvae {release}"
+
+# Sphinx reads one folder only, so the notebooks are copied into it (docs/.gitignore lists it).
+shutil.rmtree(HERE / "notebooks", ignore_errors=True)
+shutil.copytree(
+    HERE.parent / "notebooks",
+    HERE / "notebooks",
+    ignore=shutil.ignore_patterns(".ipynb_checkpoints"),
+)
 
 
 def _literal_stars(app, ctx, lines):

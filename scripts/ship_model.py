@@ -9,42 +9,45 @@ committed; docs/benchmarks.md then says what it reaches.
 from __future__ import annotations
 
 import sys
-import textwrap
 from dataclasses import replace
 from pathlib import Path
 
 from molvae.model.checkpoint import load_model, save_model
 
 MODELS = Path(__file__).resolve().parent.parent / "molvae" / "pretrained"
-NOTE = """Shipped with molvae as `{name}`. Only the weights are shipped, no molecules.
-Half precision.
+NOTE = """Shipped with molvae as `{name}`.
+Only the weights are shipped, no molecules, in half precision.
 
-Data: {data}
+**Data.** {data}
 
-Intended use: {use}
+**Intended use.** {use}
 
-Limits: it knows the elements, sizes and properties of its training set only; the properties it is
-asked for are computed by RDKit, which are models themselves; nothing it makes was ever made or
-tested. docs/benchmarks.md has its figures, and where others are better.
+**Limits.** The model knows the elements, sizes and properties of its training set only.
+The requested properties are computed by RDKit and are models themselves.
+None of its molecules was made or tested.
+docs/benchmarks.md has its results, and where other models are better.
 
-Misuse: do not use it to design harmful substances. It knows nothing of toxicity; what it makes is
-for chemists to judge, under the rules for the handling of chemicals.
+**Misuse.** Do not use it to design harmful substances.
+It knows nothing about toxicity; its molecules must be judged by chemists, under the rules for \
+handling chemicals.
 """
 NOTES = {
     "moses": (
-        "training molecules of MOSES (Polykovskiy et al. 2020, MIT licence), which are clean leads "
-        "of ZINC (free to use): 250 to 350 Da, C, N, O, S, F, Cl and Br without charges or "
-        "stereocentres.",
-        "the model of the MOSES tables of docs/benchmarks.md (scripts/bench/moses.sh), and the "
-        "start of `default`. For work, take `default`.",
+        "Training molecules of MOSES (Polykovskiy et al. 2020, MIT license), which are "
+        "clean leads of ZINC (free to use): 250 to 350 Da, C, N, O, S, F, Cl and Br, "
+        "without charges or stereocenters.",
+        "The model of the MOSES tables of docs/benchmarks.md (scripts/bench/moses.sh), "
+        "and the starting point of `default`.\n"
+        "For practical work, use `default`.",
     ),
     "default": (
-        "ZINC250k (Gómez-Bombarelli et al. 2018, purchasable compounds of ZINC) and 250,000 "
-        "training molecules of MOSES (Polykovskiy et al. 2020, MIT licence, clean leads of ZINC); "
-        "ZINC is free to use. Trained on from the shipped model `moses` by "
-        "scripts/train_default_model.sh.",
-        "trying molvae without training, as a source of drug-like starting points, and as the "
-        "start of trainings on data of one's own (--from default).",
+        "ZINC250k (Gómez-Bombarelli et al. 2018, purchasable compounds of ZINC) and "
+        "250,000 training molecules of MOSES (Polykovskiy et al. 2020, MIT license, "
+        "clean leads of ZINC); ZINC is free to use.\n"
+        "It continues the training of the shipped model `moses` "
+        "(scripts/train_default_model.sh).",
+        "Trying molvae without training, as a source of drug-like starting points, and "
+        "as the starting point for fine-tuning on your own data (`--from default`).",
     ),
 }
 
@@ -53,8 +56,7 @@ def main(trained: str, name: str) -> None:
     """Write the model folder, with the card of the training and the note."""
     data, use = NOTES[name]
     model = load_model(trained)
-    note = NOTE.format(name=name, data=data, use=use)
-    note = "\n\n".join(textwrap.fill(part, 100) for part in note.split("\n\n"))
+    note = NOTE.format(name=name, data=data, use=use).rstrip()
     card = model.card.split("\nShipped with molvae as ")[0].rstrip()  # of a model shipped before
     save_model(MODELS / name, replace(model, card=f"{card}\n\n{note}\n"), half=True)
 

@@ -20,8 +20,8 @@ __all__ = ["SIMILARITY", "TRIES", "Generated", "Request", "Span", "Targets", "re
 
 TRIES = 1 << 20  # candidate numbers reserved for each wanted molecule
 SIMILARITY = "similarity"  # Tanimoto, to the seed molecule: a target that needs no training
-GUIDANCE = 2.0  # for points (docs/experiments.md); ranges do not need it
-ANALOGS = (0.2, 0.5)  # noise levels for analogs (docs/experiments.md)
+GUIDANCE = 2.0  # for points (research/log.md); ranges do not need it
+ANALOGS = (0.2, 0.5)  # noise levels for analogs (research/log.md)
 
 Span = float | tuple[float, float]  # one value, or low and high of a uniform draw per candidate
 # Texts such as "logp=2:3", parsed targets, or a table {"logp": "2:3", "pIC50": 8}.

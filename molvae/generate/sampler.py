@@ -297,7 +297,7 @@ class Sampler:
         """Start candidates at the best of the block; with seed molecules, at the best of their own.
 
         Columns that only the property head can judge also walk along its gradient. Other targets
-        do not: candidates that please the head alone would take over (docs/experiments.md).
+        do not: candidates that please the head alone would take over (research/log.md).
         """
         judged = sorted((w for w in wanted if w.nearest[1]), key=lambda w: w.nearest[0])
         if self.seed_molecules:

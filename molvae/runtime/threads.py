@@ -2,7 +2,7 @@
 
 OpenMP threads wait for each other in a busy loop. Where another program occupies one of their
 CPUs, most of the time is spent in that loop, and two threads can be a hundred times slower than
-one (docs/experiments.md). Whether that is so is measured with products of the network's size.
+one (research/log.md). Whether that is so is measured with products of the network's size.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a model does to held-out molecules: rate, distortion, reconstruction, latent space, control.
 
 Each function measures one thing and says with every figure how many molecules went in;
-``docs/metrics.md`` has the formulas. Training calls :func:`figures`; ``examine`` calls all.
+``docs/diagnostics.md`` has the formulas. Training calls :func:`figures`; ``examine`` calls all.
 
 Shapes: N molecules, Z latent dimensions, C conditions; P paths of K points.
 """

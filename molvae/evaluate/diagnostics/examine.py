@@ -2,7 +2,7 @@
 
 Unlike ``evaluate``, which sees molecules only, this opens the model: how much its latent says, what
 comes back from it, how smooth it is, and whether what is asked for is what comes. The formulas are
-in ``docs/metrics.md``.
+in ``docs/diagnostics.md``.
 """
 
 from __future__ import annotations

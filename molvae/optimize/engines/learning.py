@@ -89,7 +89,7 @@ class Learning(Evolution):
         """What is asked for, and a score above the best."""
         top = max(self.archive.normal_scores().values(), default=0.0) + BEYOND
         targets = (*self.proposer.request.targets, Target(SCORE, top, top))
-        # Without guidance, as its settings were chosen (docs/experiments.md).
+        # Without guidance, as its settings were chosen (research/log.md).
         return replace(self.proposer.request, targets=targets, guidance=1.0)
 
     def _learn(self, steps: int) -> None:
