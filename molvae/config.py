@@ -131,15 +131,14 @@ class ModelConfig(_Section):
     # Let the context scale and shift the output of the last decoder layer.
     modulation: bool = True
     # Memory of the decoder, read together with its state when a token is chosen: width of the sums
-    # over the tokens so far, width of the attention to them (all heads together; 0 for none), and
-    # width of the readout layer, which needs the sums.
-    tally_size: int = Field(64, ge=0)
-    attention_size: int = Field(128, ge=0)
+    # over the tokens so far, width of the attention to them (all heads together), and width of the
+    # readout layer.
+    tally_size: int = Field(64, ge=1)
+    attention_size: int = Field(128, ge=1)
     attention_heads: int = Field(2, ge=1)
     readout_size: int = Field(256, ge=1)
-    # Rank of the effect of the next token on the decoder's forecast of the properties; 0 for no
-    # forecast. It needs the sums.
-    forecast_rank: int = Field(8, ge=0)
+    # Rank of the effect of the next token on the decoder's forecast of the properties.
+    forecast_rank: int = Field(8, ge=1)
     # Width of the network that maps latent, noise level and conditions to the decoder's context.
     context_size: int = Field(256, ge=1)
     # Width of the property head.
@@ -197,8 +196,6 @@ class TrainConfig(_Section):
     exact_share: float = Field(0.3, ge=0, le=1)
     # Fraction of molecules trained without conditions; the rest gets a random subset.
     unconditioned_share: float = Field(0.2, ge=0, le=1)
-    # Share of decoder input tokens replaced by <pad>.
-    word_dropout: float = Field(0.0, ge=0, lt=1)
     # Decay of the exponential moving average of the weights, which is what is saved.
     ema_decay: float = Field(0.999, ge=0, lt=1)
     # Number of validations over the budget; training stops after `patience` without improvement.
@@ -279,6 +276,10 @@ FINE_TUNING: dict[str, dict[str, Any]] = {
     "data": {"unknown_tokens": "learn"},
     "train": {"kl_warm_up": 0.0, "learning_rate": 5e-4},
 }
+
+
+# Settings of earlier versions, and why they are gone.
+REMOVED = {"train.word_dropout": "this setting was removed, because it made every result worse"}
 
 
 def parse_duration(text: str) -> float:
@@ -375,6 +376,8 @@ def _reason(where: tuple[int | str, ...], kind: str, message: str, got: object) 
     section: Any = Config
     for part in where[:-1]:
         section = section.model_fields[part].annotation
+    if key in REMOVED:
+        return f"{key}: {REMOVED[key]}; leave it out"
     return f"unknown key '{key}': {suggest(str(where[-1]), section.model_fields)}"
 
 

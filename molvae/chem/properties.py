@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import gzip
-import io
 import math
-import pickle
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rdkit import Chem
-from rdkit.Chem import QED, FilterCatalog, rdFingerprintGenerator, rdMolDescriptors, rdqueries
+from rdkit.Chem import rdMolDescriptors
 
+from molvae.chem.fast_scores import Facts, npscore, qed, sas
 from molvae.chem.molecules import Mol, canonical_smiles, has_radical, parse
 from molvae.chem.selfies import from_selfies, selfies_of, use_constraints
 from molvae.errors import PropertyError, suggest
@@ -42,252 +36,14 @@ class Property:
     integer: bool = False
 
 
-class _Facts:
-    """What several properties of one molecule share: each computed once, when first asked for."""
-
-    def __init__(self, mol: Mol) -> None:
-        self.mol = mol
-
-    @functools.cached_property
-    def arom(self) -> int:
-        return rdMolDescriptors.CalcNumAromaticRings(self.mol)
-
-    @functools.cached_property
-    def hbd(self) -> int:
-        return rdMolDescriptors.CalcNumHBD(self.mol)
-
-    @functools.cached_property
-    def logp(self) -> float:
-        return float(rdMolDescriptors.CalcCrippenDescriptors(self.mol)[0])
-
-    @functools.cached_property
-    def mw(self) -> float:
-        return rdMolDescriptors._CalcMolWt(self.mol)
-
-    @functools.cached_property
-    def rotb(self) -> int:
-        return rdMolDescriptors.CalcNumRotatableBonds(self.mol)
-
-    @functools.cached_property
-    def tpsa(self) -> float:
-        return rdMolDescriptors.CalcTPSA(self.mol)
-
-    @functools.cached_property
-    def fragments(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Identifiers and counts of the atom environments of radius 2, as RDKit orders them."""
-        found = _environments().GetSparseCountFingerprint(self.mol).GetNonzeroElements()
-        size = len(found)
-        if not size:
-            raise ValueError("no atoms, no fragments")
-        return np.fromiter(found, np.int64, size), np.fromiter(found.values(), np.int64, size)
-
-
 @dataclass(frozen=True)
 class _Rule:
-    """The function of a property that shares facts with others; works alone, too."""
+    """The function of a property that shares facts with others; it also works alone."""
 
-    of: Callable[[_Facts], float]
+    of: Callable[[Facts], float]
 
     def __call__(self, mol: Mol) -> float:
-        return self.of(_Facts(mol))
-
-
-# Quantitative drug-likeness ----------------------------------------------------------------------
-
-
-@functools.cache
-def _alerts() -> FilterCatalog.FilterCatalog:
-    """QED's structural alerts as one catalogue, faster than one after the other."""
-    catalog = FilterCatalog.FilterCatalog()
-    for number, alert in enumerate(QED.StructuralAlerts):
-        matcher = FilterCatalog.SmartsMatcher(str(number), alert)
-        catalog.AddEntry(FilterCatalog.FilterCatalogEntry(str(number), matcher))
-    return catalog
-
-
-def _aromatic_systems(facts: _Facts) -> int:
-    """QED's count of aromatic rings: those left without the saturated atoms of rings."""
-    mol = facts.mol
-    rings = mol.GetRingInfo().NumRings()
-    if rings == 0:
-        return 0
-    # Nothing to take away, and as many rings as a connected molecule has independent cycles.
-    if rings == facts.arom == mol.GetNumBonds() - mol.GetNumAtoms() + 1:
-        return rings
-    return len(Chem.GetSSSR(Chem.DeleteSubstructs(Chem.Mol(mol), QED.AliphaticRings)))
-
-
-@functools.cache
-def _unusual() -> Mol:
-    """Atoms that neutralising, which does not sanitise, may have left in a state RDKit refuses."""
-    other_elements = "!#6&!#7&!#8&!#9&!#16&!#17&!#35&!#53"
-    return Chem.MolFromSmarts(f"[{other_elements},c&!X3,F&!D1,Cl&!D1,Br&!D1,I&!D1]")
-
-
-def _fast_qed(facts: _Facts) -> float:
-    """Quantitative drug-likeness of Bickerton et al. 2012, from facts other properties share."""
-    mol = facts.mol
-    plain = 0 < mol.GetNumAtoms() == mol.GetNumHeavyAtoms()
-    if not plain or mol.HasSubstructMatch(_unusual()):
-        return float(QED.qed(mol))  # it takes hydrogens away first, and sanitises again
-    terms = QED.QEDproperties(
-        MW=facts.mw,
-        ALOGP=facts.logp,
-        HBA=sum(len(mol.GetSubstructMatches(acceptor)) for acceptor in QED.Acceptors),
-        HBD=facts.hbd,
-        PSA=facts.tpsa,
-        ROTB=facts.rotb,
-        AROM=_aromatic_systems(facts),
-        ALERTS=len(_alerts().GetMatches(mol)),
-    )
-    return float(QED.qed(mol, qedProperties=terms))
-
-
-_PROBES = (
-    "CC(=O)Oc1ccccc1C(=O)O",
-    "CN1CCC[C@H]1c1cccnc1",
-    "NS(=O)(=O)c1cc(Cl)c(N)cc1[N+](=O)[O-]",
-    "OCC1OC(O)C(O)C(O)C1O",
-    "C=CC(=O)NN=Cc1c[nH]c2ccc(C#N)cc12",
-    "CSC(F)(F)C(F)(F)CCCCOC(=O)CS",
-)
-
-
-@functools.cache
-def _fast_qed_agrees() -> bool:
-    """Whether this RDKit still defines QED as we do; if not, we leave it to RDKit."""
-    try:
-        molecules = [Chem.MolFromSmiles(smiles) for smiles in _PROBES]
-        return all(_fast_qed(_Facts(mol)) == QED.qed(mol) for mol in molecules)
-    except Exception:
-        return False  # whatever has changed, the public function is still there
-
-
-def _qed(facts: _Facts) -> float:
-    return _fast_qed(facts) if _fast_qed_agrees() else float(QED.qed(facts.mol))
-
-
-# Fragment scores ---------------------------------------------------------------------------------
-
-
-@functools.cache
-def _environments() -> rdFingerprintGenerator.FingerprintGenerator64:
-    return rdFingerprintGenerator.GetMorganGenerator(radius=2)
-
-
-class _FragmentScores:
-    """Fragment → score in a twentieth of the memory of a dictionary."""
-
-    def __init__(self, fragments: NDArray[np.int64], scores: NDArray[np.float64]) -> None:
-        order = np.argsort(fragments, kind="stable")
-        ordered = fragments[order]
-        last = np.append(ordered[1:] != ordered[:-1], True)  # of several the last one counts
-        if ordered[0] < 0 or ordered[-1] >= 2**32:
-            raise ValueError("fragment identifiers have more than 32 bits")
-        self._fragments = ordered[last].astype(np.uint32)
-        self._values, places = np.unique(scores[order][last], return_inverse=True)
-        self._places = places.astype(np.uint16 if len(self._values) < 2**16 else np.uint32)
-
-    def of(self, fragments: NDArray[np.int64], missing: float) -> NDArray[np.float64]:
-        """Scores in the order of ``fragments``, ``missing`` for unknown ones."""
-        wanted = fragments.astype(np.uint32)
-        places = self._fragments.searchsorted(wanted)
-        np.minimum(places, len(self._fragments) - 1, out=places)
-        scores: NDArray[np.float64] = self._values[self._places[places]]
-        scores[self._fragments[places] != wanted] = missing
-        return scores
-
-
-@functools.cache
-def _sas_scores() -> _FragmentScores:
-    from rdkit.Contrib.SA_Score import sascorer
-
-    with gzip.open(Path(sascorer.__file__).with_name("fpscores.pkl.gz")) as handle:
-        rows = pickle.load(handle)  # RDKit's own file: each row a score and its fragments
-    size = sum(len(row) - 1 for row in rows)
-    fragments = np.fromiter((f for row in rows for f in row[1:]), np.int64, size)
-    scores = np.repeat([float(row[0]) for row in rows], [len(row) - 1 for row in rows])
-    return _FragmentScores(fragments, scores)
-
-
-@functools.cache
-def _stereo_marks() -> Chem.QueryAtom:
-    marked = rdqueries.HasPropQueryAtom("_CIPCode")
-    marked.ExpandQuery(
-        rdqueries.HasPropQueryAtom("_ChiralityPossible"), how=Chem.CompositeQueryType.COMPOSITE_OR
-    )
-    return marked
-
-
-def _stereocentres(mol: Mol) -> int:
-    """Tetrahedral centres, assigned or not, as ``Chem.FindMolChiralCenters`` lists them."""
-    if not Chem.GetUseLegacyStereoPerception():
-        return len(Chem.FindMolChiralCenters(mol, includeUnassigned=True))
-    Chem.AssignStereochemistry(mol, cleanIt=True, force=True, flagPossibleStereoCenters=True)
-    return len(mol.GetAtomsMatchingQuery(_stereo_marks()))
-
-
-def _sas(facts: _Facts) -> float:
-    """Synthetic accessibility of Ertl & Schuffenhauer 2009 as RDKit defines it, 1 (easy) to 10.
-
-    The mean score of the fragments, less penalties for size, stereocentres, spiro and bridgehead
-    atoms and macrocycles, plus a correction for symmetry that RDKit added; then scaled.
-    """
-    mol = facts.mol
-    fragments, counts = facts.fragments
-    atoms = mol.GetNumAtoms()
-    # Added up one by one, as RDKit does: rounding is the same.
-    contributions = _sas_scores().of(fragments, -4.0) * counts
-    score = float(np.add.accumulate(contributions)[-1]) / int(counts.sum())
-    macrocycle = any(len(ring) > 8 for ring in mol.GetRingInfo().AtomRings())
-    penalties = (
-        atoms**1.005 - atoms,
-        math.log10(_stereocentres(mol) + 1),
-        math.log10(rdMolDescriptors.CalcNumSpiroAtoms(mol) + 1),
-        math.log10(rdMolDescriptors.CalcNumBridgeheadAtoms(mol) + 1),
-        math.log10(2) if macrocycle else 0.0,
-    )
-    complexity = 0.0
-    for penalty in penalties:
-        complexity -= penalty
-    symmetry = 0.0
-    if atoms > len(fragments):
-        symmetry = math.log(atoms / len(fragments)) * 0.5
-    scaled = 11.0 - (score + complexity + symmetry + 4.0 + 1) / 6.5 * 9.0
-    if scaled > 8.0:
-        scaled = 8.0 + math.log(scaled + 1.0 - 9.0)
-    return min(max(scaled, 1.0), 10.0)
-
-
-@functools.cache
-def _np_scores() -> _FragmentScores:
-    from rdkit.Contrib.NP_Score import npscorer
-
-    # The loader reports on the standard streams; nobody asked.
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        model: dict[int, float] = npscorer.readNPModel()
-    fragments = np.fromiter(model, np.int64, len(model))
-    return _FragmentScores(fragments, np.fromiter(model.values(), np.float64, len(model)))
-
-
-def _npscore(facts: _Facts) -> float:
-    """Natural-product likeness of Ertl, Roggo & Schuffenhauer 2008 as RDKit defines it.
-
-    The sum of the scores of the fragments by the number of atoms; beyond ±4 it grows as a
-    logarithm.
-    """
-    fragments, _ = facts.fragments
-    # Added up one by one, as RDKit does: rounding is the same.
-    contributions = _np_scores().of(fragments, 0.0)
-    score = float(np.add.accumulate(contributions)[-1]) / facts.mol.GetNumAtoms()
-    if score > 4:
-        return 4.0 + math.log10(score - 4.0 + 1.0)
-    if score < -4:
-        return -4.0 - math.log10(-4.0 - score + 1.0)
-    return score
-
-
-# The table ---------------------------------------------------------------------------------------
+        return self.of(Facts(mol))
 
 
 def _table(*properties: Property) -> dict[str, Property]:
@@ -304,11 +60,11 @@ PROPERTIES: dict[str, Property] = _table(
         "logp", "octanol-water partition (Crippen)", "", -2, 6, _Rule(lambda facts: facts.logp)
     ),
     Property("mw", "average molecular weight", "Da", 150, 550, _Rule(lambda facts: facts.mw)),
-    Property("npscore", "natural-product likeness (Ertl 2008)", "", -4, 4, _Rule(_npscore)),
-    Property("qed", "quantitative drug-likeness (Bickerton 2012)", "", 0, 1, _Rule(_qed)),
+    Property("npscore", "natural-product likeness (Ertl 2008)", "", -4, 4, _Rule(npscore)),
+    Property("qed", "quantitative drug-likeness (Bickerton 2012)", "", 0, 1, _Rule(qed)),
     Property("rings", "rings", "", 0, 6, rdMolDescriptors.CalcNumRings, True),
     Property("rotb", "rotatable bonds", "", 0, 12, _Rule(lambda facts: facts.rotb), True),
-    Property("sas", "synthetic accessibility (Ertl 2009)", "", 1, 6, _Rule(_sas)),
+    Property("sas", "synthetic accessibility (Ertl 2009)", "", 1, 6, _Rule(sas)),
     Property(
         "tpsa", "topological polar surface area", "Å²", 0, 150, _Rule(lambda facts: facts.tpsa)
     ),
@@ -324,7 +80,7 @@ def get_property(name: str) -> Property:
 
 def compute(mol: Mol, names: Iterable[str]) -> NDArray[np.float64]:
     """Values of the named built-in properties of one molecule, NaN where RDKit fails."""
-    facts = _Facts(mol)
+    facts = Facts(mol)
     values = []
     for name in names:
         function = get_property(name).function
@@ -338,7 +94,7 @@ def compute(mol: Mol, names: Iterable[str]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Measured:
-    """A generated molecule after RDKit looked at it; ``smiles`` is empty if it is not valid."""
+    """A generated molecule as RDKit sees it; ``smiles`` is empty if it is not valid."""
 
     smiles: str
     values: tuple[float, ...]
@@ -357,10 +113,9 @@ def measure_selfies(
 ) -> list[Measured]:
     """Canonical SMILES and built-in properties of SELFIES strings; runs in worker processes.
 
-    ``rewrite`` adds the SELFIES of the canonical SMILES, as an encoder was trained to read it;
-    ``inspect`` takes a look of its own at every molecule.
-
-    A SELFIES can describe no atom at all; such a one, and any RDKit refuses, is not valid.
+    ``rewrite`` adds the SELFIES of the canonical SMILES, as an encoder was trained to read it; the
+    result of ``inspect`` is kept with every molecule. A SELFIES that describes no atom, or that
+    RDKit refuses, is not valid.
     """
     results, limits = [], tuple(constraints.items())
     with use_constraints(constraints):

@@ -1,4 +1,4 @@
-"""What RDKit finds out about generated molecules; runs in worker processes, without torch."""
+"""Screen generated molecules with RDKit; runs in worker processes, without torch."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ __all__ = ["MoleculeScreen", "ScreenResult"]
 
 
 class ScreenResult(NamedTuple):
-    """What is to be known of a molecule beside its properties."""
+    """What a screen adds to the properties of a molecule."""
 
-    refusal: str  # why it may not be written; empty if it may
-    fingerprint: bytes  # Morgan bits, packed; empty if not asked for
-    core: str  # Bemis-Murcko scaffold; empty if not asked for
+    refusal: str  # why the molecule is refused; empty if it is not
+    fingerprint: bytes  # Morgan bits, packed; empty if not requested
+    core: str  # Bemis-Murcko scaffold; empty if not requested
 
 
 @dataclass(frozen=True)
 class MoleculeScreen:
-    """SELFIES → measured molecules; can be pickled."""
+    """SELFIES → measured and screened molecules; can be pickled."""
 
     names: tuple[str, ...]  # of built-in properties
     constraints: dict[str, int]
@@ -40,16 +40,16 @@ class MoleculeScreen:
     core: bool = False
 
     def __call__(self, texts: Sequence[str]) -> list[Measured]:
-        """One entry per text, in order; equal texts are looked at once."""
+        """One entry per SELFIES string, in order; equal strings are screened once."""
         distinct = list(dict.fromkeys(texts))
         measured = measure_selfies(
             distinct, self.names, self.constraints, rewrite=self.rewrite, inspect=self.screen
         )
-        found = dict(zip(distinct, measured, strict=True))
-        return [found[text] for text in texts]
+        by_text = dict(zip(distinct, measured, strict=True))
+        return [by_text[text] for text in texts]
 
     def screen(self, mol: Mol) -> ScreenResult:
-        """The refusals first named, and what else was asked for."""
+        """The first reason to refuse the molecule, and what else was requested."""
         return ScreenResult(
             refusal=self._refusal(mol),
             fingerprint=fingerprints([mol]).tobytes() if self.fingerprint else b"",
@@ -60,9 +60,9 @@ class MoleculeScreen:
         if self.scaffold is not None and not contains(mol, self.scaffold):
             return "without the scaffold"
         if self.elements:
-            other = molecules.elements(mol) - self._allowed
-            if other:
-                return f"contains {min(other)}"
+            forbidden = molecules.elements(mol) - self._allowed
+            if forbidden:
+                return f"contains {min(forbidden)}"
         if self.max_ring is not None and (size := largest_ring(mol)) > self.max_ring:
             return f"has a ring of {size} atoms"
         for name in self.alerts:

@@ -1,7 +1,7 @@
-"""SMILES ⇄ SELFIES ⇄ token ids. The one place that imports selfies.
+"""SMILES ⇄ SELFIES, the meaning of SELFIES symbols, and the bonding limits.
 
 SELFIES (Krenn et al. 2020) describe a molecule by symbols of which every sequence is a valid
-molecule; the bonding limits that make it so are global to the process and are set here alone.
+molecule. The bonding limits that ensure this are global to the process; only this module sets them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Literal, NamedTuple
 
 import selfies
 from selfies import grammar_rules
-from selfies.utils.smiles_utils import atom_to_smiles
+
+from molvae.chem.fast_selfies import decode_symbols
 
 __all__ = [
     "Meaning",
@@ -45,11 +46,11 @@ def to_selfies(smiles: str) -> str | None:
     """SELFIES of a SMILES, or None if it is malformed or exceeds the bonding limits in force."""
     try:
         return str(selfies.encoder(smiles))
-    except (selfies.EncoderError, LookupError):  # its parser stumbles over some damage
+    except (selfies.EncoderError, LookupError):  # LookupError: its parser fails on some input
         return None
 
 
-@functools.lru_cache(maxsize=20_000)  # a search meets its molecules again and again
+@functools.lru_cache(maxsize=20_000)  # a search sees its molecules repeatedly
 def selfies_of(smiles: str, limits: tuple[tuple[str, int], ...]) -> str:
     """SELFIES under bonding limits, pairs of atom and bonds; empty where there are none."""
     with use_constraints(dict(limits)):
@@ -57,154 +58,16 @@ def selfies_of(smiles: str, limits: tuple[tuple[str, int], ...]) -> str:
 
 
 def from_selfies(text: str) -> str:
-    """SMILES of a SELFIES string; it may be empty, since a SELFIES can describe no atom.
+    """SMILES of a SELFIES string, as ``selfies.decoder`` gives it.
 
-    What ``selfies.decoder`` gives, in a third of its time: it keeps account of which symbol became
-    which part of the SMILES, which is not needed here. Rare symbols are left to it.
+    It may be empty, since a SELFIES can describe no atom.
     """
-    steps, symbols = _steps(tuple(selfies.get_semantic_constraints().items())), split_selfies(text)
-    try:
-        known = [steps[symbol] for symbol in symbols]
-    except KeyError:
-        steps.update({symbol: _step(symbol) for symbol in symbols})
-        known = [steps[symbol] for symbol in symbols]
-    plain = [step for step in known if step is not None]
-    if len(plain) < len(known) or sum(map(len, symbols)) < len(text):
-        return str(selfies.decoder(text))
-    return _written(*_derived(plain))
-
-
-class _Step(NamedTuple):
-    """A symbol at work; fields as in :class:`Meaning`."""
-
-    kind: Literal["atom", "branch", "ring"]
-    order: int
-    size: int
-    number: int  # what it counts where it is read as a digit
-    text: str = ""  # of the atom in a SMILES
-    mark: str = ""  # of its bond, if that is single: / or \
-
-
-@functools.lru_cache(maxsize=8)
-def _steps(limits: tuple[tuple[str, int], ...]) -> dict[str, _Step | None]:
-    """The symbols met so far under these bonding limits."""
-    return {}
-
-
-def _step(symbol: str) -> _Step | None:
-    """None for symbols that are left to the library: dots, [nop], rings with a mark, nonsense."""
-    number = index_of([symbol])
-    if (branch := grammar_rules.process_branch_symbol(symbol)) is not None:
-        order, size = branch
-        return _Step("branch", order, size, number)
-    if (ring := grammar_rules.process_ring_symbol(symbol)) is not None:
-        order, size, marks = ring
-        return None if any(marks) else _Step("ring", order, size, number)
-    if (found := grammar_rules.process_atom_symbol(symbol)) is not None:
-        (order, mark), atom = found
-        text = atom_to_smiles(atom)
-        return _Step("atom", order, atom.bonding_capacity, number, text, mark or "")
-    return None
-
-
-class _Bond:
-    """A bond while rings are formed; ``number`` is that of a ring closure, once it has one."""
-
-    __slots__ = ("mark", "number", "order")
-
-    def __init__(self, order: int, mark: str = "") -> None:
-        self.order, self.mark, self.number = order, mark, 0
-
-    def __str__(self) -> str:
-        return self.mark if self.order == 1 else "=" if self.order == 2 else "#"
-
-
-class _Atoms(NamedTuple):
-    """A tree of atoms in the order of a SMILES."""
-
-    texts: list[str]
-    parents: list[int]  # -1 for the first
-    bonds: list[_Bond]  # to the parent
-    free: list[int]  # bonds each can still make
-
-
-def _derived(steps: list[_Step]) -> tuple[_Atoms, list[tuple[int, int, int]]]:
-    """The tree that SELFIES' grammar derives, and the rings asked for: two atoms, bond order.
-
-    The state is the number of bonds the last atom can still make: 0 before the first atom, -1 when
-    the chain is at its end.
-    """
-    atoms = _Atoms([], [], [], [])
-    rings: list[tuple[int, int, int]] = []
-    outer: list[tuple[int, int, int]] = []  # chains that wait for a branch: end, state, last atom
-    at, end, state, last = 0, len(steps), 0, -1
-    while True:
-        if state < 0 or at >= end:
-            if not outer:
-                return atoms, rings
-            at = max(at, end)
-            end, state, last = outer.pop()
-            continue
-        kind, order, size, _, text, mark = steps[at]
-        at += 1
-        if kind == "atom":
-            order = min(order, state, size)
-            if order or state == 0:
-                if state:
-                    atoms.free[last] -= order
-                atoms.texts.append(text)
-                atoms.parents.append(last)
-                atoms.bonds.append(_Bond(order, mark))
-                atoms.free.append(size - order)
-                last = len(atoms.texts) - 1
-            state = size - order or -1
-        elif state > (kind == "branch"):
-            number = 0
-            for step in steps[at : at + size]:
-                number = number * 16 + step.number
-            number *= 16 ** max(at + size - len(steps), 0)  # digits that are missing are 0
-            at += size
-            if kind == "branch":
-                inner = min(state - 1, order)
-                outer.append((end, state - inner, last))
-                end, state = min(at + number + 1, len(steps)), inner
-            else:
-                order = min(order, state)
-                rings.append((max(last - number - 1, 0), last, order))
-                state = state - order or -1
-
-
-def _written(atoms: _Atoms, rings: list[tuple[int, int, int]]) -> str:
-    """SMILES of the atoms after as many of the rings as there is room for are formed, in order."""
-    texts, parents, bonds, free = atoms
-    formed: dict[tuple[int, int], _Bond] = {}
-    closures: list[list[_Bond]] = [[] for _ in texts]
-    for a, b, order in rings:
-        order = min(order, free[a], free[b])
-        if a == b or order <= 0:
-            continue
-        bond = bonds[b] if parents[b] == a else formed.get((a, b))
-        if bond is None:
-            bond = formed[a, b] = _Bond(0)
-            closures[a].append(bond)
-            closures[b].append(bond)
-        order = min(order, 3 - bond.order)
-        bond.order += order
-        free[a] -= order
-        free[b] -= order
-    count, pieces, below = 0, [], [""] * len(texts)
-    for text, here in zip(texts, closures, strict=True):
-        for bond in here:
-            if not bond.number:
-                count += 1
-                bond.number = count
-            text += f"{bond}%{bond.number}" if bond.number > 9 else f"{bond}{bond.number}"
-        pieces.append(text)
-    # An atom stands before its children: from the last one on, each is complete when it is added.
-    for i in range(len(texts) - 1, 0, -1):
-        whole, parent = f"{bonds[i]}{pieces[i]}{below[i]}", parents[i]
-        below[parent] = f"({whole}){below[parent]}" if below[parent] else whole
-    return pieces[0] + below[0] if pieces else ""
+    symbols = split_selfies(text)
+    if sum(map(len, symbols)) == len(text):
+        smiles = decode_symbols(symbols)
+        if smiles is not None:
+            return smiles
+    return str(selfies.decoder(text))
 
 
 class Meaning(NamedTuple):
@@ -212,7 +75,7 @@ class Meaning(NamedTuple):
 
     kind: Literal["atom", "branch", "ring", "other"]
     order: int = 0  # of the bond it makes, if there is room for it
-    size: int = 0  # atom: bonds it can have; branch and ring: symbols after it that form a number
+    size: int = 0  # atom: bonds it can have; branch, ring: symbols after it that form a number
 
 
 def meaning(symbol: str) -> Meaning:
@@ -225,8 +88,8 @@ def meaning(symbol: str) -> Meaning:
         return Meaning("branch", *branch)
     if (ring := grammar_rules.process_ring_symbol(symbol)) is not None:
         return Meaning("ring", *ring[:2])
-    if (found := grammar_rules.process_atom_symbol(symbol)) is not None:
-        (order, _), atom = found
+    if (parsed := grammar_rules.process_atom_symbol(symbol)) is not None:
+        (order, _), atom = parsed
         return Meaning("atom", order, atom.bonding_capacity)
     return Meaning("other")
 
@@ -248,7 +111,7 @@ def constraints() -> dict[str, int]:
 
 @contextmanager
 def use_constraints(limits: dict[str, int]) -> Iterator[None]:
-    """Put bonding limits in force for a while; they are a global of the selfies library."""
+    """Set the bonding limits, which are global to the selfies library, while the block runs."""
     before = constraints()
     if limits == before:
         yield

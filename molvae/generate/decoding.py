@@ -12,6 +12,7 @@ from torch import Tensor
 from molvae.chem.vocabulary import BOS, EOS, PAD
 from molvae.model.checkpoint import SavedModel
 from molvae.model.cvae import CVAE, noisy_latent
+from molvae.model.records import Context
 from molvae.runtime.randomness import Draws
 
 __all__ = ["Guidance", "Steps", "decode_latents", "decode_tokens", "pick"]
@@ -23,8 +24,12 @@ MULTIPLE = 32  # batches have a multiple of rows: oneDNN caches a kernel for eve
 class Guidance(NamedTuple):
     """Input of classifier-free guidance (Ho & Salimans 2022)."""
 
-    context: Tensor  # (B, K), the same without conditions
+    context: Context  # the same molecules without conditions
     weight: Tensor  # (B,) 0: no conditions; 1: as trained; above 1: stronger
+
+    def rows(self, index: Tensor) -> Guidance:
+        """The guidance of some of the molecules, by indices, which may repeat."""
+        return Guidance(self.context.rows(index), self.weight[index])
 
 
 class Steps:
@@ -33,9 +38,9 @@ class Steps:
     With guidance they are log p(x) + weight · (log p(x | c) − log p(x)), at every step.
     """
 
-    def __init__(self, network: CVAE, context: Tensor, guidance: Guidance | None = None) -> None:
+    def __init__(self, network: CVAE, context: Context, guidance: Guidance | None = None) -> None:
         if guidance is not None:
-            context = torch.cat([context, guidance.context])
+            context = context.joined(guidance.context)
         self._decoding = network.decoding(context)
         self._weight = None if guidance is None else guidance.weight.unsqueeze(-1)
 
@@ -75,7 +80,7 @@ def pick(odds: Tensor, uniform: Tensor, cutoff: float) -> Tensor:
 @torch.no_grad()
 def decode_tokens(
     network: CVAE,
-    context: Tensor,
+    context: Context,
     limit: int,
     *,
     temperature: float,
@@ -83,17 +88,19 @@ def decode_tokens(
     guidance: Guidance | None = None,
     cutoff: float = 0.0,
 ) -> Tensor:
-    """Token ids (B, ≤ limit), <pad> after <eos>, from contexts (B, K), one step at a time.
+    """Token ids (B, ≤ limit), <pad> after <eos>, one step at a time.
 
     ``uniform`` (B, limit) holds the random numbers for :func:`pick`; None (or temperature 0) takes
     the most likely tokens. Finished rows leave the batch, many at a time.
     """
-    count = context.shape[0]
-    if count > MULTIPLE:
-        context, uniform = _filled(context), None if uniform is None else _filled(uniform)
-        guidance = guidance and Guidance(*map(_filled, guidance))
-    rows = torch.arange(context.shape[0], device=context.device)
-    result = torch.full((len(rows), limit), PAD, dtype=torch.long, device=context.device)
+    count, device = context.size, context.request.device
+    rows = torch.arange(count, device=device)
+    if count > MULTIPLE:  # the first one is repeated until their number is a multiple
+        filled = torch.cat([rows, rows.new_zeros(-count % MULTIPLE)])
+        context, uniform = context.rows(filled), None if uniform is None else uniform[filled]
+        guidance = guidance and guidance.rows(filled)
+        rows = torch.arange(context.size, device=device)
+    result = torch.full((len(rows), limit), PAD, dtype=torch.long, device=device)
     decoding = Steps(network, context, guidance)
     token = torch.full_like(rows, BOS)
     for step in range(limit):
@@ -120,11 +127,6 @@ def decode_tokens(
     return result[:count]
 
 
-def _filled(rows: Tensor) -> Tensor:
-    """The rows (B, …), the first one repeated until their number is a multiple."""
-    return torch.cat([rows, rows[:1].expand(-len(rows) % MULTIPLE, *rows.shape[1:])])
-
-
 @torch.no_grad()
 def decode_latents(
     model: SavedModel,
@@ -148,8 +150,7 @@ def decode_latents(
         items = np.arange(len(part), dtype=np.int64) + first + start
         channel = torch.from_numpy(draws.normal("channel", items, z.shape[1])).to(device)
         t = torch.full((len(part),), noise, device=device)
-        empty = torch.zeros(len(part), network.condition_count, device=device)
-        context = network.make_context(noisy_latent(part, t, channel), t, empty, empty)
+        context = network.make_context(noisy_latent(part, t, channel), t)
         limit = model.max_tokens
         uniform = None
         if temperature > 0:

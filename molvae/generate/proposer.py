@@ -73,7 +73,7 @@ class Proposer:
             noisy, guidance = noisy_latent(z, t, noise), None
             context = network.make_context(noisy, t, conditions, mask)
             if self._guided:
-                free = network.make_context(noisy, t, conditions, torch.zeros_like(mask))
+                free = network.make_context(noisy, t)
                 weight = _drawn(request.weights, draws, "guidance", items)
                 guidance = Guidance(free, self.tensor(weight))
             # Decoding stops at the length of the longest training molecule.
@@ -128,13 +128,12 @@ class Proposer:
         for start in range(0, len(ids), self.batch_size):
             arrays = pad_tokens(list(ids[start : start + self.batch_size]))
             inputs, targets, lengths = map(self.tensor, arrays)
-            empty = torch.zeros(len(lengths), self.network.condition_count, device=self.device)
             z = torch.zeros(len(lengths), self.network.config.latent_size, device=self.device)
             t = torch.ones_like(z[:, 0])
             if latents is not None:
                 z, t = self.tensor(latents[start : start + len(lengths)]), torch.zeros_like(t)
             with autocast(self.device, self.precision):
-                context = self.network.make_context(z, t, empty, empty)
+                context = self.network.make_context(z, t)
                 logits = self.network.decode(inputs, context)
             nats += reconstruction(logits, targets, lengths).tolist()
         return nats

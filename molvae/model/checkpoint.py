@@ -48,11 +48,8 @@ DEFAULT = "default"
 # A vocabulary or statistics file of this size is damage or malice, not chemistry.
 MAX_JSON_BYTES = 20_000_000
 MAX_TOKENS = 2000  # the longest molecule the configuration allows in training
-# Sizes of models from before there were derivation features, modulation, memories and forecasts.
-WITHOUT = {
-    "derivation": False, "modulation": False, "tally_size": 0, "attention_size": 0,
-    "forecast_rank": 0,
-}  # fmt: skip
+# Of models from before there were derivation features and modulation.
+WITHOUT = {"derivation": False, "modulation": False}
 MAX_SIZE = 65_536  # units of a layer; far above any use, far below what exhausts memory
 
 
@@ -171,10 +168,22 @@ def load_model(name: str | Path | None = None) -> SavedModel:
         )
     _verify_files(folder, config)
     try:
+        if not config["model"].get("tally_size"):
+            raise ModelFolderError(
+                f"'{folder}': config.json: model.tally_size: got none, expected at least 1; models "
+                "without a memory are no longer read: train it again"
+            )
         sizes = ModelConfig.model_validate({**WITHOUT, **config["model"]})
         max_tokens = int(config["max_tokens"])
         training = dict(config.get("training") or {})
-    except (KeyError, TypeError, ValueError, OverflowError, ValidationError) as error:
+    except (
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        OverflowError,
+        ValidationError,
+    ) as error:
         raise ModelFolderError(f"'{folder}': config.json: {_fault(error)}") from None
     figures = training.get("figures") or {}
     if not isinstance(figures, dict) or not isinstance(figures.get("head") or {}, dict):

@@ -1,4 +1,4 @@
-"""Property values, targets and ranges ⇄ the standardised condition vector and its mask.
+"""Property values, targets and ranges ⇄ the standardized condition vector and its mask.
 
 A *condition* is a property the model was trained with: a built-in one or a column of the user's
 file. Missing values are masked, never imputed.
@@ -88,7 +88,7 @@ class ConditionSet:
     ) -> ConditionSet:
         """Statistics of training values, shape (N, C) with NaN for missing.
 
-        ``units`` are those of own columns, as far as they have one.
+        ``units`` are those of the user's columns that have one.
         """
         conditions = []
         for i, name in enumerate(names):
@@ -109,7 +109,7 @@ class ConditionSet:
                     builtin=builtin is not None,
                     integer=builtin.integer if builtin else integer,
                     known=len(column),
-                    # Yes and no stand at +1 and -1, also where only one of them was seen.
+                    # Yes and no are +1 and -1, also where only one of them was seen.
                     mean=0.5 if yesno else float(column.mean()),
                     std=0.5 if yesno else (std if std > 1e-12 else 1.0),
                     quantiles=tuple(float(q) for q in np.quantile(column, probabilities)),
@@ -120,20 +120,20 @@ class ConditionSet:
     def standardize(
         self, values: NDArray[np.floating[Any]]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(standardised values with 0 where missing, mask of the known), each shape (N, C)."""
+        """(standardized values with 0 where missing, mask of the known), each shape (N, C)."""
         known = ~np.isnan(values)
         scaled = np.where(known, (values - self.mean) / self.std, 0.0)
         return scaled.astype(np.float32), known.astype(np.float32)
 
     def restore(self, scaled: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """Values in their own units from standardised ones, shape (N, C)."""
+        """Values in their own units from standardized ones, shape (N, C)."""
         result: NDArray[np.float64] = scaled * self.std + self.mean
         return result
 
     def _in_units(self, name: str) -> str:
-        """Of an own column that was transformed, what its values are."""
-        one = self[name]
-        return "" if one.builtin or not one.unit else f", in {one.unit}"
+        """The unit of a user's column, as the end of a phrase; empty if it has none."""
+        condition = self[name]
+        return "" if condition.builtin or not condition.unit else f", in {condition.unit}"
 
     def warnings(self, targets: Sequence[Target]) -> list[str]:
         """One sentence for every target outside the range the model saw."""
@@ -142,11 +142,7 @@ class ConditionSet:
             if target.name not in self.names:
                 continue
             low, high = self[target.name].seen
-            if (
-                target.low > high
-                or target.high < low
-                or (target.is_point and not _inside(target, low, high))
-            ):
+            if target.low > high or target.high < low:
                 notes.append(
                     f"target {target.text} lies outside what the model saw "
                     f"({target.name} from {low:g} to {high:g}{self._in_units(target.name)}); "
@@ -157,45 +153,51 @@ class ConditionSet:
     def draw(
         self, targets: Sequence[Target], items: NDArray[np.int64], draws: Draws
     ) -> NDArray[np.float64]:
-        """Condition values for the numbered items, shape (len(items), C), NaN where not asked.
+        """Condition values for the numbered items, shape (len(items), C), NaN where not requested.
 
         Points are set as they are. Ranges are drawn jointly, given the points, from a Gaussian
         copula with the training quantiles as margins (Gibbs sampling of the truncated normal), so
-        that a range is honoured as a distribution. Conditions nobody asked for stay missing: the
-        model was trained on every subset.
+        that a range is honored as a distribution. Other conditions stay missing: the model was
+        trained on every subset.
         """
-        asked = [t for t in targets if t.name in self.names]
+        requested = [t for t in targets if t.name in self.names]
         values = np.full((len(items), len(self)), np.nan)
-        if not asked:
+        if not requested:
             return values
-        where = [self.names.index(t.name) for t in asked]
-        bounds = np.asarray([self._score_bounds(t) for t in asked])  # (A, 2)
-        ranged = [k for k, t in enumerate(asked) if not t.is_point]
+        columns = [self.names.index(t.name) for t in requested]
+        bounds = np.asarray([self._score_bounds(t) for t in requested])  # (A, 2) probabilities
+        ranged = [k for k, t in enumerate(requested) if not t.is_point]
+        # Every condition starts at the middle of its range on the normal scale, points for good.
         scores = np.tile(normal_quantile(bounds.mean(axis=1)), (len(items), 1))  # (N, A)
-        precision = np.linalg.inv(self.correlations[np.ix_(where, where)])
+        # Of a Gaussian, the conditional distributions are read off the precision matrix: given the
+        # others, score k has variance 1/P_kk and mean −Σ_{j≠k} P_kj s_j / P_kk.
+        precision = np.linalg.inv(self.correlations[np.ix_(columns, columns)])
         uniform = draws.uniform("ranges", items, SWEEPS * max(len(ranged), 1))
         step = 0
-        for _ in range(SWEEPS if len(ranged) > 1 or len(asked) > 1 else 1):
+        # A single range depends on nothing, and one sweep draws it exactly.
+        for _ in range(SWEEPS if len(requested) > 1 and ranged else 1):
             for k in ranged:
                 sd = precision[k, k] ** -0.5
                 center = scores[:, k] - scores @ precision[k] / precision[k, k]
+                # Inverse distribution within the range: u goes from its low to its high end.
                 low, high = (normal_cdf((normal_quantile(b) - center) / sd) for b in bounds[k])
                 u = np.clip(low + (high - low) * uniform[:, step], 1e-12, 1 - 1e-12)
+                # In the far tails the rounding of u could leave the range.
                 limits = normal_quantile(bounds[k])
                 scores[:, k] = np.clip(center + sd * normal_quantile(u), *limits)
                 step += 1
-        for k, target in enumerate(asked):
-            values[:, where[k]] = target.low
+        for k, target in enumerate(requested):
+            values[:, columns[k]] = target.low
             if not target.is_point:
-                values[:, where[k]] = self._from_scores(target, scores[:, k])
+                values[:, columns[k]] = self._from_scores(target, scores[:, k])
         return values
 
     def _score_bounds(self, target: Target) -> tuple[float, float]:
         """The target's bounds as probabilities under the training distribution."""
         condition = self[target.name]
         half = 0.5 if condition.integer else 0.0
-        lowest, highest = _asked_values(condition, target)
-        # A bound that many molecules share, such as tpsa=0:, takes all of them into its range.
+        lowest, highest = _target_bounds(condition, target)
+        # A bound that many molecules share, such as tpsa=0:, includes all of them.
         low, _ = _probability(condition, lowest - half)
         _, high = _probability(condition, highest + half)
         tiny = 1e-6
@@ -211,7 +213,7 @@ class ConditionSet:
         values = np.interp(normal_cdf(scores), grid, condition.quantiles)
         if condition.integer:
             values = np.round(values)
-        return np.clip(values, *_asked_values(condition, target))
+        return np.clip(values, *_target_bounds(condition, target))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data from which :meth:`from_json` rebuilds the set."""
@@ -236,7 +238,7 @@ class ConditionSet:
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ModelFolderError(f"conditions.json: malformed ({error})") from None
         if unnamed:
-            raise ModelFolderError(f"conditions.json: {unnamed[0]!r} is no name, or stands twice")
+            raise ModelFolderError(f"conditions.json: {unnamed[0]!r} is no name, or appears twice")
         if faulty:
             raise ModelFolderError(f"conditions.json: bad statistics of '{faulty[0]}'")
         symmetric = np.allclose(correlations, correlations.T)  # False where one is not a number
@@ -263,12 +265,8 @@ def _sound(condition: Condition) -> bool:
     )
 
 
-def _inside(target: Target, low: float, high: float) -> bool:
-    return low <= target.low <= high
-
-
-def _asked_values(condition: Condition, target: Target) -> tuple[float, float]:
-    """The target's bounds, drawn in to whole numbers for a count if any lies between them."""
+def _target_bounds(condition: Condition, target: Target) -> tuple[float, float]:
+    """The target's bounds; for a count, rounded inward to whole numbers if there are any."""
     if condition.integer:
         low = math.ceil(target.low) if math.isfinite(target.low) else target.low
         high = math.floor(target.high) if math.isfinite(target.high) else target.high
@@ -307,8 +305,8 @@ def _score_correlations(values: NDArray[np.float32]) -> NDArray[np.float64]:
     result = np.eye(size)
     for i in range(size):
         for j in range(i):
-            both = ~np.isnan(scores[:, i]) & ~np.isnan(scores[:, j])
-            a, b = scores[both, i], scores[both, j]
+            shared = ~np.isnan(scores[:, i]) & ~np.isnan(scores[:, j])
+            a, b = scores[shared, i], scores[shared, j]
             if len(a) > 2 and a.std() > 0 and b.std() > 0:
                 result[i, j] = result[j, i] = np.corrcoef(a, b)[0, 1]
     eigenvalues, vectors = np.linalg.eigh(result)

@@ -1,12 +1,7 @@
 """The recurrent conditional variational autoencoder: tensors in, tensors out.
 
 Shapes: B molecules, T tokens, V vocabulary, Z latent, C conditions, H hidden, K context, L layers,
-M memory.
-
-Generative process: z ~ N(0, I); the decoder sees z through a channel of known quality,
-``z_t = cos(πt/2)·z + sin(πt/2)·ε``, together with the noise level t and the conditions. At t = 0 it
-is an autoencoder, at t = 1 a conditional language model, and one set of weights serves every level
-between. Inference: q(z | x) = N(mean, diag exp(log_var)); the encoder does not see the conditions.
+M memory, F derivation features.
 """
 
 from __future__ import annotations
@@ -27,8 +22,9 @@ from molvae.model.derivation import Derivation
 from molvae.model.gru import GRU, Cell, compute_dtype, full_precision
 from molvae.model.memory import Memory
 from molvae.model.readout import Embedding, Forecast, ForecastOutput, Readout
+from molvae.model.records import Context, Output, Posterior, TrainingBatch
 
-__all__ = ["CVAE", "Decoding", "Output", "Posterior", "current_name", "noisy_latent"]
+__all__ = ["CVAE", "ConditionSlice", "Decoding", "TwoLayers", "current_name", "noisy_latent"]
 
 # Tensors of models and runs from before they were renamed.
 RENAMED = {"memory.asked.weight": "memory.qkv.weight"}
@@ -37,29 +33,6 @@ RENAMED = {"memory.asked.weight": "memory.qkv.weight"}
 def current_name(tensor: str) -> str:
     """The name of a stored tensor in this version's network."""
     return RENAMED.get(tensor, tensor)
-
-
-class Posterior(NamedTuple):
-    """q(z | x): a diagonal Gaussian."""
-
-    mean: Tensor  # (B, Z)
-    log_var: Tensor  # (B, Z)
-
-    def sample(self, noise: Tensor) -> Tensor:
-        """A point of the posterior, shape (B, Z), from standard normal ``noise`` of that shape."""
-        return self.mean + torch.exp(0.5 * self.log_var) * noise
-
-
-class Output(NamedTuple):
-    """What a training pass needs for its loss; E ≤ B molecules (t < 1) were encoded."""
-
-    logits: Tensor  # (B, T, V)
-    posterior: Posterior  # of the E encoded molecules
-    head_mean: Tensor  # (E, C)
-    head_log_scale: Tensor  # (E, C)
-    encoded: Tensor  # (E,) their indices in the batch
-    # What every prefix and its next token predicted: mean and log spread, (B, T, C); None without.
-    predicted: tuple[Tensor, Tensor] | None = None
 
 
 def noisy_latent(z: Tensor, t: Tensor, noise: Tensor) -> Tensor:
@@ -72,10 +45,10 @@ def noisy_latent(z: Tensor, t: Tensor, noise: Tensor) -> Tensor:
 
 
 class Decoding:
-    """Molecules on their way: what the decoder knows after the tokens given so far."""
+    """Molecules in progress: what the decoder knows after the tokens given so far."""
 
-    def __init__(self, network: CVAE, context: Tensor) -> None:
-        """Begin a molecule for every context (B, K); what depends on that alone is computed now."""
+    def __init__(self, network: CVAE, context: Context) -> None:
+        """Begin one molecule per context; what depends on the context alone is computed now."""
         layers = cast("list[GRU]", list(network.decoder))
         states, shifts = network.initial_state(context), network.shifts(context)
         dtype = compute_dtype(states)
@@ -84,7 +57,7 @@ class Decoding:
         self._derivation = None
         vectors = network.embedding.weight
         if network.derivation is not None:
-            self._derivation = network.derivation.begin(len(context))
+            self._derivation = network.derivation.begin(context.size)
             vectors = torch.cat([vectors, network.derivation.weight])
         self._table = self._cells[0].project_input(vectors)  # (V, 3H), then rows of the features
         self._vocabulary = network.vocabulary_size
@@ -95,11 +68,11 @@ class Decoding:
             cell.offset(shift) for cell, shift in zip(self._cells, shifts, strict=True)
         ]
         self._context = context
-        changes = network.modulation(context)
-        self._modulation = None if changes is None else tuple(each.to(dtype) for each in changes)
-        self._memory = None if network.memory is None else network.memory.cache(len(context))
-        # Where nothing is asked for, a forecast has nothing to add.
-        self._uses_forecast = network.uses_forecast(context)
+        modulation = network.modulation(context)
+        self._modulation = modulation and tuple(part.to(dtype) for part in modulation)
+        self._memory = network.memory.cache(context.size)
+        # Where no condition is shown, a forecast has nothing to add.
+        self._with_forecast = network.uses_forecast(context)
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Logits (B, V) of the token after these, (B,)."""
@@ -110,29 +83,87 @@ class Decoding:
             rows = torch.cat([tokens.unsqueeze(1), features], dim=1)
             x = functional.embedding_bag(rows, self._table, mode="sum")
         for i, cell in enumerate(self._cells):
-            given = x if i == 0 else cell.project_input(x)
-            x = self._states[i] = cell(given, self._offsets[i], self._states[i])
+            projected = x if i == 0 else cell.project_input(x)
+            x = self._states[i] = cell(projected, self._offsets[i], self._states[i])
         if self._modulation is not None:
             x = torch.addcmul(self._modulation[1], x, self._modulation[0])
-        memory = None if self._memory is None else self._memory.add(x).unsqueeze(1)
-        steps = x.unsqueeze(1), memory, self._context
-        return self._network.read(*steps, with_forecast=self._uses_forecast)[0].squeeze(1)
+        step = x.unsqueeze(1), self._memory.add(x).unsqueeze(1), self._context
+        return self._network.read(*step, with_forecast=self._with_forecast)[0].squeeze(1)
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with these molecules only: a mask or indices; one may be taken more than once."""
+        """Continue with these molecules only: a mask, or indices, which may repeat."""
         self._states = [state[rows] for state in self._states]
         self._offsets = [offset[rows] for offset in self._offsets]
-        self._context = self._context[rows]
+        self._context = self._context.rows(rows)
         if self._modulation is not None:
-            self._modulation = tuple(each[rows] for each in self._modulation)
-        if self._memory is not None:
-            self._memory.keep(rows)
+            self._modulation = tuple(part[rows] for part in self._modulation)
+        self._memory.keep(rows)
         if self._derivation is not None:
             self._derivation.keep(rows)
 
 
+class TwoLayers(nn.Sequential):
+    """Two linear layers with SiLU after the first one, and after the second if ``bounded``.
+
+    A Sequential, since stored models name the tensors of the layers "0" and "2".
+    """
+
+    def __init__(self, first: nn.Linear, second: nn.Linear, *, bounded: bool = False) -> None:
+        super().__init__(first, nn.SiLU(), second, *([nn.SiLU()] if bounded else []))
+
+    @property
+    def first(self) -> nn.Linear:
+        """The layer from the input to the hidden units."""
+        return cast("nn.Linear", self[0])
+
+    @property
+    def second(self) -> nn.Linear:
+        """The layer from the hidden units to the output."""
+        return cast("nn.Linear", self[2])
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """The hidden units of inputs (…, I)."""
+        return functional.silu(self.first(x))
+
+
+class ConditionSlice(NamedTuple):
+    """Where a tensor of the network keeps the part of each condition, along one dimension.
+
+    Before ``start`` is what all conditions share; behind it come ``blocks`` with one part for each
+    condition, in order.
+    """
+
+    dim: int
+    start: int = 0
+    blocks: int = 1
+
+    def shared(self, tensor: Tensor) -> Tensor:
+        """A view of the part that belongs to no condition."""
+        return tensor.narrow(self.dim, 0, self.start)
+
+    def parts(self, tensor: Tensor, count: int) -> Tensor:
+        """A view (C, …) of the parts of the ``count`` conditions."""
+        parts = tensor.narrow(self.dim, self.start, tensor.shape[self.dim] - self.start)
+        return parts.unflatten(self.dim, (self.blocks, count, -1)).movedim(self.dim + 1, 0)
+
+
 class CVAE(nn.Module):
-    """Bidirectional GRU encoder, noise-level conditioned GRU decoder, property head."""
+    """Bidirectional GRU encoder, GRU decoder conditioned on a noise level, property head.
+
+    A molecule x is a sequence of SELFIES tokens with properties c. Its latent z is drawn from
+    N(0, I), and the decoder sees z through a channel of known quality:
+
+        z_t = cos(πt/2) · z + sin(πt/2) · ε,    p(x | z_t, t, c) = Π p(x_i | x_<i, z_t, t, c)
+
+    At noise level t = 0 this is an autoencoder, at t = 1 a conditional language model, and one set
+    of weights serves every level between. The encoder gives q(z | x) = N(mean, diag exp(log_var))
+    and does not see the conditions. The loss (`loss.elbo`) is −log p(x | z_t, t, c) + β · KL(q ‖
+    N(0, I)) plus the terms of head and forecast, each of which predicts c: the head from z, the
+    forecast from every prefix of x (see `readout.Forecast`).
+
+    Three verbs: `encode` (x → q), `decode` (x_<i, context → logits of x_i), `forward` (both, for
+    training); `decoding` is `decode` one token at a time.
+    """
 
     def __init__(
         self,
@@ -141,7 +172,7 @@ class CVAE(nn.Module):
         condition_count: int,
         grammar: NDArray[np.int64] | None = None,
     ) -> None:
-        """``grammar`` (V, 4) of `grammar_table` is what derivation features are made of."""
+        """``grammar`` (V, 4) of `vocabulary.grammar_table`: derivation features are made of it."""
         super().__init__()
         self.config = config
         self.vocabulary_size = vocabulary_size
@@ -157,29 +188,24 @@ class CVAE(nn.Module):
         self.encoder_forward = GRU(e, config.encoder_size)
         self.encoder_backward = GRU(e, config.encoder_size)
         self.posterior = nn.Linear(2 * config.encoder_size, 2 * z)
-        self.context = nn.Sequential(
-            nn.Linear(z + 3 + 2 * condition_count, k), nn.SiLU(), nn.Linear(k, k), nn.SiLU()
+        self.context = TwoLayers(
+            nn.Linear(z + 3 + 2 * condition_count, k), nn.Linear(k, k), bounded=True
         )
         self.initial = nn.Linear(k, layers * h)
         self.shift = nn.ModuleList(nn.Linear(k, e if i == 0 else h) for i in range(layers))
         self.decoder = nn.ModuleList(GRU(e if i == 0 else h, h) for i in range(layers))
         self.film = nn.Linear(k, 2 * h) if config.modulation else None
         self.output = nn.Linear(h, vocabulary_size)
-        self.memory = Memory(config) if config.tally_size else None
-        self.readout: Readout | None = None
+        self.memory = Memory(config)
+        self.readout = Readout(config, vocabulary_size, self.memory.size)
         self.forecast: Forecast | None = None
-        if self.memory is not None:
-            size = self.memory.size
-            self.readout = Readout(config, vocabulary_size, size)
-            if config.forecast_rank and condition_count:
-                self.forecast = Forecast(config, vocabulary_size, condition_count, size)
+        if condition_count:
+            self.forecast = Forecast(config, vocabulary_size, condition_count, self.memory.size)
         with warnings.catch_warnings():
             # Without conditions the head is empty; that is meant.
             warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
-            self.head = nn.Sequential(
-                nn.Linear(z, config.head_size),
-                nn.SiLU(),
-                nn.Linear(config.head_size, 2 * condition_count),
+            self.head = TwoLayers(
+                nn.Linear(z, config.head_size), nn.Linear(config.head_size, 2 * condition_count)
             )
 
     def features(self, targets: Tensor) -> Tensor | None:
@@ -221,37 +247,35 @@ class CVAE(nn.Module):
     def _marks(self) -> Tensor | None:
         return None if self.derivation is None else self.derivation.weight
 
-    def make_context(self, z: Tensor, t: Tensor, conditions: Tensor, mask: Tensor) -> Tensor:
+    def make_context(
+        self, z: Tensor, t: Tensor, conditions: Tensor | None = None, mask: Tensor | None = None
+    ) -> Context:
         """What the decoder is given: noisy latents (B, Z), levels (B,), conditions, mask (B, C).
 
-        z enters multiplied by cos(πt/2), so that it vanishes exactly at t = 1. The result (B, …) is
-        a context of width K; with a forecast one with and one without the conditions, then these.
+        Without conditions none is shown. z enters multiplied by cos(πt/2), so that it vanishes
+        exactly at t = 1.
         """
+        if conditions is None or mask is None:
+            conditions = mask = z.new_zeros(len(z), self.condition_count)
         angle = t.unsqueeze(-1) * (math.pi / 2)
         # cos(π/2) in floating point is not quite 0.
         quality = torch.cos(angle).masked_fill(t.unsqueeze(-1) >= 1, 0.0)
-        parts = [quality * z, t.unsqueeze(-1), quality, torch.sin(angle)]
-        shown = [conditions * mask, mask]
-        context: Tensor = self.context(torch.cat([*parts, *shown], dim=-1))
-        if self.forecast is None:
-            return context
-        hidden = torch.zeros_like(mask)
-        free = self.context(torch.cat([*parts, hidden, hidden], dim=-1))
-        return torch.cat([context.to(z.dtype), free.to(z.dtype), *shown], dim=-1)
+        given = [quality * z, t.unsqueeze(-1), quality, torch.sin(angle)]
+        visible, hidden = conditions * mask, torch.zeros_like(mask)
+        request = self.context(torch.cat([*given, visible, mask], dim=-1)).to(z.dtype)
+        latent = request
+        if self.forecast is not None:
+            latent = self.context(torch.cat([*given, hidden, hidden], dim=-1)).to(z.dtype)
+        return Context(request, latent, visible, mask)
 
-    def _latent_context(self, context: Tensor) -> Tensor:
-        """The part that the recurrent layers see, (B, K): with a forecast no conditions."""
-        width = self.config.context_size
-        return context if self.forecast is None else context[:, width : 2 * width]
-
-    def decode(self, inputs: Tensor, context: Tensor, dropout: Tensor | None = None) -> Tensor:
+    def decode(self, inputs: Tensor, context: Context, dropout: Tensor | None = None) -> Tensor:
         """Logits (B, T, V) of the next token, given the true previous tokens (B, T).
 
         ``dropout`` (B, H) multiplies the decoder's output: one mask for all steps of a molecule.
         """
         return self._read_all(self.states(inputs, context), context, dropout)[0]
 
-    def states(self, inputs: Tensor, context: Tensor, features: Tensor | None = None) -> Tensor:
+    def states(self, inputs: Tensor, context: Context, features: Tensor | None = None) -> Tensor:
         """What the last layer puts out (B, T, H) over the true tokens (B, T), modulated.
 
         ``features`` are those of the tokens that follow, where they are there already.
@@ -264,70 +288,60 @@ class CVAE(nn.Module):
         x = layers[0].over_tokens(read, table, states[0], shifts[0], self._marks)
         for gru, state, shift in zip(layers[1:], states[1:], shifts[1:], strict=True):
             x = gru.over_states(x, state, shift)
-        changes = self.modulation(context)
-        if changes is None:
+        modulation = self.modulation(context)
+        if modulation is None:
             return x
-        factor, term = (each.to(x.dtype).unsqueeze(1) for each in changes)
+        factor, term = (part.to(x.dtype).unsqueeze(1) for part in modulation)
         return torch.addcmul(term, x, factor)
 
     def _read_all(
-        self, x: Tensor, context: Tensor, dropout: Tensor | None
+        self, x: Tensor, context: Context, dropout: Tensor | None
     ) -> tuple[Tensor, ForecastOutput | None]:
         if dropout is not None:
             x = x * dropout.unsqueeze(1)
-        return self.read(x, None if self.memory is None else self.memory(x), context)
+        return self.read(x, self.memory(x), context)
 
     def read(
-        self, x: Tensor, memory: Tensor | None, context: Tensor, *, with_forecast: bool = True
+        self, x: Tensor, memory: Tensor, context: Context, *, with_forecast: bool = True
     ) -> tuple[Tensor, ForecastOutput | None]:
-        """(logits (B, T, V), forecast) from the last layer's states (B, T, H), memory (B, T, M).
+        """Logits (B, T, V) and forecast from the last layer's states (B, T, H), memory (B, T, M).
 
-        Without ``with_forecast`` there is no forecast, and the logits are those without conditions.
+        Without a forecast the logits are those without conditions.
         """
         logits = full_precision(self.output(x))
-        if self.readout is None or memory is None:
-            return logits, None
-        width = self.config.context_size
-        request = context[:, :width].unsqueeze(1)
-        logits = logits + full_precision(self.readout(x, memory, request))
+        logits = logits + full_precision(self.readout(x, memory, context.request.unsqueeze(1)))
         if self.forecast is None or not with_forecast:
             return logits, None
         forecast = self.forecast(x, memory)
-        conditions, mask = self._shown(context).unsqueeze(1).chunk(2, dim=-1)
+        conditions, mask = context.conditions.unsqueeze(1), context.mask.unsqueeze(1)
         return logits + self.forecast.scores(forecast, conditions, mask), forecast
 
-    def _shown(self, context: Tensor) -> Tensor:
-        """Conditions and mask as they stand in a context with a forecast, (B, 2C)."""
-        return context[:, 2 * self.config.context_size :]
+    def uses_forecast(self, context: Context) -> bool:
+        """Whether the forecast changes the logits of any of these molecules."""
+        return self.forecast is not None and bool(context.mask.any())
 
-    def uses_forecast(self, context: Tensor) -> bool:
-        """Whether the forecast has a say in any of these molecules (B, …)."""
-        if self.forecast is None:
-            return False
-        return bool(self._shown(context).chunk(2, dim=-1)[1].any())
-
-    def initial_state(self, context: Tensor) -> Tensor:
+    def initial_state(self, context: Context) -> Tensor:
         """First hidden state of every decoder layer, shape (L, B, H)."""
-        flat = torch.tanh(self.initial(self._latent_context(context)))
-        sizes = (len(context), self.config.decoder_layers, self.config.decoder_size)
+        flat = torch.tanh(self.initial(context.latent))
+        sizes = (context.size, self.config.decoder_layers, self.config.decoder_size)
         return flat.view(sizes).transpose(0, 1).contiguous()
 
-    def shifts(self, context: Tensor) -> list[Tensor]:
+    def shifts(self, context: Context) -> list[Tensor]:
         """The context's term at each layer's input, once per molecule: L × (B, E or H)."""
-        return [shift(self._latent_context(context)) for shift in self.shift]
+        return [shift(context.latent) for shift in self.shift]
 
-    def modulation(self, context: Tensor) -> tuple[Tensor, ...] | None:
-        """Factor and term, each (B, H), for what the last layer puts out (FiLM, Perez et al. 2018).
+    def modulation(self, context: Context) -> tuple[Tensor, ...] | None:
+        """Factor and term, each (B, H), for the last layer's output (FiLM, Perez et al. 2018).
 
-        The state that goes from step to step stays as it is.
+        The state that passes from step to step stays as it is.
         """
         if self.film is None:
             return None
-        scale, shift = self.film(self._latent_context(context)).chunk(2, dim=-1)
+        scale, shift = self.film(context.latent).chunk(2, dim=-1)
         return 1 + scale, shift
 
-    def decoding(self, context: Tensor) -> Decoding:
-        """The decoder one token at a time, from contexts (B, K); for use without gradients."""
+    def decoding(self, context: Context) -> Decoding:
+        """The decoder one token at a time; for use without gradients."""
         return Decoding(self, context)
 
     def predict(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -335,32 +349,67 @@ class CVAE(nn.Module):
         mean, log_scale = full_precision(self.head(z)).chunk(2, dim=-1)
         return mean, log_scale.clamp(-5.0, 3.0)
 
-    def forward(
-        self,
-        inputs: Tensor,
-        targets: Tensor,
-        lengths: Tensor,
-        t: Tensor,
-        conditions: Tensor,
-        mask: Tensor,
-        posterior_noise: Tensor,
-        channel_noise: Tensor,
-        dropout: Tensor | None = None,
-        features: Tensor | None = None,
-    ) -> Output:
-        """One training pass; both noises are (B, Z). Molecules at t = 1 are not encoded."""
-        if features is None:
-            features = self.features(targets)
-        encoded = torch.nonzero(t < 1).squeeze(-1)
+    def forward(self, batch: TrainingBatch) -> Output:
+        """One training pass. Molecules at t = 1 are not encoded."""
+        targets = batch.targets
+        features = self.features(targets) if batch.features is None else batch.features
+        encoded = torch.nonzero(batch.t < 1).squeeze(-1)
         posterior = self.encode(
-            targets[encoded], lengths[encoded], None if features is None else features[encoded]
+            targets[encoded],
+            batch.lengths[encoded],
+            None if features is None else features[encoded],
         )
-        sample = posterior.sample(posterior_noise[encoded])
-        z = sample.new_zeros(channel_noise.shape).index_copy(0, encoded, sample)
-        context = self.make_context(noisy_latent(z, t, channel_noise), t, conditions, mask)
+        sample = posterior.sample(batch.posterior_noise[encoded])
+        z = sample.new_zeros(batch.channel_noise.shape).index_copy(0, encoded, sample)
+        noisy = noisy_latent(z, batch.t, batch.channel_noise)
+        context = self.make_context(noisy, batch.t, batch.conditions, batch.mask)
         head_mean, head_log_scale = self.predict(sample)
-        logits, forecast = self._read_all(self.states(inputs, context, features), context, dropout)
+        states = self.states(batch.inputs, context, features)
+        logits, forecast = self._read_all(states, context, batch.dropout)
         predicted = None
         if self.forecast is not None and forecast is not None:
             predicted = self.forecast.given(forecast, targets), forecast.log_spread
         return Output(logits, posterior, head_mean, head_log_scale, encoded, predicted)
+
+    # -- which weight is what: for the optimizer and for training from another model ------------
+
+    def hidden_matrices(self) -> dict[str, int]:
+        """Weights between hidden layers, by name, and how many matrices each one stacks.
+
+        Those that meet the vocabulary or the conditions are not among them. The order is that of
+        the optimizer's state in stored runs.
+        """
+        grus = [self.encoder_forward, self.encoder_backward, *cast("list[GRU]", self.decoder)]
+        stacks = [(weight, 3) for gru in grus for weight in (gru.weight_ih_l0, gru.weight_hh_l0)]
+        stacks += [(self.memory.tally.weight, 1), (self.memory.qkv.weight, 3)]
+        if self.film is not None:
+            stacks.append((self.film.weight, 2))
+        stacks += [(layer.weight, 1) for layer in (self.posterior, self.context.first)]
+        stacks += [(layer.weight, 1) for layer in (self.context.second, self.head.first)]
+        stacks.append((self.initial.weight, self.config.decoder_layers))
+        readers = [*cast("list[nn.Linear]", self.shift), *self.readout.inputs()]
+        readers += self.forecast.inputs() if self.forecast is not None else []
+        stacks += [(layer.weight, 1) for layer in readers]
+        names = {id(parameter): name for name, parameter in self.named_parameters()}
+        return {names[id(weight)]: count for weight, count in stacks}
+
+    def token_rows(self) -> set[str]:
+        """Names of the tensors with one row for each token."""
+        names = {"embedding.weight", "output.weight", "output.bias", "readout.output.weight"}
+        return names | ({"forecast.token.weight"} if self.forecast is not None else set())
+
+    def condition_slices(self) -> dict[str, ConditionSlice]:
+        """Tensors with a part for each condition, by name."""
+        inputs = self.config.latent_size + 3  # of the context, which are no conditions
+        slices = {
+            "context.0.weight": ConditionSlice(1, inputs, blocks=2),  # values, mask
+            "head.2.weight": ConditionSlice(0, blocks=2),  # means, log scales
+            "head.2.bias": ConditionSlice(0, blocks=2),
+        }
+        if self.forecast is not None:
+            slices["forecast.gain"] = ConditionSlice(0)
+            for layer in ("mean", "log_spread", "slope"):
+                slices |= {
+                    f"forecast.{layer}.{kind}": ConditionSlice(0) for kind in ("weight", "bias")
+                }
+        return slices

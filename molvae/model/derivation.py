@@ -1,8 +1,9 @@
-"""What SELFIES' grammar knows of a prefix: derivation features, inputs of encoder and decoder.
+"""Derivation features: the state of SELFIES' grammar after a prefix, for encoder and decoder.
 
 Whether the next symbol is read as a number, how many bonds the current atom has left and how many
-symbols its branch has follow exactly from the symbols before (Krenn et al. 2020), but a recurrent
-layer has to count for them. Here they are computed, for many molecules at once, step by step.
+symbols its branch has left follow exactly from the symbols before (Krenn et al. 2020), but a
+recurrent layer would have to count them. Here they are computed step by step, for many molecules at
+once.
 
 Shapes: B molecules, T tokens, V vocabulary, F = 5 features, E embedding.
 """
@@ -18,15 +19,17 @@ from molvae.chem.vocabulary import ATOM, BRANCH, RING
 
 __all__ = ["SIZES", "Derivation", "DerivationState"]
 
+_Ints = NDArray[np.int64]
+
 # Numbers of values of the features, in the order of their rows in the table of vectors:
 # how the next symbol is read (as itself, as a digit of a branch's or a ring's number with one to
 # three digits to come, or not at all), bonds left on the current atom (-1: the chain has ended),
 # symbols left in the innermost branch (0: no branch), branches open, atoms so far.
 SIZES = (8, 8, 20, 6, 45)
 _FIRST = tuple(sum(SIZES[:i]) for i in range(len(SIZES)))
-_SKIPPED = 7  # the way of reading of symbols after the end of their chain
-_DEEPEST = 8  # branches within each other; a deeper one takes the place of the last
-_FAR = 1 << 20  # a position behind every symbol
+_SKIPPED = 7  # how symbols after the end of their chain are read
+_DEEPEST = 8  # nested branches; a deeper one replaces the last
+_FAR = 1 << 20  # a position after every symbol
 
 
 class Derivation(nn.Module):
@@ -36,9 +39,9 @@ class Derivation(nn.Module):
     looks: Tensor
 
     def __init__(self, embedding_size: int, grammar: NDArray[np.int64]) -> None:
-        """``grammar`` (V, 4) is that of `vocabulary.grammar_table`."""
+        """``grammar`` (V, 4) comes from `vocabulary.grammar_table`."""
         super().__init__()
-        # They have no say at first, so that an older network can be given them.
+        # Zero at first, so that adding them to an older network changes nothing.
         self.weight = nn.Parameter(torch.zeros(sum(SIZES), embedding_size))
         moves, looks = _automaton(grammar)
         self.plain = int(grammar[:, 2].max(initial=0)) + 2  # states without digits, the first ones
@@ -53,21 +56,21 @@ class Derivation(nn.Module):
         """Rows of ``weight`` (B, T, F) that say how each next symbol is read.
 
         ``inputs`` (B, T) begin with <bos>: the features at t are those after the tokens up to t.
-        They may lie elsewhere than the network: training asks before it moves a batch to a GPU.
+        They may be on another device: training computes the features before it moves a batch to a
+        GPU.
         """
         state = DerivationState(self, len(inputs), inputs.device)
         return torch.stack([state.step(tokens) for tokens in inputs.unbind(1)], dim=1)
 
 
-def _automaton(grammar: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _automaton(grammar: _Ints) -> tuple[_Ints, _Ints]:
     """What a token does to a chain: moves (S, V + 1, 6), and looks (S, 2) of each of S states.
 
     A state is the number of bonds that the last atom can still make (0 before the first atom of
-    all, -1 when the chain has ended) and, while a number is read, the digits to come, what
-    announced it and with which bond order. Columns of the moves: the next state; atoms made; by
-    what the number so far is multiplied and what is added to it; whether a branch opens, and the
-    state it begins with. The last row of a state is a token that is not read. Looks are the first
-    two features.
+    all, -1 when the chain has ended) and, while a number is read, the digits to come, the kind of
+    symbol that began it and its bond order. Columns of the moves: the next state; atoms made; the
+    factor and the summand of the number so far; whether a branch opens, and the state in which it
+    begins. The last row of a state is a token that is not read. Looks are the first two features.
     """
     bonds = np.arange(-1, int(grammar[:, 2].max(initial=0)) + 1)
     orders = np.arange(int(grammar[:, 1].max(initial=0)) + 1)
@@ -78,8 +81,7 @@ def _automaton(grammar: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[n
     plain[:, 3] = bonds
     digits, kind, order, left = np.concatenate([plain, columns]).T[:, :, None]  # (S, 1) each
 
-    def number(digits: NDArray[np.int64], kind: NDArray[np.int64], order: NDArray[np.int64],
-               left: NDArray[np.int64]) -> NDArray[np.int64]:  # fmt: skip
+    def number(digits: _Ints, kind: _Ints, order: _Ints, left: _Ints) -> _Ints:
         """The number of a state."""
         place = ((digits - 1) * 2 + (kind == RING)) * len(orders) + order
         return np.where(digits > 0, (place + 1) * len(bonds), 0) + left + 1
@@ -101,16 +103,20 @@ def _automaton(grammar: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[n
     after = np.where((is_atom | (last & (kind == RING))) & (after == 0), -1, after)
     opens = last & (kind == BRANCH)
     following = number(
-        np.where(begins, takes, np.maximum(digits - 1, 0)), np.where(begins, does, kind),
-        np.where(begins, makes, order), after,
-    )  # fmt: skip
-    moves = np.stack(
-        np.broadcast_arrays(
-            following, is_atom & ((bound > 0) | (left == 0)), digit * 16, digit * counts, opens,
-            np.where(opens, inside + 1, 0),
-        ),
-        axis=-1,
-    )  # fmt: skip
+        np.where(begins, takes, np.maximum(digits - 1, 0)),
+        np.where(begins, does, kind),
+        np.where(begins, makes, order),
+        after,
+    )
+    columns_of_moves = (
+        following,
+        is_atom & ((bound > 0) | (left == 0)),
+        digit * 16,
+        digit * counts,
+        opens,
+        np.where(opens, inside + 1, 0),
+    )
+    moves = np.stack(np.broadcast_arrays(*columns_of_moves), axis=-1)
     way = np.where(left < 0, _SKIPPED, np.where(digit, digits + 3 * (kind == RING), 0))
     looks = np.concatenate([way, np.clip(left + 1, 0, SIZES[1] - 1) + _FIRST[1]], axis=1)
     return moves.astype(np.int64), looks.astype(np.int64)
@@ -119,8 +125,8 @@ def _automaton(grammar: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[n
 class DerivationState:
     """The derivation of B molecules as far as their tokens go; all have as many tokens.
 
-    As `tokens.from_selfies` derives. A frame is a chain: the main one, then one branch in another.
-    Nothing here waits for a GPU.
+    The derivation is that of `selfies.from_selfies`. A frame is a chain: the main one, then nested
+    branches. Nothing here waits for a GPU.
     """
 
     def __init__(self, derivation: Derivation, rows: int, device: torch.device) -> None:
@@ -191,6 +197,6 @@ class DerivationState:
         return torch.cat([looks, left, depth, atoms], dim=1)
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with these molecules only: a mask or indices; one may be taken more than once."""
+        """Continue with these molecules only: a mask, or indices, which may repeat."""
         for name in ("state", "value", "atoms", "resume", "depth", "states", "ends"):
             setattr(self, f"_{name}", getattr(self, f"_{name}")[rows])

@@ -7,18 +7,20 @@ so that reconstruction + 1 · KL is the negative ELBO (Kingma & Welling 2014).
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from molvae.model.cvae import Output, Posterior
 from molvae.model.gru import full_precision
+from molvae.model.records import Output, Posterior, TrainingBatch
 
 __all__ = [
     "Counts",
     "LossTerms",
+    "LossWeights",
     "elbo",
     "forecast_nll",
     "head_nll",
@@ -32,6 +34,16 @@ class Counts(NamedTuple):
 
     molecules: int
     encoded: int  # those with t < 1
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the terms beside the reconstruction, whose weight is 1."""
+
+    kl: float  # β
+    head: float  # of the property head, and of the forecast for encoded molecules
+    forecast: float = 0.0  # of the forecast for molecules that were not encoded
+    kl_free: float = 0.0  # nats that a latent unit always costs (free bits)
 
 
 class LossTerms(NamedTuple):
@@ -93,7 +105,7 @@ def forecast_nll(
 ) -> Tensor:
     """−log density of the known standardised properties of each molecule, shape (B,).
 
-    The mean over its tokens of what each predicted: Gaussians, means and log spreads (B, T, C).
+    The mean over its tokens; ``predicted`` are Gaussians, means and log spreads (B, T, C).
     """
     mean, log_spread = predicted
     error = (conditions.unsqueeze(1) - mean) * torch.exp(-log_spread)
@@ -104,40 +116,30 @@ def forecast_nll(
 
 
 def elbo(
-    output: Output,
-    targets: Tensor,
-    lengths: Tensor,
-    conditions: Tensor,
-    known: Tensor,
-    yesno: Tensor,
-    *,
-    kl_weight: float,
-    head_weight: float,
-    forecast_weight: float = 0.0,
-    kl_free: float = 0.0,
-    counts: Counts | None = None,
+    output: Output, batch: TrainingBatch, weights: LossWeights, counts: Counts | None = None
 ) -> LossTerms:
-    """The weighted loss of one batch. ``known`` (B, C) marks every value there is, shown or not.
+    """The weighted loss of one batch.
 
-    The forecast has its weight where nothing is encoded, and that of the head elsewhere.
     ``counts`` of the whole step, if the batch is a share of it. A share without encoded molecules
     still depends on every parameter, with gradients of zero: processes that average gradients
     would wait for the missing ones.
     """
-    counts = counts or Counts(len(targets), len(output.encoded))
-    nats = reconstruction(output.logits, targets, lengths)
+    conditions, known, encoded = batch.conditions, batch.known, output.encoded
+    counts = counts or Counts(len(batch.targets), len(encoded))
+    nats = reconstruction(output.logits, batch.targets, batch.lengths)
     mean = nats.sum() / counts.molecules
-    encoded, divisor = output.encoded, max(counts.encoded, 1)
-    kl = kl_divergence(output.posterior, kl_free).sum() / divisor
-    answers = output.head_mean, output.head_log_scale, conditions[encoded], known[encoded], yesno
-    head = head_nll(*answers).sum() / divisor
-    forecast = forecast_loss = torch.zeros_like(mean)
+    divisor = max(counts.encoded, 1)
+    kl = kl_divergence(output.posterior, weights.kl_free).sum() / divisor
+    predicted = output.head_mean, output.head_log_scale
+    head = head_nll(*predicted, conditions[encoded], known[encoded], batch.yesno).sum() / divisor
+    forecast = weighted_forecast = torch.zeros_like(mean)
     if output.predicted is not None:
-        # A latent is not to be filled with properties for the sake of the forecast.
-        weights = torch.full_like(nats, forecast_weight)
-        weights[encoded] = head_weight
-        predicted = forecast_nll(output.predicted, lengths, conditions, known)
-        forecast = predicted.sum() / counts.molecules
-        forecast_loss = (weights * predicted).sum() / counts.molecules
-    total = mean + kl_weight * kl + head_weight * head + forecast_loss
+        forecast_nats = forecast_nll(output.predicted, batch.lengths, conditions, known)
+        # The smaller weight of the head where a latent is given: else the forecast loss would
+        # push properties into the latent.
+        weight = torch.full_like(nats, weights.forecast)
+        weight[encoded] = weights.head
+        forecast = forecast_nats.sum() / counts.molecules
+        weighted_forecast = (weight * forecast_nats).sum() / counts.molecules
+    total = mean + weights.kl * kl + weights.head * head + weighted_forecast
     return LossTerms(total, mean, kl, head, forecast, nats.detach())

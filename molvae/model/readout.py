@@ -1,4 +1,4 @@
-"""What stands between the decoder's states and the next token.
+"""From the decoder's states to the next token: readout and property forecast.
 
 Shapes: B molecules, T tokens, V vocabulary, C conditions, H hidden, K context, M memory, W width,
 R rank.
@@ -18,14 +18,14 @@ from molvae.model.gru import full_precision
 __all__ = ["Embedding", "Forecast", "ForecastOutput", "Readout"]
 
 SHARPEST, WIDEST = -2.5, 1.0  # logarithms of a forecast's spread, in standard deviations
-FARTHEST = 3.0  # distance of a request, in standard deviations, beyond which it pulls no more
+FARTHEST = 3.0  # distance of a request, in standard deviations, beyond which its pull is constant
 STRONGEST = 30.0  # bound of its pull
 
 
 class Embedding(nn.Embedding):
-    """One of ``torch.nn``, for which nothing is drawn on the "meta" device, where a load begins.
+    """``nn.Embedding`` that draws no weights on the "meta" device, where loading a model begins.
 
-    To draw there, torch imports its compiler: this takes longer than the rest of a load.
+    To draw there torch would import its compiler, which takes longer than the rest of a load.
     """
 
     def reset_parameters(self) -> None:
@@ -35,7 +35,7 @@ class Embedding(nn.Embedding):
 
 
 class Readout(nn.Module):
-    """A layer of its own that weighs state, memory and context."""
+    """A hidden layer that reads state, memory and context, and its logits."""
 
     def __init__(self, config: ModelConfig, vocabulary_size: int, memory_size: int) -> None:
         super().__init__()
@@ -45,6 +45,10 @@ class Readout(nn.Module):
         self.from_context = nn.Linear(config.context_size, width, bias=False)
         self.output = nn.Linear(width, vocabulary_size, bias=False)
 
+    def inputs(self) -> list[nn.Linear]:
+        """The layers that lead to the hidden units."""
+        return [self.from_state, self.from_memory, self.from_context]
+
     def forward(self, states: Tensor, memory: Tensor, context: Tensor) -> Tensor:
         """Logits (…, V) from states (…, H), memory (…, M) and context (…, K)."""
         hidden = self.from_state(states) + self.from_memory(memory) + self.from_context(context)
@@ -53,7 +57,7 @@ class Readout(nn.Module):
 
 
 class ForecastOutput(NamedTuple):
-    """What the finished molecule's standardised conditions will be, seen from a prefix.
+    """Prediction of the finished molecule's standardized conditions from a prefix.
 
     If token v comes next, condition c is N(mean_c + slope_c · e_v, spread_c²), with a vector e_v
     for every token.
@@ -65,11 +69,11 @@ class ForecastOutput(NamedTuple):
 
 
 class Forecast(nn.Module):
-    """Foretells the conditions of the finished molecule, and turns that into token probabilities.
+    """Predicts the conditions of the finished molecule and turns that into token probabilities.
 
-    By Bayes' rule p(token | prefix, y) ∝ p(token | prefix) · p(y | prefix, token): requests enter
-    through what the decoder knows of the properties. It sees no conditions itself; what it says is
-    learned from all molecules whose values are known, shown or not.
+    By Bayes' rule p(token | prefix, y) ∝ p(token | prefix) · p(y | prefix, token): requests act
+    through what the decoder knows of the properties. The forecast itself sees no conditions; it
+    learns from all molecules whose values are known, shown or not.
     """
 
     def __init__(
@@ -83,8 +87,12 @@ class Forecast(nn.Module):
         self.log_spread = nn.Linear(width, condition_count)
         self.slope = nn.Linear(width, condition_count * self.rank)
         self.token = Embedding(vocabulary_size, self.rank)
-        # Conditions are not independent: their pulls must not add up to more than there is.
+        # Conditions are correlated: the gain keeps their pulls from adding up to too much.
         self.gain = nn.Parameter(torch.full((condition_count,), 0.5))
+
+    def inputs(self) -> list[nn.Linear]:
+        """The layers that lead to the hidden units."""
+        return [self.from_state, self.from_memory]
 
     def forward(self, states: Tensor, memory: Tensor) -> ForecastOutput:
         """The forecast from states (…, H) and memory (…, M)."""
@@ -105,7 +113,7 @@ class Forecast(nn.Module):
     def scores(self, forecast: ForecastOutput, conditions: Tensor, mask: Tensor) -> Tensor:
         """Logits (…, V) that shown conditions (…, C) add: log p(y | prefix, token) + constant.
 
-        Expanded in powers of the token's vector, so that nothing of the size C × V is made.
+        Expanded in powers of the token's vector, so that no tensor of size C × V is needed.
         """
         with torch.autocast(forecast.mean.device.type, enabled=False):
             return self._scores(forecast, conditions, mask)

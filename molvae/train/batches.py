@@ -1,46 +1,29 @@
-"""What training adds to a batch: noise levels, noises, conditions shown or hidden, dropout.
+"""The random draws of a training batch: noise levels, noises, conditions shown, dropout.
 
-Everything is addressed by (seed, epoch, molecule), so that batch-mates and resuming change nothing.
+Each draw depends on (seed, epoch, molecule) alone, so that batch-mates and resuming change nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from molvae.chem.vocabulary import EOS
 from molvae.config import Config, TrainConfig
 from molvae.data.dataset import Batch
 from molvae.model.conditions import ConditionSet
+from molvae.model.records import TrainingBatch
 from molvae.runtime.randomness import Draws
 
-__all__ = ["DrawnBatch", "drawn_batch", "noise_levels", "shown"]
-
-
-@dataclass(frozen=True)
-class DrawnBatch:
-    """One batch on the device, with everything random already drawn; shapes as in model.py."""
-
-    inputs: Tensor  # (B, T) token ids after <bos>, some hidden by word dropout
-    targets: Tensor  # (B, T)
-    lengths: Tensor  # (B,)
-    t: Tensor  # (B,) noise levels
-    conditions: Tensor  # (B, C) standardised, 0 where missing
-    mask: Tensor  # (B, C) 1 where the decoder is shown the value
-    known: Tensor  # (B, C) 1 where there is a value at all
-    posterior_noise: Tensor  # (B, Z)
-    channel_noise: Tensor  # (B, Z)
-    dropout: Tensor | None  # (B, H) factors of the decoder's output
-    features: Tensor | None  # (B, T, F) derivation features: how each target is read
+__all__ = ["drawn_batch", "noise_levels", "shown"]
 
 
 def drawn_batch(
     batch: Batch,
+    levels: NDArray[np.float32],
     columns: list[int],
     conditions: ConditionSet,
     config: Config,
@@ -49,11 +32,11 @@ def drawn_batch(
     epoch: int,
     device: torch.device,
     features: Callable[[Tensor], Tensor | None] = lambda targets: None,
-) -> DrawnBatch:
-    """The batch with its draws for this epoch; ``columns`` are those of the conditions.
+) -> TrainingBatch:
+    """The batch at these noise levels, with the other draws of this epoch.
 
-    ``features`` makes the derivation features of target ids; here, since on a GPU their many small
-    steps would cost more than the network's.
+    ``columns`` are those of the conditions. ``features`` makes the derivation features of target
+    ids; here, since on a GPU their many small steps would cost more than the network's.
     """
     items, latent = batch.items, config.model.latent_size
     scaled, known = conditions.standardize(batch.values[:, columns])
@@ -62,28 +45,25 @@ def drawn_batch(
     def tensor(array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(array).to(device)
 
-    given = features(torch.from_numpy(batch.targets))
-    inputs = batch.inputs
-    if config.train.word_dropout > 0:
-        u = draws.uniform("words", items, inputs.shape[1], epoch=epoch)
-        inputs = np.where((u < config.train.word_dropout) & (inputs > EOS), 0, inputs)
+    target_features = features(torch.from_numpy(batch.targets))
     dropout = None
     if config.model.dropout > 0:
         keep = 1 - config.model.dropout
         u = draws.uniform("dropout", items, config.model.decoder_size, epoch=epoch)
         dropout = tensor((u < keep).astype(np.float32) / np.float32(keep))
-    return DrawnBatch(
-        tensor(inputs),
-        tensor(batch.targets),
-        tensor(batch.lengths),
-        tensor(noise_levels(items, config.train, draws, epoch=epoch)),
-        tensor(scaled),
-        tensor((known * visible).astype(np.float32)),
-        tensor(known),
-        tensor(draws.normal("latent", items, latent, epoch=epoch)),
-        tensor(draws.normal("channel", items, latent, epoch=epoch)),
-        dropout,
-        None if given is None else given.to(device),
+    return TrainingBatch(
+        inputs=tensor(batch.inputs),
+        targets=tensor(batch.targets),
+        lengths=tensor(batch.lengths),
+        t=tensor(levels),
+        conditions=tensor(scaled),
+        mask=tensor((known * visible).astype(np.float32)),
+        known=tensor(known),
+        yesno=tensor(conditions.yesno),
+        posterior_noise=tensor(draws.normal("latent", items, latent, epoch=epoch)),
+        channel_noise=tensor(draws.normal("channel", items, latent, epoch=epoch)),
+        dropout=dropout,
+        features=None if target_features is None else target_features.to(device),
     )
 
 
@@ -101,8 +81,8 @@ def shown(
 ) -> NDArray[np.bool_]:
     """Which of ``count`` conditions each molecule shows, shape (B, count).
 
-    None, or each with a probability of the molecule's own: the square of a uniform number, because
-    requests for one or two properties are the common ones and training should see many of them.
+    None, or each with a probability that is drawn for the molecule: the square of a uniform number,
+    because most requests are for one or two properties and training should see many of those.
     """
     u = draws.uniform("shown", items, count + 2, epoch=epoch)
     some = u[:, :1] >= options.unconditioned_share

@@ -1,4 +1,4 @@
-"""The columns of a dataset that a training shows, and what they are like."""
+"""The columns of a dataset that a run trains on, as conditions."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from molvae.train.finetune import adapted_conditions
 
 __all__ = ["fitted_conditions", "known_columns"]
 
-SAMPLE = 1_000_000  # molecules: they tell a distribution well enough, ten million fill the memory
+SAMPLE = 1_000_000  # molecules: enough for a distribution; ten million would fill the memory
 
 
 def known_columns(dataset: Dataset, config: Config) -> list[int]:
-    """Numbers of the columns to show: those asked for, or all."""
+    """Numbers of the columns to train on: those requested, or all."""
     wanted = dataset.names if config.data.conditions is None else list(config.data.conditions)
     missing = [name for name in wanted if name not in dataset.names]
     if missing:
@@ -39,7 +39,7 @@ def fitted_conditions(
     draws: Draws,
     start: SavedModel | None,
 ) -> ConditionSet:
-    """Conditions of these columns, fitted to these molecules; those ``start`` knows as it does."""
+    """Conditions of these columns, fitted to the molecules, on the scale of ``start`` if given."""
     if len(items) > SAMPLE:
         items = items[np.sort(draws.permutation("fit", len(items))[:SAMPLE])]
     values = dataset.values[np.ix_(items, np.asarray(columns, dtype=np.int64))]

@@ -1,7 +1,7 @@
 """Training in several processes: started by ``torchrun``, joined by ``torch.distributed``.
 
-Each process has a rank. All of them compute; only the first one reads what must be read once,
-writes files and speaks. Without ``torchrun`` there is one process and nothing here does anything.
+Each process has a rank. All of them compute; only the first one prepares data, writes files and
+reports progress. Without ``torchrun`` there is one process and nothing here does anything.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NoReturn, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -26,6 +26,7 @@ __all__ = ["World", "is_first", "joined"]
 
 # Preparing millions of molecules takes hours, and the others wait for the first process.
 PATIENCE = timedelta(hours=24)
+Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
@@ -38,18 +39,23 @@ class World:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process reads, writes and speaks for all."""
+        """Whether this process writes files and reports progress for all."""
         return self.rank == 0
 
-    def on_first(self, action: Callable[[], Result]) -> Result:
-        """What ``action`` returns in the first process, in every process; so with its errors."""
+    def on_first(
+        self,
+        action: Callable[Parameters, Result],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> Result:
+        """Call ``action`` in the first process; its result, or its error, reaches every process."""
         if self.size == 1:
-            return action()
+            return action(*args, **kwargs)
         answer: list[object] = [None, None]
         failure: BaseException | None = None
         if self.is_first:
             try:
-                answer[0] = action()
+                answer[0] = action(*args, **kwargs)
             except BaseException as error:
                 failure, answer[1] = error, f"{type(error).__name__}: {error}"
         distributed.broadcast_object_list(answer, src=0)
@@ -59,20 +65,25 @@ class World:
             raise ElsewhereError(f"the first process gave up: {answer[1]}")
         return answer[0]  # type: ignore[return-value]
 
-    def everywhere(self, action: Callable[[], Result]) -> Result:
-        """What ``action`` returns here; if it fails anywhere, every process gives up."""
+    def everywhere(
+        self,
+        action: Callable[Parameters, Result],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> Result:
+        """Call ``action`` in every process; if it fails in any of them, all give up."""
         if self.size == 1:
-            return action()
+            return action(*args, **kwargs)
         failure: BaseException | None = None
         result: list[Result] = []
         try:
-            result.append(action())
+            result.append(action(*args, **kwargs))
         except BaseException as error:
             failure = error
         failed: list[bool] = [False] * self.size
         distributed.all_gather_object(failed, failure is not None)
         if failure is not None and failed.index(True) == self.rank:
-            raise failure  # one of them says it
+            raise failure  # reported by one of them
         if any(failed):
             raise ElsewhereError(f"process {failed.index(True)} gave up") from failure
         return result[0]
@@ -93,23 +104,23 @@ class World:
         device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
         joint = torch.tensor(values, dtype=torch.float64, device=device)
         distributed.all_reduce(joint, op=how)
-        found: list[float] = joint.tolist()
-        return found
+        result: list[float] = joint.tolist()
+        return result
 
     def hand_out(self, tensors: Sequence[Tensor], owner: int) -> None:
-        """Fill these with what they are in the process ``owner``, which alone has computed them."""
+        """Fill the tensors with the values that the process ``owner`` has computed."""
         if self.size > 1 and tensors:
-            flat = torch.cat([each.flatten() for each in tensors])
+            flat = torch.cat([tensor.flatten() for tensor in tensors])
             distributed.broadcast(flat, src=owner)
-            sizes = [each.numel() for each in tensors]
-            for each, part in zip(tensors, flat.split(sizes), strict=True):
-                each.copy_(part.view_as(each))
+            sizes = [tensor.numel() for tensor in tensors]
+            for tensor, part in zip(tensors, flat.split(sizes), strict=True):
+                tensor.copy_(part.view_as(tensor))
 
     def share(self, network: nn.Module, device: torch.device) -> nn.Module:
         """The network with gradients averaged over all processes, from equal weights."""
         if self.size == 1:
             return network
-        # Positions are given, not found out, on a GPU only.
+        # DistributedDataParallel takes device positions for GPUs only.
         places = [device] if device.type == "cuda" else None
         # Buffers are constants, the same everywhere.
         return DistributedDataParallel(

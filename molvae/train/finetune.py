@@ -1,4 +1,4 @@
-"""Where training starts: from random weights, or from a model that knows other conditions."""
+"""Initial weights of a training: random, or those of a model, perhaps for other conditions."""
 
 from __future__ import annotations
 
@@ -21,23 +21,21 @@ from molvae.runtime.progress import say
 __all__ = ["adapted_conditions", "adapted_config", "adapted_dataset", "first_network"]
 
 
-# Settings of the loss that a model which is trained on keeps.
+# Settings of the loss that fine-tuning takes from the model's training.
 OBJECTIVE = (
-    "kl_weight", "kl_free", "distortion_target", "head_weight", "forecast_weight", "prior_share",
-    "exact_share", "unconditioned_share",
-)  # fmt: skip
+    "kl_weight",
+    "kl_free",
+    "distortion_target",
+    "head_weight",
+    "forecast_weight",
+    "prior_share",
+    "exact_share",
+    "unconditioned_share",
+)
 FAR = 5.0  # standard deviations
 RARE = math.log(20.0)  # how much less likely a new token is at first than the one it is made from
-FORECASTS = {
-    "forecast.gain",
-    *(f"forecast.{name}.{kind}" for name in ("mean", "log_spread", "slope")
-      for kind in ("weight", "bias")),
-}  # fmt: skip
-# Tensors with a row for each token.
-BY_TOKEN = {
-    "embedding.weight", "output.weight", "output.bias", "readout.output.weight",
-    "forecast.token.weight",
-}  # fmt: skip
+# Where a condition is read: zero for a new one, which then changes nothing at first.
+UNUSED_AT_FIRST = ("context.0.weight", "forecast.gain")
 
 
 def first_network(
@@ -64,10 +62,10 @@ def first_network(
 def adapted_config(config: Config, model: SavedModel, identity: str) -> Config:
     """The configuration with the sizes of the model; asking for others is an error.
 
-    What the loss weighs stays as the model was trained, unless it is set: another weight of the KL
-    term, say, would turn the training into one from this model to another kind of model.
+    The weights of the loss stay as in the model's training unless they are set: another weight of
+    the KL term, say, would turn the model into one of another kind.
     """
-    # Dropout is no size, and may be another; what starts with no say can be added.
+    # Dropout is no size and may change; parts that change nothing at first can be added.
     dropout = config.model.dropout
     sizes = model.network.config.model_copy(update={"dropout": dropout})
     added: dict[str, bool] = {
@@ -90,7 +88,7 @@ def _with_objective(options: TrainConfig, model: SavedModel) -> TrainConfig:
     """The options with what the model's training had of those that were not set."""
     before = model.training.get("config")
     before = before.get("train") if isinstance(before, dict) else None
-    if not isinstance(before, dict):  # made by other means than a training
+    if not isinstance(before, dict):  # not made by a training
         return options
     kept = {
         name: before[name]
@@ -101,10 +99,10 @@ def _with_objective(options: TrainConfig, model: SavedModel) -> TrainConfig:
 
 
 def adapted_dataset(dataset: Dataset, model: SavedModel, *, learn: bool = True) -> None:
-    """Let the dataset speak in the token ids of the model; unknown tokens come after them.
+    """Translate the dataset to the token ids of the model; unknown tokens follow them.
 
     Raises:
-        ConfigError: its bonding limits are others, or it has unknown tokens not to be learnt.
+        ConfigError: its bonding limits differ, or it has unknown tokens and ``learn`` is false.
     """
     if dataset.constraints != model.constraints:
         raise ConfigError(
@@ -126,7 +124,7 @@ def adapted_dataset(dataset: Dataset, model: SavedModel, *, learn: bool = True) 
 
 
 def adapted_conditions(conditions: ConditionSet, model: SavedModel) -> ConditionSet:
-    """Conditions fitted to the new data, on the scale of the model where it knows them."""
+    """Conditions fitted to the new data, on the model's scale where it knows them."""
     known = {condition.name: condition for condition in model.conditions.conditions}
     for condition in conditions.conditions:
         old = known.get(condition.name)
@@ -161,7 +159,7 @@ _COUNT = re.compile(r"\[(?P<bond>[=#]?|[-/\\]{2})(?P<kind>Branch|Ring)\d\]")
 
 
 def _relatives(token: str) -> Iterator[str]:
-    """Simpler tokens that stand where this one may, the nearest first."""
+    """Simpler tokens that fit in the same place, the nearest first."""
     if count := _COUNT.fullmatch(token):  # before atoms: Branch is no bromine
         bond = count["bond"] if count["bond"] in "=#" else ""
         yield from (f"[{bond}{count['kind']}{number}]" for number in (1, 2, 3))
@@ -180,7 +178,7 @@ def _origins(vocabulary: Vocabulary, known: Vocabulary) -> list[int]:
     """For each token the id of the known one whose weights it starts with."""
     ids = {token: i for i, token in enumerate(known.tokens)}
     return [
-        next((ids[one] for one in (token, *_relatives(token)) if one in ids), len(ids) - 1)
+        next((ids[name] for name in (token, *_relatives(token)) if name in ids), len(ids) - 1)
         for token in vocabulary.tokens
     ]
 
@@ -189,39 +187,33 @@ def _origins(vocabulary: Vocabulary, known: Vocabulary) -> list[int]:
 def _transplant(
     network: CVAE, vocabulary: Vocabulary, conditions: ConditionSet, model: SavedModel
 ) -> None:
-    """Copy weights; those of a condition go with its name, and a new one has no say at first.
+    """Copy weights; those of a condition follow its name, and a new one changes nothing at first.
 
     A new token starts as its nearest relative, but much less likely.
     """
-    origins, new = _origins(vocabulary, model.vocabulary), len(model.vocabulary)
+    origins, new_tokens = _origins(vocabulary, model.vocabulary), len(model.vocabulary)
     old_names, new_names = model.conditions.names, conditions.names
     pairs = [(new_names.index(n), old_names.index(n)) for n in new_names if n in old_names]
-    old, count, before = model.network.state_dict(), len(new_names), len(old_names)
-    fixed = network.config.latent_size + 3  # inputs of the context that are not conditions
+    to, of = [new for new, _ in pairs], [old for _, old in pairs]
+    old, slices, token_rows = (
+        model.network.state_dict(),
+        network.condition_slices(),
+        network.token_rows(),
+    )
     for name, value in network.state_dict().items():
-        if name not in old:  # derivation features or modulation that the model lacks
+        if name not in old:  # derivation features, modulation or a forecast that the model lacks
             value.zero_()
-            continue
-        given = old[name]
-        if name == "context.0.weight":
-            value[:, :fixed] = given[:, :fixed]
-            value[:, fixed:] = 0.0
-            for to, of in pairs:
-                value[:, fixed + to] = given[:, fixed + of]
-                value[:, fixed + count + to] = given[:, fixed + before + of]
-        elif name in ("head.2.weight", "head.2.bias"):
-            for to, of in pairs:
-                value[to], value[count + to] = given[of], given[before + of]
-        elif name in FORECASTS:
-            # Rows of a condition; a new one is not listened to at first.
-            if name == "forecast.gain":
+        elif name in slices:
+            where = slices[name]
+            if name in UNUSED_AT_FIRST:
                 value.zero_()
-            rows, others = value.view(count, -1), given.view(before, -1)
-            for to, of in pairs:
-                rows[to] = others[of]
-        elif name in BY_TOKEN:
-            value.copy_(given[origins])
+            where.shared(value).copy_(where.shared(old[name]))
+            if pairs:
+                parts = where.parts(old[name], len(old_names))
+                where.parts(value, len(new_names))[to] = parts[of]
+        elif name in token_rows:
+            value.copy_(old[name][origins])
             if name == "output.bias":
-                value[new:] -= RARE
+                value[new_tokens:] -= RARE
         else:
-            value.copy_(given)
+            value.copy_(old[name])

@@ -1,13 +1,10 @@
-"""What the property head of a model that is trained on says of columns that are new to it."""
+"""Fine-tuning: fit the last layer of the property head to columns that are new to the model."""
 
 from __future__ import annotations
-
-from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from molvae.data.dataset import Dataset
 from molvae.model.conditions import ConditionSet
@@ -35,12 +32,12 @@ def fit_new_heads(
 
     Ridge regression on the head's hidden features of training molecules, in place of thousands of
     steps that would unlearn what the model knows. ``known`` are the conditions it was trained with,
-    ``columns`` those of the dataset in the order of ``conditions``. Yes/no columns start anew.
+    ``columns`` those of the dataset in the order of ``conditions``. Yes/no columns start at random.
     """
     new = [
         i
-        for i, one in enumerate(conditions.conditions)
-        if one.name not in known and one.kind == "number"
+        for i, condition in enumerate(conditions.conditions)
+        if condition.name not in known and condition.kind == "number"
     ]
     if not new:
         return
@@ -49,7 +46,7 @@ def fit_new_heads(
     values, _ = conditions.standardize(dataset.values[items][:, columns])
     missing = np.isnan(dataset.values[items][:, columns])
     features = _features(network, dataset, items)
-    last, size = cast("nn.Linear", network.head[2]), len(conditions)
+    last, size = network.head.second, len(conditions)
     for i in new:
         rows = ~missing[:, i]
         if rows.sum() < LEAST:
@@ -65,12 +62,12 @@ def fit_new_heads(
 @torch.no_grad()
 def _features(network: CVAE, dataset: Dataset, items: NDArray[np.int64]) -> NDArray[np.float64]:
     """The head's hidden layer at the latent means, (N, width of the head)."""
-    device, found = next(network.parameters()).device, []
+    device, parts = next(network.parameters()).device, []
     with Progress("new columns", total=len(items)) as progress:
         for first in range(0, len(items), BATCH):
-            found.append(_hidden(network, dataset, items[first : first + BATCH], device))
-            progress.advance(len(found[-1]))
-    return np.concatenate(found)
+            parts.append(_hidden(network, dataset, items[first : first + BATCH], device))
+            progress.advance(len(parts[-1]))
+    return np.concatenate(parts)
 
 
 def _hidden(
@@ -78,9 +75,9 @@ def _hidden(
 ) -> NDArray[np.float64]:
     batch = dataset.batch(items)
     targets, lengths = (
-        torch.from_numpy(each).to(device) for each in (batch.targets, batch.lengths)
+        torch.from_numpy(array).to(device) for array in (batch.targets, batch.lengths)
     )
-    hidden = network.head[:2](network.encode(targets, lengths).mean)
+    hidden = network.head.hidden(network.encode(targets, lengths).mean)
     return np.asarray(hidden.double().cpu().numpy())
 
 

@@ -1,4 +1,4 @@
-"""What a run says and writes: ``metrics.jsonl``, TensorBoard's files, lines and a summary."""
+"""The log of a run: ``metrics.jsonl``, TensorBoard's files, progress lines and a summary."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["Averages", "RunLog", "TrainSummary", "column_lines", "scalars", "val
 
 
 class RunLog:
-    """Appends records to ``metrics.jsonl`` and shows their numbers to TensorBoard."""
+    """Appends records to ``metrics.jsonl`` and to TensorBoard's files."""
 
     def __init__(self, run: Path) -> None:
         self.path = run / "metrics.jsonl"
         self.folder = run / "tensorboard"
-        self.purge = 0  # steps from here on that an earlier process wrote are written again
+        self.purge = 0  # steps of an earlier process from here on are written again
         self._board: SummaryWriter | None = None
         self._looked = False
 
@@ -41,7 +41,7 @@ class RunLog:
             board.flush()
 
     def _tensorboard(self) -> SummaryWriter | None:
-        """Opened late, when the folder of an older run is gone; None if it is not installed."""
+        """TensorBoard's writer, opened after an older run's folder is gone; None without one."""
         if not self._looked:
             self._looked = True
             try:
@@ -50,7 +50,7 @@ class RunLog:
                 self._board = SummaryWriter(str(self.folder), purge_step=self.purge)
             except ImportError:
                 pass
-            except Exception as error:  # an installation that is broken must not end a training
+            except Exception as error:  # a broken installation must not end a training
                 say(f"note: no TensorBoard files: {type(error).__name__}: {error}")
         return self._board
 
@@ -70,7 +70,7 @@ def scalars(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 class Averages:
-    """Means of several figures since they were last asked for."""
+    """Means of several figures since the last `take`."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -85,10 +85,10 @@ class Averages:
             self.sums[key] = self.sums.get(key, 0.0) + value
 
     def take(self) -> dict[str, float]:
-        """The means, and start again."""
-        found = {key: value / max(self.count, 1) for key, value in self.sums.items()}
+        """The means; the next ones start from zero."""
+        means = {key: value / max(self.count, 1) for key, value in self.sums.items()}
         self.count, self.sums = 0, {}
-        return found
+        return means
 
     def state(self) -> dict[str, Any]:
         """What a resumed run needs."""
@@ -116,24 +116,26 @@ class TrainSummary:
         return asdict(self)
 
 
-def validation_line(found: dict[str, Any], latent_size: int) -> str:
+def validation_line(metrics: dict[str, Any], latent_size: int) -> str:
     """The figures of a validation on one line."""
-    d, information = found["D"], found["information"]
+    d, information = metrics["D"], metrics["information"]
     return (
-        f"D(0) {d['0']:.2f}  D(1) {d['1']:.2f}  R(0) {found['R']['0']:.1f} nats, "
-        f"gap {found['gap']:.1f}, exact {found['exact']['value']:.1%}, "
-        f"active {found['active_units']}/{latent_size}, "
+        f"D(0) {d['0']:.2f}  D(1) {d['1']:.2f}  R(0) {metrics['R']['0']:.1f} nats, "
+        f"gap {metrics['gap']:.1f}, exact {metrics['exact']['value']:.1%}, "
+        f"active {metrics['active_units']}/{latent_size}, "
         f"I {information['value']:.1f} of at most {information['cap']:.1f}"
     )
 
 
-def column_lines(found: dict[str, Any], conditions: ConditionSet) -> Iterator[str]:
-    """How well each own column is predicted for held-out molecules."""
-    for one in conditions.conditions:
-        known = head_error(found, one.name)
-        if one.builtin or not known:
+def column_lines(metrics: dict[str, Any], conditions: ConditionSet) -> Iterator[str]:
+    """How well each of the user's columns is predicted for held-out molecules."""
+    for condition in conditions.conditions:
+        error = head_error(metrics, condition.name)
+        if condition.builtin or not error:
             continue
-        unit = f" {one.unit}" if one.unit else ""
-        spread = f"; its standard deviation is {one.std:.3g}{unit}" if one.kind == "number" else ""
-        count = found["head"][one.name]["n"]
-        yield f"{one.name} as predicted for {count:,} held-out molecules: {known}{spread}"
+        unit = f" {condition.unit}" if condition.unit else ""
+        spread = ""
+        if condition.kind == "number":
+            spread = f"; its standard deviation is {condition.std:.3g}{unit}"
+        count = metrics["head"][condition.name]["n"]
+        yield f"{condition.name} as predicted for {count:,} held-out molecules: {error}{spread}"

@@ -19,24 +19,22 @@ from torch import Tensor
 
 from molvae.config import TrainConfig
 from molvae.model.cvae import CVAE
-from molvae.model.gru import GRU
-from molvae.model.memory import Memory
 from molvae.train.distributed import World
 
-__all__ = ["Muon", "hidden_matrices", "make_optimizer", "orthogonal", "shares"]
+__all__ = ["Muon", "make_optimizer", "orthogonal", "shares"]
 
 MOMENTUM = 0.95
 BETAS = (0.9, 0.98)
 TINY = 1e-8
 LIKE_ADAM = 0.2  # root mean square of an element of AdamW's steps, in learning rates
-# Of Jordan's iteration: singular values end between .7 and 1.2, in five rounds.
+# Jordan's iteration: singular values end between 0.7 and 1.2 after five rounds.
 QUINTIC, ROUNDS = (3.4445, -4.7750, 2.0315), 5
 
 
 def make_optimizer(
     network: CVAE, options: TrainConfig, precision: str, world: World | None = None
 ) -> torch.optim.Optimizer:
-    """The optimiser of a run; what is no matrix is not decayed."""
+    """The optimizer of a run; weight decay applies to matrices only."""
     rate, weight_decay = options.learning_rate, options.weight_decay
     if options.optimizer == "muon":
         dtype = torch.bfloat16 if precision == "bf16" else None
@@ -56,38 +54,13 @@ def orthogonal(matrices: Tensor) -> Tensor:
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
     for _ in range(ROUNDS):
         gram = x @ x.mT
-        both = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        x = torch.baddbmm(x, both, x, beta=a)
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
     return x.mT if tall else x
 
 
-def hidden_matrices(network: CVAE) -> dict[str, int]:
-    """Parameters that lead from layer to layer, by name, and how many matrices each one holds.
-
-    Those that meet the vocabulary or the conditions are not among them.
-    """
-    found: dict[str, int] = {}
-    for name, module in network.named_modules():
-        if isinstance(module, GRU):
-            found |= {f"{name}.weight_ih_l0": 3, f"{name}.weight_hh_l0": 3}
-        elif isinstance(module, Memory):
-            found |= {f"{name}.tally.weight": 1}
-            found |= {f"{name}.qkv.weight": 3} if module.qkv is not None else {}
-    inner = ["posterior", "context.0", "context.2", "head.0", "initial"]
-    inner += [f"shift.{i}" for i in range(len(network.shift))]
-    if network.film is not None:
-        found["film.weight"] = 2
-    if network.readout is not None:
-        inner += [f"readout.{name}" for name in ("from_state", "from_memory", "from_context")]
-    if network.forecast is not None:
-        inner += [f"forecast.{name}" for name in ("from_state", "from_memory")]
-    found |= {f"{name}.weight": 1 for name in inner}
-    found["initial.weight"] = network.config.decoder_layers
-    return found
-
-
 def shares(shapes: Sequence[Sequence[int]], count: int) -> list[int]:
-    """Who of ``count`` orthogonalises each of these matrices, so that all have as much to do."""
+    """The process, of ``count``, that orthogonalizes each matrix, so that all share the work."""
     cost = [k * min(m, n) ** 2 * (2 * max(m, n) + min(m, n)) for k, m, n in shapes]
     owners, load = [0] * len(shapes), [0] * count
     for i in sorted(range(len(shapes)), key=lambda i: -cost[i]):
@@ -97,14 +70,14 @@ def shares(shapes: Sequence[Sequence[int]], count: int) -> list[int]:
 
 
 class Muon(torch.optim.Optimizer):
-    """One optimiser for all weights of a network.
+    """One optimizer for all weights of a network.
 
-    ``dtype``: the type in which matrices are orthogonalised, the weights' own if None. Each process
-    of ``world`` does so for its share of them and hands it out to the others, so that all take the
-    same step to the last bit, whatever machine they run on.
+    ``dtype``: the type in which matrices are orthogonalized; by default the weights' own. Each
+    process of ``world`` orthogonalizes its share of them and sends it to the others, so that all
+    take the same step to the last bit, whatever machine they run on.
     """
 
-    # As torch's own, without the wrapper that imports torch's compiler: this takes seconds.
+    # Torch's own methods without the wrapper that imports torch's compiler, which takes seconds.
     add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
     load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
     state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
@@ -119,7 +92,7 @@ class Muon(torch.optim.Optimizer):
         dtype: torch.dtype | None = None,
         world: World | None = None,
     ) -> None:
-        parts = hidden_matrices(network)
+        parts = network.hidden_matrices()
         named = dict(network.named_parameters())
         rest = [parameter for name, parameter in named.items() if name not in parts]
         groups: list[dict[str, Any]] = [
@@ -135,24 +108,24 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One step of every weight that has a gradient; ``closure`` is not used."""
-        hidden, ahead = [], []
+        """One step of every weight that has a gradient; ``closure`` is unused."""
+        hidden, nesterov = [], []
         for group in self.param_groups:
-            given = [p for p in group["params"] if p.grad is not None]
-            if given and group["weight_decay"]:
-                torch._foreach_mul_(given, 1 - group["lr"] * group["weight_decay"])
-            for parameter in given:
+            trained = [p for p in group["params"] if p.grad is not None]
+            if trained and group["weight_decay"]:
+                torch._foreach_mul_(trained, 1 - group["lr"] * group["weight_decay"])
+            for parameter in trained:
                 if group["parts"]:
                     hidden.append((parameter, group["lr"]))
-                    ahead.append(self._nesterov(parameter).unflatten(0, (group["parts"], -1)))
+                    nesterov.append(self._nesterov(parameter).unflatten(0, (group["parts"], -1)))
                 else:
                     self._adapt(parameter, group["lr"])
-        for (parameter, rate), turned in zip(hidden, self._orthogonalized(ahead), strict=True):
-            scale = LIKE_ADAM * math.sqrt(max(turned.shape[-2:]))
-            parameter.add_(turned.flatten(0, 1), alpha=-rate * scale)
+        for (parameter, rate), step in zip(hidden, self._orthogonalized(nesterov), strict=True):
+            scale = LIKE_ADAM * math.sqrt(max(step.shape[-2:]))
+            parameter.add_(step.flatten(0, 1), alpha=-rate * scale)
 
     def _nesterov(self, parameter: Tensor) -> Tensor:
-        """The momentum one step ahead (Nesterov's)."""
+        """Nesterov's momentum: the gradient one step ahead."""
         gradient, state = parameter.grad, self.state[parameter]
         assert gradient is not None
         if not state:
@@ -161,16 +134,17 @@ class Muon(torch.optim.Optimizer):
         return gradient.lerp(momentum, MOMENTUM)
 
     def _orthogonalized(self, matrices: Sequence[Tensor]) -> list[Tensor]:
+        """The matrices orthogonalized, each by one of the processes."""
         world, owners = self._world, shares([m.shape for m in matrices], self._world.size)
         rows = [m.to(self._dtype or m.dtype) for m in matrices]
-        turned = [
+        results = [
             orthogonal(row) if owner == world.rank else torch.empty_like(row)
             for row, owner in zip(rows, owners, strict=True)
         ]
         for rank in range(world.size):
-            theirs = [t for t, owner in zip(turned, owners, strict=True) if owner == rank]
+            theirs = [r for r, owner in zip(results, owners, strict=True) if owner == rank]
             world.hand_out(theirs, rank)
-        return turned
+        return results
 
     def _adapt(self, parameter: Tensor, rate: float) -> None:
         gradient, state = parameter.grad, self.state[parameter]

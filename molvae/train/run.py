@@ -1,4 +1,4 @@
-"""The room of ``molvae train``: one training, from files or a dataset to a run folder.
+"""``molvae train``: one training, from files or a dataset to a run folder.
 
 Run folder: ``config.json`` (effective configuration and provenance), ``metrics.jsonl``, ``model/``
 (the best weights so far, ready for ``molvae generate``), ``state.pt`` (all a resumed run needs),
@@ -45,42 +45,43 @@ def train(
     """Train a model on molecule files or on one dataset folder; see the module for what it writes.
 
     With ``resume`` an interrupted run of the same command continues; on a finished run nothing is
-    done, and with nothing to resume it starts afresh. Changed options are an error. ``start`` is a
-    model, run folder or shipped name whose weights are trained on: with its sizes and tokens, on
-    the conditions of the data, which may be others. Under ``torchrun`` all processes train one
-    model together; the first one prepares, validates and writes.
+    done, and with nothing to resume it starts from scratch. Changed options are an error.
+    ``start`` is a model, run folder or shipped name to continue from: its weights, sizes and
+    tokens, on the conditions of the data, which may be others. Under ``torchrun`` all processes
+    train one model together; the first one prepares, validates and writes.
 
     Raises:
         ConfigError: options, dataset and model do not fit each other.
         FileError: an input cannot be read, or the run folder is in use.
-        OutputExistsError: the run folder is in the way.
+        OutputExistsError: the run folder exists and may not be written to.
         RunError: training was stopped, or its loss stayed infinite.
     """
     run = Path(run)
     with _stoppable(run), joined(device) as (world, where), ExitStack() as stack:
-        model, config = world.everywhere(lambda: _start(start, run, config))
+        model, config = world.everywhere(_start, start, run, config)
+        opened: list[Dataset] = []  # by the first process; the others open it by its folder
 
         def prepared() -> str:
             check_run_folder(run, resume=resume, force=force)
-            found = _open_dataset(inputs, config, workers, scheduler, model)
-            for line in summary_lines(found):
+            opened.append(_open_dataset(inputs, config, workers, scheduler, model))
+            for line in summary_lines(opened[0]):
                 say(line)
-            return str(found.folder.resolve())
+            return str(opened[0].folder.resolve())
 
         folder = world.on_first(prepared)
-        dataset = world.everywhere(lambda: _dataset(folder, config, model))
-        world.on_first(lambda: _hold(run, stack))
+        dataset = world.everywhere(_adapted, opened[0] if opened else folder, config, model)
+        world.on_first(_hold, run, stack)
         stack.enter_context(use_constraints(dataset.constraints))
-        # Before an older run is replaced: whatever is wrong with the request is said here.
-        state = world.on_first(lambda: state_to_resume(run, config, dataset) if resume else None)
+        # Before an older run is replaced: whatever is wrong with the request is reported here.
+        state = world.on_first(state_to_resume, run, config, dataset) if resume else None
         keep_memory()
-        trainer = world.everywhere(lambda: Trainer(dataset, run, config, where, world, model))
+        trainer = world.everywhere(Trainer, dataset, run, config, where, world, model)
         stack.callback(trainer.close)
         if state is None:
-            world.on_first(lambda: start_run_folder(run, config, dataset))
+            world.on_first(start_run_folder, run, config, dataset)
             return trainer.run_to_end()
-        world.on_first(lambda: restore_folder(run / "model"))
-        world.everywhere(lambda: trainer.load(state))
+        world.on_first(restore_folder, run / "model")
+        world.everywhere(trainer.load, state)
         if trainer.finished:
             return trainer.conclude()
         say(f"resuming at step {trainer.step:,}")
@@ -89,7 +90,7 @@ def train(
 
 @contextmanager
 def _stoppable(run: Path) -> Iterator[None]:
-    """Say what is left of a training that is stopped where it cannot end its step."""
+    """Report what is left of a training that is stopped where it cannot finish its step."""
     try:
         yield
     except KeyboardInterrupt:
@@ -102,7 +103,7 @@ def _stoppable(run: Path) -> Iterator[None]:
 
 
 def _start(start: str | Path | None, run: Path, config: Config) -> tuple[SavedModel | None, Config]:
-    """The model to train on, if any, and the configuration that belongs to it."""
+    """The model to continue from, if any, and the configuration that fits it."""
     if start is None:
         if config.start is not None:
             raise ConfigError("start: says which model a run started from; give it with --from")
@@ -116,15 +117,17 @@ def _start(start: str | Path | None, run: Path, config: Config) -> tuple[SavedMo
     return model, adapted_config(config, model, str(identity))
 
 
-def _dataset(folder: str, config: Config, model: SavedModel | None) -> Dataset:
-    dataset = Dataset(folder)
+def _adapted(dataset: Dataset | str, config: Config, model: SavedModel | None) -> Dataset:
+    """The dataset, opened if only its folder is given, in the token ids of the model, if any."""
+    if isinstance(dataset, str):
+        dataset = Dataset(dataset)
     if model is not None:
         adapted_dataset(dataset, model, learn=config.data.unknown_tokens == "learn")
     return dataset
 
 
 def _hold(run: Path, stack: ExitStack) -> None:
-    """Make the run folder and let nobody else train into it until the stack is left."""
+    """Make the run folder and lock it until the stack is left."""
     run.mkdir(parents=True, exist_ok=True)
     busy = f"'{run}': another training is writing into this folder"
     stack.callback(exclusive_lock(run / LOCK, busy).release)

@@ -1,4 +1,4 @@
-"""A run folder: begun, refused, resumed; its log and its model card."""
+"""The run folder: start, refuse, resume; its metrics and its model card."""
 
 from __future__ import annotations
 
@@ -40,26 +40,26 @@ def check_run_folder(run: Path, *, resume: bool, force: bool) -> None:
         raise OutputExistsError(f"'{run}' is a file; choose another name")
     require_absent(run, force=True)  # the folder around it must be there, or be possible to make
     if resume and force:
-        raise ConfigError("--resume and --force: one continues a run, the other starts it anew")
-    found = run.iterdir() if run.is_dir() else ()
-    if all(path.name == LOCK or is_unfinished(path) for path in found):
+        raise ConfigError("--resume and --force: one continues a run, the other starts it over")
+    contents = run.iterdir() if run.is_dir() else ()
+    if all(path.name == LOCK or is_unfinished(path) for path in contents):
         return
     if not (resume or force):
         raise OutputExistsError(
-            f"'{run}' exists already; add --resume to continue it, --force to start it anew, "
+            f"'{run}' exists already; add --resume to continue it, --force to start it over, "
             "or choose another name"
         )
     if folder_kind(run) != KIND:
         raise OutputExistsError(f"'{run}' exists and is not a run folder; not writing into it")
     if resume and (run / "model").exists() and not (run / "state.pt").exists():
         raise OutputExistsError(
-            f"'{run}' has a model but no state.pt to resume from; add --force to start it anew, "
+            f"'{run}' has a model but no state.pt to resume from; add --force to start it over, "
             "which replaces the model"
         )
 
 
 def start_run_folder(run: Path, config: Config, dataset: Dataset) -> None:
-    """Begin anew: forget an older run, write the effective configuration and the rejects."""
+    """Start a run: remove an older one, write the effective configuration and the rejects."""
     for name in ("state.pt", "metrics.jsonl"):
         (run / name).unlink(missing_ok=True)
     for name in ("model", ".model.old", "tensorboard"):
@@ -75,7 +75,7 @@ def start_run_folder(run: Path, config: Config, dataset: Dataset) -> None:
         },
         "versions": versions(),
     }
-    # First: it makes the folder a run's, which may then be resumed whatever is missing.
+    # First: it marks the folder as a run's, which may then be resumed whatever is missing.
     write_json(run / "config.json", record)
     rejects = dataset.folder / "rejects.csv"
     if rejects.is_file():
@@ -93,33 +93,36 @@ def effective(config: Config, dataset: Dataset) -> dict[str, Any]:
 def state_to_resume(run: Path, config: Config, dataset: Dataset) -> dict[str, Any] | None:
     """The state to continue from, None if there is none; changed options or data are an error."""
     if not (run / "state.pt").is_file():
-        say(f"nothing to resume in '{run}'; starting afresh")
+        say(f"nothing to resume in '{run}'; starting from scratch")
         return None
     state = load_state(run / "state.pt")
     try:
-        before, trained_on = validate(json.loads(state["config"])), state["dataset"]
-    except (KeyError, ValueError, ConfigError):
+        config_before, trained_on = json.loads(state["config"]), state["dataset"]
+        if config_before["train"].get("word_dropout") == 0.0:  # a setting that was removed
+            del config_before["train"]["word_dropout"]
+        before = validate(config_before)
+    except (AttributeError, KeyError, TypeError, ValueError, ConfigError):
         raise FileError(f"'{run}/state.pt': not a training state of this molvae") from None
     if before.start is not None and config.start not in (None, before.start):
         raise ConfigError(
             "resume: the model given with --from is not, or no longer, the one this run started "
-            "from; give that one, or start anew with --force"
+            "from; give that one, or start over with --force"
         )
     changed = differences(before.model_dump(), config.model_dump())
     if changed:
         raise ConfigError(
-            "resume: options differ from the interrupted run: " + "; ".join(changed)
-            + "; use the same command, or another run folder"
-        )  # fmt: skip
+            f"resume: options differ from the interrupted run: {'; '.join(changed)}; "
+            "use the same command, or another run folder"
+        )
     if trained_on != dataset.content_hash:
         raise ConfigError("resume: the data differ from those of the interrupted run")
     return state
 
 
 def cut_metrics(path: Path, step: int, *, concluded: bool) -> None:
-    """Forget lines written after the checkpoint: the resumed run writes them again.
+    """Drop lines written after the checkpoint: the resumed run writes them again.
 
-    ``concluded``: whether the checkpoint knows the final figures already.
+    ``concluded``: whether the checkpoint has the final figures already.
     """
     if not path.is_file():
         return
@@ -146,7 +149,7 @@ def read_record(line: str) -> dict[str, Any] | None:
 
 def model_card(training: dict[str, Any], conditions: ConditionSet) -> str:
     """The model card: what the model is, what it was trained on, how good it is."""
-    data, found = training["data"], training["figures"]
+    data, metrics = training["data"], training["figures"]
     sources = ", ".join(source["file"] for source in data["sources"])
     lines = [
         "# Model card",
@@ -154,17 +157,17 @@ def model_card(training: dict[str, Any], conditions: ConditionSet) -> str:
         "A molvae model: recurrent conditional variational autoencoder on SELFIES.",
         "",
         f"- {data['molecules']:,} molecules from {sources}; {training['step']:,} steps.",
-        f"- Exact reconstruction of held-out molecules: {found['exact']['numerator']} of "
-        f"{found['exact']['denominator']} ({found['exact']['value']:.1%}).",
-        f"- In nats per molecule: D(0) {found['D']['0']:.2f}, D(1) {found['D']['1']:.2f}, "
-        f"R(0) {found['R']['0']:.2f}; {found['active_units']} active latent units.",
+        f"- Exact reconstruction of held-out molecules: {metrics['exact']['numerator']} of "
+        f"{metrics['exact']['denominator']} ({metrics['exact']['value']:.1%}).",
+        f"- In nats per molecule: D(0) {metrics['D']['0']:.2f}, D(1) {metrics['D']['1']:.2f}, "
+        f"R(0) {metrics['R']['0']:.2f}; {metrics['active_units']} active latent units.",
         "",
         "| condition | unit | seen from | to | known | head error |",
         "|---|---|---|---|---|---|",
     ]
     for condition in conditions.conditions:
         low, high = condition.seen
-        error = found["head"].get(condition.name, {})
+        error = metrics["head"].get(condition.name, {})
         shown = ", ".join(f"{k} {v:.3g}" for k, v in error.items() if k != "n")
         lines.append(
             f"| {condition.name} | {condition.unit} | {low:g} | {high:g} | {condition.known:,} "
@@ -179,7 +182,7 @@ def model_card(training: dict[str, Any], conditions: ConditionSet) -> str:
 
 @contextmanager
 def stop_requests() -> Iterator[list[int]]:
-    """A list that gets an entry when Ctrl-C or SIGTERM asks to stop; the loop looks at it."""
+    """A list that gets an entry when Ctrl-C or SIGTERM asks to stop; the training loop reads it."""
     requests: list[int] = []
 
     def remember(number: int, frame: object) -> None:
@@ -194,7 +197,7 @@ def stop_requests() -> Iterator[list[int]]:
         for number in (signal.SIGINT, signal.SIGTERM):
             previous[number] = signal.signal(number, remember)
     except ValueError:
-        pass  # not in the main thread: signals are the caller's business
+        pass  # not in the main thread: the caller handles signals
     try:
         yield requests
     finally:

@@ -39,8 +39,8 @@ def learning_rate(progress: float, config: TrainConfig) -> float:
     return peak * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * share)))
 
 
-# The controlled weight grows or shrinks by e in a twentieth of the budget at most, and stays
-# between a fiftieth of where it starts and the ELBO's 1.
+# The controlled weight changes by at most a factor of e in a twentieth of the budget, and stays
+# between 0.02 of its start and the ELBO's 1.
 SPEED = 20.0
 LOWEST, HIGHEST = 0.02, 1.0
 MEMORY = 0.98  # of the moving average of D(0), per step that shows it
@@ -49,8 +49,8 @@ MEMORY = 0.98  # of the moving average of D(0), per step that shows it
 class KLWeight:
     """β of each step. With ``distortion_target`` it follows D(0) of the training molecules.
 
-    Constrained optimisation in the manner of GECO (Rezende & Viola 2018): below the target the
-    latent may be charged more, above it less, in proportion to the relative distance.
+    Constrained optimisation in the manner of GECO (Rezende & Viola 2018): below the target
+    β grows, above it β shrinks, in proportion to the relative distance.
     """
 
     def __init__(self, options: TrainConfig) -> None:
@@ -66,13 +66,13 @@ class KLWeight:
         return math.exp(self.log_weight)
 
     def observe(self, progress: float, nats: float, molecules: float) -> None:
-        """What a step at this share of the budget cost its molecules with t = 0, in all."""
+        """Note the nats that a step at this share of the budget cost its molecules with t = 0."""
         target = self.options.distortion_target
         if target is None or molecules == 0 or not math.isfinite(nats):
             return
-        seen = nats / molecules
-        before = seen if self.distortion is None else self.distortion
-        self.distortion = MEMORY * before + (1 - MEMORY) * seen
+        distortion = nats / molecules
+        before = distortion if self.distortion is None else self.distortion
+        self.distortion = MEMORY * before + (1 - MEMORY) * distortion
         below = max(-1.0, min(1.0, (target - self.distortion) / target))
         step = SPEED * (progress - self.progress) * below
         self.progress = progress
@@ -83,9 +83,10 @@ class KLWeight:
     def state(self) -> dict[str, float | None]:
         """What a resumed run needs."""
         return {
-            "log_weight": self.log_weight, "distortion": self.distortion,
+            "log_weight": self.log_weight,
+            "distortion": self.distortion,
             "progress": self.progress,
-        }  # fmt: skip
+        }
 
     def restore(self, state: dict[str, float | None]) -> None:
         """Continue from :meth:`state`."""
@@ -100,7 +101,7 @@ SMALL_DATA = 50_000
 
 
 def batch_size_for(options: TrainConfig, molecules: int) -> int:
-    """Molecules per step: small data need many small steps more than they need large ones."""
+    """Molecules per step: small data need many small steps."""
     if options.batch_size is not None:
         return options.batch_size
     return 64 if molecules <= SMALL_DATA else 256
@@ -117,10 +118,10 @@ def total_steps(options: TrainConfig, molecules: int, batch_size: int) -> int | 
 
 
 def score(distortion: dict[str, float], rate: float, options: TrainConfig) -> float:
-    """Mean of D(0), D(½), D(1), of the noise levels that training visits; lower is better.
+    """Mean of D(0), D(½) and D(1), as far as training uses these noise levels; lower is better.
 
-    Only a run that never goes beyond t = 0 adds β·R(0), which makes it the negative ELBO: samples
-    of all others start at a latent that is noise alone, where the rate of t = 0 does not matter.
+    A run at t = 0 alone adds β·R(0), which makes the score the negative ELBO. Other models are
+    sampled from t = 1, where the rate at t = 0 does not matter.
     """
     between = 1 - options.prior_share - options.exact_share > 1e-9
     visited = {"0": between or options.exact_share > 0, "0.5": between}

@@ -21,7 +21,7 @@ from molvae.errors import FileError, RunError
 from molvae.evaluate.diagnostics import figures
 from molvae.model.checkpoint import SavedModel, load_model, save_model, save_state
 from molvae.model.cvae import CVAE, current_name
-from molvae.model.loss import Counts, LossTerms, elbo
+from molvae.model.loss import Counts, LossTerms, LossWeights, elbo
 from molvae.runtime.device import autocast, choose_precision, versions
 from molvae.runtime.progress import Progress, duration, say
 from molvae.runtime.randomness import Draws
@@ -44,7 +44,17 @@ MAX_BAD_STEPS = 20
 
 
 class Trainer:
-    """Holds a run's state: weights, moving average, optimiser, position, best score so far."""
+    """One training run: weights, moving average, optimizer, position, best score so far.
+
+    A step draws a noise level t for each molecule, encodes those with t < 1, and minimizes
+
+        −log p(x | z_t, t, c) + β · KL(q(z | x) ‖ N(0, I)) + w · (loss of head and forecast)
+
+    in nats per molecule (see `model.cvae.CVAE` and `model.loss`). β and the learning rate follow
+    the share of the budget that is spent (`train.schedules`). An exponential moving average of the
+    weights is what is validated, saved and sampled. A batch is a pure function of seed, epoch and
+    position, so that a resumed run takes the same steps as one that was never stopped.
+    """
 
     def __init__(
         self,
@@ -64,16 +74,13 @@ class Trainer:
         self.items, self.held_out = dataset.part("train"), dataset.part("valid")
         self.lengths = dataset.lengths(self.items)
         self.conditions = fitted_conditions(dataset, self.columns, self.items, self.draws, start)
-        self.yesno = torch.from_numpy(self.conditions.yesno).to(device)
         vocabulary = dataset.vocabulary
         self.network = first_network(
             config, vocabulary, dataset.constraints, self.conditions, start
         ).to(device)
         if start is not None:
-            fit_new_heads(
-                self.network, self.conditions, start.conditions.names, dataset, self.columns,
-                self.draws,
-            )  # fmt: skip
+            names = start.conditions.names
+            fit_new_heads(self.network, self.conditions, names, dataset, self.columns, self.draws)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimizer = make_optimizer(self.network, self.options, self.precision, self.world)
         self.batch_size = batch_size_for(self.options, len(self.items))
@@ -92,11 +99,11 @@ class Trainer:
 
     @cached_property
     def shared(self) -> torch.nn.Module:
-        """The network as all processes train it; made when all of them have come that far."""
+        """The network as all processes train it; made when all of them have reached this point."""
         return self.world.share(self.network, self.device)
 
     def close(self) -> None:
-        """Let go of the log, the other processes and the threads."""
+        """Close the log, leave the other processes and restore the number of threads."""
         self.log.close()
         torch.set_num_threads(self._threads_before)
         self.__dict__.pop("shared", None)
@@ -106,14 +113,14 @@ class Trainer:
     def run_to_end(self) -> TrainSummary:
         """Train until the budget, early stop, or a request to stop; always leaves a checkpoint."""
         parameters = sum(p.numel() for p in self.network.parameters())
-        together = f", {self.world.size} processes" if self.world.size > 1 else ""
+        processes = f", {self.world.size} processes" if self.world.size > 1 else ""
         say(
-            f"{parameters / 1e6:.1f} M parameters on {self.device}, {self.precision}{together}; "
+            f"{parameters / 1e6:.1f} M parameters on {self.device}, {self.precision}{processes}; "
             f"{len(self.conditions)} conditions, {self.batch_size} molecules per step"
         )
         if self.step == 0:
             self._choose_threads()
-            # A model without a state would be one to keep: the run could not be resumed.
+            # Before the first model: a run with a model but no state could not be resumed.
             self.world.on_first(self.save)
         started = time.monotonic() - self.elapsed
         saved = time.monotonic()
@@ -140,8 +147,8 @@ class Trainer:
                         self.save()
                         saved = time.monotonic()
             if not self.finished:
-                # Within reach of no second signal, and before any process ends: a launcher
-                # ends the others then.
+                # While a second signal is still caught, and before any process ends, since a
+                # launcher then ends the others.
                 self.world.on_first(self.save)
         if not self.finished:
             self.world.raise_once(
@@ -151,7 +158,7 @@ class Trainer:
         return self.summary()
 
     def _progress(self) -> float:
-        """Share of the budget that is spent, by steps or by time, whichever is further."""
+        """Share of the budget that is spent, by steps or by time, whichever is greater."""
         shares = []
         if self.total_steps is not None:
             shares.append(self.step / self.total_steps)
@@ -178,36 +185,40 @@ class Trainer:
         # Gradients are averaged over processes, whose terms add up to the mean.
         (terms.total * self.world.size).backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
-        # All numbers at once: each look at a GPU waits for it.
+        # All numbers at once: each read from a GPU waits for it.
         *values, length = torch.stack([*terms[:5], norm]).tolist()
         self._apply(math.isfinite(length))
         self.molecules += len(items)
         self._hold_distortion(share, terms, levels)
         names = ("loss", "reconstruction", "KL", "head", "forecast")
-        seen = {k: v * self.world.size for k, v in zip(names, values, strict=True)}
-        self.averages.add({**seen, "gradient_norm": length})
-        return seen
+        losses = {k: v * self.world.size for k, v in zip(names, values, strict=True)}
+        self.averages.add({**losses, "gradient_norm": length})
+        return losses
 
-    def loss(self, items: NDArray[np.int64], weight: float) -> tuple[LossTerms, torch.Tensor]:
+    def loss(self, items: NDArray[np.int64], kl_weight: float) -> tuple[LossTerms, torch.Tensor]:
         """Terms of this process's share of a step's molecules, and their noise levels."""
-        mine = items[self.world.rank :: self.world.size]
-        batch = drawn_batch(
-            self.dataset.batch(mine), self.columns, self.conditions, self.config, self.draws,
-            epoch=self.epoch, device=self.device, features=self.network.features,
-        )  # fmt: skip
         levels = noise_levels(items, self.options, self.draws, epoch=self.epoch)
+        share = slice(self.world.rank, None, self.world.size)
+        batch = drawn_batch(
+            self.dataset.batch(items[share]),
+            levels[share],
+            self.columns,
+            self.conditions,
+            self.config,
+            self.draws,
+            epoch=self.epoch,
+            device=self.device,
+            features=self.network.features,
+        )
         with autocast(self.device, self.precision):
-            output = self.shared(
-                batch.inputs, batch.targets, batch.lengths, batch.t, batch.conditions, batch.mask,
-                batch.posterior_noise, batch.channel_noise, batch.dropout, batch.features,
-            )  # fmt: skip
-        terms = elbo(
-            output, batch.targets, batch.lengths, batch.conditions, batch.known, self.yesno,
-            kl_weight=weight, head_weight=self.options.head_weight,
-            forecast_weight=self.options.forecast_weight, kl_free=self.options.kl_free,
-            counts=Counts(len(items), int((levels < 1).sum())),
-        )  # fmt: skip
-        return terms, batch.t
+            output = self.shared(batch)
+        options = self.options
+        weights = LossWeights(
+            kl_weight, options.head_weight, options.forecast_weight, options.kl_free
+        )
+        # The means are over the whole step, of which this process knows its share only.
+        counts = Counts(molecules=len(items), encoded=int((levels < 1).sum()))
+        return elbo(output, batch, weights, counts), batch.t
 
     def _hold_distortion(self, share: float, terms: LossTerms, levels: torch.Tensor) -> None:
         if self.options.distortion_target is None:
@@ -232,7 +243,7 @@ class Trainer:
             return
         self.bad_steps = 0
         self.optimizer.step()
-        # The average must not remember the random start for ever.
+        # A shorter average at first, to forget the random start.
         decay = min(self.options.ema_decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(
@@ -242,7 +253,7 @@ class Trainer:
     # -- validation ---------------------------------------------------------------------------
 
     def _record_when_due(self) -> None:
-        """Means of the training loss, ten times as often as validations."""
+        """Record means of the training loss, ten times per validation."""
         if self.validations.records_due(self._progress()):
             self._record("train", self.averages.take())
 
@@ -253,17 +264,17 @@ class Trainer:
         began = time.monotonic()
         order = self.draws.permutation("valid", len(self.held_out))
         chosen = self.held_out[order[: self.options.valid_molecules]]
-        found = self._figures(self.average, chosen, self.options.reconstructions)
-        reached = score(found["D"], found["R"]["0"], self.options)
+        metrics = self._figures(self.average, chosen, self.options.reconstructions)
+        reached = score(metrics["D"], metrics["R"]["0"], self.options)
         if not math.isfinite(reached):
             self.world.raise_once(
                 RunError(f"validation gave {reached} at step {self.step}; the run has diverged")
             )
         better = self.validations.judge(reached)
-        self._record("validation", {"score": reached, "best": better, **found})
+        self._record("validation", {"score": reached, "best": better, **metrics})
         say(
             f"validation {self.validations.number}/{self.options.validations} after "
-            f"{duration(self.elapsed)}: {validation_line(found, self.config.model.latent_size)}"
+            f"{duration(self.elapsed)}: {validation_line(metrics, self.config.model.latent_size)}"
             f"{' *' if better else ''}"
         )
         if share >= 1.0:
@@ -272,7 +283,7 @@ class Trainer:
             self.finished = True
             self.reason = f"no improvement in {self.validations.stale} validations"
         if better and self.world.is_first:
-            save_model(self.run / "model", self._saved_model(found))
+            save_model(self.run / "model", self._saved_model(metrics))
         self.save()
         (seconds,) = self.world.largest([time.monotonic() - began])
         self.validations.took(seconds)
@@ -280,13 +291,18 @@ class Trainer:
     def _figures(
         self, network: CVAE, items: NDArray[np.int64], reconstructions: int
     ) -> dict[str, Any]:
-        """Figures on these molecules, computed by the first process and known to all."""
+        """Figures on these molecules, computed by the first process, for all of them."""
         return self.world.on_first(
-            lambda: figures(
-                network, self.dataset, self.conditions, self.columns, items,
-                reconstructions=reconstructions, draws=self.draws, precision=self.precision,
-            )
-        )  # fmt: skip
+            figures,
+            network,
+            self.dataset,
+            self.conditions,
+            self.columns,
+            items,
+            reconstructions=reconstructions,
+            draws=self.draws,
+            precision=self.precision,
+        )
 
     def _finish(self) -> None:
         """Figures of the best weights on held-out molecules, into the log and the model folder."""
@@ -325,7 +341,7 @@ class Trainer:
         }
         self.log.record(kind, self.step, {**position, **values})
 
-    def _saved_model(self, found: dict[str, Any], network: CVAE | None = None) -> SavedModel:
+    def _saved_model(self, metrics: dict[str, Any], network: CVAE | None = None) -> SavedModel:
         training = {
             "config": effective(self.config, self.dataset),
             "data": {
@@ -334,7 +350,7 @@ class Trainer:
                 "sources": self.dataset.manifest["sources"],
             },
             "step": self.step,
-            "figures": {k: v for k, v in found.items() if k != "seconds"},
+            "figures": {k: v for k, v in metrics.items() if k != "seconds"},
             "versions": versions(),
         }
         return SavedModel(
@@ -365,7 +381,7 @@ class Trainer:
         self.threads = choose_threads(self.device, self.batch_size, width, before=before)
 
     def conclude(self) -> TrainSummary:
-        """A run that was finished before: nothing to do but what a kill may have cut off."""
+        """Summary of a run that finished before; completes what a kill may have cut off."""
         if not self.final:
             self._finish()
         say(f"'{self.run}' is finished ({self.reason}); nothing to do")
@@ -374,9 +390,14 @@ class Trainer:
     def summary(self) -> TrainSummary:
         """What the run did so far."""
         return TrainSummary(
-            str(self.run), self.finished, self.reason, self.step, self.molecules, self.elapsed,
-            self.final,
-        )  # fmt: skip
+            run=str(self.run),
+            finished=self.finished,
+            reason=self.reason,
+            steps=self.step,
+            molecules=self.molecules,
+            seconds=self.elapsed,
+            figures=self.final,
+        )
 
 
 # What has a state of its own, and what is a value of the trainer itself.
@@ -387,7 +408,7 @@ _POSITION = (
 
 
 def state_of(trainer: Trainer) -> dict[str, Any]:
-    """Weights, moving average, optimiser, position, and of which run they are."""
+    """Weights, moving average, optimizer, position, and the configuration of the run."""
     return {
         "config": json.dumps(trainer.config.model_dump(mode="json")),
         "dataset": trainer.dataset.content_hash,
@@ -403,7 +424,7 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
 
 
 def restore(trainer: Trainer, state: dict[str, Any]) -> None:
-    """Put a trainer where another one was when its state was taken.
+    """Set a trainer to a saved state.
 
     Raises:
         FileError: the state lacks something.
@@ -413,7 +434,7 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
     if missing:
         raise FileError(
             f"'{trainer.run}/state.pt': written by another version of molvae (it lacks "
-            f"'{missing[0]}'), which can go on with it; or start anew with --force"
+            f"'{missing[0]}'); continue with that version, or start over with --force"
         )
     for network, name in ((trainer.network, "network"), (trainer.average, "average")):
         network.load_state_dict({current_name(key): t for key, t in state[name].items()})

@@ -1,4 +1,4 @@
-"""When a run is validated, what that may cost, and how its best weights are told."""
+"""Validation schedule, time limit and best-score tracking."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from molvae.config import TrainConfig
 __all__ = ["Validations"]
 
 RECORDS = 10  # of the training loss, per validation
-VALIDATING = 0.2  # share of a time budget that validations before the last may take
+VALIDATING = 0.2  # share of a time budget that all but the last validation may take
 
 
 class Validations:
-    """The plan of a run's validations and what they found so far; lower scores are better.
+    """The validations of a run: when they are due, and the best score, which is the lowest.
 
-    ``number`` of them were due, ``records`` of the training loss; the ``best`` score is ``stale``
-    validations old.
+    So far ``number`` validations and ``records`` of the training loss were due; the ``best`` score
+    is ``stale`` validations old.
     """
 
     def __init__(self, options: TrainConfig, *, timed: bool, molecules: int) -> None:
@@ -28,7 +28,7 @@ class Validations:
         self._spent = self._last = 0.0  # seconds, since this process began
 
     def records_due(self, progress: float) -> bool:
-        """Whether the training loss is to be recorded: ten times as often as validated."""
+        """Whether to record the training loss now: ten times per validation."""
         due = self._due(progress, RECORDS)
         if due <= self.records:
             return False
@@ -38,7 +38,7 @@ class Validations:
     def due(self, progress: float, *, elapsed: float, trained: int) -> bool:
         """Whether to validate at this share of the budget, after so many seconds and molecules."""
         due = self._due(progress, 1)
-        if progress < 1.0 and (due <= self.number or self._too_dear(elapsed, trained)):
+        if progress < 1.0 and (due <= self.number or self._too_slow(elapsed, trained)):
             return False
         self.number = max(due, self.number)
         return True
@@ -46,8 +46,8 @@ class Validations:
     def _due(self, progress: float, times: int) -> int:
         return math.floor(progress * self.options.validations * times + 1e-9)
 
-    def _too_dear(self, elapsed: float, trained: int) -> bool:
-        """Whether a validation now would leave a short time budget little for training."""
+    def _too_slow(self, elapsed: float, trained: int) -> bool:
+        """Whether a validation now would exceed its share of a time budget."""
         if not self.timed:
             return False
         # Before the first: about as long as two training steps on the same molecules.
@@ -62,20 +62,22 @@ class Validations:
 
     @property
     def patience_lost(self) -> bool:
-        """Whether nothing has become better for too long."""
+        """Whether the score has not improved for too many validations."""
         return self.stale >= self.options.patience
 
     def took(self, seconds: float) -> None:
-        """What the last one cost."""
+        """Note the time that the last validation took."""
         self._last = seconds
         self._spent += seconds
 
     def state(self) -> dict[str, float]:
         """What a resumed run needs."""
         return {
-            "validations": self.number, "records": self.records, "stale": self.stale,
+            "validations": self.number,
+            "records": self.records,
+            "stale": self.stale,
             "best": self.best,
-        }  # fmt: skip
+        }
 
     def restore(self, state: dict[str, float]) -> None:
         """Continue from :meth:`state`."""

@@ -48,15 +48,9 @@ RUNS: dict[str, tuple[str, ...]] = {
     # what SELFIES' grammar knows of the prefix
     "no derivation features": ("model.derivation=false",),
     # what stands between state and token
-    "no readout": ("model.tally_size=0", "model.forecast_rank=0"),
-    "readout of 128 sums, width 512, no attention": (
-        "model.tally_size=128", "model.readout_size=512", "model.attention_size=0",
-    ),
-    "no attention": ("model.attention_size=0",),
     "attention: 1 head of 64": ("model.attention_size=64", "model.attention_heads=1"),
     "attention: 4 heads of 32": ("model.attention_heads=4",),
     "attention: 4 heads of 64": ("model.attention_size=256", "model.attention_heads=4"),
-    "no forecast": ("model.forecast_rank=0",),
     "forecast weight .3": ("train.forecast_weight=0.3",),
     "forecast weight 3": ("train.forecast_weight=3",),
     "forecast of rank 16": ("model.forecast_rank=16",),

@@ -59,6 +59,7 @@ from molvae.generate.run import generate
 from molvae.model.checkpoint import SavedModel, find_model, load_model
 from molvae.model.cvae import noisy_latent
 from molvae.model.loss import kl_divergence, reconstruction
+from molvae.model.records import Context
 from molvae.runtime.device import choose_device
 from molvae.runtime.files import fingerprint, write_json
 from molvae.runtime.progress import Progress, say
@@ -327,15 +328,14 @@ class Level:
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self.device)
 
-    def _context(self, z: Tensor, batch: Batch) -> Tensor:
+    def _context(self, z: Tensor, batch: Batch) -> Context:
         network = self.model.network
         noise = self.bench.draws.normal("v-channel", batch.items, z.shape[1])
         t = torch.full((len(z),), self.t, device=self.device)
-        empty = torch.zeros(len(z), network.condition_count, device=self.device)
-        return network.make_context(noisy_latent(z, t, self._tensor(noise)), t, empty, empty)
+        return network.make_context(noisy_latent(z, t, self._tensor(noise)), t)
 
     def _decode(
-        self, way: tuple[str, str], context: Tensor, truth: list[str], uniform: Tensor | None
+        self, way: tuple[str, str], context: Context, truth: list[str], uniform: Tensor | None
     ) -> None:
         limit = self.model.max_tokens
         rows = decode_tokens(self.model.network, context, limit, temperature=1.0, uniform=uniform)

@@ -64,8 +64,12 @@ NETWORKS: dict[str, tuple[str, ...]] = {
         "model.latent_size=128",
         "model.decoder_layers=3",
         "train.batch_size=512",
-        "model.tally_size=0",
-        "model.forecast_rank=0",  # theirs has neither memory nor forecast
+        # Theirs has neither memory nor forecast: as little of both as there can be.
+        "model.tally_size=1",
+        "model.attention_size=1",
+        "model.attention_heads=1",
+        "model.readout_size=1",
+        "model.forecast_rank=1",
         "train.optimizer=adamw",
     ),
     "small": ("train.batch_size=256",),  # what training takes for large data
@@ -132,10 +136,12 @@ def multiply_adds(trainer: Trainer, items: NDArray[np.int64]) -> int:
     """Of a batch forward, by the textbook: every weight once per token."""
     network, lengths = trainer.network, trainer.dataset.lengths(items) + 1  # with the end symbol
     # What is computed once per molecule is left out, and what stands in a table.
-    readout = [] if network.memory is None or network.readout is None else [
-        network.memory, network.readout.from_state, network.readout.from_memory,
+    readout = [
+        network.memory,
+        network.readout.from_state,
+        network.readout.from_memory,
         network.readout.output,
-    ]  # fmt: skip
+    ]
     forecast = [] if network.forecast is None else [
         network.forecast.from_state, network.forecast.from_memory, network.forecast.mean,
         network.forecast.log_spread, network.forecast.slope,

@@ -13,8 +13,15 @@ from rdkit import Chem
 from rdkit.Chem import QED, Crippen, Descriptors, Lipinski, rdMolDescriptors
 
 from molvae import chem
-from molvae.chem import properties
-from molvae.chem.properties import PROPERTIES, Measured, compute, get_property, measure_selfies
+from molvae.chem import fast_scores
+from molvae.chem.properties import (
+    PROPERTIES,
+    Measured,
+    Property,
+    compute,
+    get_property,
+    measure_selfies,
+)
 from molvae.chem.selfies import constraints, to_selfies, use_constraints
 from molvae.errors import PropertyError
 
@@ -192,7 +199,7 @@ def test_what_cannot_be_computed_is_missing(monkeypatch, error):
             return math.inf
         raise error
 
-    broken_property = properties.Property("bad", "broken", "", 0, 1, broken)
+    broken_property = Property("bad", "broken", "", 0, 1, broken)
     monkeypatch.setitem(PROPERTIES, "bad", broken_property)
     values = compute(mol("CCO"), ["bad", "heavy"])
     assert math.isnan(values[0])
@@ -308,20 +315,20 @@ def test_values_of_neutralised_molecules_are_those_of_rdkit_to_the_last_bit():
 
 
 def test_the_fast_way_to_drug_likeness_is_taken():
-    assert properties._fast_qed_agrees()
+    assert fast_scores._fast_qed_agrees()
 
 
 def test_without_the_fast_way_drug_likeness_stays_the_same(monkeypatch):
     before = [value("qed", s) for s in MOLECULES]
-    monkeypatch.setattr(properties, "_fast_qed", lambda facts: 0.5)
-    assert not properties._fast_qed_agrees.__wrapped__()
-    monkeypatch.setattr(properties, "_fast_qed_agrees", lambda: False)
+    monkeypatch.setattr(fast_scores, "_fast_qed", lambda facts: 0.5)
+    assert not fast_scores._fast_qed_agrees.__wrapped__()
+    monkeypatch.setattr(fast_scores, "_fast_qed_agrees", lambda: False)
     assert [value("qed", s) for s in MOLECULES] == before
 
 
 def test_a_fast_way_that_breaks_is_not_taken(monkeypatch):
-    monkeypatch.delattr(properties.QED, "Acceptors")
-    assert not properties._fast_qed_agrees.__wrapped__()
+    monkeypatch.delattr(fast_scores.QED, "Acceptors")
+    assert not fast_scores._fast_qed_agrees.__wrapped__()
 
 
 def test_each_property_alone_equals_all_together():

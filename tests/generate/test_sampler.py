@@ -27,6 +27,7 @@ from molvae.errors import FileError, TargetError
 from molvae.generate.decoding import Guidance, decode_latents, decode_tokens
 from molvae.generate.request import TRIES, Request
 from molvae.generate.sampler import Sampler, _Candidate, _Wanted
+from molvae.model.records import Context
 from molvae.runtime.processes import process_pool
 from molvae.runtime.randomness import Draws
 from molvae.targets import parse_target
@@ -47,11 +48,16 @@ def fake(logits):
     return SimpleNamespace(decoding=lambda context: Decoding())
 
 
+def context_of(values):
+    """The context of a fake network, (B, 1)."""
+    return Context(values, values, values, values)
+
+
 def decode(logits, uniform, temperature=1.0, cutoff=0.0):
     n, limit = uniform.shape
     return decode_tokens(
         fake(logits),
-        torch.zeros(n, 1),
+        context_of(torch.zeros(n, 1)),
         limit,
         temperature=temperature,
         uniform=uniform,
@@ -150,7 +156,7 @@ def test_a_row_does_not_depend_on_its_company(tiny_model):
     whole = decode_tokens(network, context, 50, temperature=1.0, uniform=draws)
     for i in range(0, 30, 7):
         alone = decode_tokens(
-            network, context[i : i + 1], 50, temperature=1.0, uniform=draws[i : i + 1]
+            network, context.rows(slice(i, i + 1)), 50, temperature=1.0, uniform=draws[i : i + 1]
         )
         assert alone[0].tolist() == whole[i, : alone.shape[1]].tolist()
 
@@ -362,7 +368,7 @@ def test_guidance_weighs_the_two_distributions():
 
     class Decoding:
         def __init__(self, context):
-            self.shown = context[:, :1] > 0
+            self.shown = context.request > 0
 
         def __call__(self, tokens):
             return torch.where(self.shown, given, free)
@@ -372,9 +378,10 @@ def test_guidance_weighs_the_two_distributions():
 
     network = SimpleNamespace(decoding=Decoding)
     n, weight = 20_000, 1.7
-    guidance = Guidance(torch.zeros(n, 1), torch.full((n,), weight))
+    with_conditions, without = context_of(torch.ones(n, 1)), context_of(torch.zeros(n, 1))
+    guidance = Guidance(without, torch.full((n,), weight))
     found = decode_tokens(
-        network, torch.ones(n, 1), 1, temperature=1.0, uniform=uniform(n, 1), guidance=guidance
+        network, with_conditions, 1, temperature=1.0, uniform=uniform(n, 1), guidance=guidance
     )
     share = torch.bincount(found[:, 0], minlength=V) / n
     expected = (given.double().softmax(0) ** weight) * (free.double().softmax(0) ** (1 - weight))
@@ -528,9 +535,8 @@ def test_nll_is_the_sum_over_tokens(tiny_model):
         if molecule.nll is None:
             continue
         ids = tiny_model.vocabulary.encode(molecule.smiles).tolist()
-        none = torch.zeros(1, network.condition_count)
         with torch.no_grad():
-            context = network.make_context(torch.zeros(1, 16), torch.ones(1), none, none)
+            context = network.make_context(torch.zeros(1, 16), torch.ones(1))
             logits = network.decode(torch.tensor([[BOS, *ids]]), context)[0].log_softmax(-1)
         expected = -sum(logits[i, token].item() for i, token in enumerate([*ids, EOS]))
         assert molecule.nll == pytest.approx(expected, rel=1e-4)

@@ -16,6 +16,7 @@ from molvae.chem.vocabulary import EOS, Vocabulary
 from molvae.errors import TargetError
 from molvae.generate.decoding import Guidance
 from molvae.generate.scaffold import Scaffold, decode_scaffold
+from molvae.model.records import Context
 from molvae.runtime.randomness import Draws
 
 LIMIT = 70
@@ -39,6 +40,11 @@ AROMATIC = ["c1ccccc1", "c1ccc2[nH]ccc2c1", "O=C(Nc1ccccc1)c1ccccc1", "c1ccc(-c2
 
 def make(text, limit=LIMIT):
     return Scaffold(text, VOCABULARY, constraints(), limit)
+
+
+def context_of(values):
+    """The context of a fake network, (B, 1)."""
+    return Context(values, values, values, values)
 
 
 def network(logits):
@@ -65,7 +71,7 @@ def erratic(seed, sharpness=3.0):
 def decode(
     net, scaffold, n, *, limit=LIMIT, particles=1, seed=0, temperature=1.0, first=0, cutoff=0.0
 ):
-    context = torch.zeros(n, 1)
+    context = context_of(torch.zeros(n, 1))
     items = np.arange(first, first + n)
     return decode_scaffold(
         net, context, scaffold, items, Draws(seed), limit=limit, temperature=temperature,
@@ -193,7 +199,7 @@ def test_guidance_of_weight_one_is_none():
 
     def by_context(context):
         class Decoding:
-            rows = context.clone()
+            rows = context.request.clone()
 
             def __call__(self, tokens):
                 return self.rows * torch.linspace(-2, 2, len(VOCABULARY))
@@ -204,15 +210,15 @@ def test_guidance_of_weight_one_is_none():
         return Decoding()
 
     net = SimpleNamespace(decoding=by_context)
-    context, items = torch.linspace(0.5, 1.5, 9).unsqueeze(1), np.arange(9)
+    context, items = context_of(torch.linspace(0.5, 1.5, 9).unsqueeze(1)), np.arange(9)
     options = {"limit": 40, "temperature": 1.0, "particles": 2}
     plain = decode_scaffold(net, context, scaffold, items, Draws(0), **options)
-    same = Guidance(torch.zeros(9, 1), torch.ones(9))
+    same = Guidance(context_of(torch.zeros(9, 1)), torch.ones(9))
     assert (
         decode_scaffold(net, context, scaffold, items, Draws(0), guidance=same, **options) == plain
     )
     none = Guidance(context, torch.zeros(9))
-    zero = torch.zeros(9, 1)
+    zero = context_of(torch.zeros(9, 1))
     assert decode_scaffold(net, zero, scaffold, items, Draws(0), guidance=none, **options) == plain
 
 
@@ -220,8 +226,7 @@ def test_a_trained_model_writes_molecules_around_it(tiny_model):
     scaffold = Scaffold(
         "c1ccccc1", tiny_model.vocabulary, tiny_model.constraints, tiny_model.max_tokens
     )
-    none = torch.zeros(30, tiny_model.network.condition_count)
-    context = tiny_model.network.make_context(torch.zeros(30, 16), torch.ones(30), none, none)
+    context = tiny_model.network.make_context(torch.zeros(30, 16), torch.ones(30))
     drawn = decode_scaffold(
         tiny_model.network.eval(), context, scaffold, np.arange(30), Draws(0),
         limit=tiny_model.max_tokens, temperature=1.0,

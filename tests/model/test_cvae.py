@@ -12,8 +12,9 @@ from molvae.chem.selfies import constraints
 from molvae.chem.vocabulary import Vocabulary, grammar_table
 from molvae.config import ModelConfig
 from molvae.data.dataset import pad_tokens
-from molvae.model.cvae import CVAE, Posterior, noisy_latent
-from molvae.model.loss import elbo, kl_divergence, reconstruction
+from molvae.model.cvae import CVAE, noisy_latent
+from molvae.model.loss import LossWeights, elbo, kl_divergence, reconstruction
+from molvae.model.records import Posterior, TrainingBatch
 
 VOCABULARY = Vocabulary.of_symbols(
     ["[C]", "[=C]", "[N]", "[O]", "[Branch1]", "[=Branch1]", "[Ring1]", "[Ring2]"]
@@ -25,8 +26,7 @@ SIZES = ModelConfig(
     context_size=9, head_size=4, tally_size=3, attention_size=6, readout_size=10, forecast_rank=2,
 )  # fmt: skip
 KINDS = {
-    "forecast": {}, "memory": {"forecast_rank": 0}, "sums": {"attention_size": 0},
-    "plain": {"tally_size": 0}, "rigid": {"modulation": False}, "tokens": {"derivation": False},
+    "all": {}, "rigid": {"modulation": False}, "tokens": {"derivation": False},
 }  # fmt: skip
 
 
@@ -51,31 +51,30 @@ def random_context(network, n):
 
 
 def forward(network, inputs, targets, lengths, t):
+    """The output of a training pass, and its batch."""
     n = len(lengths)
-    return network(
-        inputs, targets, lengths, t, torch.randn(n, C), torch.ones(n, C),
-        torch.randn(n, Z), torch.randn(n, Z),
+    batch = TrainingBatch(
+        inputs, targets, lengths, t, torch.randn(n, C), torch.ones(n, C), torch.ones(n, C),
+        torch.tensor([False, True, False]), torch.randn(n, Z), torch.randn(n, Z),
     )  # fmt: skip
+    return network(batch), batch
 
 
-def loss(output, targets, lengths):
-    n = len(lengths)
-    return elbo(
-        output, targets, lengths, torch.randn(n, C), torch.ones(n, C, dtype=torch.bool),
-        torch.tensor([False, True, False]), kl_weight=0.5, head_weight=0.5,
-    )  # fmt: skip
+def loss(output, batch):
+    return elbo(output, batch, LossWeights(kl=0.5, head=0.5))
 
 
 def test_outputs_have_the_stated_shapes(network):
     inputs, targets, lengths = rows(4, 9, 2)
-    output = forward(network, inputs, targets, lengths, torch.tensor([0.0, 1.0, 0.5]))
+    output, _ = forward(network, inputs, targets, lengths, torch.tensor([0.0, 1.0, 0.5]))
     assert output.logits.shape == (3, 10, V)
     assert output.posterior.mean.shape == output.posterior.log_var.shape == (2, Z)
     assert output.head_mean.shape == output.head_log_scale.shape == (2, C)
     assert output.encoded.tolist() == [0, 2]
     context = random_context(network, 3)
-    width = SIZES.context_size
-    assert context.shape == (3, width if network.forecast is None else 2 * (width + C))
+    assert context.request.shape == context.latent.shape == (3, SIZES.context_size)
+    assert context.conditions.shape == context.mask.shape == (3, C)
+    assert context.size == 3
     assert network.initial_state(context).shape == (2, 3, SIZES.decoder_size)
     assert [tuple(s.shape) for s in network.shifts(context)] == [(3, 6), (3, 8)]
 
@@ -105,7 +104,7 @@ def test_padding_and_company_change_nothing(network):
     posterior = network.encode(targets, lengths)
     for i, length in enumerate(lengths.tolist()):
         one = slice(i, i + 1)
-        alone = network.decode(inputs[one, :length], context[one])
+        alone = network.decode(inputs[one, :length], context.rows(one))
         torch.testing.assert_close(alone, logits[one, :length], rtol=0, atol=1e-5)
         single = network.encode(targets[one, :length], lengths[one])
         torch.testing.assert_close(single.mean, posterior.mean[one], rtol=0, atol=1e-5)
@@ -143,9 +142,10 @@ def test_the_latent_vanishes_exactly_at_pure_noise(network):
     values = torch.randn(4, C)
     a = network.make_context(torch.randn(4, Z) * 1e6, t, values, known)
     b = network.make_context(torch.randn(4, Z), t, values, known)
-    assert torch.equal(a, b)
+    assert all(map(torch.equal, a, b))
     c = network.make_context(torch.randn(4, Z), t * 0.99, values, known)
-    assert not torch.equal(a, c)
+    assert not torch.equal(a.request, c.request)
+    assert not torch.equal(a.latent, c.latent)
 
 
 def test_a_hidden_condition_has_no_influence(network):
@@ -154,9 +154,8 @@ def test_a_hidden_condition_has_no_influence(network):
     values = torch.randn(4, C)
     other = values.clone()
     other[:, 1] = 1e6
-    assert torch.equal(
-        network.make_context(z, t, values, mask), network.make_context(z, t, other, mask)
-    )
+    a, b = (network.make_context(z, t, given, mask) for given in (values, other))
+    assert all(map(torch.equal, a, b))
 
 
 @torch.no_grad()
@@ -187,17 +186,17 @@ def test_rows_that_stay_or_are_taken_twice_go_on_as_before(network):
 def test_gradients_reach_every_parameter(network):
     inputs, targets, lengths = rows(8, 3, 15, 6)
     t = torch.tensor([0.0, 1.0, 0.4, 0.9])
-    loss(forward(network, inputs, targets, lengths, t), targets, lengths).total.backward()
+    loss(*forward(network, inputs, targets, lengths, t)).total.backward()
     silent = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     assert silent == []
 
 
 def test_a_batch_of_pure_noise_trains_the_decoder_alone(network):
     inputs, targets, lengths = rows(8, 3)
-    terms = loss(forward(network, inputs, targets, lengths, torch.ones(2)), targets, lengths)
+    terms = loss(*forward(network, inputs, targets, lengths, torch.ones(2)))
     terms.total.backward()
     assert terms.kl == terms.head == 0
-    assert terms.total == terms.reconstruction
+    assert terms.total == terms.reconstruction  # the forecast has no weight
     assert network.output.weight.grad.any()
     encoder = network.encoder_forward.weight_hh_l0.grad
     # There, but zero: processes that average gradients would wait for a missing one.
@@ -226,21 +225,18 @@ def test_dropout_is_one_mask_for_all_steps(network):
     assert torch.equal(network.decode(inputs, context, torch.ones(2, 8)), full)
     nothing = network.decode(inputs, context, torch.zeros(2, 8))
     states = torch.zeros(2, inputs.shape[1], 8)
-    memory = None if network.memory is None else network.memory(states)
-    assert torch.equal(nothing, network.read(states, memory, context)[0])
+    assert torch.equal(nothing, network.read(states, network.memory(states), context)[0])
 
 
 def test_a_model_without_conditions_is_a_plain_vae():
     network = CVAE(SIZES, V, 0, GRAMMAR)
     inputs, targets, lengths = rows(6, 9)
     empty = torch.zeros(2, 0)
-    output = network(
-        inputs, targets, lengths, torch.zeros(2), empty, empty, torch.randn(2, Z), torch.randn(2, Z)
-    )
-    terms = elbo(
-        output, targets, lengths, empty, empty, torch.zeros(0, dtype=torch.bool),
-        kl_weight=1.0, head_weight=1.0,
+    batch = TrainingBatch(
+        inputs, targets, lengths, torch.zeros(2), empty, empty, empty,
+        torch.zeros(0, dtype=torch.bool), torch.randn(2, Z), torch.randn(2, Z),
     )  # fmt: skip
+    terms = elbo(network(batch), batch, LossWeights(kl=1.0, head=1.0))
     assert terms.head == 0
     assert terms.total == terms.reconstruction + terms.kl
 
@@ -251,11 +247,11 @@ def test_one_batch_can_be_learnt_by_heart():
     )
     network = CVAE(sizes, V, 0, GRAMMAR)
     inputs, targets, lengths = rows(8, 5, 11, 7, 9, 10)
-    n, empty = len(lengths), torch.zeros(len(lengths), 0)
+    t = torch.zeros(len(lengths))
     optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
     for _ in range(150):
         z = network.encode(targets, lengths).mean
-        logits = network.decode(inputs, network.make_context(z, torch.zeros(n), empty, empty))
+        logits = network.decode(inputs, network.make_context(z, t))
         nats = reconstruction(logits, targets, lengths).mean()
         optimizer.zero_grad()
         nats.backward()

@@ -9,11 +9,25 @@ from torch.distributions import kl_divergence as reference_kl
 
 from molvae.config import TrainConfig
 from molvae.errors import ConfigError
-from molvae.model.cvae import Output, Posterior
-from molvae.model.loss import Counts, elbo, forecast_nll, head_nll, kl_divergence, reconstruction
+from molvae.model.loss import (
+    Counts,
+    LossWeights,
+    elbo,
+    forecast_nll,
+    head_nll,
+    kl_divergence,
+    reconstruction,
+)
+from molvae.model.records import Output, Posterior, TrainingBatch
 from molvae.train.schedules import kl_weight, learning_rate
 
 NUMBERS = torch.zeros(4, dtype=torch.bool)
+
+
+def batch_of(targets, lengths, values, known, yesno=NUMBERS):
+    """A batch as far as the loss looks at it."""
+    none = torch.zeros(0)
+    return TrainingBatch(none, targets, lengths, none, values, none, known, yesno, none, none)
 
 
 def test_kl_is_that_of_the_normal_distributions():
@@ -94,9 +108,10 @@ def test_terms_are_means_over_their_own_molecules():
     head, scale, values = torch.randn(2, 4), torch.randn(2, 4), torch.randn(3, 4)
     encoded, known = torch.tensor([0, 2]), torch.rand(3, 4) < 0.5
     terms = elbo(
-        Output(logits, posterior, head, scale, encoded), targets, lengths, values, known, NUMBERS,
-        kl_weight=0.3, head_weight=0.2,
-    )  # fmt: skip
+        Output(logits, posterior, head, scale, encoded),
+        batch_of(targets, lengths, values, known),
+        LossWeights(kl=0.3, head=0.2),
+    )
     torch.testing.assert_close(
         terms.reconstruction, reconstruction(logits, targets, lengths).sum() / 3
     )
@@ -118,10 +133,8 @@ def test_the_forecast_weighs_as_the_head_where_there_is_a_latent():
 
     def total(predicted):
         output = Output(logits, posterior, head, scale, encoded, predicted)
-        return elbo(
-            output, targets, lengths, values, known, NUMBERS, kl_weight=0.3, head_weight=0.2,
-            forecast_weight=0.7,
-        )  # fmt: skip
+        batch = batch_of(targets, lengths, values, known)
+        return elbo(output, batch, LossWeights(kl=0.3, head=0.2, forecast=0.7))
 
     nats = forecast_nll(predicted, lengths, values, known)
     torch.testing.assert_close(total(predicted).forecast, nats.mean())
@@ -138,20 +151,18 @@ def test_shares_of_a_step_add_up_to_it():
     encoded, known = torch.tensor([0, 1, 3]), torch.ones(4, 4)
     kinds = torch.tensor([True, False, False, False])
 
-    def terms(rows, **options):
+    def terms(rows, counts=None):
         inside = torch.isin(encoded, torch.tensor(rows))
         places = torch.tensor([rows.index(i) for i in encoded[inside].tolist()], dtype=torch.long)
         output = Output(
             logits[rows], Posterior(mean[inside], log_var[inside]), head[inside], scale[inside],
             places,
         )  # fmt: skip
-        return elbo(
-            output, targets[rows], lengths[rows], values[rows], known[rows], kinds,
-            kl_weight=0.3, head_weight=0.2, **options,
-        )  # fmt: skip
+        batch = batch_of(targets[rows], lengths[rows], values[rows], known[rows], kinds)
+        return elbo(output, batch, LossWeights(kl=0.3, head=0.2), counts)
 
     whole = terms([0, 1, 2, 3])
-    parts = [terms(rows, counts=Counts(4, 3)) for rows in ([0, 3, 1], [2])]
+    parts = [terms(rows, Counts(4, 3)) for rows in ([0, 3, 1], [2])]
     for name in ("total", "reconstruction", "kl", "head"):
         torch.testing.assert_close(sum(getattr(p, name) for p in parts), getattr(whole, name))
     torch.testing.assert_close(torch.cat([p.nats for p in parts]), whole.nats[[0, 3, 1, 2]])

@@ -358,11 +358,11 @@ def test_a_subset_of_the_conditions_can_be_chosen(tiny_dataset, tmp_path):
     assert saved["qed"].mean == pytest.approx(float(values.mean()), rel=1e-5)
 
 
-def test_dropout_and_word_dropout_train_and_resume(tiny_dataset, tmp_path, monkeypatch):
+def test_dropout_trains_and_resumes(tiny_dataset, tmp_path, monkeypatch):
     settings = load_config(
         preset="tiny",
         overrides={
-            "model.dropout": 0.2, "train.word_dropout": 0.1, "train.epochs": 1,
+            "model.dropout": 0.2, "train.epochs": 1,
             "train.validations": 1,
         },
     )  # fmt: skip

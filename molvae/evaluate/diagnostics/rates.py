@@ -14,8 +14,9 @@ from molvae.evaluate.diagnostics.head import head_errors
 from molvae.evaluate.diagnostics.latent import mutual_information
 from molvae.evaluate.diagnostics.reconstruction import exact_reconstruction
 from molvae.model.conditions import ConditionSet
-from molvae.model.cvae import CVAE, Posterior, noisy_latent
+from molvae.model.cvae import CVAE, noisy_latent
 from molvae.model.loss import kl_divergence, reconstruction
+from molvae.model.records import Posterior
 from molvae.runtime.device import autocast
 from molvae.runtime.randomness import Draws
 
@@ -59,13 +60,12 @@ def figures(
             torch.from_numpy(draws.normal(name, batch.items, size)).to(device)
             for name in ("v-latent", "v-channel")
         )
-        empty = torch.zeros(len(batch.items), len(conditions), device=device)
         with autocast(device, precision):
             posterior = network.encode(targets, lengths)
             z = posterior.sample(noise)
             for level in LEVELS:
                 t = torch.full((len(z),), level, device=device)
-                context = network.make_context(noisy_latent(z, t, channel), t, empty, empty)
+                context = network.make_context(noisy_latent(z, t, channel), t)
                 logits = network.decode(inputs, context)
                 distortions[level] += reconstruction(logits, targets, lengths).sum().item()
                 rates[level] += kl_divergence(noisy_posterior(posterior, level)).sum().item()

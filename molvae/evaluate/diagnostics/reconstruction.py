@@ -104,8 +104,7 @@ def _decoded(
     z = network.encode(targets, lengths).mean
     channel = torch.from_numpy(draws.normal("v-channel", batch.items, z.shape[1])).to(device)
     t = torch.full((len(z),), level, device=device)
-    empty = torch.zeros(len(z), network.condition_count, device=device)
-    context = network.make_context(noisy_latent(z, t, channel), t, empty, empty)
+    context = network.make_context(noisy_latent(z, t, channel), t)
     limit = int(batch.lengths.max()) + LEEWAY
     rows = decode_tokens(network, context, limit, temperature=0.0, uniform=None)
     logits = network.decode(inputs, context)
@@ -135,8 +134,7 @@ def exact_reconstruction(
             )
             z = posterior.mean
             zero = torch.zeros(len(z), device=device)
-            empty = torch.zeros(len(z), network.condition_count, device=device)
-            context = network.make_context(z, zero, empty, empty)
+            context = network.make_context(z, zero)
             limit = int(batch.lengths.max()) + LEEWAY
             rows = decode_tokens(network, context, limit, temperature=0.0, uniform=None)
         for row, truth in zip(rows.cpu().numpy(), batch.targets, strict=True):

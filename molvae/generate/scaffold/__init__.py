@@ -20,7 +20,6 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from molvae import chem
 from molvae.chem.selfies import from_selfies, split_selfies, to_selfies, use_constraints
@@ -30,6 +29,7 @@ from molvae.generate.decoding import Guidance, Steps, pick
 from molvae.generate.scaffold.decoration import Row
 from molvae.generate.scaffold.skeleton import Compiler, Grammar, Skeleton
 from molvae.model.cvae import CVAE
+from molvae.model.records import Context
 from molvae.runtime.randomness import Draws
 
 __all__ = ["PARTICLES", "Scaffold", "decode_scaffold"]
@@ -131,7 +131,7 @@ def _drawn(weights: NDArray[np.float64], share: float) -> Iterator[int]:
 @torch.no_grad()
 def decode_scaffold(
     network: CVAE,
-    context: Tensor,
+    context: Context,
     scaffold: Scaffold,
     items: NDArray[np.int64],
     draws: Draws,
@@ -142,24 +142,22 @@ def decode_scaffold(
     guidance: Guidance | None = None,
     cutoff: float = 0.0,
 ) -> list[str]:
-    """SELFIES that contain the scaffold, one for each of the contexts (B, K) and items (B,).
+    """SELFIES that contain the scaffold, one for each of the contexts and items (B,).
 
     Decodes ``particles`` molecules per context, at that many times the cost, and chooses one of
     those that contain the scaffold. ``limit`` is the most symbols, not above the scaffold's.
     Temperature 0 takes the most likely tokens and the largest weight. ``guidance`` and ``cutoff``
     are as in `decode_tokens`, the latter among the tokens that the scaffold allows.
     """
-    device = context.device
+    device = context.request.device
     double = torch.float32 if device.type == "mps" else torch.float64
     ways = draws.uniform("skeleton", items, particles).reshape(-1)
     rows = [Row(skeleton, limit) for skeleton in scaffold.skeletons(ways)]
     parts = [draws.uniform("token", items, limit, epoch=k) for k in range(particles)]
     uniform = np.stack(parts, axis=1).reshape(len(rows), limit)
     weights = np.zeros(len(rows))  # log weights
-    context = context.repeat_interleave(particles, dim=0)
-    if guidance is not None:
-        guidance = Guidance(*(each.repeat_interleave(particles, dim=0) for each in guidance))
-    decoding = Steps(network, context, guidance)
+    repeated = torch.arange(len(items), device=device).repeat_interleave(particles)
+    decoding = Steps(network, context.rows(repeated), guidance and guidance.rows(repeated))
     alive = np.arange(len(rows))
     token = torch.full((len(rows),), BOS, dtype=torch.long, device=device)
     for step in range(limit):

@@ -16,14 +16,14 @@ from molvae.generate.proposer import Proposer
 from molvae.generate.request import Request
 from molvae.model.checkpoint import SavedModel
 from molvae.model.conditions import QUANTILES, Condition, ConditionSet
-from molvae.model.loss import elbo
+from molvae.model.loss import LossWeights, elbo
 from molvae.optimize.archive import Answer, Archive
 from molvae.optimize.engines.base import Candidate
 from molvae.optimize.engines.evolution import Evolution
 from molvae.runtime.device import autocast
 from molvae.runtime.randomness import normal_quantile
 from molvae.targets import Target
-from molvae.train.batches import drawn_batch
+from molvae.train.batches import drawn_batch, noise_levels
 from molvae.train.finetune import first_network
 from molvae.train.optimizer import make_optimizer
 
@@ -117,24 +117,25 @@ class Learning(Evolution):
         items = np.arange(len(rows), dtype=np.int64)
         values = np.full((len(rows), len(conditions)), np.nan, dtype=np.float32)
         values[:, -1] = scores
+        options = self._config.train
+        levels = noise_levels(items, options, self.draws, epoch=self._steps)
         batch = drawn_batch(
-            Batch(items, *pad_tokens(rows), values), list(range(len(conditions))), conditions,
-            self._config, self.draws, epoch=self._steps, device=device,
-        )  # fmt: skip
+            Batch(items, *pad_tokens(rows), values),
+            levels,
+            list(range(len(conditions))),
+            conditions,
+            self._config,
+            self.draws,
+            epoch=self._steps,
+            device=device,
+        )
         # More often than training shows a condition: there is no other.
         shown = self.draws.uniform("shown", items, 1, epoch=self._steps) < SHOWN
-        mask = batch.known * torch.from_numpy(shown).to(device)
+        batch = replace(batch, mask=batch.known * torch.from_numpy(shown).to(device))
+        weights = LossWeights(options.kl_weight, options.head_weight, options.forecast_weight)
         with autocast(device, self.proposer.precision):
-            output = self.network(
-                batch.inputs, batch.targets, batch.lengths, batch.t, batch.conditions, mask,
-                batch.posterior_noise, batch.channel_noise,
-            )  # fmt: skip
-        options = self._config.train
-        terms = elbo(
-            output, batch.targets, batch.lengths, batch.conditions, batch.known,
-            torch.from_numpy(conditions.yesno).to(device), kl_weight=options.kl_weight,
-            head_weight=options.head_weight, forecast_weight=options.forecast_weight,
-        )  # fmt: skip
+            output = self.network(batch)
+        terms = elbo(output, batch, weights)
         self._optimizer.zero_grad(set_to_none=True)
         terms.total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), options.clip)

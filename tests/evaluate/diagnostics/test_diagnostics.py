@@ -29,7 +29,8 @@ from molvae.generate.request import Generated, Request
 from molvae.generate.sampler import Sampler
 from molvae.latent.interpolate import path_between
 from molvae.model.conditions import ConditionSet
-from molvae.model.cvae import Posterior, noisy_latent
+from molvae.model.cvae import noisy_latent
+from molvae.model.records import Posterior
 from molvae.runtime.randomness import Draws
 from molvae.targets import Target
 
@@ -203,7 +204,7 @@ class Stub(torch.nn.Module):
     def encode(self, targets, lengths):
         return Posterior(torch.zeros(len(targets), 3), torch.zeros(len(targets), 3))
 
-    def make_context(self, z, t, conditions, mask):
+    def make_context(self, z, t):
         return z
 
     def decode(self, inputs, context):
