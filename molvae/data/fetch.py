@@ -154,8 +154,7 @@ def _download(file: DataFile, folder: Path) -> None:
     try:
         registry.fetch(file.name, downloader=functools.partial(_receive, file))
     except HTTPError as error:
-        assert error.response is not None  # it has the status that requests refused
-        answer = f"{error.response.status_code} {error.response.reason}"
+        answer = str(error).partition(" for url")[0]
         raise RunError(
             f"{file.url}: the server answered {answer}, expected the file; see whether a newer "
             f"molvae knows another address, {by_hand}"
