@@ -1,4 +1,4 @@
-"""Generated molecules, with or without training and test sets → a report.
+"""Evaluation of generated molecules, with or without training and test sets.
 
 It evaluates molecules from any generator and never sees a model. Worker processes import the main
 module again, so a script calling :func:`evaluate` on more than a few thousand molecules needs
@@ -44,7 +44,7 @@ def evaluate(
 ) -> Report:
     """Evaluate the molecules of a file, or of several that are one set.
 
-    ``smiles_column`` is that of the generated files, and of the others if they have it.
+    ``smiles_column`` of the generated files, and of the reference files that have it.
     """
     source = from_files(paths, smiles_column=smiles_column)
     paths_of = {"train": train, "test": test, "test_scaffolds": test_scaffolds}
@@ -61,7 +61,7 @@ def evaluate_smiles(
     test_scaffolds: Sequence[str] | None = None,
     options: Options = DEFAULTS,
 ) -> Report:
-    """Evaluate a list of SMILES, as :func:`evaluate`, without files."""
+    """Evaluate a list of SMILES, like :func:`evaluate` but without files."""
     lists = {"train": train, "test": test, "test_scaffolds": test_scaffolds}
     references = {r: from_list(t, f"the {r} set") for r, t in lists.items() if t is not None}
     [result] = _judge_all({"molecules": from_list(smiles)}, references, options)
@@ -77,7 +77,7 @@ def compare(
     smiles_column: str | None = None,
     options: Options = DEFAULTS,
 ) -> Comparison:
-    """Evaluate several files alike, and how they differ from the first."""
+    """Evaluate several files with the same options, and compare them with the first."""
     files = [files] if isinstance(files, str | Path) else list(files)
     paths_of = {"train": train, "test": test, "test_scaffolds": test_scaffolds}
     references = _references(paths_of, smiles_column)
@@ -95,7 +95,7 @@ def _references(given: Mapping[str, Paths | None], smiles_column: str | None) ->
 
 
 def _distinct_names(files: Sequence[Path]) -> list[str]:
-    """What to call each file: its name, with the folder where that alone is not enough."""
+    """A distinct name per file: its name, or its path where names are equal."""
     names = [path.name for path in files]
     if len(set(names)) < len(names):
         names = [str(path) for path in files]

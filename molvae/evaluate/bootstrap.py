@@ -1,17 +1,17 @@
-"""How much a figure would vary had other molecules been sampled: the bootstrap (Efron 1979).
+"""Bootstrap intervals of the metrics (Efron 1979): how much they vary with the sample.
 
-Molecules are drawn again with replacement, as often as there are, and a metric is computed of each
-draw. That molecules are drawn twice moves some metrics by itself (Scaf and Frag down, W1 up), so
-the values are shifted to the mean that they should have, the metric; the middle 95 % of them are
-the interval. Three metrics are not computed afresh:
+Each replicate draws as many molecules as there are, with replacement, and computes the metric.
+Repeated molecules bias some metrics (Scaf and Frag down, W1 up), so the replicates are shifted to
+have the metric as their mean; their middle 95 % is the interval. Three metrics are approximated:
 
 - IntDiv and FCD move by the mean of the *influences* of the drawn molecules, the derivatives of
-  the metric with respect to their shares. Computed afresh, a molecule drawn twice would count as
-  its own near duplicate, and 500 covariances of 512 dimensions would take minutes.
-- W1 is moved by what it changes on a grid of 2,000 places.
+  the metric with respect to their weights. Computed exactly, a molecule drawn twice would count as
+  a near duplicate of itself, and 500 covariances of 512 dimensions would take minutes.
+- W1 is corrected by its change on a grid of 2,000 values.
 
-Uniqueness has no form for molecules drawn twice either. A molecule that occurs c times counts 1/c
-for each of its rows, whose mean is the uniqueness, and that mean is drawn; novelty likewise.
+Uniqueness is not defined for repeated draws either. Each row of a molecule that occurs c times
+counts 1/c; the mean of these is the uniqueness, and the bootstrap draws that mean.
+Novelty likewise.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def interval(replicates: Replicates, value: float) -> tuple[float, float]:
 
 
 def with_interval(metric: Metric, replicates: Replicates | None, *, most: float = np.inf) -> Metric:
-    """The metric, from 0 to ``most``, with its interval; unchanged where there are no values."""
+    """The metric, from 0 to ``most``, with its interval; unchanged if there are no replicates."""
     if metric.value is None or replicates is None:
         return metric
     low, high = interval(replicates, metric.value)
@@ -56,15 +56,15 @@ def difference(
     """``b - a`` with its interval, the draws of both being independent; value None if unknown."""
     if a.value is None or b.value is None:
         return {"value": None}
-    found: dict[str, Any] = {"value": b.value - a.value}
+    result: dict[str, Any] = {"value": b.value - a.value}
     if of_a is not None and of_b is not None:
-        found["interval"] = list(interval(of_b - of_a, found["value"]))
-    return found
+        result["interval"] = list(interval(of_b - of_a, result["value"]))
+    return result
 
 
 @dataclass
 class Bootstrap:
-    """Metrics are entered by name, each in the form that can be drawn, and :meth:`run` draws all.
+    """Collects metrics by name, each in a form that can be resampled; :meth:`run` draws all.
 
     ``n`` molecules; draws are addressed by the seed and ``purpose``.
     """
@@ -83,7 +83,7 @@ class Bootstrap:
     def ratio(
         self, name: str, parts: NDArray[np.floating[Any]], wholes: NDArray[np.floating[Any]]
     ) -> None:
-        """``sum(parts) / sum(wholes)`` over any number of rows, of which few are different."""
+        """``sum(parts) / sum(wholes)`` over any number of rows with few distinct values."""
         if not self.count or not len(parts):
             return
         kinds, counts = np.unique(np.stack([parts, wholes], axis=1), axis=0, return_counts=True)
@@ -99,12 +99,14 @@ class Bootstrap:
         if self.count and np.isfinite(values).any():
             self._means[name] = np.asarray(values, dtype=np.float64)
 
-    def cosine(self, name: str, mine: Occurrences, reference: Mapping[str, int]) -> None:
+    def cosine(self, name: str, generated: Occurrences, reference: Mapping[str, int]) -> None:
         """Cosine between the counts of the drawn molecules and those of the reference."""
-        theirs = np.asarray([reference.get(text, 0) for text in mine.names], dtype=np.float64)
+        reference_counts = np.asarray(
+            [reference.get(text, 0) for text in generated.names], dtype=np.float64
+        )
         norm = np.sqrt(sum(float(count) ** 2 for count in reference.values()))
-        if self.count and len(mine.ids) and norm:
-            self._cosines[name] = mine, theirs, norm
+        if self.count and len(generated.ids) and norm:
+            self._cosines[name] = generated, reference_counts, norm
 
     def wasserstein(
         self,
@@ -118,12 +120,12 @@ class Bootstrap:
             self._grids[name] = _Grid(values, reference, exact)
 
     def run(self) -> dict[str, Replicates]:
-        """The values of every metric in every draw."""
+        """The replicates of every metric."""
         rows: dict[str, list[NDArray[np.float64]]] = {}
         if self._means or self._cosines or self._grids:
             for weights in self._weights():
-                for name, found in self._of_block(weights):
-                    rows.setdefault(name, []).append(found)
+                for name, block in self._of_block(weights):
+                    rows.setdefault(name, []).append(block)
         joined = {name: np.concatenate(parts) for name, parts in rows.items()}
         whole = {name: values for name, values in joined.items() if np.isfinite(values).all()}
         return {**self._found, **whole}
@@ -145,18 +147,20 @@ class Bootstrap:
                 known = np.isfinite(values)
                 total = weights @ np.where(known, values, 0.0)
                 yield name, np.asarray(total / (weights @ known.astype(np.float64)))
-            for name, (mine, theirs, norm) in self._cosines.items():
-                found = np.empty(len(weights))
+            for name, (generated, reference_counts, norm) in self._cosines.items():
+                cosines = np.empty(len(weights))
                 for i, row in enumerate(weights):
-                    counts = np.bincount(mine.ids, row[mine.molecules], minlength=len(theirs))
-                    found[i] = counts @ theirs / (np.sqrt(counts @ counts) * norm)
-                yield name, found
+                    counts = np.bincount(
+                        generated.ids, row[generated.molecules], minlength=len(reference_counts)
+                    )
+                    cosines[i] = counts @ reference_counts / (np.sqrt(counts @ counts) * norm)
+                yield name, cosines
             for name, grid in self._grids.items():
                 yield name, np.asarray([grid.moved(row) for row in weights])
 
 
 class _Grid:
-    """W1 on a grid of values of both sets, for the changes between draws."""
+    """W1 on a grid of values of both sets, to compute its change between draws."""
 
     def __init__(
         self, values: NDArray[np.float64], reference: NDArray[np.float64], exact: float
@@ -164,11 +168,11 @@ class _Grid:
         known = np.isfinite(values)
         places = np.unique(np.concatenate([values[known], reference]))
         if len(places) > GRID:
-            both = np.sort(np.concatenate([values[known], reference]))
-            places = np.unique(both[np.linspace(0, len(both) - 1, GRID).astype(np.int64)])
+            joined = np.sort(np.concatenate([values[known], reference]))
+            places = np.unique(joined[np.linspace(0, len(joined) - 1, GRID).astype(np.int64)])
         self._places = places
         self._theirs = np.searchsorted(np.sort(reference), places, side="right") / len(reference)
-        # A molecule counts from the first place that is not below it.
+        # A molecule counts from the first grid value not below its value.
         self._cells = np.where(known, np.searchsorted(places, np.where(known, values, 0.0)), 0)
         self._known = known.astype(np.float32)
         self._exact = exact
@@ -183,5 +187,5 @@ class _Grid:
         return float(gaps[:-1] @ np.diff(self._places))
 
     def moved(self, weights: NDArray[np.float32]) -> float:
-        """The exact distance, moved by what the draw changes on the grid."""
+        """The exact distance plus the change of the draw on the grid."""
         return max(0.0, self._exact + self._distance(weights) - self._plain)

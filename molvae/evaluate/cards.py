@@ -1,4 +1,4 @@
-"""Molecules for the drawings of a page, with their nearest training molecules."""
+"""Molecules drawn on the report page, with their nearest training molecules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from molvae.report import Card
 
 __all__ = ["cards"]
 
-DRAWABLE = 500  # characters; a drawing of more takes seconds and shows nothing
+DRAWABLE = 500  # characters; longer SMILES take seconds to draw and are unreadable
 
 
 def cards(
@@ -25,7 +25,7 @@ def cards(
     train: Reference | None,
     wanted: int,
 ) -> list[Card]:
-    """``wanted`` distinct molecules, drawn by the seed, in their order; ``values`` (n,) by name."""
+    """``wanted`` distinct molecules, drawn by the seed, in file order; ``values`` (n,) by name."""
     described = sample.described
     if not wanted or not len(described):
         return []
@@ -34,15 +34,15 @@ def cards(
     is_first[first] = True
     small = np.asarray([len(text) <= DRAWABLE for text in described.smiles])
     chosen = np.sort(sample.order[(is_first & small)[sample.order]][:wanted])
-    found = [
+    plain = [
         Card(described.smiles[i], {name: float(column[i]) for name, column in values.items()})
         for i in chosen
     ]
     if train is None or not len(train):
-        return found
+        return plain
     train.require("smiles.txt", "fingerprints.bin")
     similarity, where = metrics.nearest(described.fingerprints[chosen], train.fingerprints)
     return [
         replace(card, similarity=float(value), neighbour=train.smiles[at])
-        for card, value, at in zip(found, similarity, where, strict=True)
+        for card, value, at in zip(plain, similarity, where, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Metrics against the number of molecules, in the random order of the sample."""
+"""Metrics as a function of the number of molecules, in the random order of the sample."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ def curves(
     terms: _Terms,
     activations: NDArray[np.float32] | None,
     tests: Mapping[str, Reference | None],
-    found: Mapping[str, Metric],
+    overall: Mapping[str, Metric],
 ) -> Curves:
-    """Of growing numbers of the n described molecules.
+    """Metrics of increasing numbers of the n described molecules.
 
-    ``terms`` are what some metrics are the mean of, (n,) each; ``activations`` (n, 512) those of
-    ChemNet; ``tests`` the references by the suffix of their metrics; ``found`` the metrics of all.
+    ``terms`` are the values, (n,), whose mean is a metric; ``activations`` (n, 512) are those of
+    ChemNet; ``tests`` the references by the suffix of their metrics; ``overall`` the metrics of
+    all molecules.
     """
     described, n = sample.described, len(sample.described)
     keys = keys_of(described.smiles)
@@ -58,19 +59,23 @@ def curves(
             enter(f"Frag/{suffix}", metrics.cosine(fragments, reference.fragments))
             scaffolds = _counts(described.scaffolds, first, n)
             enter(f"Scaf/{suffix}", metrics.cosine(scaffolds, reference.scaffolds))
-            if activations is not None and found[f"FCD/{suffix}"].value is not None:
+            if activations is not None and overall[f"FCD/{suffix}"].value is not None:
                 moments = Moments.of(activations[first])
                 enter(f"FCD/{suffix}", frechet.frechet_distance(moments, reference.moments))
         prints = described.fingerprints[first]
         enter("IntDiv", metrics.internal_diversity(prints, (1,))[0].value)
-    for name, values in rows.items():  # all other metrics are known of all of them
+    for name, values in rows.items():  # the last size has all molecules, whose metrics are known
         if len(values) < len(sizes):
-            values.append(found[name].value)
+            values.append(overall[name].value)
     return Curves(sizes, rows)
 
 
-def _counts(found: Occurrences, molecules: NDArray[np.int64], n: int) -> dict[str, int]:
+def _counts(occurrences: Occurrences, molecules: NDArray[np.int64], n: int) -> dict[str, int]:
     chosen = np.zeros(n, dtype=bool)
     chosen[molecules] = True
-    totals = np.bincount(found.ids[chosen[found.molecules]], minlength=len(found.names))
-    return {name: int(count) for name, count in zip(found.names, totals, strict=True) if count}
+    totals = np.bincount(
+        occurrences.ids[chosen[occurrences.molecules]], minlength=len(occurrences.names)
+    )
+    return {
+        name: int(count) for name, count in zip(occurrences.names, totals, strict=True) if count
+    }

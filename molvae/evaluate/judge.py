@@ -1,4 +1,4 @@
-"""One set of molecules, and the sets it is compared with → every metric."""
+"""All metrics of one set of molecules and its reference sets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from molvae.targets import Target
 
 __all__ = ["judge"]
 
-PARTNERS, BLOCK = 3_000, 512  # molecules with which the influence on IntDiv2 is estimated
+PARTNERS, BLOCK = 3_000, 512  # molecules from which the influence on IntDiv2 is estimated
 CARD_VALUES = ("mw", "logp", "qed", "sas")
 NO_FILTERS = "needs MOSES' pattern files (--filters-from)"
 
@@ -44,15 +44,15 @@ def judge(
     options: Options,
     workers: WorkerPool,
 ) -> Report:
-    """Everything about one set; ``references`` by role: train, test, test_scaffolds.
+    """Evaluate one set; ``references`` by role: train, test, test_scaffolds.
 
-    ``number`` tells the sets of a comparison apart, so that each is drawn by other numbers.
+    ``number`` of the set in a comparison, so that each set has other random numbers.
     """
     return _Judgement(number, name, source, references, options, workers).run()
 
 
 class _Judgement:
-    """One set under way."""
+    """The evaluation of one set."""
 
     def __init__(
         self,
@@ -93,37 +93,37 @@ class _Judgement:
         )
         if sample.too_long:
             self.notes.append(
-                f"{sample.too_long:,} texts of more than {LONGEST:,} characters were not looked "
-                "at and count as not valid"
+                f"{sample.too_long:,} texts of more than {LONGEST:,} characters were not "
+                "parsed and count as not valid"
             )
         if not sample.is_whole:
             self.notes.append(
-                f"all but valid, unique and novelty: of a seeded sample of "
+                f"all metrics except valid, unique and novelty: from a seeded sample of "
                 f"{len(sample.described):,} of {sample.valid:,} valid molecules"
             )
         return sample
 
     def run(self) -> Report:
         """Compute everything, in the order of the report."""
-        found = {"valid": self._valid()}
+        results = {"valid": self._valid()}
         for k in (1_000, 10_000, None):
-            found["unique" if k is None else f"unique@{k}"] = self._unique(k)
-        found["novelty"] = self._novelty()
-        found |= self._fcd()
-        found |= self._against("SNN") | self._against("Frag") | self._against("Scaf")
-        found |= self._diversity()
-        found["Filters"] = self._filters()
+            results["unique" if k is None else f"unique@{k}"] = self._unique(k)
+        results["novelty"] = self._novelty()
+        results |= self._fcd()
+        results |= self._against("SNN") | self._against("Frag") | self._against("Scaf")
+        results |= self._diversity()
+        results["Filters"] = self._filters()
         if self.options.guacamol:
-            found |= self._guacamol()
+            results |= self._guacamol()
         reference, properties = self._properties()
         targets = {target.name: self._control(target) for target in self.options.parsed_targets}
-        sizes = curves(self.sample, self.terms, self.activations, self._tests(), found)
+        sizes = curves(self.sample, self.terms, self.activations, self._tests(), results)
         replicates = self.bootstrap.run()
-        return self._assemble(found, properties, targets, replicates, reference, sizes)
+        return self._assemble(results, properties, targets, replicates, reference, sizes)
 
     def _assemble(
         self,
-        found: dict[str, Metric],
+        results: dict[str, Metric],
         properties: dict[str, PropertySummary],
         targets: dict[str, Control],
         replicates: dict[str, Replicates],
@@ -136,7 +136,7 @@ class _Judgement:
             described=self.n,
             metrics={
                 k: with_interval(m, replicates.get(k), most=np.inf if k.startswith("FCD") else 1.0)
-                for k, m in found.items()
+                for k, m in results.items()
             },
             properties={
                 k: replace(p, w1=with_interval(p.w1, replicates.get(f"{k} W1")))
@@ -198,11 +198,11 @@ class _Judgement:
     # Comparisons with the test sets
 
     def _tests(self) -> dict[str, Reference | None]:
-        # MOSES, too, reports the scaffold split only to those who have one.
-        found: dict[str, Reference | None] = {"Test": self.references.get("test")}
+        # As in MOSES, the scaffold split is reported only if it is given.
+        tests: dict[str, Reference | None] = {"Test": self.references.get("test")}
         if "test_scaffolds" in self.references:
-            found["TestSF"] = self.references["test_scaffolds"]
-        return found
+            tests["TestSF"] = self.references["test_scaffolds"]
+        return tests
 
     def _against(self, kind: str) -> dict[str, Metric]:
         return {f"{kind}/{suffix}": self._similar(kind, suffix) for suffix in self._tests()}
@@ -250,7 +250,7 @@ class _Judgement:
 
     def _no_fcd(self, reference: Reference | None) -> str:
         if not self.options.chemnet:
-            return "not asked for (--no-fcd)"
+            return "not requested (--no-fcd)"
         if reference is None:
             return "needs a test set (--test)"
         return "" if frechet.available() else frechet.MISSING
@@ -263,13 +263,13 @@ class _Judgement:
             return dict.fromkeys(names, Metric(None, n, note="needs at least 2 valid molecules"))
         means, squares = similarity_sums(self.prints, (1, 2)) / n
         roots = np.sqrt(squares)
-        one, two = float(1 - means.mean()), float(1 - roots.mean())
+        diversity, diversity2 = float(1 - means.mean()), float(1 - roots.mean())
         if self.options.replicates:
-            # Each molecule counts in its own row and in those of all others; see intervals.
-            self.bootstrap.mean("IntDiv", one - 2 * (means - means.mean()))
-            both = roots + self._partners(roots) / 2
-            self.bootstrap.mean("IntDiv2", two - (both - both.mean()))
-        return {"IntDiv": Metric(one, n), "IntDiv2": Metric(two, n)}
+            # Each molecule counts in its row and in those of all others; see bootstrap.
+            self.bootstrap.mean("IntDiv", diversity - 2 * (means - means.mean()))
+            influence = roots + self._partners(roots) / 2
+            self.bootstrap.mean("IntDiv2", diversity2 - (influence - influence.mean()))
+        return {"IntDiv": Metric(diversity, n), "IntDiv2": Metric(diversity2, n)}
 
     def _partners(self, roots: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean of ``T_ij² / r_j`` over up to 3,000 partners j of each molecule i."""
@@ -303,9 +303,9 @@ class _Judgement:
         )
         fcd = Metric(None, len(sample.isomeric), note=self._no_fcd(train))
         if not fcd.note:
-            mine = frechet.moments(sample.isomeric, device=self.options.device)
-            fcd = frechet.compare(mine, train.guacamol_moments)
-        found = {
+            generated = frechet.moments(sample.isomeric, device=self.options.device)
+            fcd = frechet.compare(generated, train.guacamol_moments)
+        results = {
             "validity": guacamol.validity(sample),
             "uniqueness": guacamol.uniqueness(sample),
             "novelty": guacamol.novelty(sample, texts, train_is_flat=True),
@@ -313,7 +313,7 @@ class _Judgement:
             "FCD": guacamol.fcd_score(fcd),
             **{f"KL/{name}": metric for name, metric in divergences.items()},
         }
-        return {f"GuacaMol/{name}": metric for name, metric in found.items()}
+        return {f"GuacaMol/{name}": metric for name, metric in results.items()}
 
     # Properties and targets
 
@@ -328,27 +328,27 @@ class _Judgement:
                     f"property distributions: compared with a sample of {len(table):,} training "
                     "molecules"
                 )
-        found = {}
+        summaries = {}
         for i, name in enumerate(PROPERTIES):
             values = self.sample.described.values[:, i]
-            mine = values[~np.isnan(values)]
-            theirs = None if table is None else table[~np.isnan(table[:, i]), i]
-            metric = _w1(mine, theirs)
-            if theirs is not None:
-                self.bootstrap.wasserstein(f"{name} W1", values, theirs, metric.value)
-            found[name] = PropertySummary(mine, theirs, metric)
-        return role, found
+            generated = values[~np.isnan(values)]
+            reference = None if table is None else table[~np.isnan(table[:, i]), i]
+            metric = _w1(generated, reference)
+            if reference is not None:
+                self.bootstrap.wasserstein(f"{name} W1", values, reference, metric.value)
+            summaries[name] = PropertySummary(generated, reference, metric)
+        return role, summaries
 
     def _control(self, target: Target | ColumnTarget) -> Control:
         values, source = self._values(target.name)
         if isinstance(target, ColumnTarget):
             requested = self.sample.columns[target.column]
-            found = metrics.control_by_row(target.text, requested, values, source=source)
+            result = metrics.control_by_row(target.text, requested, values, source=source)
         else:
             yes_no = target.name not in PROPERTIES and metrics.is_yes_no(target, values)
-            found = metrics.control(target, values, source=source, yes_no=yes_no)
-        self.bootstrap.mean(f"{found.target} {found.kind}", found.scores)
-        return found
+            result = metrics.control(target, values, source=source, yes_no=yes_no)
+        self.bootstrap.mean(f"{result.target} {result.kind}", result.scores)
+        return result
 
     def _values(self, name: str) -> tuple[NDArray[np.float64], str]:
         if name in PROPERTIES:
@@ -376,11 +376,11 @@ class _Judgement:
         return cards(self.sample, values, self.references.get("train"), self.options.draw)
 
 
-def _w1(mine: NDArray[np.float64], theirs: NDArray[np.float64] | None) -> Metric:
+def _w1(generated: NDArray[np.float64], reference: NDArray[np.float64] | None) -> Metric:
     note = ""
-    if theirs is None:
+    if reference is None:
         note = "needs a reference set (--test or --train)"
-    elif not len(theirs) or not len(mine):
+    elif not len(reference) or not len(generated):
         note = "no valid molecule on one side"
-    value = None if note or theirs is None else metrics.wasserstein(mine, theirs)
-    return Metric(value, len(mine), note=note)
+    value = None if note or reference is None else metrics.wasserstein(generated, reference)
+    return Metric(value, len(generated), note=note)

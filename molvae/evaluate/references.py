@@ -1,4 +1,4 @@
-"""Sets that molecules are compared with; what is computed of them is kept in the cache folder.
+"""Reference sets; everything computed from them is stored in the cache folder.
 
 ```
 references/KEY/          named by the hash of the files' content and of the versions it depends on
@@ -40,29 +40,29 @@ from molvae.runtime.randomness import Draws
 
 __all__ = ["Reference"]
 
-SCHEMA = 3  # of the cache; another one whenever the same file would give other contents
+SCHEMA = 3  # of the cache; to be increased when the same file would give other contents
 SAMPLE = (
     30_000  # molecules of a training set whose properties are computed, if there is no test set
 )
-SAMPLE_SEED = 42  # not the user's: the same set gives the same sample, which is cached
+SAMPLE_SEED = 42  # fixed, so that the sample of a set can be cached
 
 _Arrays = dict[str, NDArray[Any]]
 
 
 class Reference:
-    """One set, its parts computed when they are first asked for."""
+    """One reference set; its parts are computed on first use."""
 
     def __init__(
         self, role: str, source: Source, workers: WorkerPool, *, device: str = "cpu"
     ) -> None:
-        """``role`` is train, test or test_scaffolds, and what errors and progress call it."""
+        """``role``: train, test or test_scaffolds, as errors and progress name the set."""
         self.role, self.source = role, source
         self._workers, self._device = workers, device
-        # A list may never come again.
+        # Lists are not cached: they may never be used again.
         self._cache = ResultCache(self._key() if source.files else None)
 
     def close(self) -> None:
-        """Remove what is not kept."""
+        """Remove temporary files."""
         self._cache.close()
 
     def _key(self) -> str:
@@ -82,8 +82,8 @@ class Reference:
 
     @functools.cached_property
     def _counted(self) -> dict[str, int]:
-        found = self._json("rows.json")
-        return {"rows": int(found["rows"]), "valid": int(found["valid"])}
+        counts = self._json("rows.json")
+        return {"rows": int(counts["rows"]), "valid": int(counts["valid"])}
 
     @functools.cached_property
     def smiles(self) -> list[str]:
@@ -122,7 +122,7 @@ class Reference:
 
     @functools.cached_property
     def sample_values(self) -> NDArray[np.float64]:
-        """Properties of up to 30,000 rows, for sets that are too long to compute all."""
+        """Properties of up to 30,000 rows, for sets that are too large to compute all."""
         if self.rows <= SAMPLE:
             return self.values
 
@@ -157,11 +157,11 @@ class Reference:
 
     @functools.cached_property
     def guacamol(self) -> Described:
-        """What GuacaMol compares: descriptors of its reference molecules."""
+        """Descriptors of GuacaMol's reference molecules."""
 
         def compute() -> _Arrays:
-            found = guacamol.describe(guacamol.flat_smiles(self._guacamol_texts()))
-            return {"values": found.values, "similarity": found.similarity}
+            described = guacamol.describe(guacamol.flat_smiles(self._guacamol_texts()))
+            return {"values": described.values, "similarity": described.similarity}
 
         parts = self._arrays("guacamol.npz", compute)
         return Described(parts["values"], parts["similarity"])
@@ -182,14 +182,14 @@ class Reference:
     # Computing and keeping
 
     def require(self, *names: str) -> None:
-        """Compute what is missing of these files, in one pass over RDKit."""
+        """Compute the missing ones of these files, in one pass over the molecules."""
         if self._missing(names):
             with self._cache.lock():
                 if missing := self._missing(names):
                     self._compute(missing)
 
     def is_short(self) -> bool:
-        """Whether the properties of all rows are wanted, not of a sample; RDKit is not needed."""
+        """Whether the set has so few rows that no sample is needed; does not need RDKit."""
         if self._cache.find("rows.json"):
             return self.rows <= SAMPLE
         return sum(1 for _ in itertools.islice(iter(self.source), SAMPLE + 1)) <= SAMPLE
@@ -234,8 +234,8 @@ class Reference:
         return path.read_bytes()
 
     def _json(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self._bytes(name))
-        return found
+        content: dict[str, Any] = json.loads(self._bytes(name))
+        return content
 
     def _arrays(self, name: str, compute: Callable[[], _Arrays]) -> _Arrays:
         path = self._cache.find(name)
@@ -250,25 +250,25 @@ class Reference:
                         files[name].write(buffer.getvalue())
                     path = self._cache.find(name)
         assert path is not None
-        with np.load(path, allow_pickle=False) as found:
-            return {key: found[key] for key in found.files}
+        with np.load(path, allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
 
     def _moments(self, name: str, smiles: Callable[[], Sequence[str]]) -> Moments:
         file = f"fcd-{importlib.metadata.version('fcd')}-{name}.npz"
-        # Before the lock is taken, which this may need too.
+        # Before the lock is taken, as reading the SMILES may need it too.
         texts = [] if self._cache.find(file) else smiles()
 
         def compute() -> _Arrays:
-            found = frechet.moments(texts, device=self._device)
-            n = np.asarray(found.n)
-            return {"n": n, "mean": found.mean, "covariance": found.covariance}
+            moments = frechet.moments(texts, device=self._device)
+            n = np.asarray(moments.n)
+            return {"n": n, "mean": moments.mean, "covariance": moments.covariance}
 
         parts = self._arrays(file, compute)
         return Moments(int(parts["n"]), parts["mean"], parts["covariance"])
 
 
 def _entries(name: str, part: MoleculeSet) -> bytes:
-    """What a chunk of molecules adds to a file; nothing to those that are written at the end."""
+    """Bytes that a chunk of molecules adds to a file; none for files written at the end."""
     if name == "smiles.txt":
         return "".join(f"{text}\n" for text in part.smiles).encode()
     arrays: dict[str, Callable[[], NDArray[Any]]] = {

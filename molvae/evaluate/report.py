@@ -1,4 +1,4 @@
-"""What evaluations and examinations found → JSON, lines for a terminal, one HTML page."""
+"""Results of evaluations and examinations as JSON, terminal tables and an HTML page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from molvae.report import Table as TableOf
 
 __all__ = ["DEFINITIONS", "lines", "page", "read_evaluations", "to_json", "write_page"]
 
-MAPS = 4  # latent maps on a page: of the properties asked for, and of some that say most
+MAPS = 4  # latent maps on a page: of the target properties first, then of common ones
 MAPPED = ("mw", "logp", "qed", "sas")
 
 DEFINITIONS = {
@@ -35,64 +35,64 @@ DEFINITIONS = {
     "unique@1000": "share of distinct canonical SMILES among the first 1,000 valid",
     "unique@10000": "share of distinct canonical SMILES among the first 10,000 valid",
     "novelty": "share of the distinct valid molecules that are not in the training set",
-    "IntDiv": "1 - mean Tanimoto similarity over all pairs; higher is more varied",
-    "IntDiv2": "as IntDiv, with the root mean square similarity of each molecule to all",
-    "FCD": "Fréchet distance of the ChemNet activations to those of the reference; grows as the "
-    "number of molecules falls",
+    "IntDiv": "1 - mean Tanimoto similarity over all pairs; higher is more diverse",
+    "IntDiv2": "like IntDiv, with the root mean square similarity of each molecule to all",
+    "FCD": "Fréchet distance of the ChemNet activations to those of the reference; higher for "
+    "small numbers of molecules",
     "SNN": "mean Tanimoto similarity to the nearest reference molecule",
     "Frag": "cosine between the BRICS fragment counts of generated and reference molecules",
     "Scaf": "cosine between the counts of ring scaffolds of generated and reference molecules",
     "Filters": "share of the valid molecules that pass MOSES' structural filters",
     "W1": "1-Wasserstein distance to the reference values, in the unit of the property",
-    "MAD": "mean absolute distance between the obtained value and the requested one",
-    "hit rate": "share of the molecules with a value whose value lies in the requested range",
+    "MAD": "mean absolute difference between obtained and requested value",
+    "hit rate": "share of the molecules with a value that are in the requested range",
     "GuacaMol/validity": "share of the first 10,000 texts that RDKit parses",
     "GuacaMol/uniqueness": "distinct molecules among the first 10,000 valid, without stereo",
-    "GuacaMol/novelty": "of the first 10,000 distinct molecules those not in the training set",
+    "GuacaMol/novelty": "share of the first 10,000 distinct molecules not in the training set",
     "GuacaMol/KL": "mean of exp(-KL) over ten descriptors, against 10,000 training molecules",
     "GuacaMol/FCD": "exp(-0.2 FCD) against 10,000 training molecules",
 }
 HIGHER = {"valid", "unique", "unique@1000", "unique@10000", "Filters", "hit rate", "Frag", "Scaf"}
-LOWER = {"FCD", "W1", "MAD"}  # of the others, more is not better without end
+LOWER = {"FCD", "W1", "MAD"}  # for the other metrics, neither is better without limit
 
 _Json = Mapping[str, Any]
-_Found = Report | Comparison | None
+_Result = Report | Comparison | None
 
 
-def to_json(found: _Found, examined: ModelReport | None) -> dict[str, Any]:
-    """Plain data of either or both; that of the model under ``model``."""
-    data = {"schema": SCHEMA} if found is None else found.to_json()
+def to_json(result: _Result, examined: ModelReport | None) -> dict[str, Any]:
+    """Plain data of either or both; the model's is under ``model``."""
+    data = {"schema": SCHEMA} if result is None else result.to_json()
     return data if examined is None else {**data, "model": examined.to_json()}
 
 
-def lines(found: _Found, examined: ModelReport | None) -> list[str]:
+def lines(result: _Result, examined: ModelReport | None) -> list[str]:
     """Tables of at most 80 columns, and the notes below them."""
     text: list[str] = []
-    if isinstance(found, Comparison):
-        text += comparison_lines(found.to_json())
-    elif found is not None:
-        text += report_lines(found.to_json())
-    text += [f"note: {note}" for note in _notes(found)]
+    if isinstance(result, Comparison):
+        text += comparison_lines(result.to_json())
+    elif result is not None:
+        text += report_lines(result.to_json())
+    text += [f"note: {note}" for note in _notes(result)]
     if examined is not None:
         text += ([""] if text else []) + model_lines(examined)
     return text
 
 
-def _reports(found: _Found) -> Sequence[Report]:
-    if isinstance(found, Comparison):
-        return found.reports
-    return [] if found is None else [found]
+def _reports(result: _Result) -> Sequence[Report]:
+    if isinstance(result, Comparison):
+        return result.reports
+    return [] if result is None else [result]
 
 
-def _notes(found: _Found) -> list[str]:
-    if isinstance(found, Comparison):
-        own = [f"{r.name}: {note}" for r in found.reports for note in r.notes]
-        return [*found.notes(), *own]
-    return [] if found is None else found.notes
+def _notes(result: _Result) -> list[str]:
+    if isinstance(result, Comparison):
+        of_sets = [f"{r.name}: {note}" for r in result.reports for note in r.notes]
+        return [*result.notes(), *of_sets]
+    return [] if result is None else result.notes
 
 
 class _Entry(BaseModel, strict=True):
-    """A metric as it stands in a file: nothing but the value is needed."""
+    """A metric in a file; only the value is required."""
 
     value: FiniteFloat | None
     n: int | None = None
@@ -127,7 +127,7 @@ class _Target(BaseModel):
 
 
 class _Evaluation(BaseModel):
-    """What is shown of an earlier evaluation."""
+    """The parts of an earlier evaluation that are shown."""
 
     name: str = ""
     metrics: dict[str, _Entry]
@@ -135,7 +135,7 @@ class _Evaluation(BaseModel):
     targets: dict[str, _Target] = {}
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data in the form of an evaluation's."""
+        """Plain data in the form of an evaluation."""
         return {
             "name": self.name,
             "metrics": {name: entry.to_json() for name, entry in self.metrics.items()},
@@ -149,12 +149,12 @@ class _Several(BaseModel):
 
 
 def read_evaluations(path: str | Path) -> list[dict[str, Any]]:
-    """The sets in the JSON of an earlier evaluation; ``metrics`` of that form are enough."""
+    """The sets in the JSON of an earlier evaluation; ``metrics`` in that form are enough."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
         several = '"sets"' in text and "sets" in json.loads(text)
-        found = (
+        evaluations = (
             _Several.model_validate_json(text).sets
             if several
             else [_Evaluation.model_validate_json(text)]
@@ -171,9 +171,9 @@ def read_evaluations(path: str | Path) -> list[dict[str, Any]]:
             f"'{path}': expected the JSON of `molvae evaluate … -o FILE`, or "
             f'{{"name": …, "metrics": {{"FCD/Test": {{"value": …}}, …}}}}{where}'
         ) from None
-    plain = [one.to_json() for one in found]
-    for one in plain:
-        one["name"] = one["name"] or path.stem
+    plain = [data.to_json() for data in evaluations]
+    for data in plain:
+        data["name"] = data["name"] or path.stem
     return plain
 
 
@@ -182,21 +182,25 @@ def read_evaluations(path: str | Path) -> list[dict[str, Any]]:
 
 def write_page(
     path: str | Path,
-    found: _Found,
+    result: _Result,
     examined: ModelReport | None,
     *,
     beside: Sequence[_Json] = (),
     command: str = "",
 ) -> None:
     """Write the page, complete or not at all."""
-    report.write_html(path, page(found, examined, beside=beside, command=command))
+    report.write_html(path, page(result, examined, beside=beside, command=command))
 
 
 def page(
-    found: _Found, examined: ModelReport | None, *, beside: Sequence[_Json] = (), command: str = ""
+    result: _Result,
+    examined: ModelReport | None,
+    *,
+    beside: Sequence[_Json] = (),
+    command: str = "",
 ) -> Page:
-    """All of it on one page; ``beside`` are earlier evaluations for the summary table."""
-    reports = _reports(found)
+    """The page; ``beside`` are earlier evaluations for the comparison table."""
+    reports = _reports(result)
     data = [r.to_json() for r in reports]
     reference = next((f"{r.reference} set" for r in reports if r.reference), "reference")
     cards = [card for r in reports for card in _cards(r, grouped=len(reports) > 1)]
@@ -208,7 +212,7 @@ def page(
         title="Evaluation of generated molecules" if reports else "Examination of a model",
         summary=_summary(data, examined),
         table=_table([(n, k, e) for n, k, e in entries(data[0]) if k != "W1"]) if single else None,
-        comparison=None if single or not data else _comparison(found, data, beside),
+        comparison=None if single or not data else _comparison(result, data, beside),
         targets=_targets(data[0]) if len(data) == 1 else None,
         calibrations=[*_calibrations(reports), *_model_calibrations(examined)],
         histograms=list(_histograms(reports)),
@@ -218,7 +222,7 @@ def page(
         model=_model_table(examined),
         cards=cards,
         remarks=remarks if cards or examined is not None else {},
-        notes=_notes(found),
+        notes=_notes(result),
         definitions=_definitions(data),
         versions=reports[0].versions if reports else examined.versions if examined else {},
         command=command,
@@ -227,9 +231,9 @@ def page(
 
 def _summary(data: Sequence[_Json], examined: ModelReport | None) -> str:
     parts = [
-        f"{found['name']}: {found['n']:,} rows, "
-        f"{found['metrics']['valid']['numerator']:,} valid molecules."
-        for found in data
+        f"{evaluation['name']}: {evaluation['n']:,} rows, "
+        f"{evaluation['metrics']['valid']['numerator']:,} valid molecules."
+        for evaluation in data
     ]
     if examined is not None:
         parts.append(f"Model {examined.model['folder']}.")
@@ -237,7 +241,7 @@ def _summary(data: Sequence[_Json], examined: ModelReport | None) -> str:
 
 
 def _definitions(data: Sequence[_Json]) -> dict[str, str]:
-    kinds = dict.fromkeys(kind for found in data for _, kind, _ in entries(found))
+    kinds = dict.fromkeys(kind for evaluation in data for _, kind, _ in entries(evaluation))
     return {kind: DEFINITIONS[kind] for kind in kinds if kind in DEFINITIONS}
 
 
@@ -271,25 +275,27 @@ def _targets(data: _Json) -> TableOf | None:
     return TableOf(["Value"], rows, head="Target") if rows else None
 
 
-def _comparison(found: _Found, data: Sequence[_Json], beside: Sequence[_Json]) -> TableOf:
+def _comparison(result: _Result, data: Sequence[_Json], beside: Sequence[_Json]) -> TableOf:
     sets = [*data, *beside]
-    columns = [str(one["name"]) for one in sets]
-    known = [{name: (kind, entry) for name, kind, entry in entries(one)} for one in sets]
-    gaps = found.differences() if isinstance(found, Comparison) else {}
-    names = list(dict.fromkeys(name for own in known[: len(data)] for name in own))
+    columns = [str(data_set["name"]) for data_set in sets]
+    known = [{name: (kind, entry) for name, kind, entry in entries(data_set)} for data_set in sets]
+    gaps = result.differences() if isinstance(result, Comparison) else {}
+    names = list(dict.fromkeys(name for metrics in known[: len(data)] for name in metrics))
     rows = []
     for name in names:
-        kind = next(own[name][0] for own in known if name in own)
+        kind = next(metrics[name][0] for metrics in known if name in metrics)
         nothing: tuple[str, _Json] = (kind, {"value": None, "note": "not given"})
-        cells = [_narrow(own.get(name, nothing)[1]) for own in known]
+        cells = [_narrow(metrics.get(name, nothing)[1]) for metrics in known]
         cells += [_gap(kind, gap.get(name, {"value": None})) for gap in gaps.values()]
         rows.append(_row(name, kind, cells))
-    heads = [f"{other} - {columns[0]}" for other in gaps]
-    return TableOf([*columns, *heads], rows, caption="Intervals hold 95 % of the bootstrap.")
+    heads = [f"{name} - {columns[0]}" for name in gaps]
+    return TableOf(
+        [*columns, *heads], rows, caption="Intervals contain 95 % of the bootstrap replicates."
+    )
 
 
 def _narrow(entry: _Json) -> Cell:
-    """For a column among several: interval and what the value is out of stand below it."""
+    """A cell of a table with several columns: interval and counts are below the value."""
     if entry["value"] is None:
         return Cell("–", "", entry.get("note", "not known"))
     count = detail(entry) if "n" in entry else ""
@@ -306,12 +312,12 @@ def _gap(kind: str, gap: _Json) -> Cell:
     return Cell(sign + short(gap["value"]), span(gap.get("interval")), mark=mark)  # type: ignore[arg-type]
 
 
-def _cards(found: Report, *, grouped: bool) -> list[Card]:
-    return [replace(card, group=found.name) for card in found.cards] if grouped else found.cards
+def _cards(result: Report, *, grouped: bool) -> list[Card]:
+    return [replace(card, group=result.name) for card in result.cards] if grouped else result.cards
 
 
-def _set_name(found: Report, reports: Sequence[Report]) -> str:
-    return found.name if len(reports) > 1 else "generated"
+def _set_name(result: Report, reports: Sequence[Report]) -> str:
+    return result.name if len(reports) > 1 else "generated"
 
 
 def _histograms(reports: Sequence[Report]) -> Iterator[Histogram]:
@@ -348,18 +354,18 @@ def _curves(reports: Sequence[Report]) -> Iterator[Curve]:
 def _calibrations(reports: Sequence[Report]) -> Iterator[Calibration]:
     for r in reports:
         for name, target in r.targets.items():
-            found = target.calibration
-            if found is None or not found.bins:
+            calibration = target.calibration
+            if calibration is None or not calibration.bins:
                 continue
-            slope = "" if found.slope is None else f", slope {found.slope:.2f}"
+            slope = "" if calibration.slope is None else f", slope {calibration.slope:.2f}"
             title = f"{name}, {r.name}" if len(reports) > 1 else name
             yield Calibration(
                 name=title,
                 unit=PROPERTIES[name].unit if name in PROPERTIES else "",
-                requested=[b.requested for b in found.bins],
-                obtained=[b.obtained for b in found.bins],
-                spread=[b.sd for b in found.bins],
-                n=[b.n for b in found.bins],
+                requested=[b.requested for b in calibration.bins],
+                obtained=[b.obtained for b in calibration.bins],
+                spread=[b.sd for b in calibration.bins],
+                n=[b.n for b in calibration.bins],
                 note=f"MAD {short(target.metric.value)}{slope}",
             )
 
@@ -397,11 +403,13 @@ def _model_calibrations(examined: ModelReport | None) -> Iterator[Calibration]:
 def _maps(reports: Sequence[Report], examined: ModelReport | None) -> Iterator[LatentMap]:
     if examined is None:
         return
-    found = examined.latent_map
+    latent_map = examined.latent_map
     asked = [name for r in reports for name in r.targets]
-    wanted = list(dict.fromkeys([*asked, *MAPPED, *found.names]))
-    for name in [name for name in wanted if name in found.names][:MAPS]:
-        values: NDArray[np.float64] = found.values[:, found.names.index(name)].astype(np.float64)
-        first, second = (f"{share:.0%} of the variance" for share in found.shares)
+    wanted = list(dict.fromkeys([*asked, *MAPPED, *latent_map.names]))
+    for name in [name for name in wanted if name in latent_map.names][:MAPS]:
+        values: NDArray[np.float64] = latent_map.values[:, latent_map.names.index(name)].astype(
+            np.float64
+        )
+        first, second = (f"{share:.0%} of the variance" for share in latent_map.shares)
         unit = PROPERTIES[name].unit if name in PROPERTIES else ""
-        yield LatentMap(name, unit, found.points, values, first, second)
+        yield LatentMap(name, unit, latent_map.points, values, first, second)

@@ -1,4 +1,4 @@
-"""What an evaluation found, in the form that stays stable."""
+"""Results of an evaluation, in a stable JSON form."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Curves:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Everything found about one set of molecules; ``to_json`` is the form that stays stable."""
+    """All results of one set of molecules; the JSON form is stable."""
 
     name: str
     n: int  # generated rows, valid or not
@@ -96,28 +96,28 @@ class Report:
         }
 
     def figures(self) -> dict[str, Metric]:
-        """Every metric by the name that its replicates have."""
+        """Every metric by the name of its replicates."""
         return {
             **self.metrics,
-            **{f"{name} W1": found.w1 for name, found in self.properties.items()},
+            **{f"{name} W1": summary.w1 for name, summary in self.properties.items()},
             **{f"{t.target} {t.kind}": t.metric for t in self.targets.values()},
         }
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Several sets, each judged alike; differences are to the first."""
+    """Several sets evaluated with the same options; differences are to the first."""
 
     reports: Sequence[Report]
 
     def notes(self) -> list[str]:
-        """What makes the sets hard to compare."""
-        counts = {found.name: found.described for found in self.reports}
+        """Warnings that the sets are hard to compare."""
+        counts = {result.name: result.described for result in self.reports}
         if len(set(counts.values())) == 1:
             return []
         least = min((count for count in counts.values() if count > 1), default=0)
         if least == max(counts.values()):
-            return []  # all others have next to nothing
+            return []  # all others have at most one molecule
         listing = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         return [
             f"described molecules: {listing}. FCD, Scaf, unique and others depend on the number; "
@@ -143,7 +143,7 @@ class Comparison:
         """Plain data with a schema number."""
         return {
             "schema": SCHEMA,
-            "sets": [found.to_json() for found in self.reports],
+            "sets": [result.to_json() for result in self.reports],
             "differences": self.differences(),
             "notes": self.notes(),
         }

@@ -1,4 +1,4 @@
-"""The first looks at many texts: which are molecules, and what they are."""
+"""Reading the generated molecules: which are valid, and a described sample of them."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ __all__ = ["Sample", "Scan", "description", "read", "scan"]
 
 @dataclass(frozen=True)
 class Scan:
-    """What the cheap first look at some texts finds: the valid ones and what they are."""
+    """Result of the fast first pass over some texts: the valid ones and their hashes."""
 
     total: int
-    positions: NDArray[np.int64]  # (N,) places of the valid ones
+    positions: NDArray[np.int64]  # (N,) indices of the valid ones
     keys: NDArray[np.uint64]  # (N,) hash of the canonical SMILES
     disconnected: int
 
 
 def scan(texts: Sequence[str]) -> Scan:
     """Parse texts, and hash the canonical SMILES of those that are molecules."""
-    found = [(i, mol) for i, mol in enumerate(map(chem.parse, texts)) if mol is not None]
+    parsed = [(i, mol) for i, mol in enumerate(map(chem.parse, texts)) if mol is not None]
     return Scan(
         total=len(texts),
-        positions=np.asarray([i for i, _ in found], dtype=np.int64),
-        keys=keys_of([chem.to_smiles(mol) for _, mol in found]),
-        disconnected=sum(chem.fragment_count(mol) > 1 for _, mol in found),
+        positions=np.asarray([i for i, _ in parsed], dtype=np.int64),
+        keys=keys_of([chem.to_smiles(mol) for _, mol in parsed]),
+        disconnected=sum(chem.fragment_count(mol) > 1 for _, mol in parsed),
     )
 
 
@@ -49,12 +49,12 @@ def description(wanted: Wanted) -> Callable[[Sequence[str]], MoleculeSet]:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """``keys`` stand for the V valid molecules of all rows; n of those are ``described``."""
+    """``keys`` identify the V valid molecules of all rows; n of them are ``described``."""
 
     total: int  # rows
     keys: NDArray[np.uint64]  # (V,) in the order of the rows
     disconnected: int
-    too_long: int  # rows that were not looked at
+    too_long: int  # rows that were not parsed
     described: MoleculeSet  # in the order of the rows; its positions are rows of the file
     columns: dict[str, NDArray[np.float64]]  # (n,) cells of the described molecules
     order: NDArray[np.int64]  # (n,) the described molecules in a random order, set by the seed
@@ -93,14 +93,14 @@ def read(
     keys: list[NDArray[np.uint64]] = [np.empty(0, np.uint64)]
     total = disconnected = 0
     drawn = _Drawn(size, draws)
-    for chunk, found in workers.map_texts("molecules", scan, texts()):
-        drawn.add(found.positions + total, [chunk[i] for i in found.positions])
-        keys.append(found.keys)
-        total, disconnected = total + found.total, disconnected + found.disconnected
+    for chunk, scanned in workers.map_texts("molecules", scan, texts()):
+        drawn.add(scanned.positions + total, [chunk[i] for i in scanned.positions])
+        keys.append(scanned.keys)
+        total, disconnected = total + scanned.total, disconnected + scanned.disconnected
     positions, chosen, order = drawn.result()
     parts = workers.map_texts("descriptions", description(wanted), chosen, len(chosen))
     described = metrics.merge([part for _, part in parts] or [metrics.describe([], wanted)])
-    # A molecule that killed its worker this time is left out; the others keep their places.
+    # Leave out a molecule that killed its worker in this pass; the others keep their order.
     kept = described.positions
     rank = np.full(len(chosen), -1, dtype=np.int64)
     rank[kept] = np.arange(len(kept))
@@ -118,7 +118,7 @@ def read(
 
 
 class _Drawn:
-    """The ``size`` rows of lowest random number; the number of a row is its own."""
+    """The ``size`` rows with the lowest random numbers, one number per row."""
 
     def __init__(self, size: int | None, draws: Draws) -> None:
         self._size, self._draws = size, draws
@@ -141,6 +141,6 @@ class _Drawn:
             self._texts = [self._texts[i] for i in kept]
 
     def result(self) -> tuple[NDArray[np.int64], list[str], NDArray[np.int64]]:
-        """(rows, texts, their random order), rows ascending."""
+        """(rows, texts, random order), rows ascending."""
         self._prune()
         return self._positions, self._texts, np.argsort(self._numbers, kind="stable")

@@ -1,4 +1,4 @@
-"""Molecules to judge and the sets to judge them by: read as often as needed, never held."""
+"""Sources of molecules, read as often as needed and never held in memory."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from molvae.targets import YES_NO
 __all__ = ["Paths", "Source", "bounded", "from_files", "from_list"]
 
 Paths = str | Path | Sequence[str | Path]
-HUGE = 1e150  # squares of larger numbers overflow; no property is one
+HUGE = 1e150  # larger numbers overflow when squared and count as missing
 LONGEST = 2_000  # characters; RDKit needs minutes for longer texts, or crashes
 
 
 @dataclass(frozen=True)
 class Source:
-    """SMILES texts, of files or of a list, with cells of some columns; ``name`` is for people."""
+    """SMILES texts, of files or of a list, with cells of some columns; ``name`` is for messages."""
 
     name: str
     files: tuple[Path, ...] = ()
@@ -65,9 +65,9 @@ class Source:
         return [{"file": str(path), "sha256": fingerprint(path)["sha256"]} for path in self.files]
 
     def check_columns(self, names: Sequence[str], requests: Sequence[str] = ()) -> None:
-        """Every file has the columns of these targets, and those that hold requests.
+        """Check that every file has the columns of these targets and those that hold requests.
 
-        The error for a target names properties too, as it may be one.
+        The error for a target suggests properties too, as it may be a misspelled one.
         """
         for path in self.files:
             read_rows(path, smiles_column=self.smiles_column, columns=requests).close()
@@ -88,18 +88,18 @@ class Source:
             )
 
     def check(self, what: str) -> None:
-        """There is at least one row; ``what`` is what the error calls the set."""
+        """Check that there is at least one row; ``what`` names the set in the error."""
         if next(iter(self), None) is None:
             raise FileError(f"{self.name}: {what} has no molecule, expected at least one row")
 
 
 def bounded(text: str) -> str:
-    """The text, or an empty one, which is no molecule, if it is longer than 2,000 characters."""
+    """The text, or an empty one (no molecule) if it has more than 2,000 characters."""
     return text if len(text) <= LONGEST else ""
 
 
 def from_files(paths: Paths, *, smiles_column: str | None = None, perhaps: bool = False) -> Source:
-    """A source of one or several files; a dataset folder stands for its cleaned molecules.
+    """A source of one or several files; a dataset folder means its cleaned molecules.
 
     ``perhaps``: the column is used only if all files have it.
     """
@@ -124,7 +124,7 @@ def _all_have(files: Sequence[Path], column: str) -> bool:
 
 
 def from_list(texts: Sequence[str], name: str = "the list") -> Source:
-    """A source of SMILES at hand."""
+    """A source from a list of SMILES."""
     if isinstance(texts, str):
         raise InputError(f"got one text, '{texts[:40]}', expected a list of SMILES")
     for i, text in enumerate(texts):

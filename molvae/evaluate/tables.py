@@ -1,4 +1,4 @@
-"""Evaluations in their JSON form → lines of text for a terminal."""
+"""Tables for the terminal, from the JSON form of evaluations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NOTHING: _Json = {"value": None}
 
 
 def short(value: float | None) -> str:
-    """Four places, or four digits where that is more; a dash for nothing.
+    """Four decimals, or four significant digits for small and large values; a dash for None.
 
     >>> short(0.53333333), short(123.456), short(0.00001234), short(None)
     ('0.5333', '123.5', '1.234e-05', '-')
@@ -37,7 +37,7 @@ def short(value: float | None) -> str:
 
 
 def span(interval: Sequence[float] | None) -> str:
-    """An interval; nothing for none.
+    """An interval as text; empty for None.
 
     >>> span([0.5, 0.625])
     '[0.5000, 0.6250]'
@@ -46,14 +46,14 @@ def span(interval: Sequence[float] | None) -> str:
 
 
 def detail(entry: _Json) -> str:
-    """What a value is out of."""
+    """The numerator and denominator, or the number of molecules, of a value."""
     if "denominator" in entry:
         return f"{entry['numerator']:,.6g}/{entry['denominator']:,}"
     return "" if entry["value"] is None else f"n = {entry['n']:,}"
 
 
 def entries(data: _Json) -> Iterator[tuple[str, str, _Json]]:
-    """(name, kind, metric) in order, without the divergences that make up one score of GuacaMol.
+    """(name, kind, metric) in order, without the divergences behind GuacaMol's KL score.
 
     There is a definition for each kind.
     """
@@ -63,14 +63,14 @@ def entries(data: _Json) -> Iterator[tuple[str, str, _Json]]:
     for target in data["targets"].values():
         kind = "MAD" if "MAD" in target else "hit rate"
         yield f"{target['target']} {kind}", kind, target[kind]
-    for name, found in data["properties"].items():
-        yield f"{name} W1", "W1", found["W1"]
+    for name, summary in data["properties"].items():
+        yield f"{name} W1", "W1", summary["W1"]
 
 
 def lines(data: _Json) -> list[str]:
-    """One line per metric, target and property; then what was not computed, and why."""
+    """One line per metric, target and property; then the metrics not computed, with reasons."""
     targets = {t["target"]: t for t in data["targets"].values()}
-    found: list[str] = []
+    table: list[str] = []
     lacking: dict[str, list[str]] = {}
     for name, kind, entry in entries(data):
         note = entry.get("note", "")
@@ -88,15 +88,17 @@ def lines(data: _Json) -> list[str]:
         left = f"{name:<20} {short(entry['value']):>9}  {span(entry.get('interval')):<18} "
         if entry["value"] is None:
             left = f"{name:<20} {'-':>9}  "
-        found.append(_cut(left + text))
+        table.append(_cut(left + text))
     if data["properties"]:
-        other = f", in parentheses those of {data['reference']}" if data["reference"] else ""
-        found.append(f"Properties: mean ± standard deviation{other}.")
+        reference = (
+            f", in parentheses those of the {data['reference']} set" if data["reference"] else ""
+        )
+        table.append(f"Properties: mean ± standard deviation{reference}.")
     for note, names in lacking.items():
-        found += textwrap.wrap(f"{', '.join(names)}: {note}", WIDTH, subsequent_indent="  ")
+        table += textwrap.wrap(f"{', '.join(names)}: {note}", WIDTH, subsequent_indent="  ")
     if not data["targets"]:
-        found.append("MAD, hit rate: needs what was asked for (-t logp=2:3, -t OWN_COLUMN=8)")
-    return found
+        table.append("MAD, hit rate: needs the targets (-t logp=2:3, -t OWN_COLUMN=8)")
+    return table
 
 
 def _cut(line: str) -> str:
@@ -105,7 +107,7 @@ def _cut(line: str) -> str:
 
 
 def obtained(target: _Json) -> Iterator[str]:
-    """What the obtained values of a target are like."""
+    """Summary of the obtained values of a target."""
     if target["mean"] is not None:
         yield f"{target['mean']:.4g} ± {target['sd']:.3g}"
     if target["bias"] is not None:
@@ -116,46 +118,44 @@ def obtained(target: _Json) -> Iterator[str]:
         yield f"{target['missing']:,} without a value"
 
 
-def _spread(found: _Json) -> str:
-    if found["mean"] is None:
+def _spread(summary: _Json) -> str:
+    if summary["mean"] is None:
         return "no values"
-    text = f"{found['mean']:.3g} ± {found['sd']:.2g}"
-    other = found.get("reference")
-    if other is None or other["mean"] is None:
+    text = f"{summary['mean']:.3g} ± {summary['sd']:.2g}"
+    reference = summary.get("reference")
+    if reference is None or reference["mean"] is None:
         return text
-    return f"{text} ({other['mean']:.3g} ± {other['sd']:.2g})"
+    return f"{text} ({reference['mean']:.3g} ± {reference['sd']:.2g})"
 
 
 def comparison_lines(data: _Json) -> list[str]:
-    """Sets side by side: metrics are lines; a star marks a difference whose interval leaves out 0.
+    """Sets in columns, metrics in rows; a star marks a difference whose interval excludes 0.
 
-    Of two sets the difference and its interval are shown, of more the page and JSON have them. More
-    than four come in several blocks, each with the first set.
+    Two sets also show the difference and its interval; with more, the page and JSON have them. More
+    than four sets are printed in several blocks, each with the first set.
     """
     first, *others = data["sets"]
-    found = []
+    table = []
     for start in range(0, len(others), BESIDE):
-        found += [""] if start else []
-        found += _block(first, others[start : start + BESIDE], data["differences"])
-    found.append(
-        f"* differs from {first['name']}: the 95 % interval of the difference leaves out 0"
-    )
-    return [_cut(line) for line in found]
+        table += [""] if start else []
+        table += _block(first, others[start : start + BESIDE], data["differences"])
+    table.append(f"* differs from {first['name']}: the 95 % interval of the difference excludes 0")
+    return [_cut(line) for line in table]
 
 
 def _block(first: _Json, others: Sequence[_Json], differences: _Json) -> Iterator[str]:
     sets = [first, *others]
-    names = [str(one["name"]) for one in sets]
-    known = [{name: entry for name, _, entry in entries(one)} for one in sets]
+    names = [str(data["name"]) for data in sets]
+    known = [{name: entry for name, _, entry in entries(data)} for data in sets]
     two = len(differences) == 1
     head = f"{'':<23} " + " ".join(f"{_tail(name, 12):>12}" for name in names)
     yield head + ("   difference" if two else "")
     for name in known[0]:
-        own = [values.get(name, _NOTHING) for values in known]
-        if all(entry["value"] is None for entry in own):
+        row = [values.get(name, _NOTHING) for values in known]
+        if all(entry["value"] is None for entry in row):
             continue
-        line = f"{name:<23} {short(own[0]['value']):>12}"
-        for other, entry in zip(names[1:], own[1:], strict=True):
+        line = f"{name:<23} {short(row[0]['value']):>12}"
+        for other, entry in zip(names[1:], row[1:], strict=True):
             star = "*" if differs(differences[other].get(name, {})) else " "
             line += f"{short(entry['value']):>12}{star}"
         if two:
@@ -170,6 +170,6 @@ def _tail(name: str, size: int) -> str:
 
 
 def differs(gap: _Json) -> bool:
-    """Whether the interval of a difference leaves out 0."""
+    """Whether the interval of a difference excludes 0."""
     low, high = gap.get("interval") or (0, 0)
     return bool(low > 0 or high < 0)

@@ -90,7 +90,7 @@ class Objective:
         logs = math.fsum(w * math.log(x) for w, x in zip(weights, worth, strict=True))
         return math.exp(logs / math.fsum(weights))
 
-    def told(self, value: float) -> float:
+    def displayed(self, value: float) -> float:
         """The value as the user knows it: what is minimised has its own sign again."""
         return -value if self.minimize else value
 

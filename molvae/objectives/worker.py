@@ -68,4 +68,4 @@ def _words(error: BaseException) -> str:
     try:
         return str(error)
     except Exception:
-        return "its message cannot be told"
+        return "its message cannot be read"

@@ -1,4 +1,4 @@
-"""What has been scored so far, and which of it is best."""
+"""The answers so far, ranked."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Answer(NamedTuple):
     round: int
     origin: str  # the move of the engine that made it
     smiles: str
-    scores: tuple[float, ...]  # as the parts of the objective gave them
-    worth: tuple[float, ...]  # what they are worth; greater is better
+    scores: tuple[float, ...]  # of each part of the objective
+    worth: tuple[float, ...]  # their desirability; greater is better
     value: float  # the number that is maximised; of a Pareto search NaN
     note: str = ""  # why there is no score
 
@@ -46,13 +46,13 @@ class Archive:
         return len(self.answers)
 
     def add(self, answers: Iterable[Answer]) -> None:
-        """Take in the answers of a round."""
+        """Add the answers of a round."""
         new = list(answers)
         self.answers.update({answer.smiles: answer for answer in new})
         self.pool = self.rank([*self.pool, *(a for a in new if not a.failed)])[:POOL]
 
     def rank(self, answers: Sequence[Answer]) -> list[Answer]:
-        """Answers with a score, the best first; of equals the earlier call."""
+        """Answers with a score, the best first; ties by call number."""
         return rank(answers, pareto=self.pareto)
 
     def normal_scores(self) -> dict[str, float]:
@@ -68,8 +68,8 @@ class Archive:
 def rank(answers: Sequence[Answer], *, pareto: bool = False) -> list[Answer]:
     """Answers, the best first: by value, or by front and then by crowding distance.
 
-    The order of NSGA-II (Deb et al. 2002): fronts of molecules that no other beats in everything,
-    and within a front those first that stand alone.
+    The order of NSGA-II (Deb et al. 2002): by front of molecules that no other dominates, and
+    within a front by crowding distance, the most isolated first.
     """
     if not pareto:
         return sorted(answers, key=lambda answer: (-answer.value, answer.number))
@@ -83,16 +83,16 @@ def rank(answers: Sequence[Answer], *, pareto: bool = False) -> list[Answer]:
 
 
 def worths(answers: Sequence[Answer]) -> NDArray[np.float64]:
-    """What the parts of the objective are worth for each of N molecules, (N, P).
+    """Desirability of each of the P parts of the objective for N molecules, (N, P).
 
-    As files show them, to six digits: the same sum in another order is no better.
+    Rounded to six digits, as in files, so that rounding errors decide nothing.
     """
     rows = [[float(format_cell(part)) for part in answer.worth] for answer in answers]
     return np.asarray(rows, dtype=np.float64)
 
 
 def mean(values: Sequence[float]) -> float:
-    """Of numbers whose sum may be too large for one."""
+    """The mean of numbers whose sum may overflow."""
     return math.fsum(value / len(values) for value in values)
 
 
@@ -103,13 +103,13 @@ def fronts(worth: NDArray[np.float64]) -> list[list[int]]:
     more, as_much = worth[:, None] > worth[None], worth[:, None] >= worth[None]
     beats: NDArray[np.bool_] = np.logical_and(np.all(as_much, axis=-1), np.any(more, axis=-1))
     beaten_by, left = beats.sum(axis=0), np.ones(len(worth), dtype=np.bool_)
-    found = []
+    result = []
     while left.any():
         front = np.flatnonzero(left & (beaten_by == 0))
-        found.append(front.tolist())
+        result.append(front.tolist())
         left[front] = False
         beaten_by = beaten_by - beats[front].sum(axis=0)
-    return found
+    return result
 
 
 def crowding(worth: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,8 +1,8 @@
-"""Every call of the objective, written down before it is made and after it was answered.
+"""The log of calls: each call of the objective is logged before it is made and when it is answered.
 
 ``STEM.calls.csv``: two rows per molecule, ``asked`` and then ``answered`` or ``failed``; rows are
-only added. ``STEM.calls.json`` says what the run was asked for, so that another run cannot go on
-with it by mistake.
+only appended. ``STEM.calls.json`` holds the options of the run, so that a run with other options
+cannot continue it by mistake.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FIXED = ("call", "round", "origin", "smiles", "status", "value", "note")
 
 
 class Asked(NamedTuple):
-    """A call that is made, or was under way when a run was killed."""
+    """A call in progress, or one that was in progress when a run was killed."""
 
     number: int
     round: int
@@ -44,7 +44,7 @@ class Asked(NamedTuple):
 
 
 class Calls:
-    """The list of calls of one run, on disk and here."""
+    """The log of calls of one run, on disk and in memory."""
 
     def __init__(self, path: Path, objective: Objective, *, pareto: bool) -> None:
         self.path, self.objective, self.pareto = path, objective, pareto
@@ -55,7 +55,7 @@ class Calls:
 
     @property
     def count(self) -> int:
-        """Molecules asked about, whether answered or not."""
+        """Molecules for which a score was requested, answered or not."""
         return len(self.answers) + len(self.pending)
 
     @property
@@ -65,36 +65,39 @@ class Calls:
         return max(last, default=-1) + 1
 
     def ask(self, molecules: Sequence[tuple[str, str]], *, round_: int) -> list[Asked]:
-        """Write down what is asked about, pairs of SMILES and origin."""
+        """Log that scores are requested, for pairs of SMILES and origin."""
         first = self.count + 1
         asked = [
             Asked(first + i, round_, origin, smiles) for i, (smiles, origin) in enumerate(molecules)
         ]
-        self.pending.update({one.smiles: one for one in asked})
-        self._write([self._row(one, ASKED) for one in asked])
+        self.pending.update({call.smiles: call for call in asked})
+        self._write([self._row(call, ASKED) for call in asked])
         return asked
 
     def answer(self, scored: Sequence[Scored]) -> list[Answer]:
-        """Write down the answers of molecules asked about."""
-        found = [self._answer(self.pending[one.smiles], one.scores, one.note) for one in scored]
+        """Log the answers."""
+        answers = [
+            self._answer(self.pending[result.smiles], result.scores, result.note)
+            for result in scored
+        ]
         self._write(
             [
                 self._row(a, FAILED if a.failed else ANSWERED, a.value, a.note, a.scores)
-                for a in found
+                for a in answers
             ]
         )
-        self._done(found)
-        return found
+        self._done(answers)
+        return answers
 
     def _done(self, answers: Sequence[Answer]) -> None:
-        for one in answers:
-            del self.pending[one.smiles]
+        for answer in answers:
+            del self.pending[answer.smiles]
         self.answers += answers
 
     def _answer(self, asked: Asked, scores: tuple[float, ...], note: str) -> Answer:
         worth = self.objective.worth(scores)
         value = math.nan if self.pareto else self.objective.value(scores)
-        # A message may hold anything, half of a surrogate pair or a whole file.
+        # A message may contain anything, even half a surrogate pair or a whole file.
         note = " ".join(note.split())[:LONGEST].encode("ascii", "backslashreplace").decode()
         if any(math.isnan(x) for x in worth) and not note:
             note = "the objective gave no number"
@@ -104,14 +107,14 @@ class Calls:
 
     def _row(
         self,
-        one: Asked | Answer,
+        call: Asked | Answer,
         status: str,
         value: float = math.nan,
         note: str = "",
         scores: tuple[float, ...] = (),
     ) -> list[str]:
         cells = [_cell(score) for score in scores] or [""] * len(self.objective.parts)
-        head = [str(one.number), str(one.round), one.origin, one.smiles, status]
+        head = [str(call.number), str(call.round), call.origin, call.smiles, status]
         return [*head, _cell(value), note, *cells]
 
     def _write(self, rows: Sequence[Sequence[str]]) -> None:
@@ -123,12 +126,12 @@ class Calls:
     # -- opening ------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """A new list."""
+        """Start an empty log."""
         self._handle = open(self.path, "w", encoding="utf-8", newline="")  # noqa: SIM115
         self._write([self._columns])
 
-    def go_on(self) -> None:
-        """Read what is there and add to it; a row that a kill cut short is dropped."""
+    def resume(self) -> None:
+        """Read the log and continue it; a row that a kill cut short is dropped."""
         whole = self.path.read_bytes()
         end = whole.rfind(b"\n") + 1
         if not end:  # killed before its first line was written
@@ -136,14 +139,14 @@ class Calls:
             return
         lines = whole[:end].decode("utf-8", "replace").split("\n")[:-1]
         if next(csv.reader(lines[:1]), None) != self._columns:
-            raise FileError(f"'{self.path}': not the calls of such a run, its columns differ")
+            raise FileError(f"'{self.path}': not the log of such a run, its columns differ")
         for number, line in enumerate(lines[1:], start=2):
             try:
                 (row,) = csv.reader([line])
                 self._take(row)
             except (ValueError, KeyError, IndexError, csv.Error):
                 raise FileError(f"'{self.path}', line {number}: damaged; restore it, or start "
-                                "anew with --force") from None  # fmt: skip
+                                "again with --force") from None  # fmt: skip
         self._handle = open(self.path, "r+", encoding="utf-8", newline="")  # noqa: SIM115
         self._handle.truncate(end)
         self._handle.seek(end)
@@ -161,7 +164,7 @@ class Calls:
             raise ValueError(status)
 
     def close(self) -> None:
-        """No more calls."""
+        """Close the file."""
         if self._handle is not None:
             with name_in_errors(self.path):
                 self._handle.close()
@@ -183,14 +186,14 @@ def open_calls(
     resume: bool,
     force: bool,
 ) -> Iterator[Calls]:
-    """The calls of a run, locked: a new list, or with ``resume`` the one that is there.
+    """The log of a run, locked: a new one, or with ``resume`` the existing one.
 
-    ``plan`` is what must be the same to go on: JSON data. Raises OutputExistsError where a list is
-    in the way, ConfigError where that of another run is to go on, FileError where it is in use.
-    ``outputs`` are made under the same lock: what a killed run left of them is removed.
+    ``plan`` is JSON data that must be equal to resume. Raises OutputExistsError if a log exists,
+    ConfigError if the log to resume is of another run, FileError if it is in use. ``outputs`` are
+    made under the same lock: temporary files of a killed run are removed.
     """
     record = path.with_suffix(".json")
-    busy = f"'{path}': another molvae optimize is at work with it"
+    busy = f"'{path}': another molvae optimize is using it"
     lock = exclusive_lock(path.with_name(f".{path.name}.lock"), busy)
     calls = Calls(path, objective, pareto=pareto)
     try:
@@ -200,13 +203,15 @@ def open_calls(
                 clear_unfinished(output.parent, [output.name])
         if resume and path.exists():
             _require_same(record, plan)
-            calls.go_on()
+            calls.resume()
         else:
             if path.exists() and not force:
                 raise OutputExistsError(
-                    f"'{path}' exists: go on with it by --resume, or drop it by --force"
+                    f"'{path}' exists: continue it with --resume, or overwrite it with --force"
                 )
-            path.unlink(missing_ok=True)  # first: no record must stand beside calls of another run
+            path.unlink(
+                missing_ok=True
+            )  # first, so that a record never describes the calls of another run
             write_json(record, dict(plan))
             calls.start()
         yield calls
@@ -224,18 +229,18 @@ def _let_go(lock: FileLock) -> None:
 
 
 def method_before(path: Path) -> str | None:
-    """The method that the calls in a file were made by, if that is known."""
+    """The method of the run whose calls are in a file, if known."""
     try:
-        found = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["method"]
+        method = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["method"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return str(found) if path.exists() else None
+    return str(method) if path.exists() else None
 
 
 def _require_same(record: Path, plan: Mapping[str, Any]) -> None:
     try:
         before = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise FileError(f"'{record}': cannot tell what the calls were for ({error})") from None
+        raise FileError(f"'{record}': cannot read the options of the run ({error})") from None
     if changed := differences(before, json.loads(json.dumps(plan))):
         raise ConfigError(f"--resume: options differ from those of the run: {'; '.join(changed)}")

@@ -1,4 +1,4 @@
-"""Which of an engine's strings may be scored: molecules that meet the constraints."""
+"""The gate: only molecules that meet the constraints may be scored."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ CHUNK = 256  # strings per piece of work
 
 
 class Gate:
-    """Checks strings by RDKit and by the model; counts what it turns away, and why.
+    """Checks strings by RDKit and by the model; counts rejections by reason.
 
-    Constraints are ranges of built-in properties (exact) or own columns (predicted), alerts,
-    elements, size of rings, a scaffold, a range of similarity to given molecules, and molecules
-    known before.
+    Constraints are ranges of built-in properties (exact) or measured columns (predicted), alerts,
+    elements, ring sizes, a scaffold, a range of similarity to given molecules, and known molecules
+    to exclude.
     """
 
     def __init__(
@@ -45,8 +45,8 @@ class Gate:
         points = [target.text for target in request.targets if target.is_point]
         if points:
             raise ConfigError(
-                f"constraint {points[0]}: expected a range such as mw=:450; what is to be as near "
-                "as possible to a value is an objective: --objective NAME=VALUE"
+                f"constraint {points[0]}: expected a range such as mw=:450; to get as close "
+                "as possible to a value, make it an objective: --objective NAME=VALUE"
             )
         self.request, self.known = request, known or KeySet()
         self.executor, self.workers = executor, workers
@@ -71,21 +71,21 @@ class Gate:
         """For each SELFIES the canonical SMILES, or None if it may not be scored."""
         chunks = [texts[i : i + CHUNK] for i in range(0, len(texts), CHUNK)]
         measured = [
-            one
-            for found in map_ordered(
+            molecule
+            for chunk_result in map_ordered(
                 self._screen, chunks, workers=self.workers, executor=self.executor
             )
-            for one in found
+            for molecule in chunk_result
         ]
         similarity = self._similarity(measured)
         _, _, outside = self._critic.judge(measured, texts, similarity)
-        known = self.known.holds(keys_of([one.smiles for one in measured]))
+        known = self.known.holds(keys_of([molecule.smiles for molecule in measured]))
         result: list[str | None] = []
-        for one, out, old in zip(measured, outside, known, strict=True):
-            reason = self._refusal(one, out=bool(out), old=bool(old))
+        for molecule, out, old in zip(measured, outside, known, strict=True):
+            reason = self._refusal(molecule, out=bool(out), old=bool(old))
             if reason:
                 self.refused[reason] += 1
-            result.append(None if reason else one.smiles)
+            result.append(None if reason else molecule.smiles)
         return result
 
     @property
@@ -93,27 +93,27 @@ class Gate:
         return any(target.name == SIMILARITY for target in self.request.targets)
 
     def _similarity(self, measured: Sequence[Measured]) -> NDArray[np.float64]:
-        """Tanimoto to the most similar of the given molecules; NaN where that is not asked."""
+        """Tanimoto similarity to the closest given molecule; NaN if no constraint needs it."""
         best = np.full(len(measured), np.nan)
-        made = np.flatnonzero([bool(one.smiles) for one in measured])
+        made = np.flatnonzero([bool(molecule.smiles) for molecule in measured])
         if self._given is None or not len(made):
             return best
-        packed = b"".join(one.screened.fingerprint for one in measured if one.smiles)
+        packed = b"".join(molecule.screened.fingerprint for molecule in measured if molecule.smiles)
         bits = np.frombuffer(packed, dtype=np.uint8).reshape(len(made), -1)
         best[made] = tanimoto(bits, self._given).max(axis=1)
         return best
 
     @staticmethod
-    def _refusal(one: Measured, *, out: bool, old: bool) -> str:
-        if not one.smiles:
+    def _refusal(molecule: Measured, *, out: bool, old: bool) -> str:
+        if not molecule.smiles:
             return "not a molecule (no atoms)"
-        if one.radical:
+        if molecule.radical:
             return "unpaired electrons"
-        screened: ScreenResult = one.screened
+        screened: ScreenResult = molecule.screened
         if screened.refusal:
             return screened.refusal
         if old:
             return "not novel"
-        if not one.selfies:
+        if not molecule.selfies:
             return "cannot be written as SELFIES"
         return "outside a constraint" if out else ""

@@ -1,4 +1,4 @@
-"""What a search did → one HTML page: the curve over the calls, the scores, the best drawn."""
+"""The HTML page of a search: progress curve, score histograms, drawings of the best."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from molvae.report.axes import number
 __all__ = ["running_best", "search_page"]
 
 CARDS = 60
-NOTES = 10  # reasons why calls failed
-POINTS = 400  # of a curve
-DRAWABLE = 500  # characters; a drawing of more takes seconds and shows nothing
+NOTES = 10  # reasons of failure listed
+POINTS = 400  # per curve
+DRAWABLE = 500  # characters; longer SMILES take seconds to draw and are unreadable
 
 
 def search_page(
@@ -36,10 +36,10 @@ def search_page(
     versions: Mapping[str, str] | None = None,
     command: str = "",
 ) -> Page:
-    """The page of a search: all its ``answers`` by call, and the ``best`` that were written."""
-    answers = sorted(answers, key=lambda one: one.number)
+    """The page of a search: all ``answers`` by call number, and the ``best`` that were written."""
+    answers = sorted(answers, key=lambda answer: answer.number)
     return Page(
-        title="Optimised molecules",
+        title="Optimized molecules",
         summary=_sentence(summary),
         table=_run(summary, model, seed),
         curves=_curves(answers, objective),
@@ -57,9 +57,9 @@ def search_page(
             if len(_column(answers, index))
         ],
         cards=[
-            Card(one.smiles, _values(one, objective))
-            for one in best[:CARDS]
-            if len(one.smiles) <= DRAWABLE
+            Card(answer.smiles, _values(answer, objective))
+            for answer in best[:CARDS]
+            if len(answer.smiles) <= DRAWABLE
         ],
         headings={"properties": "Scores", "sizes": "Progress"},
         remarks={"molecules": f"The best {min(len(best), CARDS)} of {len(best)} written."},
@@ -73,28 +73,28 @@ def search_page(
 
 
 def running_best(values: Iterable[float], top: int = TOP) -> list[tuple[float, float]]:
-    """After each call the best value so far and the mean of the ``top`` best; NaN is no value."""
+    """After each call, the best value so far and the mean of the ``top`` best; NaN is skipped."""
     heap: list[float] = []
-    found = []
+    bests = []
     for value in values:
         if not math.isnan(value):
             (heapq.heappush if len(heap) < top else heapq.heappushpop)(heap, value)
-        found.append((max(heap), mean(heap)) if heap else (math.nan, math.nan))
-    return found
+        bests.append((max(heap), mean(heap)) if heap else (math.nan, math.nan))
+    return bests
 
 
 def _curves(answers: Sequence[Answer], objective: Objective) -> list[Curve]:
-    """Of the value, or of what each part is worth where no single value is maximised."""
+    """Curves of the value; of a Pareto search, of the desirability of each part."""
     if not answers:
         return []
-    if all(math.isnan(one.value) for one in answers):
+    if all(math.isnan(answer.value) for answer in answers):
         columns = {
-            name: [one.worth[index] for one in answers]
+            name: [answer.worth[index] for answer in answers]
             for index, name in enumerate(objective.names)
         }
     else:
         name = objective.names[0] if len(objective.names) == 1 else "desirability"
-        columns = {name: [one.value for one in answers]}
+        columns = {name: [answer.value for answer in answers]}
     chosen = np.unique(np.linspace(0, len(answers) - 1, POINTS).round().astype(int))
     curves = []
     for name, values in columns.items():
@@ -103,10 +103,10 @@ def _curves(answers: Sequence[Answer], objective: Objective) -> list[Curve]:
         curves.append(
             Curve(
                 name=name,
-                description="the best so far, and the mean of the ten best",
+                description="best value so far and mean of the ten best",
                 x=[float(i + 1) for i in chosen],
                 series=[
-                    Series(label, [None if math.isnan(y) else objective.told(y) for y in line])
+                    Series(label, [None if math.isnan(y) else objective.displayed(y) for y in line])
                     for label, line in zip(("best", "mean of the ten best"), lines, strict=True)
                 ],
                 x_label="calls",
@@ -117,18 +117,18 @@ def _curves(answers: Sequence[Answer], objective: Objective) -> list[Curve]:
 
 
 def _column(answers: Sequence[Answer], index: int) -> NDArray[np.float64]:
-    values = np.asarray([one.scores[index] for one in answers], dtype=np.float64)
+    values = np.asarray([answer.scores[index] for answer in answers], dtype=np.float64)
     return values[np.isfinite(values)]
 
 
-def _values(one: Answer, objective: Objective) -> dict[str, float]:
-    parts = dict(zip(objective.names, one.scores, strict=True))
-    several = len(parts) > 1 and not math.isnan(one.value)
-    return ({"value": one.value} if several else {}) | parts
+def _values(answer: Answer, objective: Objective) -> dict[str, float]:
+    parts = dict(zip(objective.names, answer.scores, strict=True))
+    several = len(parts) > 1 and not math.isnan(answer.value)
+    return ({"value": answer.value} if several else {}) | parts
 
 
 def _sentence(summary: Mapping[str, Any]) -> str:
-    text = f"{summary['calls']:,} calls by {summary['method']}: {summary['reason']}"
+    text = f"{summary['calls']:,} calls with the method {summary['method']}: {summary['reason']}"
     if summary["best"] is not None:
         text += f"; best {number(summary['best'])}, mean of the ten best {number(summary['top'])}"
     return f"{text}."
@@ -136,9 +136,9 @@ def _sentence(summary: Mapping[str, Any]) -> str:
 
 def _run(summary: Mapping[str, Any], model: str, seed: int | None) -> Table:
     calls, made, seconds = summary["calls"], summary["made"], summary["seconds"]
-    since = "" if made == calls else "since it was resumed"
+    since = "" if made == calls else "since the run was resumed"
     cells = {
-        "Calls": Cell(f"{calls:,}", f"of a budget of {summary['budget']:,}"),
+        "Calls": Cell(f"{calls:,}", f"budget {summary['budget']:,}"),
         "Written": Cell(f"{summary['written']:,}"),
         "Rounds": Cell(f"{summary['rounds']:,}"),
         "Seconds": Cell(

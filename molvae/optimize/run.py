@@ -1,8 +1,8 @@
 """Search for molecules that score higher on an objective.
 
-An engine proposes, a gate lets through what may be scored, the objective is called within its
-budget, and every call is written down (:mod:`molvae.optimize.calls`). A molecule is never scored
-twice; a run that was killed goes on where it stopped.
+An engine proposes molecules, a gate rejects those that break a constraint, and the objective is
+called within its budget. Every call is logged (:mod:`molvae.optimize.calls`). No molecule is scored
+twice, and a run that was killed can be resumed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from molvae.generate.request import Request
 from molvae.model.checkpoint import SavedModel, find_model, load_model
 from molvae.objectives import Objective
 from molvae.optimize.archive import POOL, Answer, Archive, fronts, mean, worths
-from molvae.optimize.calls import Calls, method_before, open_calls
+from molvae.optimize.calls import method_before, open_calls
 from molvae.optimize.engines.base import Engine, Sampling
 from molvae.optimize.engines.cma import LatentCMA
 from molvae.optimize.engines.evolution import Evolution
@@ -55,15 +55,15 @@ from molvae.targets import Target
 __all__ = ["METHODS", "OptimizeSummary", "best_table", "calls_path", "choose_method", "optimize"]
 
 METHODS = ("evolution", "learning", "cma", "trust", "sampling")
-LEAST_ROWS = 64  # in the products by which the number of threads is chosen
-INLINE = 500  # calls, up to which starting worker processes for RDKit costs more than it saves
+LEAST_ROWS = 64  # rows of the matrix products by which the number of threads is chosen
+INLINE = 500  # up to this budget, starting worker processes for RDKit costs more than it saves
 KEPT = 100  # molecules in the output
 UNWRITABLE = "cannot be written as SELFIES with the model's bonds"
 
 
 @dataclass
 class OptimizeSummary:
-    """What a search did."""
+    """Result of a search."""
 
     budget: int
     method: str
@@ -89,7 +89,7 @@ class OptimizeSummary:
 
 
 def choose_method(name: str) -> str:
-    """The engine of a name; ``auto`` is evolution: none found more at any budget measured."""
+    """Check the name of a method; ``auto`` is evolution, the best at every budget measured."""
     if name == "auto":
         return "evolution"
     if name not in METHODS:
@@ -125,30 +125,30 @@ def optimize(
 
     Args:
         output: molecule file of the best; the calls go to ``STEM.calls.csv`` beside it. None:
-            nothing is left on disk.
+            no file is kept.
         objective: what is maximised, of :func:`molvae.objectives.parse_objective`.
-        budget: calls of the objective, each of another molecule.
+        budget: calls of the objective, each with a new molecule.
         model: as of :func:`molvae.generate.run.generate_file`.
         method: one of :data:`METHODS`, or ``auto``.
         constraints: ranges such as ``mw=:450`` that every molecule scored must meet, beside
             the targets of ``request``.
         request: alerts, elements, max_ring, scaffold, and the start molecules
             of ``similarity=0.4:``.
-        given: SMILES that are scored first.
-        novel: files of molecules that are not to be scored.
-        pareto: search for the front of several objectives, not for the best of their mean.
+        given: SMILES to score first.
+        novel: files of molecules that must not be scored.
+        pareto: search for the Pareto front of several objectives, not for their best mean.
         keep: molecules written, the best first; at most 1,000 of a Pareto search.
         seed, device, precision, workers: as for generation; workers call the objective.
-        timeout: seconds per molecule after which its call has failed.
-        call_size: molecules handed to the objective together, at most.
-        report: HTML page to write: the curve over the calls, the best drawn.
-        command: what stands on that page as the command.
-        resume: go on with the calls that are there.
-        force: overwrite them, and the output.
+        timeout: seconds per molecule; slower calls count as failed.
+        call_size: molecules per call of the objective, at most.
+        report: HTML page to write: progress curves, drawings of the best.
+        command: the command shown on that page.
+        resume: continue with the calls logged so far.
+        force: overwrite the log of calls and the output.
 
     Raises:
-        ConfigError: something asked for does not fit, or the resumed run was another.
-        OutputExistsError: an output is in the way.
+        ConfigError: options do not fit together, or the run to resume had other options.
+        OutputExistsError: an output exists.
         RunError: no molecule could be scored.
     """
     if budget < 1:
@@ -166,16 +166,9 @@ def optimize(
     request = request or Request()
     request = replace(request.with_targets(constraints, saved), critic=True)
     plan = {
-        "objective": [part.text for part in objective.parts],
-        "minimize": objective.minimize, "pareto": pareto, "method": name, "seed": seed,
-        "constraints": [target.text for target in request.targets],
-        "like": list(request.like), "scaffold": request.scaffold,
-        "alerts": list(request.alerts), "elements": list(request.elements),
-        "max_ring": request.max_ring,
-        "novel": [str(path) for path in novel],
-        "model": identity,
-    }  # fmt: skip
-    summary = OptimizeSummary(budget=budget, method=name)
+        **_plan(objective, request, novel),
+        **{"pareto": pareto, "method": name, "seed": seed, "model": identity},
+    }
     started = time.monotonic()
     where, count = choose_device(device), worker_count(workers)
     keep_memory()
@@ -185,29 +178,21 @@ def optimize(
         pool = stack.enter_context(process_pool(count)) if count > 1 else None
         known = known_molecules(novel, workers=count, executor=pool) if novel else KeySet()
         proposer = Proposer(saved, request, draws=Draws(seed), device=where, precision=precision)
-        inline = pool is None or budget <= INLINE
-        gate = Gate(
-            proposer, request, known=known, executor=None if inline else pool,
-            workers=1 if inline else count,
-        )  # fmt: skip
-        width = saved.network.config.decoder_size
+        if pool is None or budget <= INLINE:
+            pool, count = None, 1
+        gate = Gate(proposer, request, known=known, executor=pool, workers=count)
         stack.callback(torch.set_num_threads, torch.get_num_threads())
-        choose_threads(where, max(round_size(budget), LEAST_ROWS), width)
+        rows = max(round_size(budget), LEAST_ROWS)
+        choose_threads(where, rows, saved.network.config.decoder_size)
         archive = Archive(pareto=pareto)
         engine = _engine(name, proposer, archive, budget)
-        calls = stack.enter_context(
-            open_calls(
-                log,
-                objective,
-                plan,
-                pareto=pareto,
-                resume=resume,
-                force=force,
-                outputs=[Path(path) for path in (output, report) if path is not None],
-            )
+        outputs = [Path(path) for path in (output, report) if path is not None]
+        logged = open_calls(
+            log, objective, plan, pareto=pareto, outputs=outputs, resume=resume, force=force
         )
+        calls = stack.enter_context(logged)
         scorers = stack.enter_context(WorkerPool(workers))
-        printed = stack.enter_context(_printed(output, anew=force and not resume))
+        printed = stack.enter_context(_printed(output, clear=force and not resume))
         scoring = Scoring(objective, scorers, timeout=timeout, size=call_size, log=printed)
         say(f"method {name}, {round_size(budget)} calls per round")
         starts, done = _given(gate, given, saved), len(calls.answers)
@@ -215,41 +200,57 @@ def optimize(
             search = Search(engine, gate, scoring, calls, archive, budget=budget, progress=progress)
             search.start(starts)
             search.run()
+        summary = _summary(search, gate, name)
         summary.seconds, summary.made = time.monotonic() - started, len(calls.answers) - done
-        _sum_up(summary, search, gate)
-        # Fronts of very many are slow to find, and nobody looks beyond the first ones.
-        scored = archive.pool if pareto else [a for a in calls.answers if not a.failed]
-        best = archive.rank(scored)[:keep]
-        if not best:
-            raise RunError(_nothing(calls, gate))
-        summary.molecules = best
+        summary.molecules = best = _best(search, gate, keep)
         if output is not None:
-            columns, rows = best_table(best, objective, pareto=pareto)
-            summary.written = write_rows(output, columns, rows)
+            columns, cells = best_table(best, objective, pareto=pareto)
+            summary.written = write_rows(output, columns, cells)
         if report is not None:
             page = search_page(
-                summary.to_json(), calls.answers, best, objective, model=label, seed=seed,
-                versions=versions(), command=command,
-            )  # fmt: skip
+                summary.to_json(),
+                calls.answers,
+                best,
+                objective,
+                model=label,
+                seed=seed,
+                versions=versions(),
+                command=command,
+            )
             write_html(report, page)
     return summary
 
 
+def _plan(objective: Objective, request: Request, novel: Sequence[str | Path]) -> dict[str, Any]:
+    """What a resumed run must have in common with the run before."""
+    return {
+        "objective": [part.text for part in objective.parts],
+        "minimize": objective.minimize,
+        "constraints": [target.text for target in request.targets],
+        "like": list(request.like),
+        "scaffold": request.scaffold,
+        "alerts": list(request.alerts),
+        "elements": list(request.elements),
+        "max_ring": request.max_ring,
+        "novel": [str(path) for path in novel],
+    }
+
+
 def calls_path(output: Path) -> Path:
-    """Where the calls of a run are written down: beside its output."""
+    """Path of the log of calls, next to the output."""
     name = output.name.removesuffix(".gz")
     return output.with_name(f"{name.rpartition('.')[0] or name}.calls.csv")
 
 
 @contextmanager
-def _printed(output: str | Path | None, *, anew: bool) -> Iterator[Path | None]:
-    """The file for what the objective prints; there is none at the end if it printed nothing."""
+def _printed(output: str | Path | None, *, clear: bool) -> Iterator[Path | None]:
+    """Path of the file for what the objective prints; removed at the end if empty."""
     if output is None:
         yield None
         return
     calls = calls_path(Path(output))
     path = calls.with_name(f"{calls.name.removesuffix('.calls.csv')}.objective.log")
-    if anew:
+    if clear:
         path.unlink(missing_ok=True)
     try:
         yield path
@@ -276,18 +277,18 @@ def _engine(name: str, proposer: Proposer, archive: Archive, budget: int) -> Eng
 
 @contextmanager
 def _stoppable(log: Path | None) -> Iterator[None]:
-    """Say what is left of a search that the user stops."""
+    """On Ctrl-C, say how to continue the search."""
     try:
         yield
     except KeyboardInterrupt:
-        kept = f"; what was answered is in '{log}': go on with --resume" if log else ""
+        kept = f"; the answers so far are in '{log}': continue with --resume" if log else ""
         raise RunError(f"stopped{kept}") from None
 
 
 def _checked_outputs(
     output: str | Path | None, report: str | Path | None, *, resume: bool, force: bool
 ) -> Path | None:
-    """The file of calls. Nothing that is there is written over, nor two things into one file."""
+    """Path of the log of calls, after checking that no file is overwritten or used twice."""
     log = None
     if output is None:
         if resume:
@@ -297,59 +298,72 @@ def _checked_outputs(
         log = calls_path(Path(output))
     paths = [Path(path).absolute() for path in (output, report, log) if path is not None]
     if len(set(paths)) < len(paths):
-        raise ConfigError(f"'{report}': a file of its own is needed for the report")
+        raise ConfigError(f"'{report}': the report needs another file than the other outputs")
     for path in (output, report):
         if path is not None and not (resume and log is not None and log.exists()):
             require_absent(path, force=force)
     return log
 
 
-def _nothing(calls: Calls, gate: Gate) -> str:
-    """Why there is no molecule to write."""
-    if calls.answers:
-        return f"none of {len(calls.answers)} molecules could be scored{commonest(calls.answers)}"
+def _best(search: Search, gate: Gate, keep: int) -> list[Answer]:
+    """The best answers; an error that says why if there is none."""
+    answers, archive = search.calls.answers, search.archive
+    # A Pareto search ranks its pool only: fronts of very many are slow to find.
+    scored = archive.pool if archive.pareto else [a for a in answers if not a.failed]
+    best = archive.rank(scored)[:keep]
+    if best:
+        return best
+    if answers:
+        raise RunError(f"none of {len(answers)} molecules could be scored{commonest(answers)}")
     why = ", ".join(f"{count} × {reason}" for reason, count in gate.refused.most_common(3))
-    return f"no molecule met the constraints ({why}); widen them"
+    raise RunError(f"no molecule met the constraints ({why}); widen them")
 
 
 def _given(gate: Gate, smiles: Sequence[str], model: SavedModel) -> list[tuple[str, str]]:
-    """Given molecules that may be scored; of the others it is said why not."""
+    """Given molecules that may be scored; a note says why others may not."""
     limits = tuple(model.constraints.items())
     texts = [selfies_of(text, limits) for text in smiles]
     passed = gate([text for text in texts if text])
-    lost = len(texts) - sum(one is not None for one in passed)
-    if lost:
+    refused = len(texts) - sum(text is not None for text in passed)
+    if refused:
         reasons = gate.refused + Counter({UNWRITABLE: sum(not text for text in texts)})
         why = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common() if count)
-        say(f"note: {lost} of {len(smiles)} given molecules are not scored ({why})")
-    return [(one, "given") for one in passed if one is not None]
+        say(f"note: {refused} of {len(smiles)} given molecules are not scored ({why})")
+    return [(text, "given") for text in passed if text is not None]
 
 
-def _sum_up(summary: OptimizeSummary, search: Search, gate: Gate) -> None:
+def _summary(search: Search, gate: Gate, method: str) -> OptimizeSummary:
     answers, pool = search.calls.answers, search.archive.pool
-    summary.calls, summary.rounds, summary.reason = len(answers), search.round, search.reason
-    summary.failed = sum(answer.failed for answer in answers)
-    summary.refused = dict(gate.refused.most_common())
-    summary.moves = dict(Counter(answer.origin for answer in answers))
-    summary.failures = dict(Counter(answer.note for answer in answers if answer.failed))
+    summary = OptimizeSummary(
+        budget=search.budget,
+        method=method,
+        calls=len(answers),
+        rounds=search.round,
+        reason=search.reason,
+        failed=sum(answer.failed for answer in answers),
+        refused=dict(gate.refused.most_common()),
+        moves=dict(Counter(answer.origin for answer in answers)),
+        failures=dict(Counter(answer.note for answer in answers if answer.failed)),
+    )
     if search.archive.pareto:
         summary.front = len(fronts(worths(pool))[0]) if pool else 0
     elif pool:
-        told = search.calls.objective.told
-        summary.best = told(pool[0].value)
-        summary.top = told(mean([answer.value for answer in pool[:TOP]]))
+        shown = search.calls.objective.displayed
+        summary.best = shown(pool[0].value)
+        summary.top = shown(mean([answer.value for answer in pool[:TOP]]))
     if len(pool) > 1:
-        mols = [mol for one in pool[:TOP] if (mol := chem.parse(one.smiles)) is not None]
+        mols = [mol for answer in pool[:TOP] if (mol := chem.parse(answer.smiles)) is not None]
         (diversity,) = internal_diversity(chem.fingerprints(mols), powers=(1,))
         summary.diversity = diversity.value
+    return summary
 
 
 def best_table(
     best: Sequence[Answer], objective: Objective, *, pareto: bool = False
 ) -> tuple[list[str], list[list[object]]]:
-    """Columns and rows: the molecules, their value, what each part said, the call, its origin.
+    """Columns and rows: molecule, value, score of each part, call number, origin.
 
-    Of a Pareto search the number of the front in place of the value; no other beats those of 1.
+    A Pareto search has the number of the front, 1 being the best, in place of the value.
     """
     names = list(objective.names)
     head: list[str] = []
@@ -358,16 +372,16 @@ def best_table(
         numbers = {i: n for n, front in enumerate(fronts(worths(best)), start=1) for i in front}
         head, first = ["front"], [[numbers[i]] for i in range(len(best))]
     elif len(names) > 1:
-        head, first = ["value"], [[one.value] for one in best]
+        head, first = ["value"], [[answer.value] for answer in best]
     columns = ["smiles", *head, *names, "call", "origin"]
     return columns, [
-        [one.smiles, *cells, *one.scores, one.number, one.origin]
-        for one, cells in zip(best, first, strict=True)
+        [answer.smiles, *cells, *answer.scores, answer.number, answer.origin]
+        for answer, cells in zip(best, first, strict=True)
     ]
 
 
 def _identity(model: SavedModel | str | Path | None) -> tuple[str, str]:
-    """Name of a model, and what tells it from others."""
+    """Name of a model, and a hash that identifies it."""
     if not isinstance(model, SavedModel):
         folder = find_model(model)
         return folder.name, str(fingerprint(folder / "config.json")["sha256"])

@@ -1,4 +1,4 @@
-"""Calls of an objective that may raise, hang, crash or return rubbish."""
+"""Calls of an objective that may raise, hang, crash or return invalid values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Scored", "Scoring"]
 
 
 class Scored(NamedTuple):
-    """A molecule with what each part of the objective gave; NaN and a note where it failed."""
+    """A molecule with the score of each part of the objective; NaN and a note if it failed."""
 
     smiles: str
     scores: tuple[float, ...]
@@ -26,9 +26,9 @@ class Scored(NamedTuple):
 class Scoring:
     """Scores molecules in the worker processes of a pool.
 
-    A call that raises, takes longer than ``timeout`` seconds per molecule or takes its process with
-    it is repeated molecule by molecule, so that only those fail which cannot be scored. What a
-    function has answered is never asked again.
+    A call that raises, exceeds ``timeout`` seconds per molecule or kills its process is repeated
+    molecule by molecule, so that only molecules that cannot be scored fail. A score that was
+    returned is never requested again.
     """
 
     def __init__(
@@ -40,14 +40,14 @@ class Scoring:
         size: int = 16,
         log: Path | None = None,
     ) -> None:
-        """``size`` molecules per call at most; a pool without workers calls here, unprotected.
+        """``size`` molecules per call at most; without workers, calls run here, unprotected.
 
-        What the objective prints in a worker process goes to the file ``log``, if one is given.
+        The output that the objective prints in a worker process goes to the file ``log``.
         """
         self.objective, self.timeout, self.size = objective, timeout, size
         self._pool = pool
         if timeout is not None and not pool.protected:
-            say("note: without worker processes no time limit is kept, but that of programs")
+            say("note: without worker processes, only external programs have a time limit")
         self._call = (
             ScoringCall(objective, timeout, None if log is None else str(log.absolute()))
             if pool.protected
@@ -55,25 +55,25 @@ class Scoring:
         )
 
     def __call__(self, smiles: Sequence[str]) -> Iterator[list[Scored]]:
-        """The molecules with their scores, as calls come back: whichever comes first."""
-        # No worker without work while another has several molecules before it.
+        """The molecules with their scores, in the order in which calls finish."""
+        # Small enough that no worker is idle while another has several molecules to score.
         size = max(1, min(self.size, -(-len(smiles) // max(self._pool.count, 1))))
         chunks = [smiles[i : i + size] for i in range(0, len(smiles), size)]
-        for chunk, found in self._pool.map(self._call, chunks, ordered=False):
-            if isinstance(found, list):
-                yield [Scored(text, scores) for text, scores in zip(chunk, found, strict=True)]
+        for chunk, result in self._pool.map(self._call, chunks, ordered=False):
+            if isinstance(result, list):
+                yield [Scored(text, scores) for text, scores in zip(chunk, result, strict=True)]
             elif len(chunk) == 1:
-                yield [self._failed(chunk[0], found)]
+                yield [self._failed(chunk[0], result)]
             else:
                 for text in chunk:
                     yield [self._single(text)]
 
     def _single(self, text: str) -> Scored:
-        found = self._pool.run_alone(self._call, [text])
-        return Scored(text, found[0]) if isinstance(found, list) else self._failed(text, found)
+        result = self._pool.run_alone(self._call, [text])
+        return Scored(text, result[0]) if isinstance(result, list) else self._failed(text, result)
 
     def _failed(self, text: str, why: str | None) -> Scored:
-        lost = "the process was lost: it crashed"
+        lost = "the worker process died: it crashed"
         if self.timeout is not None:
             lost += f" or took longer than {self.timeout:g} s"
         return Scored(text, (math.nan,) * len(self.objective.parts), why or lost)

@@ -1,4 +1,4 @@
-"""The loop of a search: ask the engine, score what is new, tell it."""
+"""The loop of a search: ask the engine, score the new molecules, report back to the engine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["TOP", "Search", "commonest", "round_size"]
 ALL_FAILED = 20  # calls without a single score: the objective does not work
 STALLS = 30  # rounds in a row without a new molecule before the search gives up
 STALLED = 2000  # candidates that must have been tried in them
-TOP = 10  # of which mean and diversity are told
+TOP = 10  # best molecules whose mean and diversity are reported
 
 
 def round_size(budget: int) -> int:
@@ -28,7 +28,7 @@ def round_size(budget: int) -> int:
 
 
 def commonest(answers: Sequence[Answer]) -> str:
-    """The most frequent note of failed calls, to stand behind a number of them."""
+    """The most frequent reason of failed calls, as the end of a sentence."""
     notes = Counter(answer.note for answer in answers if answer.failed).most_common(1)
     return f", {notes[0][1]} of them with: {notes[0][0]}" if notes else ""
 
@@ -56,19 +56,18 @@ class Search:
         self._worked = False  # whether any call has given a score
 
     def start(self, given: Sequence[tuple[str, str]] = ()) -> None:
-        """Take up what was answered before; ask again what was under way; score given molecules.
+        """Load earlier answers, repeat unfinished calls and score the given molecules.
 
-        ``given`` are pairs of SMILES and origin, scored before anything else as far as the budget
-        goes.
+        ``given`` are pairs of SMILES and origin, scored first, within the budget.
         """
-        answers = sorted(self.calls.answers, key=lambda one: one.number)
+        answers = sorted(self.calls.answers, key=lambda answer: answer.number)
         for first in range(0, len(answers), POOL):
             self.archive.add(answers[first : first + POOL])
         if self.calls.pending:
-            say(f"{len(self.calls.pending)} calls were under way; they are made again")
+            say(f"{len(self.calls.pending)} calls were unfinished; they are repeated")
             self._answered(list(self.calls.pending))
         self.engine.restore(self.calls.answers)
-        new = [one for one in dict(given).items() if one[0] not in self.archive.answers][
+        new = [pair for pair in dict(given).items() if pair[0] not in self.archive.answers][
             : max(self.budget - self.calls.count, 0)
         ]
         if new:
@@ -88,18 +87,18 @@ class Search:
         self.reason = "budget spent"
 
     def step(self) -> None:
-        """One round: ask the engine, score what is new, tell it."""
+        """One round: ask the engine, score the new molecules, report the answers to the engine."""
         candidates = self.engine.ask(self.size, self.round)
-        # An engine that found no change to make gives an empty text.
+        # An empty text: the engine could not change the molecule.
         checked = iter(self.gate([candidate.text for candidate in candidates if candidate.text]))
         passed = [next(checked) if candidate.text else None for candidate in candidates]
         new: dict[str, str] = {}
         for candidate, smiles in zip(candidates, passed, strict=True):
             if smiles is not None and smiles not in self.archive.answers:
                 new.setdefault(smiles, candidate.origin)
-        room = min(self.size, self.budget - self.calls.count)
+        limit = min(self.size, self.budget - self.calls.count)
         if new:
-            chosen = self.engine.choose(list(new), room)
+            chosen = self.engine.choose(list(new), limit)
             self._call([(smiles, new[smiles]) for smiles in chosen])
         answers = [
             None if smiles is None else self.archive.answers.get(smiles) for smiles in passed
@@ -109,15 +108,15 @@ class Search:
 
     def _call(self, molecules: Sequence[tuple[str, str]]) -> None:
         asked = self.calls.ask(molecules, round_=self.round)
-        self._answered([one.smiles for one in asked])
+        self._answered([call.smiles for call in asked])
 
     def _answered(self, smiles: list[str]) -> None:
-        found: list[Answer] = []
+        answers: list[Answer] = []
         for scored in self.scoring(smiles):
-            found += self.calls.answer(scored)
+            answers += self.calls.answer(scored)
             self.progress.advance(len(scored), done=len(self.calls.answers), note=self._note())
             self._require_a_score()
-        self.archive.add(sorted(found, key=lambda one: one.number))
+        self.archive.add(sorted(answers, key=lambda answer: answer.number))
 
     def _require_a_score(self) -> None:
         answers = self.calls.answers
@@ -126,8 +125,8 @@ class Search:
         self._worked = any(not answer.failed for answer in answers)
         if not self._worked:
             raise RunError(
-                f"all of the first {len(answers)} calls failed{commonest(answers)}; mend the "
-                "objective and start anew with --force"
+                f"all of the first {len(answers)} calls failed{commonest(answers)}; fix the "
+                "objective and start again with --force"
             )
 
     def _note(self) -> str:
@@ -138,6 +137,6 @@ class Search:
             size = len(fronts(worths(pool))[0])
             return f"{size} on the front"
         top = pool[:TOP]
-        told = self.calls.objective.told
-        average = told(mean([answer.value for answer in top]))
-        return f"best {told(pool[0].value):.4g}, top {len(top)} {average:.4g}"
+        shown = self.calls.objective.displayed
+        average = shown(mean([answer.value for answer in top]))
+        return f"best {shown(pool[0].value):.4g}, top {len(top)} {average:.4g}"

@@ -329,7 +329,8 @@ def test_a_sample_follows_the_seed_and_is_reported():
     assert first.metrics["IntDiv"].value != other.metrics["IntDiv"].value
     assert (first.metrics["IntDiv"].n, first.described) == (10, 10)
     assert first.notes == [
-        "all but valid, unique and novelty: of a seeded sample of 10 of 80 valid molecules"
+        "all metrics except valid, unique and novelty: from a seeded sample of 10 of 80 valid "
+        "molecules"
     ]
     whole = evaluate.evaluate_smiles(texts, options=Options(sample=0))
     for name in ("valid", "unique", "unique@1000"):

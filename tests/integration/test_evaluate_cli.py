@@ -60,7 +60,7 @@ def test_one_file_with_everything(here):
         assert metrics[name]["value"] is not None, name
         assert metrics[name]["n"] > 0
     assert metrics["FCD/Test"]["value"] is None
-    assert metrics["FCD/Test"]["note"] == "not asked for (--no-fcd)"
+    assert metrics["FCD/Test"]["note"] == "not requested (--no-fcd)"
     assert metrics["GuacaMol/FCD"]["value"] is None
     low, high = metrics["SNN/Test"]["interval"]
     assert low < metrics["SNN/Test"]["value"] < high

@@ -8,7 +8,7 @@ from rdkit.Chem import rdFingerprintGenerator
 from molvae import chem
 from molvae.chem.fingerprints import tanimoto
 from molvae.optimize.archive import Answer
-from molvae.optimize.engines.surrogate import BEST, NOISES, SAME, Surrogate, foretold, leaders
+from molvae.optimize.engines.surrogate import BEST, NOISES, SAME, Surrogate, gp_posterior, leaders
 
 CHAINS = [f"{'C' * k}O" for k in range(4, 15)]
 RINGS = [f"c1ccccc1{'C' * k}N" for k in range(1, 12)]
@@ -55,7 +55,7 @@ def test_mean_and_spread_are_those_of_a_gaussian_process():
     cross = kernel[:n, n:]
     variance = 1 - np.einsum("im,ij,jm->m", cross, best[1], cross)
     bits = bits_of(known)
-    mean, sd = foretold(tanimoto(bits, bits), values, tanimoto(bits, bits_of(new)))
+    mean, sd = gp_posterior(tanimoto(bits, bits), values, tanimoto(bits, bits_of(new)))
     assert mean == pytest.approx(cross.T @ best[1] @ values, rel=1e-5, abs=1e-6)
     assert sd == pytest.approx(np.sqrt(variance), rel=1e-4, abs=1e-6)
 

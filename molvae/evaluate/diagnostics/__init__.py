@@ -1,4 +1,4 @@
-"""What a model does to held-out molecules: rate, distortion, reconstruction, latent space, control.
+"""Diagnostics on held-out molecules: rate, distortion, reconstruction, latent space, control.
 
 Each function measures one thing and says with every figure how many molecules went in;
 ``docs/diagnostics.md`` has the formulas. Training calls :func:`figures`; ``examine`` calls all.

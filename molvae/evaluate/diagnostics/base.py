@@ -1,4 +1,4 @@
-"""What every diagnostic shares: the noise levels, batches of molecules, and progress."""
+"""Shared by all diagnostics: noise levels, batches of molecules, progress."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["Advance", "Molecules", "batches", "nothing"]
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)  # noise levels at which R and D are measured
 EVAL_BATCH = 256
 
-Advance = Callable[[int], object]  # told how many more molecules were decoded
+Advance = Callable[[int], object]  # called with the number of molecules decoded since the last call
 
 
 class Molecules(Protocol):
-    """What is asked of a set of molecules; :class:`molvae.data.dataset.Dataset` has it."""
+    """The interface of a set of molecules; :class:`molvae.data.dataset.Dataset` has it."""
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -36,13 +36,13 @@ class Molecules(Protocol):
 
 
 def nothing(count: int) -> None:
-    """Progress that nobody wants to see."""
+    """No progress report."""
 
 
 def batches(
     molecules: Molecules, items: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], Batch]]:
-    """(places in ``items``, batch), sorted by length so that little is padded."""
+    """(indices into ``items``, batch), sorted by length to reduce padding."""
     order = np.argsort(molecules.lengths(items), kind="stable")
     for start in range(0, len(order), EVAL_BATCH):
         places = order[start : start + EVAL_BATCH]

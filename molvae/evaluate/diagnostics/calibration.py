@@ -1,4 +1,4 @@
-"""Does asking for more give more? One-shot control of every condition, without the critic."""
+"""One-shot control of every condition, without the critic: requested against obtained values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PREDICTED = "the model's own head: a prediction, not a measurement"
 
 @dataclass(frozen=True)
 class Reply:
-    """What one requested value gave: ``mean`` and ``sd`` of ``n`` molecules."""
+    """Result of one requested value: ``mean`` and ``sd`` of ``n`` molecules."""
 
     requested: float
     n: int
@@ -44,9 +44,10 @@ class Calibration:
     """Obtained against requested values of one condition, over all molecules of all requests.
 
     ``mad``: mean of |obtained − requested|. ``bias``: mean of obtained − requested. ``slope``: of
-    the least-squares line of obtained on requested; 1 is perfect, 0 is a request without effect.
+    the least-squares line of obtained on requested; 1 is perfect, 0 means that the request
+    has no effect.
     ``baseline``: mean of |known − requested| over the held-out values and the same requests, the
-    distance of a model that heeds no request and is otherwise perfect.
+    error of a model that ignores the request and is otherwise perfect.
     """
 
     name: str
@@ -69,9 +70,9 @@ class Calibration:
 
 
 def requests(condition: Condition, values: NDArray[np.floating[Any]]) -> tuple[list[float], str]:
-    """(values to ask for, remark): quantiles of the known values, or both of yes and no.
+    """(values to request, note): quantiles of the known values, or both of yes and no.
 
-    A quantile is a value that occurs, so that counts stay whole; equal ones are asked for once.
+    A quantile is a value that occurs, so that counts stay integers; equal ones are requested once.
     """
     if condition.kind == "yesno":
         return [0.0, 1.0], ""
@@ -81,7 +82,7 @@ def requests(condition: Condition, values: NDArray[np.floating[Any]]) -> tuple[l
     if not len(known):
         known = np.asarray(condition.quantiles)
         known = np.round(known) if condition.integer else known
-        note = "no held-out value is known: quantiles of the training values were asked for"
+        note = "no held-out value is known: quantiles of the training values were requested"
     wanted = np.quantile(known, QUANTILES, method="inverted_cdf")
     return [float(value) for value in np.unique(wanted)], note
 
@@ -90,36 +91,38 @@ def calibrate(
     model: SavedModel,
     values: NDArray[np.float32],
     *,
-    each: int,
+    draws_per_value: int,
     seed: int,
     device: torch.device | None = None,
     advance: Advance = nothing,
 ) -> list[Calibration]:
-    """Ask for each condition alone and look at what one draw gives, ``each`` times per value.
+    """Request each condition alone, with ``draws_per_value`` molecules per value.
 
     Draws are from the prior at t = 1 and temperature 1, by
-    :class:`molvae.generate.sampler.Sampler` with neither critic nor second try. Built-in properties
-    are computed by RDKit; a user's column is judged by the head. ``values`` (N, C) are the true
+    :class:`molvae.generate.sampler.Sampler` without critic or retries. Built-in properties
+    are computed by RDKit; a user's column is predicted by the head. ``values`` (N, C) are the true
     values of held-out molecules.
     """
-    found, drawn = [], 0
+    calibrations, drawn = [], 0
     for k, condition in enumerate(model.conditions.conditions):
         wanted, note = requests(condition, values[:, k])
         obtained = []
         for value in wanted:
             target = Target(condition.name, value, value)
             sampler = _one_shot(model, target, seed, device)
-            # Every draw has a number of its own.
-            shown = [m.values[condition.name] for m in sampler.stream(each, first=drawn)]
+            # Every draw has another number.
+            shown = [m.values[condition.name] for m in sampler.stream(draws_per_value, first=drawn)]
             obtained.append(np.asarray(shown, dtype=np.float64))
-            drawn += each
-            advance(each)
-        found.append(describe_replies(condition, wanted, obtained, each, values[:, k], note))
-    return found
+            drawn += draws_per_value
+            advance(draws_per_value)
+        calibrations.append(
+            describe_replies(condition, wanted, obtained, draws_per_value, values[:, k], note)
+        )
+    return calibrations
 
 
 def _one_shot(model: SavedModel, target: Target, seed: int, device: torch.device | None) -> Sampler:
-    request = Request(  # without guidance, as it is the network that is judged
+    request = Request(  # without guidance, to measure the network alone
         targets=(target,),
         critic=False,
         candidates=1,
@@ -135,11 +138,11 @@ def describe_replies(
     condition: Condition,
     wanted: Sequence[float],
     obtained: Sequence[NDArray[np.float64]],
-    each: int,
+    draws_per_value: int,
     held_out: NDArray[np.floating[Any]],
     note: str = "",
 ) -> Calibration:
-    """The figures of what was obtained, one array per wanted value, NaN where there is none."""
+    """The calibration from obtained values, one array per requested value, NaN where missing."""
     kept = [values[~np.isnan(values)] for values in obtained]
     asked = np.repeat(np.asarray(wanted, dtype=np.float64), [len(values) for values in kept])
     got = np.concatenate([*kept, np.empty(0)])
@@ -147,7 +150,7 @@ def describe_replies(
         Reply(
             requested=value,
             n=len(values),
-            missing=each - len(values),
+            missing=draws_per_value - len(values),
             mean=float(values.mean()) if len(values) else None,
             sd=float(values.std()) if len(values) else None,
         )

@@ -1,8 +1,8 @@
-"""A model and molecules it has not seen → figures of the model itself.
+"""Diagnostics of a model on held-out molecules.
 
-Unlike ``evaluate``, which sees molecules only, this opens the model: how much its latent says, what
-comes back from it, how smooth it is, and whether what is asked for is what comes. The formulas are
-in ``docs/diagnostics.md``.
+Unlike ``evaluate``, which sees molecules only, this measures the network: how much information the
+latent holds, what is reconstructed from it, how smooth it is, and how well requested properties are
+met. The formulas are in ``docs/diagnostics.md``.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _examined(
             points=POINTS, draws=draws, advance=progress.advance,
         )  # fmt: skip
         control = calibrate(
-            model, molecules.values, each=ASKED, seed=draws.seed, device=device,
+            model, molecules.values, draws_per_value=ASKED, seed=draws.seed, device=device,
             advance=progress.advance,
         )  # fmt: skip
     information = mutual_information(encoded.mean, encoded.log_var, encoded.sample)

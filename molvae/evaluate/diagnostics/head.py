@@ -1,4 +1,4 @@
-"""How well the property head knows the properties of held-out molecules."""
+"""Error of the property head on held-out molecules."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class HeadError:
     """The head's error for one condition over the molecules that have a value.
 
     ``error`` is the mean absolute error in the condition's unit, or, for yes/no, the accuracy.
-    ``baseline`` is the same figure of whoever always answers the mean of these molecules, or their
-    majority. ``r2`` = 1 − Σ(y − ŷ)² / Σ(y − ȳ)² has no meaning for yes/no or equal values.
+    ``baseline`` is the same measure for always predicting the mean of these molecules, or the
+    majority class. ``r2`` = 1 − Σ(y − ŷ)² / Σ(y − ȳ)² has no meaning for yes/no or equal values.
     """
 
     name: str
@@ -48,23 +48,23 @@ class HeadError:
 def head_errors(
     conditions: ConditionSet, heads: NDArray[np.float64], values: NDArray[np.float32]
 ) -> list[HeadError]:
-    """One entry per condition from the head's standardised answers and the true values (N, C).
+    """One entry per condition from the head's standardized predictions and true values (N, C).
 
     A missing value (NaN) is left out; a yes/no answer is yes where the logit is positive.
     """
     restored = conditions.restore(heads)
-    found = []
+    errors = []
     for k, condition in enumerate(conditions.conditions):
         known = ~np.isnan(values[:, k])
         truth = values[known, k].astype(np.float64)
         if not len(truth):
             nothing = Metric(None, 0, note="no molecule has a value")
-            found.append(HeadError(condition.name, condition.kind, condition.unit, nothing))
+            errors.append(HeadError(condition.name, condition.kind, condition.unit, nothing))
         elif condition.kind == "yesno":
-            found.append(_accuracy(condition, heads[known, k] > 0, truth > 0.5))
+            errors.append(_accuracy(condition, heads[known, k] > 0, truth > 0.5))
         else:
-            found.append(_distance(condition, restored[known, k], truth))
-    return found
+            errors.append(_distance(condition, restored[known, k], truth))
+    return errors
 
 
 def _accuracy(
@@ -81,7 +81,7 @@ def _distance(
     error = Metric(float(np.abs(answers - truth).mean()), len(truth))
     around = truth - truth.mean()
     spread = float((around**2).sum())
-    # Float32 values that are all alike may differ from their mean by a rounding error.
+    # Equal float32 values may differ from their mean by a rounding error.
     alike = float(np.ptp(truth)) == 0
     r2 = None if alike else 1 - float(((answers - truth) ** 2).sum()) / spread
     baseline = float(np.abs(around).mean())

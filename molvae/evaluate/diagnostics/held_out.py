@@ -97,7 +97,7 @@ def held_out(
     if not len(kept):
         reasons = "; ".join(f"{count:,} × {text}" for text, count in origin.left_out.items())
         raise FileError(f"'{origin.dataset}': no molecule is left to examine: {reasons or 'none'}")
-    # As training draws those of its last figures: with its seed they are the same molecules.
+    # Drawn as for the final metrics of training: the same seed gives the same molecules.
     chosen = kept[draws.permutation("final", len(kept))[:number]]
     origin.available, origin.n = len(kept), len(chosen)
     rows = [table[dataset.ids(int(i))] for i in chosen]
@@ -179,7 +179,7 @@ def _prepared(
     except PropertyError as error:
         if not config.properties:
             raise
-        # A column without a single value: the rest can be examined all the same.
+        # A column has no value at all: examine the rest without it.
         say(f"note: {error}; examining without the columns {', '.join(config.properties)}")
         notes.append(f"{error}: the columns {', '.join(config.properties)} were left out")
         builtin, _ = condition_names(config)
@@ -190,7 +190,7 @@ def _prepared(
 def _data_config(model: SavedModel, paths: list[Path], notes: list[str]) -> DataConfig:
     """How to prepare test files: as in training, where that is known, with what columns they have.
 
-    Nothing is changed without need, so that the training files themselves are found in the cache.
+    Changed as little as possible, so that the training files themselves hit the cache.
     """
     stored = (model.training.get("config") or {}).get("data")
     try:
@@ -198,12 +198,14 @@ def _data_config(model: SavedModel, paths: list[Path], notes: list[str]) -> Data
     except ConfigError:
         config, stored = DataConfig(), None
     if not stored:
-        notes.append("how the training molecules were cleaned is not known: cleaned by default")
+        notes.append(
+            "how the training molecules were cleaned is not known: the default cleaning is used"
+        )
     update: dict[str, Any] = {}
     if config.smiles_column and not _has(paths, config.smiles_column):
         update["smiles_column"] = None
     smiles_column = update.get("smiles_column", config.smiles_column)
-    # A column that the record does not name is looked for under the name of its condition.
+    # A column not in the record is expected under the name of its condition.
     own = [c.name for c in model.conditions.conditions if not c.builtin]
     there = {
         name: column
@@ -219,7 +221,7 @@ def _data_config(model: SavedModel, paths: list[Path], notes: list[str]) -> Data
         update["properties"], update["conditions"] = there, tuple(names)
         update["transforms"] = {n: t for n, t in config.transforms.items() if n in there}
     if config.split not in ("random", "scaffold") and not _has(paths, smiles_column, config.split):
-        update["split"] = "random"  # all of them are for testing
+        update["split"] = "random"  # all of them are test molecules
     if there and config.bad_labels == "error":
         update["bad_labels"] = "missing"
     return config.model_copy(update=update)
@@ -251,7 +253,7 @@ def _has(paths: list[Path], smiles_column: str | None, column: str | None = None
 def _untrained(
     model: SavedModel, dataset: Dataset, own: Dataset | None, origin: Origin
 ) -> NDArray[np.int64]:
-    """Those of the given molecules that the model was not trained on, as far as can be told."""
+    """Those of the given molecules that the model was not trained on, as far as known."""
     everything = np.arange(len(dataset), dtype=np.int64)
     trained = _trained_on(model)
     if dataset.content_hash == trained.get("content_sha256"):
@@ -266,7 +268,7 @@ def _untrained(
     shared = [s["file"] for s in dataset.manifest["sources"] if s.get("sha256") in known]
     if not shared:
         origin.notes.append(
-            "the model's training set is not at hand: molecules of it cannot be told apart"
+            "the model's training set is not available: molecules of it cannot be excluded"
         )
         return everything
     if _same_hash_split(model, dataset):
@@ -280,7 +282,7 @@ def _untrained(
 
 
 def _same_hash_split(model: SavedModel, dataset: Dataset) -> bool:
-    """Whether a molecule stands on the side of this dataset where it stood in training.
+    """Whether this dataset splits a molecule as the training data did.
 
     A random split depends on the molecule and the two shares alone, not on the rest of the data.
     """
@@ -294,7 +296,7 @@ def _same_hash_split(model: SavedModel, dataset: Dataset) -> bool:
 def _rows_in(own: Dataset, dataset: Dataset, items: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which molecules are in the training part of ``own``: the same tokens, the same molecule."""
     known, table = _known_tokens(dataset, own.vocabulary)
-    found = np.zeros(len(items), dtype=np.bool_)
+    present = np.zeros(len(items), dtype=np.bool_)
     wanted: dict[bytes, int] = {}
     for place, item in enumerate(items):
         if known[item]:
@@ -303,8 +305,8 @@ def _rows_in(own: Dataset, dataset: Dataset, items: NDArray[np.int64]) -> NDArra
         text = own.tokens[own.offsets[item] : own.offsets[item + 1]].tobytes()
         place_found = wanted.get(text)
         if place_found is not None:
-            found[place_found] = True
-    return found
+            present[place_found] = True
+    return present
 
 
 def _known_tokens(

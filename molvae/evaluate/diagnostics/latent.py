@@ -1,4 +1,4 @@
-"""The latent space of held-out molecules: what it says about them, and a map of it."""
+"""The latent space of held-out molecules: mutual information, and a map of it."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ NEAR_CAP = 0.1  # nats
 
 @dataclass(frozen=True)
 class Encoded:
-    """The posteriors of N molecules, in their order, and what the head says of their means."""
+    """Posteriors of N molecules, in order, and the head's predictions from their means."""
 
     mean: NDArray[np.float64]  # (N, Z)
     log_var: NDArray[np.float64]  # (N, Z)
     sample: NDArray[np.float64]  # (N, Z) one point of each posterior
-    heads: NDArray[np.float64]  # (N, C) standardised; logits for yes/no
+    heads: NDArray[np.float64]  # (N, C) standardized; logits for yes/no
 
 
 @torch.no_grad()

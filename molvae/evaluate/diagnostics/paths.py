@@ -27,10 +27,10 @@ AT_ONCE = 64  # paths decoded together
 
 @dataclass(frozen=True)
 class Interpolation:
-    """Molecules along paths between pairs of molecules, and how alike neighbours are.
+    """Molecules along paths between pairs of molecules, and the similarity of neighbors.
 
     Similarity is Tanimoto over Morgan fingerprints (radius 2, 1024 bits). A point that decodes to
-    no molecule counts in ``empty`` and has similarity 0 to its neighbours.
+    no molecule counts in ``empty`` and has similarity 0 to its neighbors.
     """
 
     paths: int
@@ -80,9 +80,9 @@ def smoothness(
         z = path_between(mean[part[:, 0]], mean[part[:, 1]], points).astype(np.float32)
         rows = decode_latents(model, z.reshape(-1, z.shape[2]), noise=0.0, draws=draws)
         texts = [model.vocabulary.selfies(row.tolist()) for row in rows]
-        found = [m.smiles for m in measure_selfies(texts, (), model.constraints)]
-        paths += [found[i : i + points] for i in range(0, len(found), points)]
-        advance(len(found))
+        decoded = [m.smiles for m in measure_selfies(texts, (), model.constraints)]
+        paths += [decoded[i : i + points] for i in range(0, len(decoded), points)]
+        advance(len(decoded))
     ends = [(smiles[a], smiles[b]) for a, b in pairs]
     return describe_paths(paths, ends, points)
 

@@ -71,8 +71,8 @@ def figures(
                 rates[level] += kl_divergence(noisy_posterior(posterior, level)).sum().item()
                 advance(len(z))
             mean, _ = network.predict(posterior.mean)
-        for name, found in {**posterior._asdict(), "sample": z}.items():
-            parts[name].append(found.cpu().double().numpy())
+        for name, values in {**posterior._asdict(), "sample": z}.items():
+            parts[name].append(values.cpu().double().numpy())
         heads.append(mean.cpu().double().numpy())
         known_values.append(batch.values[:, columns])
         count_tokens += int(batch.lengths.sum())

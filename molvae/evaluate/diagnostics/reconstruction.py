@@ -1,4 +1,4 @@
-"""Which molecules, and which of their tokens, come back from the latent."""
+"""Molecules and tokens that are reconstructed from the latent."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ LEEWAY = 4  # tokens a decoded string may be longer than the longest of its batc
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What comes back from the posterior mean through the channel at one noise level.
+    """Reconstruction from the posterior mean through the channel at one noise level.
 
     ``exact``: molecules that equal theirs by canonical isomeric SMILES, decoded greedily.
     ``tokens_free_running``: target tokens, end token included, to which the same greedy string is
-    equal at the same position; it sees only what it wrote itself, so that one token too many
-    spoils the rest. ``tokens_teacher_forced``: target tokens that are the likeliest next one given
-    the *true* tokens before.
+    equal at the same position; it sees only its own output, so that one extra token
+    makes all later ones wrong. ``tokens_teacher_forced``: target tokens that are the likeliest next
+    one given the *true* tokens before.
     """
 
     t: float
@@ -77,7 +77,7 @@ def reconstructions(
         total += int(batch.lengths.sum())
         for row, level in zip(counts, levels, strict=True):
             rows, likeliest = _decoded(network, batch, level, draws)
-            row[0] += sum(t.equals(found) for t, found in zip(truths, rows, strict=True))
+            row[0] += sum(t.equals(decoded) for t, decoded in zip(truths, rows, strict=True))
             row[1] += _hits(batch, rows)
             row[2] += _hits(batch, likeliest)
             advance(len(truths))
@@ -108,7 +108,7 @@ def _decoded(
     limit = int(batch.lengths.max()) + LEEWAY
     rows = decode_tokens(network, context, limit, temperature=0.0, uniform=None)
     logits = network.decode(inputs, context)
-    logits[:, :, [PAD, BOS]] = -torch.inf  # which the decoder never writes either
+    logits[:, :, [PAD, BOS]] = -torch.inf  # which the decoder never outputs either
     return rows.cpu().numpy(), logits.argmax(dim=-1).cpu().numpy()
 
 
@@ -122,7 +122,7 @@ def _hits(batch: Batch, rows: NDArray[np.int64]) -> int:
 def exact_reconstruction(
     network: CVAE, molecules: Molecules, items: NDArray[np.int64], precision: str = "fp32"
 ) -> dict[str, Any]:
-    """Share of the molecules that come back from their mean at t = 0, with its two counts."""
+    """Share of the molecules reconstructed from their mean at t = 0, with its two counts."""
     device = next(network.parameters()).device
     exact = 0
     for start in range(0, len(items), EVAL_BATCH):
@@ -148,7 +148,7 @@ def same_molecule(vocabulary: Vocabulary, row: NDArray[np.int64], truth: NDArray
 
 
 class _Truth:
-    """A molecule to be recognised; its canonical SMILES is computed once, and only if needed."""
+    """The original molecule; its canonical SMILES is computed once, and only if needed."""
 
     def __init__(self, vocabulary: Vocabulary, row: NDArray[np.int64]) -> None:
         self.vocabulary = vocabulary
@@ -161,5 +161,5 @@ class _Truth:
             return True
         if self.smiles is None:
             self.smiles = chem.canonical_smiles(from_selfies(self.text))
-        found = chem.canonical_smiles(from_selfies(text))
-        return found is not None and found == self.smiles
+        smiles = chem.canonical_smiles(from_selfies(text))
+        return smiles is not None and smiles == self.smiles

@@ -1,4 +1,4 @@
-"""What an examination found: plain data, and a table for a terminal."""
+"""Results of an examination: plain data, and a table for the terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class ModelReport:
-    """All that :func:`molvae.evaluate.diagnostics.examine.examine` found; ``to_json`` stays stable.
+    """Result of :func:`molvae.evaluate.diagnostics.examine.examine`; the JSON form is stable.
 
     ``rate`` holds what :func:`molvae.evaluate.diagnostics.figures` calls ``n``, ``R``, ``D``,
     ``nats_per_token``, ``gap`` and ``active_units``, and ``latent_size``.
@@ -62,26 +62,26 @@ class ModelReport:
         }
 
 
-def table_rows(found: ModelReport) -> list[tuple[str, str, str]]:
-    """(name, value, what explains it) per figure, for 80 columns."""
+def table_rows(report: ModelReport) -> list[tuple[str, str, str]]:
+    """(name, value, explanation) per row, for 80 columns."""
     return [
-        *_molecule_rows(found.molecules),
-        *_rate_rows(found),
-        *_reconstruction_rows(found),
-        *_path_rows(found.interpolation),
-        *(_head_row(error) for error in found.head),
-        *(_control_row(control) for control in found.control),
-        ("latent map", _plain(sum(found.latent_map.shares)), "variance on its two axes"),
+        *_molecule_rows(report.molecules),
+        *_rate_rows(report),
+        *_reconstruction_rows(report),
+        *_path_rows(report.interpolation),
+        *(_head_row(error) for error in report.head),
+        *(_control_row(control) for control in report.control),
+        ("latent map", _plain(sum(report.latent_map.shares)), "variance on its two axes"),
     ]
 
 
-def lines(found: ModelReport) -> list[str]:
+def lines(report: ModelReport) -> list[str]:
     """The table, as text of at most 80 columns, and the notes below it."""
     table = [
         f"{name:<20}{value:>10}  {textwrap.shorten(note, 48, placeholder='…')}"
-        for name, value, note in table_rows(found)
+        for name, value, note in table_rows(report)
     ]
-    notes = [*found.molecules.notes, *filter(None, (c.note for c in found.control))]
+    notes = [*report.molecules.notes, *filter(None, (c.note for c in report.control))]
     for note in dict.fromkeys(notes):
         table += textwrap.wrap(f"note: {note}", 80, subsequent_indent="  ")
     return table
@@ -99,8 +99,8 @@ def _molecule_rows(origin: Origin) -> Iterator[tuple[str, str, str]]:
         yield "  left out", f"{count:,}", reason
 
 
-def _rate_rows(found: ModelReport) -> Iterator[tuple[str, str, str]]:
-    rate, information = found.rate, found.information
+def _rate_rows(report: ModelReport) -> Iterator[tuple[str, str, str]]:
+    rate, information = report.rate, report.information
     for level, distortion in rate["D"].items():
         yield f"D({level})", f"{distortion:.2f}", f"nats; R({level}) {rate['R'][level]:.2f}"
     yield "nats per token", _plain(rate["nats_per_token"]), "D(1) by the mean number of tokens"
@@ -110,11 +110,11 @@ def _rate_rows(found: ModelReport) -> Iterator[tuple[str, str, str]]:
     detail = f"nats ± {information.standard_error:.2g}; {capped} {information.cap:.2f}"
     yield "I(x; z)", f"{information.value:.2f}", detail
     bound = "; an upper bound" if information.note else ""
-    yield "KL(q(z) | prior)", f"{found.marginal_kl.value:.2f}", f"nats: R(0) - I(x; z){bound}"
+    yield "KL(q(z) | prior)", f"{report.marginal_kl.value:.2f}", f"nats: R(0) - I(x; z){bound}"
 
 
-def _reconstruction_rows(found: ModelReport) -> Iterator[tuple[str, str, str]]:
-    for entry in found.reconstruction:
+def _reconstruction_rows(report: ModelReport) -> Iterator[tuple[str, str, str]]:
+    for entry in report.reconstruction:
         exact = entry.exact
         free, forced = entry.tokens_free_running.value, entry.tokens_teacher_forced.value
         yield (
@@ -129,7 +129,7 @@ def _path_rows(paths: Interpolation) -> Iterator[tuple[str, str, str]]:
     if not paths.paths:
         yield "path similarity", "-", paths.consecutive.note
         return
-    detail = f"of neighbours on {paths.paths:,} paths; ends {_plain(paths.baseline.value)}"
+    detail = f"of neighbors on {paths.paths:,} paths; ends {_plain(paths.baseline.value)}"
     yield "path similarity", _plain(paths.consecutive.value), detail
     yield "path lowest", _plain(paths.lowest.value), "lowest of each path, mean"
     yield "path molecules", _plain(paths.distinct.value), f"distinct, of {paths.points} points"
@@ -150,7 +150,7 @@ def _head_row(error: HeadError) -> tuple[str, str, str]:
 
 def _control_row(control: Calibration) -> tuple[str, str, str]:
     if control.mad is None or control.bias is None:
-        return f"{control.name} slope", "-", "no draw gave a value"
+        return f"{control.name} slope", "-", "no molecule has a value"
     slope = "-" if control.slope is None else f"{control.slope:.3f}"
     ignored = "" if control.baseline is None else f", ignored {control.baseline:.3g}"
     detail = f"MAD {control.mad:.3g}{ignored}; bias {control.bias:+.2g}; n {control.n:,}"

@@ -1,4 +1,4 @@
-"""How well molecules meet what was asked for."""
+"""How well molecules meet the requested values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Bin:
-    """Molecules of which about the same was requested, by mean; ``sd`` is of the obtained."""
+    """Means over molecules with similar requested values; ``sd`` is of the obtained values."""
 
     requested: float
     obtained: float
@@ -72,7 +72,7 @@ class Control:
     missing: int  # valid molecules without a value, left out
     source: str  # where the values come from
     scores: NDArray[np.float64]
-    calibration: Calibration | None = None  # where each molecule had a request of its own
+    calibration: Calibration | None = None  # if each molecule has another requested value
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, with the metric under the name of its kind."""
@@ -121,8 +121,8 @@ def control_by_row(
     obtained = np.where(np.isnan(gap), np.nan, values)
     known = ~np.isnan(gap)
     metric = _mean(np.abs(gap))
-    found = calibrate(np.asarray(requested)[known], obtained[known])
-    return _control(target, "MAD", metric, obtained, gap, np.abs(gap), source, found)
+    calibration = calibrate(np.asarray(requested)[known], obtained[known])
+    return _control(target, "MAD", metric, obtained, gap, np.abs(gap), source, calibration)
 
 
 def _mean(scores: NDArray[np.float64]) -> Metric:
@@ -166,8 +166,8 @@ def _control(
 def calibrate(requested: _Floats, obtained: _Floats) -> Calibration:
     """The line through (requested, obtained), and means in up to ten bins of equal numbers.
 
-    >>> found = calibrate(np.array([1.0, 1.0, 3.0, 3.0]), np.array([1.0, 2.0, 2.0, 3.0]))
-    >>> found.slope, found.intercept, [b.obtained for b in found.bins]
+    >>> result = calibrate(np.array([1.0, 1.0, 3.0, 3.0]), np.array([1.0, 2.0, 2.0, 3.0]))
+    >>> result.slope, result.intercept, [b.obtained for b in result.bins]
     (0.5, 1.0, [1.5, 2.5])
     """
     x, y = np.asarray(requested, dtype=np.float64), np.asarray(obtained, dtype=np.float64)

@@ -38,22 +38,22 @@ def cosine(a: Mapping[str, int], b: Mapping[str, int]) -> float | None:
 
 def fragment_similarity(molecules: Molecules, reference: Molecules | Mapping[str, int]) -> Metric:
     """Frag: cosine between the BRICS fragment counts of two sets; a reference may be counts."""
-    mine = as_set(molecules, Wanted(False, False, True))
+    generated = as_set(molecules, Wanted(False, False, True))
     if not isinstance(reference, Mapping):
         reference = as_set(reference, Wanted(False, False, True)).fragments.counts
-    value = cosine(mine.fragments.counts, reference)
-    missing = "no valid molecule in the reference" if len(mine) else NO_VALID
-    return _of_counts(value, mine, "fragments", missing)
+    value = cosine(generated.fragments.counts, reference)
+    missing = "no valid molecule in the reference" if len(generated) else NO_VALID
+    return _of_counts(value, generated, "fragments", missing)
 
 
 def scaffold_similarity(molecules: Molecules, reference: Molecules | Mapping[str, int]) -> Metric:
     """Scaf: cosine between the ring scaffold counts; molecules without one do not count."""
-    mine = as_set(molecules, Wanted(False, True, False))
+    generated = as_set(molecules, Wanted(False, True, False))
     if not isinstance(reference, Mapping):
         reference = as_set(reference, Wanted(False, True, False)).scaffolds.counts
-    value = cosine(mine.scaffolds.counts, reference)
+    value = cosine(generated.scaffolds.counts, reference)
     missing = "no scaffold of two or more rings on one side"
-    return _of_counts(value, mine, "scaffold", missing)
+    return _of_counts(value, generated, "scaffold", missing)
 
 
 def _of_counts(value: float | None, molecules: MoleculeSet, part: str, missing: str) -> Metric:
@@ -65,9 +65,11 @@ def _of_counts(value: float | None, molecules: MoleculeSet, part: str, missing: 
 def property_distance(molecules: Molecules, reference: Molecules, name: str) -> Metric:
     """W1: :func:`wasserstein` distance between the values of a built-in property, in its unit."""
     wanted = Wanted(False, False, False, properties=(name,))
-    mine, theirs = (as_set(given, wanted).column(name) for given in (molecules, reference))
-    value = wasserstein(mine, theirs)
-    return Metric(value, len(mine), note="no valid molecule on one side" if value is None else "")
+    generated, known = (as_set(given, wanted).column(name) for given in (molecules, reference))
+    value = wasserstein(generated, known)
+    return Metric(
+        value, len(generated), note="no valid molecule on one side" if value is None else ""
+    )
 
 
 def wasserstein(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> float | None:
@@ -89,8 +91,8 @@ def wasserstein(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> f
 def normal_frechet(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> float | None:
     """``(m_a - m_b)² + (s_a - s_b)²``: Fréchet distance of the normal fits of two sets of values.
 
-    What MOSES printed for properties before it went over to Wasserstein. The divisor of the
-    variances is n. None if either is empty.
+    What MOSES reported for properties before it switched to the Wasserstein distance. The
+    divisor of the variances is n. None if either is empty.
 
     >>> normal_frechet(np.array([0.0, 2.0]), np.array([1.0, 5.0]))
     5.0

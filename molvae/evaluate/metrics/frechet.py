@@ -52,14 +52,14 @@ __all__ = [
     "moments",
 ]
 
-MISSING = "needs ChemNet: pip install 'molvae[fcd]'"  # a table of 80 columns shows it whole
+MISSING = "needs ChemNet: pip install 'molvae[fcd]'"  # fits a table of 80 columns
 WEIGHTS = "ChemNet_v0.13_pretrained.pt"
 SIZE = 512  # activations per molecule
 BATCH = 128
 HELD = 8_192  # rows of activations, 16 MB, that are added up at a time
 ROUNDING = 1e-11  # what rounding leaves of the distance of a set to itself, per variance
 
-# What ChemNet reads, by number; everything else is X. The end is marked by a full stop.
+# ChemNet's input symbols, in order; everything else is X. A full stop marks the end.
 SYMBOLS = (
     *("C", "N", "O", "H", "F", "Cl", "P", "B", "Br", "S", "I", "Si"),
     *("#", "(", ")", "+", "-", "1", "2", "3", "4", "5", "6", "7", "8", "=", "[", "]", "@"),
@@ -198,7 +198,7 @@ class _ChemNet:
         return result
 
     def _blank(self, steps: int) -> tuple[torch.Tensor, ...]:
-        """What the first LSTM makes of blank steps: (T, 1, 128) from the front, and its state."""
+        """Output of the first LSTM for blank steps: (T, 1, 128) from the front, and its state."""
         import torch
 
         if steps not in self._blanks:
@@ -236,11 +236,11 @@ def _batches(
 def activations(
     smiles: Sequence[str], *, batch_size: int = BATCH, device: str = "cpu"
 ) -> NDArray[np.float32]:
-    """What ChemNet makes of canonical SMILES, shape (N, 512), in their order."""
+    """ChemNet activations of canonical SMILES, shape (N, 512), in their order."""
     rows: dict[str, NDArray[np.float32]] = {}
     with Progress("ChemNet", len(set(smiles))) as progress:
-        for batch, found in _batches(smiles, batch_size, device):
-            rows.update(zip(batch, found, strict=True))
+        for batch, outputs in _batches(smiles, batch_size, device):
+            rows.update(zip(batch, outputs, strict=True))
             progress.advance(len(batch))
     result = np.empty((len(smiles), SIZE), dtype=np.float32)
     for place, text in zip(result, smiles, strict=True):
@@ -297,8 +297,8 @@ class Moments:
     def load(cls, path: str | Path) -> Self:
         """Read what :meth:`save` wrote; anything else is an error. Runs no code from the file."""
         try:
-            with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as found:
-                n, mean, covariance = found["n"], found["mean"], found["covariance"]
+            with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as arrays:
+                n, mean, covariance = arrays["n"], arrays["mean"], arrays["covariance"]
         except OSError as error:
             raise FileError(f"'{path}': {(error.strerror or str(error)).lower()}") from None
         except DAMAGE as error:
@@ -316,7 +316,7 @@ class Moments:
         return cls(int(n), mean, covariance)
 
 
-# All that NumPy's reader was seen to raise over files with flipped or missing bytes, and more.
+# Errors that NumPy's reader raises for files with flipped or missing bytes, and more.
 DAMAGE = (
     *(ValueError, KeyError, EOFError, MemoryError, NotImplementedError, RuntimeError, TypeError),
     *(zipfile.BadZipFile, zlib.error),
@@ -369,8 +369,8 @@ def influences(rows: NDArray[np.floating[Any]], a: Moments, b: Moments) -> NDArr
     x = rows.astype(np.float64) - a.mean
     linear = x @ (2 * (a.mean - b.mean))
     squared = np.einsum("nk,nk->n", x - x @ carry, x)
-    found = linear + squared
-    return np.asarray(found - found.mean())
+    total = linear + squared
+    return np.asarray(total - total.mean())
 
 
 # The metric
@@ -387,8 +387,8 @@ def moments(smiles: Sequence[str], *, batch_size: int = BATCH, device: str = "cp
         return total.add(Moments.of(np.concatenate(rows), times)) if rows else total
 
     with Progress("ChemNet", len(counts)) as progress:
-        for batch, found in _batches(smiles, batch_size, device):
-            rows.append(found)
+        for batch, outputs in _batches(smiles, batch_size, device):
+            rows.append(outputs)
             times += [counts[text] for text in batch]
             # Seldom: the threads of NumPy and those of torch get into each other's way.
             if len(times) >= HELD:
@@ -425,12 +425,12 @@ def chemnet_distance(
 
     As in MOSES it is computed for any two molecules or more.
     """
-    mine = as_set(generated, TEXTS).smiles
+    smiles = as_set(generated, TEXTS).smiles
     if not available():
-        return Metric(None, len(mine), note=MISSING)
-    if len(mine) < 2:
-        return Metric(None, len(mine), note="needs at least 2 valid molecules")
+        return Metric(None, len(smiles), note=MISSING)
+    if len(smiles) < 2:
+        return Metric(None, len(smiles), note="needs at least 2 valid molecules")
     if not isinstance(reference, Moments):
         texts = as_set(reference, TEXTS).smiles
         reference = moments(texts, batch_size=batch_size, device=device)
-    return compare(moments(mine, batch_size=batch_size, device=device), reference)
+    return compare(moments(smiles, batch_size=batch_size, device=device), reference)

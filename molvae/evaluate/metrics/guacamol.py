@@ -1,9 +1,9 @@
 """The distribution-learning benchmarks of GuacaMol (Brown et al. 2019) on lists of SMILES.
 
 GuacaMol draws from a generator until it has as many molecules as it wants, ``n``. Here a list
-stands for the generator: its first ``n`` texts, valid molecules or distinct molecules are judged,
-whatever a benchmark is about. A list without that many is penalised as a generator that cannot go
-on, and the note says so: give more than ``n`` samples, or ask for a smaller ``n``.
+replaces the generator: each benchmark uses its first ``n`` texts, valid molecules or distinct
+molecules. A shorter list is penalized like a generator that stops early, with a note: give
+more than ``n`` samples, or choose a smaller ``n``.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ SIMILARITY = "internal_similarity"
 _Floats = NDArray[np.float64]
 
 
-# What is judged ----------------------------------------------------------------------------------
+# The sample --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -153,16 +153,16 @@ def novelty(
     ``train_is_flat`` its texts are taken as results of :func:`flat_smiles`.
     """
     sample = _read(samples, n)
-    mine = set(sample.distinct)
-    known = mine.intersection(train if train_is_flat else _flat(train))
+    generated = set(sample.distinct)
+    known = generated.intersection(train if train_is_flat else _flat(train))
     note = _shortage(len(sample.distinct), sample, "distinct molecules")
-    return _ratio(len(mine) - len(known), sample, note)
+    return _ratio(len(generated) - len(known), sample, note)
 
 
-def _shortage(found: int, sample: Sample, what: str) -> str:
-    if found >= sample.asked:
+def _shortage(count: int, sample: Sample, what: str) -> str:
+    if count >= sample.asked:
         return ""
-    return f"only {found:,} {what}, not {sample.asked:,}; divided by {sample.n:,}"
+    return f"only {count:,} {what}, not {sample.asked:,}; divided by {sample.n:,}"
 
 
 def _ratio(numerator: int, sample: Sample, note: str) -> Metric:
@@ -176,7 +176,7 @@ def _ratio(numerator: int, sample: Sample, note: str) -> Metric:
 
 @dataclass(frozen=True)
 class Described:
-    """What of a set of molecules is compared: descriptors, and similarity to one another."""
+    """The compared data of a set of molecules: descriptors, and similarity to each other."""
 
     values: _Floats  # (N, 9), CONTINUOUS and then DISCRETE
     similarity: _Floats  # (N,) Tanimoto similarity to the most similar other molecule
@@ -245,8 +245,8 @@ def continuous_kl(reference: _Floats, sampled: _Floats) -> float | None:
     for values in (reference, sampled):
         if len(values) < 2 or values.min() == values.max():
             return None
-    both = np.concatenate([reference, sampled])
-    places = np.linspace(both.min(), both.max(), GRID)
+    joined = np.concatenate([reference, sampled])
+    places = np.linspace(joined.min(), joined.max(), GRID)
     return _divergence(_density(reference, places) + EPSILON, _density(sampled, places) + EPSILON)
 
 
@@ -267,11 +267,11 @@ def discrete_kl(reference: _Floats, sampled: _Floats) -> float | None:
 
 def kl_divergences(sampled: Described, reference: Described) -> dict[str, Metric]:
     """Divergence of the sampled from the reference molecules, in nats, per descriptor."""
-    found: dict[str, Metric] = {}
+    divergences: dict[str, Metric] = {}
     n = len(sampled)
 
     def enter(name: str, value: float | None, missing: str) -> None:
-        found[name] = Metric(value, n, note=missing if value is None else "")
+        divergences[name] = Metric(value, n, note=missing if value is None else "")
 
     if not n or not len(reference):
         names = (*CONTINUOUS, *DISCRETE, SIMILARITY)
@@ -285,7 +285,7 @@ def kl_divergences(sampled: Described, reference: Described) -> dict[str, Metric
         else:
             enter(name, discrete_kl(a, b), "no value in the range of the reference")
     enter(SIMILARITY, continuous_kl(reference.similarity, sampled.similarity), same)
-    return found
+    return divergences
 
 
 def kl_score(divergences: Mapping[str, Metric]) -> Metric:

@@ -113,7 +113,7 @@ Molecules = Iterable[str] | MoleculeSet
 
 
 def as_set(molecules: Molecules, wanted: Wanted) -> MoleculeSet:
-    """The description of some SMILES; one that is given is taken if it has what is wanted."""
+    """Describe some SMILES; a given description is returned if it has the wanted parts."""
     if isinstance(molecules, MoleculeSet):
         missing = [
             name
@@ -130,13 +130,13 @@ def as_set(molecules: Molecules, wanted: Wanted) -> MoleculeSet:
 
 
 def describe(texts: Sequence[str], wanted: Wanted = Wanted()) -> MoleculeSet:
-    """Parse some SMILES and compute what is wanted of the valid ones.
+    """Parse SMILES and compute the wanted parts of the valid ones.
 
     >>> describe(["OCC", "", "C1CC"]).smiles
     ['CCO']
     """
-    found = [(i, mol) for i, mol in enumerate(map(chem.parse, texts)) if mol is not None]
-    mols = [mol for _, mol in found]
+    parsed = [(i, mol) for i, mol in enumerate(map(chem.parse, texts)) if mol is not None]
+    mols = [mol for _, mol in parsed]
     failures: Counter[str] = Counter()
 
     def lists(what: str, function: Callable[[chem.Mol], list[str]]) -> Occurrences:
@@ -151,7 +151,7 @@ def describe(texts: Sequence[str], wanted: Wanted = Wanted()) -> MoleculeSet:
     return MoleculeSet(
         total=len(texts),
         smiles=[chem.to_smiles(mol) for mol in mols],
-        positions=np.asarray([i for i, _ in found], dtype=np.int64),
+        positions=np.asarray([i for i, _ in parsed], dtype=np.int64),
         fingerprints=chem.fingerprints(mols) if wanted.fingerprints else prints,
         scaffolds=lists("scaffold", _scaffolds) if wanted.scaffolds else nothing,
         fragments=lists("fragments", chem.brics_fragments) if wanted.fragments else nothing,

@@ -1,4 +1,4 @@
-"""How many are valid, distinct, new, or let pass by a filter."""
+"""Validity, uniqueness, novelty, and the share that passes a filter."""
 
 from __future__ import annotations
 
@@ -23,16 +23,20 @@ def valid(molecules: Molecules) -> Metric:
     >>> valid(["CCO", "C1CC", ""]).numerator
     1
     """
-    found = as_set(molecules, TEXTS)
-    note = f"{found.disconnected:,} of them have disconnected parts" if found.disconnected else ""
-    return ratio(len(found), found.total, "no molecule was given", note)
+    described = as_set(molecules, TEXTS)
+    note = (
+        f"{described.disconnected:,} of them have disconnected parts"
+        if described.disconnected
+        else ""
+    )
+    return ratio(len(described), described.total, "no molecule was given", note)
 
 
 def unique(molecules: Molecules | _Keys, k: int | None = None) -> Metric:
     """Share of distinct canonical SMILES among the first ``k`` valid molecules, or among all.
 
     As in MOSES, a shorter list is used as it is, and the note says so. Keys (V,), a number for each
-    valid molecule, equal for equal ones, may stand for the molecules.
+    valid molecule, equal for equal ones, may replace the molecules.
     """
     if k is not None and k < 1:
         raise InputError(f"unique@k: got k = {k}, expected 1 or more")
@@ -48,9 +52,9 @@ def novelty(molecules: Molecules | _Keys, train: Molecules | _Keys) -> Metric:
     >>> novelty(["CCO", "CCC"], ["OCC"]).value
     0.5
     """
-    mine = np.unique(_keys(molecules))
-    new = int(np.isin(mine, _keys(train), invert=True).sum())
-    return ratio(new, len(mine), NO_VALID)
+    generated = np.unique(_keys(molecules))
+    new = int(np.isin(generated, _keys(train), invert=True).sum())
+    return ratio(new, len(generated), NO_VALID)
 
 
 def _keys(given: Molecules | _Keys) -> NDArray[Any]:
@@ -60,7 +64,7 @@ def _keys(given: Molecules | _Keys) -> NDArray[Any]:
 
 
 def fraction_passing(molecules: Molecules, filters: Filter) -> Metric:
-    """Share of the valid molecules that a filter lets pass, repeats counted as in MOSES.
+    """Share of the valid molecules that pass a filter, repeats counted as in MOSES.
 
     A description must have been made with this filter.
 
@@ -68,5 +72,5 @@ def fraction_passing(molecules: Molecules, filters: Filter) -> Metric:
     >>> fraction_passing(["CCO", "O=C1C=CC(=O)C=C1", "C1CC"], alerts("brenk")).value
     0.5
     """
-    found = as_set(molecules, Wanted(False, False, False, filters=filters))
-    return ratio(int(found.passes.sum()), len(found.passes), NO_VALID)
+    described = as_set(molecules, Wanted(False, False, False, filters=filters))
+    return ratio(int(described.passes.sum()), len(described.passes), NO_VALID)

@@ -119,9 +119,9 @@ class _Search:
     def compare_all(self, rows: slice, columns: slice) -> None:
         similarity = tanimoto(self._queries[rows], self._reference[columns])
         at = similarity.argmax(axis=1)
-        found = similarity[np.arange(len(at)), at]
-        better = found > self.best[rows]
-        self.best[rows][better] = found[better]
+        highest = similarity[np.arange(len(at)), at]
+        better = highest > self.best[rows]
+        self.best[rows][better] = highest[better]
         self.where[rows][better] = at[better] + columns.start
 
     def compare(self, i: _Ints, j: _Ints) -> None:

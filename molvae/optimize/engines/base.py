@@ -1,8 +1,7 @@
-"""What every engine of the search is, and the simplest: samples alone.
+"""The protocol of engines, and the simplest engine: sampling.
 
-An engine is asked for candidates and told what became of them. What it knows of the past it reads
-from the archive, so that a resumed run has the same memory. Random numbers are addressed by the
-round and the number of the candidate in it.
+An engine proposes candidates and learns their scores. It reads the past from the archive, so that
+a resumed run has the same memory. Random numbers are addressed by round and candidate number.
 """
 
 from __future__ import annotations
@@ -40,49 +39,49 @@ class Engine(Protocol):
     """Proposes molecules and learns from their scores."""
 
     def ask(self, count: int, round_: int) -> list[Candidate]:
-        """Candidates for so many calls; some more, as some are known or may not be scored."""
+        """Candidates for ``count`` calls, and some more, as some are known or may not be scored."""
 
     def choose(self, smiles: Sequence[str], count: int) -> list[str]:
-        """So many of the new molecules, if there are as many, to be scored."""
+        """Up to ``count`` of the new molecules, to be scored."""
 
     def tell(self, candidates: Sequence[Candidate], answers: Sequence[Answer | None]) -> None:
-        """What became of candidates: an answer, new or old, or None for those turned away.
+        """Learn from the answers to candidates, new or old; None for those that were rejected.
 
-        The archive has the new answers already.
+        The archive already has the new answers.
         """
 
     def restore(self, answers: Sequence[Answer]) -> None:
-        """What was answered before a resumed run began; the archive has it."""
+        """Learn from the answers of a run that is resumed; the archive already has them."""
 
 
 class Sampling:
-    """Molecules from the model alone: what every search must beat."""
+    """Samples of the model: the baseline of every search."""
 
     def __init__(self, proposer: Proposer, archive: Archive, *, first: int = 0) -> None:
         """``first`` samples come before an engine does anything else."""
         self.proposer, self.archive, self.draws = proposer, archive, proposer.draws
         self.size = proposer.network.config.latent_size
         self.first, self.opened = first, False
-        # Once, as every key of the cache holds it.
+        # Computed once, as it is part of every cache key.
         self._limits = tuple(proposer.model.constraints.items())
         self.leads = self._leads()
 
     def _leads(self) -> list[str]:
-        """Given molecules, if only what is like them may be scored."""
+        """Given molecules, if all scored molecules must be similar to them."""
         request = self.proposer.request
         if all(target.name != SIMILARITY for target in request.targets):
             return []
         return [chem.to_smiles(mol) for mol in seed_molecules(request.like)]
 
     def ask(self, count: int, round_: int) -> list[Candidate]:
-        """Samples from the prior, with the constraints shown."""
+        """Samples from the prior, conditioned on the constraints."""
         return self.samples(self.items(int(SPARE * count), round_))
 
     def opening(self, count: int, round_: int) -> bool:
-        """Whether a round is still to bring samples alone.
+        """Whether this round still consists of samples only.
 
-        So it is until ``first`` molecules are scored, or until as many rounds are over as should
-        have brought them: where constraints are narrow, samples hardly ever meet them.
+        True until ``first`` molecules are scored, or until enough rounds for that many are over:
+        with narrow constraints, hardly any sample meets them.
         """
         self.opened = bool(self.archive.pool) and (
             max(len(self.archive), round_ * count) >= self.first
@@ -90,7 +89,7 @@ class Sampling:
         return not self.opened
 
     def choose(self, smiles: Sequence[str], count: int) -> list[str]:
-        """The first ones."""
+        """The first ``count``."""
         return list(smiles[:count])
 
     def tell(self, candidates: Sequence[Candidate], answers: Sequence[Answer | None]) -> None:
@@ -109,7 +108,7 @@ class Sampling:
         return np.int64(round_) * TRIES + np.arange(count, dtype=np.int64)
 
     def samples(self, items: _Ints) -> list[Candidate]:
-        """As many samples: of the prior, or around given molecules that all must be like."""
+        """One sample per item: from the prior, or around given molecules that all must resemble."""
         latents = self.encoded(self.leads)
         latents = latents[~np.isnan(latents[:, 0])]
         if not len(latents):
@@ -120,10 +119,10 @@ class Sampling:
 
     def encoded(self, smiles: Sequence[str]) -> NDArray[np.float32]:
         """Latents (N, Z) of molecules; NaN for what the model cannot encode."""
-        return self.proposer.encode_selfies([self.selfies(one) for one in smiles])
+        return self.proposer.encode_selfies([self.selfies(text) for text in smiles])
 
     def drawn(self, items: _Ints, proposer: Proposer) -> list[str]:
-        """SELFIES that a model draws afresh."""
+        """SELFIES sampled from the prior."""
         latents = np.full((len(items), self.size), np.nan, dtype=np.float32)
         return self.decoded(items, latents, np.ones(len(items), dtype=np.float32), proposer)
 
@@ -143,7 +142,7 @@ class Sampling:
 
 
 class LatentSearch(Sampling):
-    """What engines share that choose latents and decode them almost without noise."""
+    """Base of engines that choose latents and decode them almost without noise."""
 
     noise = 0.1  # level at which latents are decoded
 

@@ -26,8 +26,8 @@ class LatentCMA(LatentSearch):
     """Covariance matrix adaptation (Hansen & Ostermeier 2001) of latents, by ranks.
 
     The matrix is diagonal (Ros & Hansen 2008): a full one takes more calls than there are. It
-    starts at one of the best molecules and again when it stands still. A latent whose molecule may
-    not be scored counts as the worst, and one whose molecule is known as that.
+    starts at one of the best molecules and restarts when it stops improving. A latent counts as the
+    worst if its molecule may not be scored, and gets the known score if it was scored before.
     """
 
     def __init__(self, proposer: Proposer, archive: Archive, *, first: int = 100) -> None:
@@ -64,9 +64,9 @@ class LatentCMA(LatentSearch):
         self._best = max(self._best, best)
 
     def _start(self) -> tuple[Answer, NDArray[np.float32]]:
-        """Another of the best molecules that the model can encode, each time."""
+        """The next of the best molecules that the model can encode."""
         pool = self.archive.pool[:STARTS]
-        latents = self.encoded([one.smiles for one in pool])
+        latents = self.encoded([answer.smiles for answer in pool])
         usable = np.flatnonzero(~np.isnan(latents[:, 0]))
         if not len(usable):
             return pool[0], np.zeros(self.size, dtype=np.float32)
@@ -74,7 +74,7 @@ class LatentCMA(LatentSearch):
         return pool[chosen], latents[chosen]
 
     def _begin(self, count: int) -> None:
-        """Around another of the best molecules, each time."""
+        """Restart around the next of the best molecules."""
         start, point = self._start()
         # Its generator is seeded by the number of the start: 0 would mean the clock.
         seed = int(self.draws.uniform("cma", np.asarray([self._begun]), 1)[0, 0] * 2**31) + 1

@@ -1,4 +1,4 @@
-"""Latent evolutionary search: the best molecules so far, changed in several ways."""
+"""Latent evolutionary search: mutations and crossovers of the best molecules so far."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _ATOM = re.compile(r"\[([A-Z][a-z]?)\]")
 
 AROUND = (0.2, 0.8)  # noise levels at which a latent around a parent is decoded
 BETWEEN = (0.05, 0.5)  # and one between two parents
-ELITE = 5  # share of the parents, its inverse, that a move must reach to have won
+ELITE = 5  # a move wins if its molecule is in the best 1/ELITE of the parents
 MEMORY = 0.98  # of a move's record, per call
-FLOOR = 0.05  # least share of a move
-LEAST = 1e-6  # of a record, so that shares are numbers
+FLOOR = 0.05  # smallest share of a move
+LEAST = 1e-6  # smallest record, so that shares are finite
 OPENING = frozenset({"sample", "given"})  # origins in rounds before the first moves
 FEWEST = 10  # parents, of a kind or not
-CHOICE = 8  # candidates per wanted call, of which the most promising are scored
+CHOICE = 8  # candidates per call, of which the most promising are scored
 
 
 class Evolution(Sampling):
@@ -63,7 +63,7 @@ class Evolution(Sampling):
         self._elements = [atom[1] for atom in atoms if atom is not None]
 
     def ask(self, count: int, round_: int) -> list[Candidate]:
-        """Samples at first, then children of the best; at once where there are leads."""
+        """Samples at first, then offspring of the best; at once if there are lead molecules."""
         self._round = round_
         opening = self.opening(count, round_)
         self._moving = bool(self.leads) or not opening
@@ -98,12 +98,15 @@ class Evolution(Sampling):
         return self._surrogate.order(smiles, self.archive.pool)[:count]
 
     def _chosen_parents(self) -> list[str]:
-        """The best of their kinds, so that the search does not settle on one of them."""
+        """The best of each kind, so that the search does not converge on one kind."""
         pool = [answer.smiles for answer in self.archive.pool]
         if not pool or self.archive.pareto:  # a front is spread already
             return pool[: self.parents]
         kinds = self._surrogate.kinds(self.archive.pool)[: self.parents]
-        return kinds + [one for one in pool if one not in kinds][: max(FEWEST - len(kinds), 0)]
+        return (
+            kinds
+            + [smiles for smiles in pool if smiles not in kinds][: max(FEWEST - len(kinds), 0)]
+        )
 
     def tell(self, candidates: Sequence[Candidate], answers: Sequence[Answer | None]) -> None:
         """Count how often each move leads to one of the best."""
@@ -114,18 +117,18 @@ class Evolution(Sampling):
     def restore(self, answers: Sequence[Answer]) -> None:
         """Count the moves of earlier rounds as they were counted then."""
         so_far = Archive(pareto=self.archive.pareto)
-        ordered = sorted(answers, key=lambda one: one.number)
-        for _, group in itertools.groupby(ordered, key=lambda one: one.round):
+        ordered = sorted(answers, key=lambda answer: answer.number)
+        for _, group in itertools.groupby(ordered, key=lambda answer: answer.round):
             new = list(group)
-            opened = any(one.origin not in OPENING for one in new)
+            opened = any(answer.origin not in OPENING for answer in new)
             so_far.add(new)
             if opened:
                 self._count(set(new), so_far.pool)
 
     def _count(self, answers: set[Answer], pool: Sequence[Answer]) -> None:
-        """Of every move the candidates it was good for, by its share, and those among the best.
+        """Count, for every move, its share of the candidates and how many are among the best.
 
-        Not the calls it got: a move whose candidates are never chosen would stay as it is.
+        By share, not by calls: the record of a move that is never chosen would never change.
         """
         best = {answer.smiles for answer in pool[: max(self.parents // ELITE, 3)]}
         won = Counter(answer.origin for answer in answers if answer.smiles in best)
@@ -137,7 +140,7 @@ class Evolution(Sampling):
             self._wins[move] = max(self._wins[move] * decay + won[move], LEAST)
 
     def shares(self) -> NDArray[np.float64]:
-        """How often each move is to be made."""
+        """Relative frequency of each move."""
         rates = np.asarray([self._wins[m] / max(self._calls[m], 1.0) for m in self.moves])
         shares: NDArray[np.float64] = np.maximum(rates / rates.sum(), FLOOR)
         return shares
@@ -156,7 +159,7 @@ class Evolution(Sampling):
         return nothing, np.ones(len(items), dtype=np.float32)
 
     def _changed(self, move: str, items: _Ints, first: list[str], second: list[str]) -> list[str]:
-        """SELFIES of the moves that do without the decoder."""
+        """SELFIES of the moves that need no decoder."""
         makers: dict[str, Callable[[_Ints, list[str], list[str]], list[str]]] = {
             "mutate": self._mutate,
             "splice": self._splice,
@@ -173,8 +176,8 @@ class Evolution(Sampling):
         u = self.draws.uniform("mutate", items, 10)
         limit = self.proposer.model.max_tokens
         return [
-            mutated(split_selfies(self.selfies(one)), self._alphabet, row, limit)
-            for one, row in zip(first, u, strict=True)
+            mutated(split_selfies(self.selfies(smiles)), self._alphabet, row, limit)
+            for smiles, row in zip(first, u, strict=True)
         ]
 
     def _splice(self, items: _Ints, first: list[str], second: list[str]) -> list[str]:
@@ -182,21 +185,21 @@ class Evolution(Sampling):
         limit = self.proposer.model.max_tokens
         return [
             spliced(
-                split_selfies(self.selfies(one)), split_selfies(self.selfies(other)), row, limit
+                split_selfies(self.selfies(head)), split_selfies(self.selfies(tail)), row, limit
             )
-            for one, other, row in zip(first, second, u, strict=True)
+            for head, tail, row in zip(first, second, u, strict=True)
         ]
 
     def _edit(self, items: _Ints, first: list[str], second: list[str]) -> list[str]:
         changes = zip(first, self._generators("edit", items), strict=True)
-        return [self._short(edited(one, self._elements, rng)) for one, rng in changes]
+        return [self._short(edited(smiles, self._elements, rng)) for smiles, rng in changes]
 
     def _cross(self, items: _Ints, first: list[str], second: list[str]) -> list[str]:
         changes = zip(first, second, self._generators("cross", items), strict=True)
-        return [self._short(crossed(one, other, rng)) for one, other, rng in changes]
+        return [self._short(crossed(smiles, partner, rng)) for smiles, partner, rng in changes]
 
     def _generators(self, name: str, items: _Ints) -> Iterator[np.random.Generator]:
-        """Random numbers of each item, of which an edit takes as many as it likes."""
+        """A random generator per item, as an edit needs a varying number of draws."""
         for u in self.draws.uniform(name, items, 1)[:, 0]:
             yield np.random.default_rng(int(u * 2**53))
 
@@ -217,17 +220,17 @@ def mutated(
     ``u`` are ten uniform numbers: of the number of edits, and of kind, place and symbol of each.
     ``limit`` symbols at most are returned.
     """
-    found = list(symbols)
+    result = list(symbols)
     for edit in range(1 + int(u[0] * EDITS)):
         kind, place, symbol = u[1 + 3 * edit : 4 + 3 * edit]
         new = alphabet[int(symbol * len(alphabet))]
-        if kind < 1 / 3 or len(found) < 2:
-            found.insert(int(place * (len(found) + 1)), new)
+        if kind < 1 / 3 or len(result) < 2:
+            result.insert(int(place * (len(result) + 1)), new)
         elif kind < 2 / 3:
-            found[int(place * len(found))] = new
+            result[int(place * len(result))] = new
         else:
-            del found[int(place * len(found))]
-    return "".join(found[:limit])
+            del result[int(place * len(result))]
+    return "".join(result[:limit])
 
 
 def spliced(first: Sequence[str], second: Sequence[str], u: NDArray[np.float64], limit: int) -> str:

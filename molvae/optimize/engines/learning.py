@@ -1,4 +1,4 @@
-"""The model-updating engine: the decoder learns from the best molecules as the search goes on."""
+"""The engine that updates the model: the decoder learns from the best molecules."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from molvae.train.optimizer import make_optimizer
 
 __all__ = ["Learning"]
 
-SCORE = "_objective"  # the condition that stands for the score
+SCORE = "_objective"  # name of the condition for the score
 STEPS, BATCH = 2, 64  # per round
-CAUGHT_UP = 50  # rounds' worth of learning, at most, when a run goes on
+CAUGHT_UP = 50  # rounds of learning repeated, at most, when a run is resumed
 RATE = 1e-3
 SHOWN = 0.9  # share of molecules whose score the decoder is shown
-BEYOND = 0.5  # standard deviations above the best that is asked for
+BEYOND = 0.5  # standard deviations above the best, as the requested score
 HALF = 0.05  # of the pool: rank at which a molecule is drawn half as often as the best
 
 
@@ -42,7 +42,7 @@ class Learning(Evolution):
     """Evolution with one more move: samples of a decoder that has seen the best molecules.
 
     The score is a condition of the model, as a quantile of N(0, 1) of the molecule's rank. Good
-    molecules are drawn more often, and new ones are asked for above the best.
+    molecules are drawn more often, and new samples are conditioned on a score above the best.
     """
 
     moves = ("learned", *Evolution.moves)
@@ -86,7 +86,7 @@ class Learning(Evolution):
         return self.drawn(items, self._student)
 
     def _request(self) -> Request:
-        """What is asked for, and a score above the best."""
+        """The request, with a score above the best."""
         top = max(self.archive.normal_scores().values(), default=0.0) + BEYOND
         targets = (*self.proposer.request.targets, Target(SCORE, top, top))
         # Without guidance, as its settings were chosen (research/log.md).
@@ -98,7 +98,7 @@ class Learning(Evolution):
         rows, worth = [], []
         for answer in self.archive.pool:
             symbols = split_selfies(self.selfies(answer.smiles))
-            if not vocabulary.unknown(symbols):  # a mutation may bring in what it does not know
+            if not vocabulary.unknown(symbols):  # a mutation may add unknown tokens
                 rows.append(vocabulary.encode_symbols(symbols))
                 worth.append(scores[answer.smiles])
         if not rows:
@@ -129,7 +129,7 @@ class Learning(Evolution):
             epoch=self._steps,
             device=device,
         )
-        # More often than training shows a condition: there is no other.
+        # More often than in training, as this is the only condition.
         shown = self.draws.uniform("shown", items, 1, epoch=self._steps) < SHOWN
         batch = replace(batch, mask=batch.known * torch.from_numpy(shown).to(device))
         weights = LossWeights(options.kl_weight, options.head_weight, options.forecast_weight)
@@ -144,7 +144,7 @@ class Learning(Evolution):
 
 
 def _with_score(model: SavedModel) -> SavedModel:
-    """A copy of a model with one more condition, the last, which has no say at first."""
+    """A copy of a model with one more condition, the last, whose weights are zero at first."""
     points = (np.arange(QUANTILES) + 0.5) / QUANTILES
     score = Condition(
         SCORE, "number", "", builtin=False, integer=False, known=1, mean=0.0, std=1.0,

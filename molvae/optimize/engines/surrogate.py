@@ -14,7 +14,7 @@ from molvae.chem.fingerprints import tanimoto
 from molvae.optimize.archive import Answer
 from molvae.runtime.randomness import normal_quantile
 
-__all__ = ["Surrogate", "foretold", "leaders"]
+__all__ = ["Surrogate", "gp_posterior", "leaders"]
 
 BEST = 1000  # answers that it is fitted to
 NOISES = (0.01, 0.03, 0.1, 0.3, 1.0)  # variances, in units of the values', to choose from
@@ -24,7 +24,7 @@ BITS = 2048
 
 
 class Surrogate:
-    """Foretells how answers rank, from the Tanimoto kernel over counted fingerprints.
+    """Predicts how answers rank, by a Tanimoto kernel over count fingerprints.
 
     A Gaussian process (Rasmussen & Williams 2006, algorithm 2.1) of the quantiles of N(0, 1) of the
     answers' ranks, so that the scale of the objective does not matter; the noise is the one of
@@ -46,7 +46,7 @@ class Surrogate:
         self._read(ranked)
         share = 1 - (np.arange(len(self._rows)) + 0.5) / len(self._rows)
         known, new = np.stack([*self._rows.values()]), _bits(smiles)
-        mean, sd = foretold(self._kernel, normal_quantile(share), tanimoto(known, new))
+        mean, sd = gp_posterior(self._kernel, normal_quantile(share), tanimoto(known, new))
         promising = np.argsort(-(mean + HOPE * sd), kind="stable")
         return [smiles[i] for i in promising]
 
@@ -55,9 +55,9 @@ class Surrogate:
         known = [answer.smiles for answer in ranked[:BEST]]
         if known == list(self._rows):
             return
-        new = [one for one in known if one not in self._rows]
+        new = [smiles for smiles in known if smiles not in self._rows]
         rows = self._rows | dict(zip(new, _bits(new), strict=True))
-        self._rows = {one: rows[one] for one in known}
+        self._rows = {smiles: rows[smiles] for smiles in known}
         bits = np.stack([*self._rows.values()])
         self._kernel = tanimoto(bits, bits)
 
@@ -68,20 +68,20 @@ def leaders(similar: NDArray[np.float32]) -> list[int]:
     Sphere exclusion (Butina 1999), in the order given: a molecule is of a kind that is there
     already when the first of that kind is at least :data:`SAME` like it.
     """
-    free, found = np.ones(len(similar), dtype=np.bool_), []
+    free, first_ones = np.ones(len(similar), dtype=np.bool_), []
     for i, row in enumerate(similar):
         if free[i]:
-            found.append(i)
+            first_ones.append(i)
             free &= row < SAME
-    return found
+    return first_ones
 
 
 def _bits(smiles: Sequence[str]) -> NDArray[np.uint8]:
-    mols = [mol for one in smiles if (mol := chem.parse(one)) is not None]
+    mols = [mol for text in smiles if (mol := chem.parse(text)) is not None]
     return chem.fingerprints(mols, size=BITS, counts=True)
 
 
-def foretold(
+def gp_posterior(
     kernel: NDArray[np.float32], values: NDArray[np.float64], cross: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation (M,) at M points from values (N,) at others.

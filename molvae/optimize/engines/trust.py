@@ -1,4 +1,4 @@
-"""Bayesian optimisation in a trust region of the latent space; needs the extra ``bo``."""
+"""Bayesian optimization in a trust region of the latent space; needs the extra ``bo``."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from molvae.optimize.engines.base import CONTRAST, Candidate, LatentSearch
 __all__ = ["TrustRegion"]
 
 BEST, RECENT = 128, 128  # answers that the surrogate is fitted to
-FEWEST = 4  # molecules that a surrogate is fitted to; of fewer, neighbours are decoded
-NEAR = 0.4  # noise level of those
+FEWEST = 4  # molecules that a surrogate needs; with fewer, neighbors are decoded
+NEAR = 0.4  # noise level of these neighbors
 CANDIDATES = 2000  # latents that a surrogate's samples are maximised over
 EDGE = 3.0  # latents of N(0, 1) within it become the unit cube
 PARENTS = 20  # best molecules that candidates lie between
-STEPS = 50  # of the fit of a surrogate; to the end it takes twenty times as long for nothing
+STEPS = 50  # of the fit of a surrogate; convergence takes twenty times as long and gains nothing
 FIRST, WIDEST, NARROWEST = 0.2, 0.8, 0.05  # sides of the region, in the unit cube
 SUCCESSES, FAILURES = 3, 5  # rounds in a row after which it grows and shrinks
 
@@ -32,10 +32,10 @@ SUCCESSES, FAILURES = 3, 5  # rounds in a row after which it grows and shrinks
 class TrustRegion(LatentSearch):
     """Thompson sampling from a Gaussian process around the best molecules.
 
-    The region of TuRBO (Eriksson et al. 2019): it grows while rounds find something better and
-    shrinks while they do not; too small, it begins anew. Its centre is another for every candidate:
-    one of the best molecules with some dimensions of a second one, for around a single molecule
-    the search stays with what was found first. The surrogate sees the latents that molecules encode
+    The region of TuRBO (Eriksson et al. 2019): it grows while rounds improve on the best and
+    shrinks while they do not; when it is too small, it restarts. Each candidate has another center:
+    one of the best molecules with some dimensions of a second one, as the search would otherwise
+    stay around the first good molecule. The surrogate sees the latents that molecules encode
     to, not those they were decoded from, and the quantiles of their ranks, so that the scale of the
     objective does not matter.
     """
@@ -43,7 +43,7 @@ class TrustRegion(LatentSearch):
     def __init__(self, proposer: Proposer, archive: Archive, *, first: int = 100) -> None:
         """``first`` samples come before the first surrogate."""
         super().__init__(proposer, archive, first=first)
-        self._botorch()  # what is missing is said before anything is scored
+        self._botorch()  # a missing extra is an error before anything is scored
         self.side = FIRST
         self._successes = self._failures = 0
         self._best = -np.inf
@@ -65,14 +65,14 @@ class TrustRegion(LatentSearch):
         if self.opening(count, round_) or not known:
             return self.samples(items)
         if len(known) < FEWEST:
-            latents = np.stack([self._latents[one] for one in known])[items % len(known)]
+            latents = np.stack([self._latents[molecule] for molecule in known])[items % len(known)]
             levels = np.full(len(items), NEAR, dtype=np.float32)
             return [Candidate(text, "near") for text in self.decoded(items, latents, levels)]
         smiles = list(dict.fromkeys(known[:BEST] + sorted(known, key=self._recent)[:RECENT]))
-        points = np.stack([self._latents[one] for one in smiles])
+        points = np.stack([self._latents[molecule] for molecule in smiles])
         scores = self.archive.normal_scores()
-        values = np.asarray([scores[one] for one in smiles])
-        parents = np.stack([self._latents[one] for one in known[:PARENTS]])
+        values = np.asarray([scores[molecule] for molecule in smiles])
+        parents = np.stack([self._latents[molecule] for molecule in known[:PARENTS]])
         latents = self._chosen(points, values, parents, count, round_)
         return self.near(items, latents, "trust")
 
@@ -94,7 +94,7 @@ class TrustRegion(LatentSearch):
             self.side = FIRST
 
     def restore(self, answers: Sequence[Answer]) -> None:
-        """Begin with a fresh region around the best."""
+        """Start with a new region around the best."""
         self._best = self.archive.pool[0].value if self.archive.pool else -np.inf
 
     def _recent(self, smiles: str) -> int:
@@ -102,11 +102,13 @@ class TrustRegion(LatentSearch):
 
     def _known(self) -> list[str]:
         """Molecules of the pool that the model can encode, the best first."""
-        new = [one.smiles for one in self.archive.pool if one.smiles not in self._latents]
+        new = [answer.smiles for answer in self.archive.pool if answer.smiles not in self._latents]
         latents = self.encoded(new)
         self._latents.update(zip(new, latents, strict=True))
         return [
-            one.smiles for one in self.archive.pool if not np.isnan(self._latents[one.smiles][0])
+            answer.smiles
+            for answer in self.archive.pool
+            if not np.isnan(self._latents[answer.smiles][0])
         ]
 
     def _chosen(
@@ -132,7 +134,7 @@ class TrustRegion(LatentSearch):
         mixed, offset = u[:, 3 : 3 + self.size], u[:, 3 + self.size :] - 0.5
         centres = np.where(mixed < u[:, 2:3] / 2, father, mother)
         near = np.clip(centres + self.side * offset, 0.0, 1.0)
-        # The library draws from torch's own generator.
+        # The library draws from torch's global generator.
         with _quiet(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(u[0, 0] * 2**31))
             surrogate = SingleTaskGP(x, y)
@@ -143,8 +145,8 @@ class TrustRegion(LatentSearch):
             with torch.no_grad():
                 pick = MaxPosteriorSampling(model=surrogate, replacement=False)
                 chosen = pick(torch.from_numpy(near), num_samples=count)
-        found: NDArray[np.float32] = (EDGE * (2 * chosen.numpy() - 1)).astype(np.float32)
-        return found
+        scaled: NDArray[np.float32] = (EDGE * (2 * chosen.numpy() - 1)).astype(np.float32)
+        return scaled
 
 
 def _to_cube(latents: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -153,7 +155,7 @@ def _to_cube(latents: NDArray[np.float32]) -> NDArray[np.float64]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The library warns of much that is no business of the user's."""
+    """Hide the warnings of the library, which do not concern the user."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -501,7 +501,7 @@ def test_each_condition_is_asked_for_alone_with_draws_of_its_own(tiny_model, mon
 
     monkeypatch.setattr("molvae.evaluate.diagnostics.calibration.Sampler", Obedient)
     values = np.random.default_rng(6).standard_normal((30, 4)).astype(np.float32)
-    found = calibrate(tiny_model, values, each=20, seed=3)
+    found = calibrate(tiny_model, values, draws_per_value=20, seed=3)
     assert [c.name for c in found] == list(tiny_model.conditions.names)
     assert all(c.slope == pytest.approx(2) for c in found)
     assert [c.source for c in found] == ["RDKit"] * 3 + [found[3].source]
@@ -514,7 +514,7 @@ def test_what_is_obtained_is_what_rdkit_says(tiny_model):
     from rdkit.Chem import Crippen, MolFromSmiles
 
     (found,) = [
-        c for c in calibrate(tiny_model, np.full((1, 4), 2, np.float32), each=15, seed=1)
+        c for c in calibrate(tiny_model, np.full((1, 4), 2, np.float32), draws_per_value=15, seed=1)
         if c.name == "logp"
     ]  # fmt: skip
     request = Request(

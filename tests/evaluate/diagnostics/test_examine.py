@@ -239,7 +239,7 @@ def test_tokens_the_model_does_not_know_are_left_out(lone_model, tmp_path):
     found, origin = sample(lone_model, test=path)
     assert texts(found) == {"CCO", "CCCCN"}
     assert origin.left_out == {UNKNOWN: 1}
-    assert any("not at hand" in note for note in origin.notes)
+    assert any("not available" in note for note in origin.notes)
     with pytest.raises(FileError, match="no molecule"):
         sample(lone_model, test=written(tmp_path, ["CC[Se]CC", "CCC[Se]CC"], "bad.csv"))
 
@@ -298,7 +298,7 @@ def test_cleaning_is_that_of_the_training(lone_model, tmp_path):
     assert origin.left_out == {"too few heavy atoms": 1}
     unknown = replace(model, training={})
     _, origin = sample(lone_model, test=written(tmp_path, ["CCO", "CCCCN"]), model=unknown)
-    assert any("cleaned by default" in note for note in origin.notes)
+    assert any("default cleaning" in note for note in origin.notes)
 
 
 @pytest.mark.parametrize("number", [0, -3])
