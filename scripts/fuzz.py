@@ -1,7 +1,7 @@
 """Search for input that breaks the readers, the tokens or the target parser, by coverage.
 
-Needs atheris (``pip install atheris``), which has wheels for Linux. What is found stays in
-FOLDER as ``crash-*`` and belongs among the seeds of ``tests/reliability/fuzzing.py``.
+Needs atheris (``pip install atheris``), which has wheels for Linux. Inputs found are
+saved in FOLDER as ``crash-*``; add them to the seeds of ``tests/reliability/fuzzing.py``.
 
     python scripts/fuzz.py reader --seconds 600 --folder /tmp/fuzz
 """

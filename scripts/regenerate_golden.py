@@ -106,7 +106,7 @@ def make_model(scratch: Path) -> None:
 
 
 def expectations() -> dict[str, Any]:
-    """What the stored model gives; the test computes the same and compares."""
+    """Output of the stored model; the test computes it too and compares."""
     model = MolVAE.load(MODEL)
     z = model.encode(SMILES)
     options: dict[str, Any] = {"seed": SEED, "device": "cpu", "precision": "fp32", "workers": 0}

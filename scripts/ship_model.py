@@ -1,4 +1,4 @@
-"""Put a trained model into the package, in half precision, with what its users must know.
+"""Add a trained model to the package, in half precision, with its model card.
 
     python scripts/ship_model.py RUN_OR_MODEL_FOLDER NAME
 

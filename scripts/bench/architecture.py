@@ -1,8 +1,8 @@
-"""Questions about the model, each answered by runs that differ in one thing.
+"""Ablations of the model: runs that differ in one setting.
 
-Every run sees the same molecules in the same order on the same number of steps, in a process of
-its own with one thread; ``--jobs`` of them side by side. What is finished is not run again. A
-Markdown table of held-out figures goes to standard output; "logP shown" and "all shown" are the
+Every run sees the same molecules in the same order for the same number of steps, in a separate
+process with one thread; ``--jobs`` run in parallel. Finished runs are not repeated. A Markdown
+table of held-out metrics goes to standard output; "logP shown" and "all shown" are the
 nats by which D(1) falls when that condition, or all of them, are shown.
 
     molvae prepare moses_train.csv.gz -o moses.ds \
@@ -101,7 +101,7 @@ def folder_of(root: Path, name: str) -> Path:
 
 
 def log_of(root: Path, name: str) -> Path:
-    """What a run printed."""
+    """The output of a run."""
     folder = folder_of(root, name)
     return folder.with_name(f"{folder.name}.log")
 
@@ -140,7 +140,7 @@ def condition_gains(model: checkpoint.SavedModel, dataset: Dataset) -> dict[str,
 
 
 def start(dataset: Path, root: Path, name: str, epochs: float, preset: str) -> None:
-    """Train one run in a process of its own; its output goes into a file."""
+    """Train one run in a separate process; its output goes into a file."""
     with open(log_of(root, name), "a", encoding="utf-8") as log:
         done = subprocess.run(
             [sys.executable, __file__, str(dataset), "-o", str(root), "--epochs", str(epochs),
@@ -185,7 +185,7 @@ def table(root: Path, names: list[str]) -> list[str]:
 
 
 def main() -> None:
-    """Run what is missing, print what there is."""
+    """Run the missing ones and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)

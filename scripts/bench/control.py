@@ -1,18 +1,18 @@
-"""How near the molecules come to what was asked: the protocol of MolGPT, ranges, out of range.
+"""How well requested property values are met: MolGPT's protocol, ranges, out-of-range values.
 
 For every target value of the published MOSES lists (Bagal et al. 2022; their code) ``--each``
 molecules are drawn at temperature 1, and the mean absolute deviation (MAD) from the target is taken
-over all of them, valid ones only, repeats included. *One shot* is one candidate per molecule and no
-critic: the rows to set beside published ones. *Critic* keeps the nearest of ``--candidates``.
+over all of them, valid ones only, repeats included. *One shot* is one candidate per molecule
+without the critic, to compare with published rows. *Critic* keeps the nearest of ``--candidates``.
 
-``--parts stgg`` asks for the values far from ZINC250k of STGG+ (arXiv 2407.09357), one property at
+``--parts stgg`` requests the values far from ZINC250k of STGG+ (arXiv 2407.09357), one property at
 a time; give a model of ZINC250k, ``--each 2000`` and its file as ``--train``. *Nearest* is the
-distance of the one best molecule, which is what is published there.
+distance of the best molecule, which is the published measure.
 
-``--parts realism`` asks whether molecules made for a request are as real as others: the FCD, to
-test molecules that meet it, of ``--drawn`` ones asked for, of as many that were drawn without a
-request and meet it (ranges only), and of as many other test molecules. Test molecules meet a value
-when they are within a tenth of a standard deviation.
+``--parts realism`` tests whether conditional molecules are as realistic as others. It computes the
+FCD to the test molecules that meet a request for ``--drawn`` molecules of that request, for as many
+unconditional molecules that meet it (ranges only), and for as many other test molecules. Test
+molecules meet a value when they are within a tenth of a standard deviation.
 
     python scripts/bench/control.py runs/moses --train moses_train.csv.gz -o control.json
     python scripts/bench/control.py runs/moses --parts realism --test moses_test.csv.gz

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # The conditional benchmark with one model for all requests: the target values of MolGPT for MOSES, in
 # one shot and with the exact critic, ranges, values far from the data, its values for GuacaMol (other
-# training data, not comparable), and what asking costs in realism.
+# training data, not comparable), and the cost of conditioning in realism.
 #
 #   scripts/bench/control.sh FOLDER [TRAIN TEST [ZINC250K]]
 #
 # TRAIN and TEST are MOSES' files; all three are fetched if they are not given, and without
-# ZINC250K alone its part is left out. What is there already is kept.
+# ZINC250K alone its part is left out. Existing results are kept.
 # Settings by environment variables:
 #   MODEL=moses      the model; EACH=1000 molecules per target; CANDIDATES=8 for the critic
 #   ZINC_MODEL=…     a model of ZINC250k alone, for the far values of STGG+
-#   GUIDANCES=""     weights of guidance to set beside the default, such as "1 3"
+#   GUIDANCES=""     guidance weights to compare with the default, such as "1 3"
 #   SEEDS="0"        seeds of samples
 set -euo pipefail
 out=${1:?give a folder for the results: scripts/bench/control.sh FOLDER}

@@ -1,21 +1,20 @@
 """All of MOSES' metrics of 30,000 molecules: ``molvae evaluate`` against the published evaluator.
 
-The baseline, ``moses_baseline.py`` beside this file, runs in an environment of its own that its
-head says how to make. Both get the same files, in steps that build on one another, each a process:
+The baseline, ``moses_baseline.py`` in this folder, runs in a separate environment; its docstring
+tells how to make it. Both get the same files, in consecutive steps, each a process:
 
     molvae    cold (empty cache), warm, with ChemNet for the first time, with ChemNet warm
     baseline  statistics of the two test sets, warm, ChemNet statistics, with ChemNet warm
 
-From them come four cases. Cold, the baseline takes what its statistics and its warm call take; with
-ChemNet, molvae takes what it takes cold and what the first ChemNet takes beyond warm. Time is that
-of whole processes, but for the baseline without loading its kept statistics. Memory is the most
-resident bytes of the process tree, summed.
+They give four cases. The cold time of the baseline is that of its statistics plus its warm call;
+the cold time of molvae with ChemNet is its cold time plus the extra time of the first ChemNet.
+Times are of whole processes, for the baseline without loading its saved statistics. Memory is the peak of
+the resident bytes, summed over the process tree.
 
     python scripts/bench/evaluate_speed.py --baseline molsets_env/bin/python -o speed.json
 
-Steps found in the JSON file are not run again. molvae also computes its other properties, curves
-and intervals meanwhile, and canonicalises the training set when cold; the baseline takes that set
-as written.
+Steps in the JSON file are not run again. molvae also computes its other properties, curves and
+intervals, and canonicalizes the training set when cold; the baseline uses that set as it is.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ FILES = {
     "test": "moses_test.csv.gz",
     "test_scaffolds": "moses_test_scaffolds.csv.gz",
 }
-# What the two call the same thing.
+# Names of the same metrics in both.
 PROPERTIES = {"logP": "logp", "SA": "sas", "QED": "qed", "weight": "mw"}
 NAMES = {"Novelty": "novelty"}
 

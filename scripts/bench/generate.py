@@ -1,23 +1,23 @@
 """Generation on a CPU, end to end, against the published MOSES VAE.
 
-Contestants, each in a process of its own, take turns in every round:
+Contestants, each in a separate process, take turns in every round:
 
-    MOSES    ``VAE.sample`` and RDKit of the published code by ``moses_sample.py`` beside this file,
+    MOSES    ``VAE.sample`` and RDKit of the published code by ``moses_sample.py`` in this folder,
              in the batches it samples with by default (32) and in large ones (512)
     molvae   ``molvae generate`` for each model given: distinct valid molecules as canonical SMILES
              in a file, the start of the workers included; then the same with three properties
 
-What is counted is distinct valid molecules per second. A model of the preset small and one of the
-sizes of MOSES (see ``train.py``) answer two questions: how fast what we ship is, and how fast the
-code is. Weights decide how long the strings are, so models must be trained, if only for minutes:
+The measure is distinct valid molecules per second. A model of the preset small shows the speed of
+the shipped model, one of the sizes of MOSES (see ``train.py``) that of the code. The lengths of the
+strings depend on the weights, so models must be trained, at least for minutes:
 
     molvae train moses.ds -o matched --max-time 150s --set model.latent_size=128 \
         --set model.decoder_layers=3 --set train.batch_size=512
     OMP_NUM_THREADS=2 python scripts/bench/generate.py -m small=moses -m matched=matched \
         --baseline molsets_env/bin/python --smiles moses_train.csv.gz -o generate.json
 
-``tokens`` is the number of steps the network takes per molecule. Where the time goes is told by a
-turn of its own for every model: without workers, in one thread, each stage timed where it is
+``tokens`` is the number of steps the network takes per molecule. An extra turn
+per model measures where the time goes: without workers, in one thread, each stage timed where it is
 called. Ratios are of one round, to the faster MOSES; the table shows their median and range.
 """
 
@@ -58,14 +58,14 @@ WAYS = {"": (), " + properties": PROPERTIES}
 
 
 class Contestant(NamedTuple):
-    """What is timed: a row of the table and how its process is asked for."""
+    """A contestant: a row of the table and the command of its process."""
 
     name: str
     arguments: list[str]
     stages: bool = False  # not a race: where the time goes
 
 
-# -- where the time goes, in a process of its own -------------------------------------------------
+# -- where the time goes, in a separate process ---------------------------------------------------
 
 
 def measure_stages(model: str, n: int, targets: tuple[str, ...]) -> dict[str, Any]:

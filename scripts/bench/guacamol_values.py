@@ -1,14 +1,14 @@
 """Scores of some drugs by the published code of GuacaMol (PyPI package ``guacamol`` 0.5.5).
 
-It runs in an environment of its own and imports nothing from molvae:
+It runs in a separate environment and imports nothing from molvae:
 
     python -m venv guacamol_env
     guacamol_env/bin/pip install --no-deps guacamol==0.5.5
     guacamol_env/bin/pip install rdkit scipy numpy joblib tqdm
     guacamol_env/bin/python scripts/bench/guacamol_values.py > tests/golden/guacamol_values.json
 
-Prints {task: {SMILES: score}} under the names of the practical molecular optimisation benchmark.
-``tests/objectives/test_objectives.py`` compares ours with them.
+Prints {task: {SMILES: score}} under the names of the practical molecular optimization benchmark.
+``tests/objectives/test_objectives.py`` compares our scores with them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Memory while ten million molecules are prepared and trained on, and a million generated.
+"""Memory of preparing and training on ten million molecules, and of generating a million.
 
-Each step is one run of the command line. Its *own* memory, summed over the process tree, is what is
-resident without pages of files; what matters is whether it grows: a line through what it was
-between a fifth and all but a twentieth of the time, in bytes per molecule.
+Each step is one run of the command line. Its *own* memory is the resident memory without file
+pages, summed over the process tree. The result is its growth in bytes per molecule: the slope of a
+line through the samples between 20 % and 95 % of the time.
 
     python scripts/bench/load.py -o runs/load.json
 """

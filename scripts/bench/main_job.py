@@ -1,7 +1,7 @@
 """The main job on real data, timed: prepare, train, generate, evaluate.
 
 Runs each step as a user would, through the command line, and prints a Markdown table of wall time,
-peak memory (summed over the step's process tree) and the figures that matter. With
+peak memory (summed over the step's process tree) and the main metrics. With
 ``--model`` an existing model is used and the training step is left out.
 
     python scripts/bench/main_job.py ../shared/data/zinc250k.csv.gz -o runs/main_job --minutes 20

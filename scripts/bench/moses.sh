@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# The MOSES benchmark: train on its training set alone, draw 30,000 molecules, judge them against its
-# two test sets. Everything that is there already is kept, so that the same command goes on.
+# The MOSES benchmark: train on its training set alone, draw 30,000 molecules, evaluate them against
+# its two test sets. Existing results are kept, so that the same command continues the work.
 #
 #   scripts/bench/moses.sh FOLDER [TRAIN TEST TEST_SCAFFOLDS]
 #
 # Without files they are fetched. Settings by environment variables:
 #   PRESET=small  TIME=150m  PROCESSES=2   of each training (torchrun with more than one process)
 #   TRAININGS="1"                          seeds of trainings; three on a GPU
-#   OPTIONS=                               others of train, such as --from moses to go on from those weights
+#   OPTIONS=                               more options of train, such as --from moses to continue from those weights
 #   SAMPLES="0 1 2"                        seeds of samples, at temperature 1
 #   TEMPERATURES="0.8 0.9 1.1"             others, one sample each
 #   CUTOFFS=""                             epsilon cutoffs, at temperature 1 with the same seeds
-#   MODEL=                                 a model to judge in place of training one
+#   MODEL=                                 a model to evaluate in place of training one
 #   FILTERS=                               folder with MOSES' mcf.csv and wehi_pains.csv
 set -euo pipefail
 out=${1:?give a folder for the results: scripts/bench/moses.sh FOLDER}
@@ -61,7 +61,7 @@ else
         launch=(env OMP_NUM_THREADS=1 python -m torch.distributed.run --standalone
             --nproc-per-node "$PROCESSES" -m molvae)
     fi
-    # A model that is trained on has its own sizes.
+    # A model that is trained further keeps its sizes.
     case " ${OPTIONS:-} " in *" --from"[\ =]*) ;; *) options+=(--preset "$PRESET") ;; esac
     for training in $TRAININGS; do
         "${launch[@]}" train "$out/moses.ds" -o "$out/run$training" --max-time "$TIME" \

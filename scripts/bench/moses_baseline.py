@@ -1,7 +1,7 @@
 r"""The published MOSES evaluator (PyPI package ``molsets`` 0.3.1) on given files, timed.
 
-It runs in an environment of its own, of the Python and with the versions that molvae is tested
-with, so that values can be compared; it imports nothing from molvae. ``molsets`` pins a version
+It runs in a separate environment with the Python and the versions that molvae is tested with, so
+that values can be compared; it imports nothing from molvae. ``molsets`` pins a version
 of pomegranate that does not compile; only its HMM generator needs that, so it goes in without its
 dependencies:
 
@@ -10,8 +10,8 @@ dependencies:
         scipy==1.17.1 pandas==3.1.1 matplotlib==3.11.2
     molsets_env/bin/python -m pip install --no-deps molsets==0.3.1 fcd_torch==1.0.7
 
-(``fcd_torch`` needs numpy before 2.5 and scipy before 1.18.) What else has changed since 2020 is
-mended in memory, see ``put_back`` and ``evaluator``; no formula changes, and nothing that
+(``fcd_torch`` needs numpy before 2.5 and scipy before 1.18.) Other changes since 2020 are
+patched in memory, see ``put_back`` and ``evaluator``; no formula changes, and nothing that
 ``molsets`` ships of the MOSES sets, molecules or statistics, is read.
 
     molsets_env/bin/python scripts/bench/moses_baseline.py --generated sample.smi.gz \
@@ -20,7 +20,7 @@ mended in memory, see ``put_back`` and ``evaluator``; no formula changes, and no
 
 Cold, as above, the statistics of the two test sets are computed within the measured call. With
 ``--warm --stats DIR`` they are kept in DIR and computed before the call where they are missing.
-That raises ``peak_mib``; ``--warm --stats DIR --prepare`` computes them in a run of their own.
+That raises ``peak_mib``; ``--warm --stats DIR --prepare`` computes them in a separate run.
 ``--without-chemnet`` leaves out FCD and nothing else.
 
 Written: ``seconds`` of ``get_all_metrics`` alone; ``import_seconds``, ``read_seconds`` and
@@ -59,7 +59,7 @@ SETS = ("test", "test_scaffolds")
 
 
 def put_back() -> None:
-    """What ``molsets`` takes for granted and newer libraries lack."""
+    """Restore what ``molsets`` expects and newer libraries lack."""
     pandas: Any = importlib.import_module("pandas")
     six: Any = types.ModuleType("rdkit.six")
     six.iteritems = lambda table: iter(table.items())
@@ -128,7 +128,8 @@ def statistics(
     """The statistics of a test set, from the folder or computed and saved there.
 
     The file's name holds a hash of the molecules and of RDKit's version, so what belongs to others
-    is never taken. The part of ChemNet has a file of its own: with and without it share the rest.
+    is never taken. The part of ChemNet has a separate file: runs with and without it share the
+    rest.
     """
     digest = hashlib.sha256("\n".join([version("rdkit"), *smiles]).encode()).hexdigest()[:12]
     real = moses.FCDMetric
@@ -149,7 +150,7 @@ def statistics(
 
 
 def _kept(path: Path, compute: Any) -> Any:
-    """What a pickle holds; where it is missing, computed and saved."""
+    """The content of a pickle; computed and saved if it is missing."""
     if path.exists():
         return pickle.loads(path.read_bytes())
     found = compute()

@@ -1,14 +1,14 @@
 """Sampling of the published MOSES VAE (PyPI package ``molsets`` 0.3.1), timed.
 
-It runs in the environment that the head of ``moses_baseline.py`` says how to make, with ``tqdm`` in
-it, and imports nothing from molvae. ``VAE.sample`` runs as published, in eval mode and in batches;
+It runs in the environment described in ``moses_baseline.py``, with ``tqdm`` added, and imports
+nothing from molvae. ``VAE.sample`` runs as published, in eval mode and in batches;
 then ``canonic_smiles`` of ``molsets`` turns the strings into canonical SMILES in worker processes
-of its own ``mapper``.
+of ``mapper`` of ``molsets``.
 
 The weights are random, at the published sizes, which changes nothing in the time of sampling:
-the published loop takes ``max_len - 1`` = 99 steps with all rows, whatever they say. What such a
-network writes is no SMILES, though, so RDKit is given as many molecules of a file instead, and
-each is counted as valid and unique: a perfect model, to the advantage of MOSES.
+the published loop takes ``max_len - 1`` = 99 steps with all rows, whatever the weights. The output
+of such a network is not SMILES, though, so RDKit gets as many molecules of a file instead, and each
+counts as valid and unique: a perfect model, to the advantage of MOSES.
 
     OMP_NUM_THREADS=2 molsets_env/bin/python scripts/bench/moses_sample.py moses_train.csv.gz
 

@@ -1,9 +1,9 @@
-"""The results of moses.sh as rows of MOSES' own table: mean and spread over the samples of each.
+"""The results of moses.sh as rows of MOSES' table: mean and standard deviation over samples.
 
 python scripts/bench/moses_table.py FOLDER
 
-Published rows stand in docs/benchmarks.md. The spread is the standard deviation (n - 1) over the
-samples of a setting, as far as there are two.
+Published rows are in docs/benchmarks.md. The standard deviation (n - 1) is over the samples of a
+setting, if there are at least two.
 """
 
 from __future__ import annotations

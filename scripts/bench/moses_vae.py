@@ -1,7 +1,7 @@
 """The published MOSES VAE (PyPI package ``molsets`` 0.3.1) in training, timed.
 
-It runs in the environment that the head of ``moses_baseline.py`` says how to make, with ``tqdm`` in
-it, and imports nothing from molvae. ``VAETrainer.fit`` runs as published, with the options it
+It runs in the environment described in ``moses_baseline.py``, with ``tqdm`` added, and imports
+nothing from molvae. ``VAETrainer.fit`` runs as published, with the options it
 was published with (batches of 512 drawn at random, fp32), and is ended from its data loader after
 some steps. A step is all that happens between two requests for a batch: collating, forward, loss,
 backward, clipping, Adam, the progress bar. Steps differ in time: this code takes and returns
@@ -71,7 +71,7 @@ def measure(smiles: list[str], warm_up: int, steps: int) -> dict[str, Any]:
     moses: Any = importlib.import_module("moses.vae")
     torch.manual_seed(0)
     config = moses.vae_parser().parse_args([])
-    # What MOSES' scripts add to the options of the model; without them nothing is written.
+    # Options that MOSES' scripts add to those of the model; without them nothing is written.
     config.log_file = config.model_save = None
     trainer = moses.VAETrainer(config)
     model = moses.VAE(trainer.get_vocabulary(smiles), config)

@@ -1,8 +1,8 @@
-"""The practical molecular optimisation benchmark (Gao et al. 2022) with our engines.
+"""The practical molecular optimization benchmark (Gao et al. 2022) with our engines.
 
-10,000 calls per task; the figure is the area under the curve of the mean of the ten best, taken
+10,000 calls per task; the score is the area under the curve of the mean of the ten best, taken
 every 100 calls, from 0 to 1. 20 of the 23 oracles can be computed from RDKit alone; the other
-three (drd2, gsk3b, jnk3) are left out, from the sums of others too. Nothing is scored beforehand.
+three (drd2, gsk3b, jnk3) are left out, from the published sums too. Nothing is scored beforehand.
 The published columns are the means of five seeds in the benchmark's own tables.
 
     molvae train zinc250k.csv -o runs/zinc
@@ -10,8 +10,8 @@ The published columns are the means of five seeds in the benchmark's own tables.
     python scripts/bench/pmo.py rows pmo >> docs/pmo.csv
     python scripts/bench/pmo.py table docs/pmo.csv
 
-Every run is a folder ``METHOD/TASK/SEED`` with its calls; runs that were cut off go on, and those
-that are there are not run again. Several processes, each with tasks of its own, may share a folder.
+Every run is a folder ``METHOD/TASK/SEED`` with its calls; interrupted runs are resumed, and
+finished runs are not repeated. Several processes with different tasks may share a folder.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def values_of(path: Path) -> list[float]:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Every task with every seed; what is finished is left alone."""
+    """Run every task with every seed; finished runs are skipped."""
     if options.threads:
         torch.set_num_threads(options.threads)
     for seed in range(options.first_seed, options.first_seed + options.seeds):
@@ -121,7 +121,7 @@ def rows(options: argparse.Namespace) -> None:
 
 
 def records(path: Path) -> list[dict[str, Any]]:
-    """What is known of every run in a folder, or in such a table."""
+    """Results of every run in a folder, or in such a table."""
     if path.is_file():
         with path.open(newline="", encoding="utf-8") as handle:
             return [

@@ -3,7 +3,7 @@
 Each case is one run of the command line over a file of so many rows: the first rows of a real file
 with all properties, or a generated file of small molecules, nearly all of them different, with
 ``--standardize none --conditions mw,heavy``. Memory is summed over the process tree: resident
-bytes (RSS, which counts what processes share once for each), and by and by the bytes of each
+bytes (RSS, which counts what processes share once for each), and, less often, the bytes of each
 process alone (USS) and with its share of the rest (PSS).
 
     python scripts/bench/prepare_memory.py --rows 100000,1000000 -o runs/prepare_memory.json

@@ -1,10 +1,10 @@
-"""Preparation, timed: all cores, one worker, and the loop a user would write himself.
+"""Time of preparation: all cores, one worker, and the loop that a user would write.
 
 Rounds of three fresh processes over the same rows, interleaved: ``molvae prepare`` with all
 workers, with one, and a plain loop of pandas, RDKit and selfies that cleans, filters, encodes and
-measures alike. Wall time holds the start of the programs, which is also shown by itself: the same
-command over ten rows. The results are compared molecule by molecule. ``--full`` times the whole
-file and the reading of it from the cache instead.
+measures alike. Wall time includes the start of the programs, which is also shown separately: the
+same command over ten rows. The results are compared molecule by molecule. ``--full`` times the
+whole file and the reading of it from the cache instead.
 
     python scripts/bench/prepare_speed.py --rounds 3 --rows 20000 -o runs/prepare_speed.json
     python scripts/bench/prepare_speed.py --full -o runs/prepare_full.json
@@ -367,7 +367,7 @@ def full_table(result: dict[str, Any], workers: int) -> list[str]:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on."""
+    """Settings that the results depend on."""
     return {
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "platform": platform.platform(),
@@ -378,7 +378,7 @@ def machine() -> dict[str, Any]:
 
 def main() -> None:
     """Parse the command line, run, print the table."""
-    if sys.argv[1:2] == ["--naive"]:  # a side of the bench, in a process of its own
+    if sys.argv[1:2] == ["--naive"]:  # one side of the benchmark, in a separate process
         naive(Path(sys.argv[2]), Path(sys.argv[3]))
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -1,9 +1,9 @@
 """Does a learned prior help? FCD of molecules decoded from four priors, along the dial.
 
-normal     N(0, I), what the model is trained towards
+normal     N(0, I), the prior in training
 gaussian   mean and covariance of the latents of training molecules (posterior samples)
 flow       RealNVP (Dinh et al. 2017) trained on those latents
-posterior  the latents of other training molecules themselves: what a perfect prior would give
+posterior  the latents of other training molecules themselves: the result of a perfect prior
 
 python scripts/bench/prior.py MODEL DATASET --test moses_test.csv.gz -o prior.json
 """

@@ -1,13 +1,13 @@
-"""How good a model is: along its training (``curve``), and along its noise dial (``dial``).
+"""Quality of a model during training (``curve``) and at many noise levels (``dial``).
 
-``curve`` trains, keeps a copy of each best model so far, and then judges the copies on molecules
-they have not seen. ``dial`` judges one model at many noise levels. What is judged is kept as it
-comes, so that the same command goes on where it was interrupted.
+``curve`` trains, keeps a copy of each best model so far, and then evaluates the copies on held-out
+molecules. ``dial`` evaluates one model at many noise levels. Results are saved as they come: the
+same command continues an interrupted run.
 
-The FCD is that of molecules drawn as ``molvae generate`` draws them without targets, except that
-repeats stay in, to a random sample of a reference file. So radicals are refused, among neighbours
-of held-out molecules too. Its interval is for the generated ones alone.
-All else is measured on the test part of the dataset, with no condition shown.
+The FCD compares molecules sampled as by ``molvae generate`` without targets, but with repeats, with
+a random sample of a reference file. So radicals are refused, among neighbors of held-out molecules
+too. Its interval accounts for the generated molecules only. All other values are measured on the
+test part of the dataset, without conditions.
 
     python scripts/bench/quality.py curve moses.ds -o runs/curve --test moses_test.csv.gz \
         --max-time 150m
@@ -96,7 +96,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Bench:
-    """What models are judged by."""
+    """The data that models are evaluated on."""
 
     dataset: Dataset
     items: NDArray[np.int64]  # held-out molecules in a random order
@@ -182,7 +182,7 @@ def follow(given: argparse.Namespace) -> None:
     if given.threads:
         environment["OMP_NUM_THREADS"] = str(given.threads)
     told = False
-    # In a session of its own: Ctrl-C must reach it once, a second one would lose work.
+    # In a new session: Ctrl-C must reach it once, a second one would lose work.
     with (
         stop_requests() as stop,
         subprocess.Popen(
@@ -202,7 +202,9 @@ def follow(given: argparse.Namespace) -> None:
             child.kill()  # after a second Ctrl-C; nothing happens to one that has ended
     take_snapshot(given.output)
     if child.returncode:
-        raise SystemExit(f"training ended with {child.returncode}; the same command goes on")
+        raise SystemExit(
+            f"training ended with {child.returncode}; run the same command to continue"
+        )
 
 
 def take_snapshot(folder: Path) -> None:
@@ -271,7 +273,7 @@ def curve(given: argparse.Namespace) -> list[str]:
 
 @dataclass
 class Decoded:
-    """What held-out molecules became at a noise level, one entry each."""
+    """Reconstructions of held-out molecules at a noise level, one entry per molecule."""
 
     molecules: list[Measured]
     exact: list[bool]
@@ -429,7 +431,7 @@ def summary(levels: dict[float, dict[str, Any]], how: str) -> str:
 
 
 def settings_of(given: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
-    """What kept results depend on, besides the models."""
+    """Settings that saved results depend on, besides the models."""
     return {
         "dataset": dataset.content_hash,
         "test": fingerprint(given.test)["sha256"],
@@ -438,12 +440,12 @@ def settings_of(given: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
 
 
 def weights_of(model: Path) -> str:
-    """What tells a model from all others."""
+    """A hash that identifies a model."""
     return str(fingerprint(find_model(model) / WEIGHTS)["sha256"])
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
-    """What every judgement of a model needs."""
+    """Arguments of every evaluation of a model."""
     command.add_argument("dataset", type=Path, help="dataset folder that it is trained on")
     command.add_argument("--test", type=Path, required=True, help="reference of the FCD")
     command.add_argument("--molecules", type=int, default=2000, help="held-out, to encode")

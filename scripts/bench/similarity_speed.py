@@ -1,8 +1,8 @@
-"""The nearest molecules of another set, and all pairs of one: pruned, and the plain way, timed.
+"""The nearest molecules of another set, and all pairs of one: time of the pruned and the plain way.
 
 Both ways run in turn over the same fingerprints and must agree to the last bit. The plain way is
 one matrix product of all bits for each block of pairs. Seconds are of processor time, so that
-neighbours on the machine disturb little; the ratio is what counts. Threads of the matrix product
+other processes have little effect; the ratio is the result. Threads of the matrix product
 are set by OMP_NUM_THREADS as usual.
 
     OMP_NUM_THREADS=1 python scripts/bench/similarity_speed.py generated.smi test.csv --rows 5000

@@ -1,8 +1,8 @@
 """One training step of molvae on a CPU, against the published MOSES VAE and ``torch.nn.GRU``.
 
-Contestants, each in a process of its own with warm-up steps, take turns in every round:
+Contestants, each in a separate process with warm-up steps, take turns in every round:
 
-    MOSES    the published code, by ``moses_vae.py`` beside this file, fp32: one-directional encoder
+    MOSES    the published code, by ``moses_vae.py`` in this folder, fp32: one-directional encoder
              GRU 256, decoder GRU 512 x 3, Z 128, one-hot embedding of some 30 characters
     molvae   at the sizes of MOSES: encoder GRU 256 in each direction, decoder GRU 512 x 3, Z 128,
              embedding 128, batch 512; and as the preset small, batch 256; in fp32 and bf16
@@ -10,11 +10,11 @@ Contestants, each in a process of its own with warm-up steps, take turns in ever
 
 A step is all that training does for a batch: read it, draw its noise, forward, loss, backward,
 clipping, AdamW, the moving average; ours is the step of ``molvae train`` itself. Its batches hold
-molecules of like length, so those measured are spread evenly over the lengths; MOSES draws at
-random. MOSES reads SMILES characters, we SELFIES tokens:
-the table has the mean number of steps per molecule of both.
+molecules of similar length, so those measured are spread evenly over the lengths; MOSES draws at
+random. MOSES reads SMILES characters, we SELFIES tokens; the table has the mean number of steps per
+molecule of both.
 
-FLOPs are those of the textbook, whatever an implementation really does: 2 for every weight of the
+FLOPs are the textbook count, whatever an implementation does: 2 for every weight of the
 GRUs and of the output layer and every token that is no padding, and twice as many backward. Of our
 encoder they count for the molecules that are encoded (t < 1) only. The peak is that of the best of
 some products of two matrices.
@@ -78,7 +78,7 @@ SHAPES = ((512, 512, 1536), (16384, 512, 1536), (2048, 2048, 2048), (4096, 1024,
 
 
 class Contestant(NamedTuple):
-    """What is timed: the code, at the sizes of a network, in a precision."""
+    """A contestant: code, sizes of a network, precision."""
 
     network: str
     code: str
@@ -97,7 +97,7 @@ CONTESTANTS = [
 ]
 
 
-# -- one contestant, in a process of its own ------------------------------------------------------
+# -- one contestant, in a separate process --------------------------------------------------------
 
 
 def use_library() -> None:
@@ -135,7 +135,7 @@ def spread_batches(trainer: Trainer, count: int) -> list[NDArray[np.int64]]:
 def multiply_adds(trainer: Trainer, items: NDArray[np.int64]) -> int:
     """Of a batch forward, by the textbook: every weight once per token."""
     network, lengths = trainer.network, trainer.dataset.lengths(items) + 1  # with the end symbol
-    # What is computed once per molecule is left out, and what stands in a table.
+    # Work done once per molecule is left out, and so are table lookups.
     readout = [
         network.memory,
         network.readout.from_state,
@@ -223,7 +223,7 @@ def peak(seconds: float = 0.3) -> dict[str, float]:
 
 
 def take_turn(who: Contestant | None, options: argparse.Namespace) -> dict[str, Any]:
-    """One contestant, or the peak, in a process of its own."""
+    """One contestant, or the peak, in a separate process."""
     common = ["--molecules", str(options.molecules)]
     common += ["--warm-up", str(options.warm_up), "--steps", str(options.steps)]
     if who == BASELINE:

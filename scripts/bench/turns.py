@@ -1,4 +1,4 @@
-"""What benchmarks in turns share: contestants as processes, ratios of a round, a result file."""
+"""Shared by benchmarks in turns: contestants as processes, ratios of a round, a result file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def place() -> dict[str, Any]:
 
 
 def child(command: list[str]) -> dict[str, Any]:
-    """What a process printed as JSON; it must succeed."""
+    """The JSON output of a process, which must succeed."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")

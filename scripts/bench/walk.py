@@ -1,4 +1,4 @@
-"""Walk and jump against proposals alone, at an equal number of decoded candidates.
+"""Walk and jump compared with proposals alone, at an equal number of decoded candidates.
 
 For every target ``--each`` molecules are chosen among ``--candidates`` each. The error is that of
 the molecules: for a column that is named like a descriptor of RDKit (one that molvae does not
@@ -41,7 +41,7 @@ TRUTH = dict(Descriptors.descList)
 
 
 def values_of(name: str, molecules: list[Generated]) -> NDArray[np.float64]:
-    """What the molecules are like; by prediction only if nothing else is known."""
+    """Values of the molecules; predictions only if nothing else is known."""
     if name in PROPERTIES or name not in TRUTH:
         return np.asarray([molecule.values[name] for molecule in molecules])
     mols = [Chem.MolFromSmiles(molecule.smiles) for molecule in molecules]

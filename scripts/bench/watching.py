@@ -30,7 +30,7 @@ class Watch:
         self._next_full = self._next_disk = 0.0
 
     def look(self) -> None:
-        """Take a sample; what is slow to find out is not looked at each time."""
+        """Take a sample; slow measurements are not taken every time."""
         try:
             tree = [self.process, *self.process.children(recursive=True)]
         except psutil.NoSuchProcess:
@@ -115,7 +115,7 @@ def append(path: Path, found: dict[str, Any]) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on."""
+    """Settings that the results depend on."""
     return {
         "cpus": os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,

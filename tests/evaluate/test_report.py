@@ -60,7 +60,7 @@ def test_lines_say_what_a_number_is_out_of(found):
     assert "n = 4; " in line
     [line] = [line for line in text if line.startswith("mw W1")]
     assert re.search(r"\d ± \d+(\.\d+)? \(\d+.* ± \d+(\.\d+)?\)$", line)
-    assert "Properties: mean ± standard deviation, in parentheses those of train." in text
+    assert "Properties: mean ± standard deviation, in parentheses those of the train set." in text
 
 
 def test_a_star_marks_a_difference_that_is_sure(compared):
