@@ -221,8 +221,10 @@ class Reference:
                 files["keys.bin"].write(np.unique(np.concatenate(keys)).tobytes())
             about = {"rows": rows, "valid": valid, "role": self.role, "source": self.source.name}
             whole = {
-                "rows.json": about, "fragments.json": fragments, "scaffolds.json": scaffolds,
-            }  # fmt: skip
+                "rows.json": about,
+                "fragments.json": fragments,
+                "scaffolds.json": scaffolds,
+            }
             for name, content in whole.items():
                 if name in files:
                     files[name].write(json.dumps(content).encode())

@@ -145,8 +145,10 @@ class Calls:
                 (row,) = csv.reader([line])
                 self._take(row)
             except (ValueError, KeyError, IndexError, csv.Error):
-                raise FileError(f"'{self.path}', line {number}: damaged; restore it, or start "
-                                "again with --force") from None  # fmt: skip
+                raise FileError(
+                    f"'{self.path}', line {number}: damaged; restore it, or start "
+                    "again with --force"
+                ) from None
         self._handle = open(self.path, "r+", encoding="utf-8", newline="")  # noqa: SIM115
         self._handle.truncate(end)
         self._handle.seek(end)

@@ -16,6 +16,7 @@ from molvae.optimize.archive import Answer, mean
 from molvae.optimize.search import TOP
 from molvae.report import Card, Cell, Curve, Histogram, Page, Row, Series, Table
 from molvae.report.axes import number
+from molvae.runtime.device import versions
 
 __all__ = ["running_best", "search_page"]
 
@@ -33,7 +34,6 @@ def search_page(
     *,
     model: str = "",
     seed: int | None = None,
-    versions: Mapping[str, str] | None = None,
     command: str = "",
 ) -> Page:
     """The page of a search: all ``answers`` by call number, and the ``best`` that were written."""
@@ -67,7 +67,7 @@ def search_page(
             f"{count:,} calls failed: {why}"
             for why, count in Counter(summary["failures"]).most_common(NOTES)
         ],
-        versions=dict(versions or {}),
+        versions=versions(),
         command=command,
     )
 

@@ -43,7 +43,7 @@ from molvae.optimize.report import search_page
 from molvae.optimize.scoring import Scoring
 from molvae.optimize.search import TOP, Search, commonest, round_size
 from molvae.report import write_html
-from molvae.runtime.device import choose_device, keep_memory, versions
+from molvae.runtime.device import choose_device, keep_memory
 from molvae.runtime.files import fingerprint, require_absent
 from molvae.runtime.pool import WorkerPool
 from molvae.runtime.processes import process_pool, worker_count
@@ -151,12 +151,7 @@ def optimize(
         OutputExistsError: an output exists.
         RunError: no molecule could be scored.
     """
-    if budget < 1:
-        raise ConfigError(f"budget: got {budget}, expected 1 call or more")
-    if call_size < 1 or keep < 1:
-        raise ConfigError(f"got {call_size} per call and {keep} kept, expected 1 or more of each")
-    if pareto and keep > POOL:
-        raise ConfigError(f"keep: got {keep:,}, expected {POOL:,} or fewer of a Pareto search")
+    _check_sizes(budget, call_size, keep, pareto=pareto)
     log = _checked_outputs(output, report, resume=resume, force=force)
     chem.require_elements(request.elements if request else ())
     before = method_before(log) if resume and log is not None else None
@@ -204,8 +199,7 @@ def optimize(
         summary.seconds, summary.made = time.monotonic() - started, len(calls.answers) - done
         summary.molecules = best = _best(search, gate, keep)
         if output is not None:
-            columns, cells = best_table(best, objective, pareto=pareto)
-            summary.written = write_rows(output, columns, cells)
+            summary.written = write_rows(output, *best_table(best, objective, pareto=pareto))
         if report is not None:
             page = search_page(
                 summary.to_json(),
@@ -214,11 +208,19 @@ def optimize(
                 objective,
                 model=label,
                 seed=seed,
-                versions=versions(),
                 command=command,
             )
             write_html(report, page)
     return summary
+
+
+def _check_sizes(budget: int, call_size: int, keep: int, *, pareto: bool) -> None:
+    if budget < 1:
+        raise ConfigError(f"budget: got {budget}, expected 1 call or more")
+    if call_size < 1 or keep < 1:
+        raise ConfigError(f"got {call_size} per call and {keep} kept, expected 1 or more of each")
+    if pareto and keep > POOL:
+        raise ConfigError(f"keep: got {keep:,}, expected {POOL:,} or fewer of a Pareto search")
 
 
 def _plan(objective: Objective, request: Request, novel: Sequence[str | Path]) -> dict[str, Any]:

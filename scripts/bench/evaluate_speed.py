@@ -8,8 +8,8 @@ tells how to make it. Both get the same files, in consecutive steps, each a proc
 
 They give four cases. The cold time of the baseline is that of its statistics plus its warm call;
 the cold time of molvae with ChemNet is its cold time plus the extra time of the first ChemNet.
-Times are of whole processes, for the baseline without loading its saved statistics. Memory is the peak of
-the resident bytes, summed over the process tree.
+Times are of whole processes, for the baseline without loading its saved statistics. Memory is the
+peak of the resident bytes, summed over the process tree.
 
     python scripts/bench/evaluate_speed.py --baseline molsets_env/bin/python -o speed.json
 

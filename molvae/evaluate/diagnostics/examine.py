@@ -91,19 +91,34 @@ def _examined(
     work = 2 * len(LEVELS) * origin.n + POINTS * len(pairs) + ASKED * asked
     with Progress("examine", total=work, unit="decodings") as progress:
         rate = figures(
-            network, molecules, conditions, list(range(len(conditions))), items,
-            reconstructions=0, draws=draws, advance=progress.advance,
-        )  # fmt: skip
+            network,
+            molecules,
+            conditions,
+            list(range(len(conditions))),
+            items,
+            reconstructions=0,
+            draws=draws,
+            advance=progress.advance,
+        )
         encoded = encode_molecules(network, molecules, items, draws=draws)
         back = reconstructions(network, molecules, items, draws=draws, advance=progress.advance)
         paths = smoothness(
-            model, encoded.mean, _smiles(molecules), pairs,
-            points=POINTS, draws=draws, advance=progress.advance,
-        )  # fmt: skip
-        control = calibrate(
-            model, molecules.values, draws_per_value=ASKED, seed=draws.seed, device=device,
+            model,
+            encoded.mean,
+            _smiles(molecules),
+            pairs,
+            points=POINTS,
+            draws=draws,
             advance=progress.advance,
-        )  # fmt: skip
+        )
+        control = calibrate(
+            model,
+            molecules.values,
+            draws_per_value=ASKED,
+            seed=draws.seed,
+            device=device,
+            advance=progress.advance,
+        )
     information = mutual_information(encoded.mean, encoded.log_var, encoded.sample)
     names = ("n", "R", "D", "nats_per_token", "gap", "active_units")
     note = "an upper bound: I(x; z) is at its cap" if information.note else ""

@@ -59,9 +59,13 @@ class Learning(Evolution):
         self._optimizer = make_optimizer(self.network, self._config.train, proposer.precision)
         self._steps = 0
         self._student = Proposer(
-            self.tuned, self._request(), draws=self.draws, device=proposer.device,
-            precision=proposer.precision, batch_size=proposer.batch_size,
-        )  # fmt: skip
+            self.tuned,
+            self._request(),
+            draws=self.draws,
+            device=proposer.device,
+            precision=proposer.precision,
+            batch_size=proposer.batch_size,
+        )
 
     def tell(self, candidates: Sequence[Candidate], answers: Sequence[Answer | None]) -> None:
         """Learn from the best so far."""
@@ -147,9 +151,16 @@ def _with_score(model: SavedModel) -> SavedModel:
     """A copy of a model with one more condition, the last, whose weights are zero at first."""
     points = (np.arange(QUANTILES) + 0.5) / QUANTILES
     score = Condition(
-        SCORE, "number", "", builtin=False, integer=False, known=1, mean=0.0, std=1.0,
+        SCORE,
+        "number",
+        "",
+        builtin=False,
+        integer=False,
+        known=1,
+        mean=0.0,
+        std=1.0,
         quantiles=tuple(normal_quantile(points).tolist()),
-    )  # fmt: skip
+    )
     conditions = ConditionSet([*model.conditions.conditions, score])
     config = Config(model=model.network.config)
     network = first_network(config, model.vocabulary, model.constraints, conditions, model)
