@@ -1,0 +1,353 @@
+"""Facts about a molecule that show whether it looks real: counts, ring systems, environments.
+
+One pass over a parsed molecule gives a :class:`Facts`: its Morgan count fingerprint of radius 2
+(Rogers & Hahn 2010), its exact mass, small integers such as the size of the largest ring, and the
+ids of its ring systems and atom environments. :mod:`molvae.realism.inputs` turns facts into the
+inputs of the realism critic.
+
+Ring systems and atom environments of radius 1 are 64-bit numbers that depend on this module alone:
+neither on Python's hash nor on how an RDKit version orders a canonical SMILES. They do depend on
+RDKit's aromaticity model.
+
+Shapes: ``S`` stored fingerprint entries, ``F`` integer facts.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit import Chem
+from rdkit.Chem import rdFingerprintGenerator, rdMolDescriptors
+
+from molvae.chem.molecules import Mol
+
+__all__ = [
+    "FACTS",
+    "FINGERPRINT_SIZE",
+    "RADIUS",
+    "Facts",
+    "describe",
+    "environment_name",
+    "ring_system_name",
+]
+
+FINGERPRINT_SIZE = 2048
+RADIUS = 2
+
+ELEMENTS = {7: "N", 8: "O", 9: "F", 15: "P", 16: "S", 17: "Cl", 35: "Br", 53: "I"}
+FACTS = (
+    "heavy_atoms",
+    "rotatable_bonds",  # single, outside rings, between atoms of two or more neighbors
+    "rings",
+    "largest_ring",
+    *(f"rings_of_{size}" for size in range(3, 9)),
+    "rings_above_8",
+    "aromatic_rings_of_5",
+    "aromatic_rings_of_6",
+    "other_aromatic_rings",
+    "ring_double_bonds",  # in rings and not aromatic
+    "chain_double_bonds",
+    "hetero_hetero_bonds",
+    "charged_atoms",
+    *ELEMENTS.values(),
+    "other_elements",
+)
+_PLACE = {name: number for number, name in enumerate(FACTS)}
+_ELEMENT_PLACE = {number: _PLACE[symbol] for number, symbol in ELEMENTS.items()}
+
+# Twice the bond order, which is what the adjacency matrix gives.
+SINGLE, AROMATIC, DOUBLE = 2, 3, 4
+_BOND_MARKS = {SINGLE: "-", AROMATIC: ":", DOUBLE: "=", 6: "#"}
+
+
+class Facts(NamedTuple):
+    """Facts of a molecule, found in one pass."""
+
+    bins: NDArray[np.int64]  # (S,) fingerprint bins that are not empty, ascending
+    counts: NDArray[np.int64]  # (S,) their counts
+    integers: list[int]  # (F,) in the order of FACTS, not clipped
+    mass: float  # exact mass, Da
+    identity: int  # 64 bits of the fingerprint: molecules the critic cannot tell apart share it
+    ring_systems: tuple[int, ...]  # 64-bit ids, one per ring system, repeats included
+    ring_atoms: tuple[tuple[int, ...], ...]  # atom indices of each ring system
+    environments: tuple[int, ...]  # 64-bit ids, one per atom, in the order of the atoms
+
+
+# -- one pass over a molecule ---------------------------------------------------------------------
+
+
+class _Kind(NamedTuple):
+    """An atom apart from its bonds."""
+
+    number: int  # of the element
+    charge: int
+    hydrogens: int
+    in_ring: bool
+
+
+@functools.cache
+def _morgan() -> rdFingerprintGenerator.FingerprintGenerator64:
+    return rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=FINGERPRINT_SIZE)
+
+
+_KINDS: dict[int, _Kind] = {}  # connectivity invariant of RDKit → kind of atom
+
+
+def _kinds(mol: Mol) -> list[_Kind]:
+    """The kind of every atom.
+
+    Reading an atom from Python costs more than everything else here. RDKit's connectivity
+    invariant hashes element, degree, hydrogens, charge and ring membership, so one atom is read
+    for each value of it.
+    """
+    kinds = []
+    for index, invariant in enumerate(rdMolDescriptors.GetConnectivityInvariants(mol)):
+        kind = _KINDS.get(invariant)
+        if kind is None:
+            atom = mol.GetAtomWithIdx(index)
+            kind = _KINDS[invariant] = _Kind(
+                atom.GetAtomicNum(), atom.GetFormalCharge(), atom.GetTotalNumHs(), atom.IsInRing()
+            )
+        kinds.append(kind)
+    return kinds
+
+
+class _Graph(NamedTuple):
+    """The atoms and bonds of a molecule as plain lists."""
+
+    kinds: list[_Kind]
+    aromatic: list[bool]
+    bonds: list[tuple[int, int, int]]  # (lower atom, higher atom, twice the bond order)
+    neighbors: list[list[tuple[int, int]]]  # of each atom: (twice the bond order, atom)
+    rings: tuple[tuple[int, ...], ...]
+    ring_bonds: set[tuple[int, int]]  # lower atom first
+
+
+def _graph(mol: Mol) -> _Graph:
+    kinds = _kinds(mol)
+    # One call for all bonds: reading one bond from Python costs as much as this matrix.
+    matrix = Chem.GetAdjacencyMatrix(mol, useBO=True)
+    begin, end = matrix.nonzero()  # each bond in both directions
+    doubled = (2 * matrix[begin, end]).astype(np.int64)
+    directed = zip(begin.tolist(), end.tolist(), doubled.tolist(), strict=True)
+    bonds = [bond for bond in directed if bond[0] < bond[1]]
+    neighbors: list[list[tuple[int, int]]] = [[] for _ in kinds]
+    aromatic = [False] * len(kinds)
+    for i, j, order in bonds:
+        neighbors[i].append((order, j))
+        neighbors[j].append((order, i))
+        if order == AROMATIC:
+            aromatic[i] = aromatic[j] = True
+    rings, ring_bonds = mol.GetRingInfo().AtomRings(), set()
+    for ring in rings:
+        last = ring[-1]
+        for atom in ring:
+            ring_bonds.add((last, atom) if last < atom else (atom, last))
+            last = atom
+    return _Graph(kinds, aromatic, bonds, neighbors, rings, ring_bonds)
+
+
+def describe(mol: Mol) -> Facts:
+    """The facts of a sanitized molecule, found in one pass."""
+    graph = _graph(mol)
+    dense = _morgan().GetCountFingerprintAsNumPy(mol)
+    bins = dense.nonzero()[0]
+    counts = dense[bins].astype(np.int64)
+    systems = _ring_systems(graph)
+    return Facts(
+        bins=bins,
+        counts=counts,
+        integers=_integers(graph),
+        mass=rdMolDescriptors.CalcExactMolWt(mol),
+        identity=_identity(bins, counts),
+        ring_systems=tuple(_system_id(*_system_key(graph, system)) for system in systems),
+        ring_atoms=tuple(map(tuple, systems)),
+        environments=_environments(graph),
+    )
+
+
+def _identity(bins: NDArray[np.int64], counts: NDArray[np.int64]) -> int:
+    """64 bits of a fingerprint."""
+    return int.from_bytes(_digest(np.stack([bins, counts]).astype("<i8").tobytes()), "little")
+
+
+def _integers(graph: _Graph) -> list[int]:
+    """The integer facts in the order of FACTS."""
+    counts = [0] * len(FACTS)
+    place = _PLACE
+    for kind in graph.kinds:
+        if kind.charge:
+            counts[place["charged_atoms"]] += 1
+        if kind.number > 1:
+            counts[0] += 1
+            if kind.number != 6:
+                counts[_ELEMENT_PLACE.get(kind.number, -1)] += 1  # the last one is for all others
+    _count_bonds(graph, counts)
+    _count_rings(graph, counts)
+    return counts
+
+
+def _count_bonds(graph: _Graph, counts: list[int]) -> None:
+    kinds, neighbors = graph.kinds, graph.neighbors
+    for i, j, order in graph.bonds:
+        if order == DOUBLE:
+            in_ring = (i, j) in graph.ring_bonds
+            counts[_PLACE["ring_double_bonds" if in_ring else "chain_double_bonds"]] += 1
+        elif (
+            order == SINGLE
+            and len(neighbors[i]) > 1 < len(neighbors[j])
+            and (i, j) not in graph.ring_bonds
+        ):
+            counts[_PLACE["rotatable_bonds"]] += 1
+        if kinds[i].number > 6 < kinds[j].number:
+            counts[_PLACE["hetero_hetero_bonds"]] += 1
+
+
+def _count_rings(graph: _Graph, counts: list[int]) -> None:
+    counts[_PLACE["rings"]] = len(graph.rings)
+    counts[_PLACE["largest_ring"]] = max(map(len, graph.rings), default=0)
+    for ring in graph.rings:
+        size = len(ring)
+        counts[_PLACE[f"rings_of_{size}" if size <= 8 else "rings_above_8"]] += 1
+        # Every atom aromatic: fused aromatic rings around an 8-ring make it count as well.
+        if all(graph.aromatic[atom] for atom in ring):
+            name = f"aromatic_rings_of_{size}" if size in (5, 6) else "other_aromatic_rings"
+            counts[_PLACE[name]] += 1
+
+
+# -- ring systems ---------------------------------------------------------------------------------
+
+
+def _ring_systems(graph: _Graph) -> list[list[int]]:
+    """Atoms of each ring system, ascending: rings that share an atom, fused or spiro."""
+    systems: list[set[int]] = []
+    for ring in graph.rings:
+        atoms = set(ring)
+        apart = []
+        for system in systems:
+            if system.isdisjoint(atoms):
+                apart.append(system)
+            else:
+                atoms |= system
+        systems = [*apart, atoms]
+    return sorted(sorted(system) for system in systems)
+
+
+_SystemKey = tuple[tuple[int, ...], tuple[tuple[int, int, int], ...]]
+
+
+def _system_key(graph: _Graph, atoms: list[int]) -> _SystemKey:
+    """(element and aromaticity of each atom, bonds by position) of a ring system.
+
+    Charges, hydrogens and substituents are left out.
+    """
+    kinds, aromatic, neighbors, inside = (
+        graph.kinds,
+        graph.aromatic,
+        graph.neighbors,
+        graph.ring_bonds,
+    )
+    local = {atom: k for k, atom in enumerate(atoms)}
+    sites = tuple([2 * kinds[a].number + aromatic[a] for a in atoms])
+    bonds = [
+        (k, local[b], order)
+        for a, k in local.items()
+        for order, b in neighbors[a]
+        if a < b and (a, b) in inside
+    ]
+    return sites, tuple(bonds)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _system_id(sites: tuple[int, ...], bonds: tuple[tuple[int, int, int], ...]) -> int:
+    """64 bits that do not depend on the order of the atoms.
+
+    Color refinement (Weisfeiler & Leman 1968) with half as many rounds as the system has atoms.
+    Molecules are read from canonical SMILES, so the same order recurs and is cached.
+    """
+    around: list[list[tuple[int, int]]] = [[] for _ in sites]
+    for i, j, order in bonds:
+        around[i].append((order, j))
+        around[j].append((order, i))
+    colors = [site.to_bytes(2, "little") for site in sites]
+    for _ in range(len(sites) // 2 + 1):
+        colors = [
+            _digest(
+                colors[i]
+                + b"".join(sorted(order.to_bytes(1, "little") + colors[j] for order, j in links))
+            )
+            for i, links in enumerate(around)
+        ]
+    return int.from_bytes(_digest(b"ring" + b"".join(sorted(colors))), "little")
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=8).digest()
+
+
+def ring_system_name(mol: Mol, atoms: Sequence[int]) -> str:
+    """SMILES of a ring system in a molecule, for messages."""
+    wanted = set(atoms)
+    bonds = [
+        bond.GetIdx()
+        for bond in mol.GetBonds()
+        if bond.IsInRing() and {bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()} <= wanted
+    ]
+    return str(Chem.MolFragmentToSmiles(mol, list(atoms), bonds, isomericSmiles=False))
+
+
+# -- atom environments of radius 1 ----------------------------------------------------------------
+
+
+def _environments(graph: _Graph) -> tuple[int, ...]:
+    """The id of the environment of every atom."""
+    sites = [
+        (2 * kind.number + aromatic, kind.charge)
+        for kind, aromatic in zip(graph.kinds, graph.aromatic, strict=True)
+    ]
+    ids = []
+    for kind, site, links in zip(graph.kinds, sites, graph.neighbors, strict=True):
+        around = [(order, sites[j]) for order, j in links]
+        around.sort()
+        ids.append(_environment_id(site, kind.hydrogens, kind.in_ring, tuple(around)))
+    return tuple(ids)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _environment_id(
+    site: tuple[int, int],
+    hydrogens: int,
+    in_ring: bool,
+    around: tuple[tuple[int, tuple[int, int]], ...],
+) -> int:
+    """64 bits of an atom's element, aromaticity, charge, hydrogens and neighbors."""
+    text = f"environment {site} {hydrogens} {int(in_ring)} {around}"
+    return int.from_bytes(_digest(text.encode()), "little")
+
+
+def environment_name(mol: Mol, index: int) -> str:
+    """An atom with its neighbors, written like a SMILES, for messages.
+
+    >>> environment_name(Chem.MolFromSmiles("CC(=O)N"), 1)
+    'C(-C)(-N)(=O)'
+    """
+    atom = mol.GetAtomWithIdx(index)
+    around = []
+    for bond in atom.GetBonds():
+        mark = _BOND_MARKS.get(int(2 * bond.GetBondTypeAsDouble()), "~")
+        around.append(f"({mark}{_symbol(bond.GetOtherAtom(atom))})")
+    ring = " in a ring" if atom.IsInRing() else ""
+    hydrogens = atom.GetTotalNumHs()
+    count = f"H{hydrogens if hydrogens > 1 else ''}" if hydrogens else ""
+    return f"{_symbol(atom)}{count}{''.join(sorted(around))}{ring}"
+
+
+def _symbol(atom: Chem.Atom) -> str:
+    symbol = atom.GetSymbol().lower() if atom.GetIsAromatic() else atom.GetSymbol()
+    charge = atom.GetFormalCharge()
+    return f"{symbol}{'+-'[charge < 0] * abs(charge)}"
