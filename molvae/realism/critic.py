@@ -56,7 +56,7 @@ __all__ = [
     "two_sample_auc",
 ]
 
-Vector = NDArray[np.float64]
+_Vector = NDArray[np.float64]
 
 WEIGHTS_FILE, INPUTS_FILE = "realism.safetensors", "realism.json"
 SCHEMA = 1
@@ -79,9 +79,9 @@ class RealismCritic:
     """A fitted critic, small and picklable."""
 
     inputs: InputDefinition
-    weights: Vector  # (K, D) as stored, in half precision
-    intercepts: Vector  # (K,)
-    quantiles: Vector  # (Q,) logits of own samples that were not fitted, ascending
+    weights: _Vector  # (K, D) as stored, in half precision
+    intercepts: _Vector  # (K,)
+    quantiles: _Vector  # (Q,) logits of own samples that were not fitted, ascending
     record: Mapping[str, Any]  # how it was fitted, and how well
 
     def logit(self, facts: Facts) -> float:
@@ -89,7 +89,7 @@ class RealismCritic:
         part = facts.identity % len(self.weights)
         return self.inputs.score(facts, self.weights[part]) + float(self.intercepts[part])
 
-    def logits(self, table: FactTable) -> Vector:
+    def logits(self, table: FactTable) -> _Vector:
         """s of every molecule (N,)."""
         if not len(table):
             return np.empty(0)
@@ -97,7 +97,7 @@ class RealismCritic:
         fits = [Fit(w, float(b)) for w, b in zip(self.weights, self.intercepts, strict=True)]
         all_logits = np.stack([decision(rows, fit) for fit in fits])  # (K, N)
         parts = table.identity % np.uint64(len(fits))
-        chosen: Vector = np.take_along_axis(all_logits, parts.astype(np.int64)[None], axis=0)[0]
+        chosen: _Vector = np.take_along_axis(all_logits, parts.astype(np.int64)[None], axis=0)[0]
         return chosen
 
     def log_m(self, share: float) -> float:
@@ -108,12 +108,12 @@ class RealismCritic:
         """
         return log_m_of(self.quantiles, share)
 
-    def mean_weights(self, inputs: InputDefinition) -> Vector:
+    def mean_weights(self, inputs: InputDefinition) -> _Vector:
         """The mean of the regressions' weights (D,) on inputs with finer bins."""
         return np.asarray(self.weights.mean(axis=0)[inputs.origins(self.inputs)])
 
 
-def log_m_of(logits: Vector, share: float) -> float:
+def log_m_of(logits: _Vector, share: float) -> float:
     """log M at which a share of molecules with these logits is kept; −∞ keeps all.
 
     With logits of some candidates for a request it is the threshold for that request: p_data and
@@ -136,12 +136,12 @@ def log_m_of(logits: Vector, share: float) -> float:
     return (low + high) / 2
 
 
-def kept_share(logits: Vector, log_m: float) -> float:
+def kept_share(logits: _Vector, log_m: float) -> float:
     """Mean probability to be kept."""
     return float(np.exp(np.minimum(logits - log_m, 0.0)).mean())
 
 
-def accepts(logits: Vector, uniform: Vector, log_m: float) -> NDArray[np.bool_]:
+def accepts(logits: _Vector, uniform: _Vector, log_m: float) -> NDArray[np.bool_]:
     """Which molecules are kept, (N,), by numbers (N,) from (0, 1) that belong to them.
 
     A molecule is compared with its own number alone, so batches and workers change nothing.
@@ -226,7 +226,7 @@ def _chosen(
     rows: SparseRows,
     is_real: NDArray[np.bool_],
     parts: list[NDArray[np.int64]],
-    center: Vector,
+    center: _Vector,
     penalties: Sequence[float] = PENALTIES,
 ) -> _Chosen:
     """Regressions for every penalty in turn; those with the best held-out likelihood."""
@@ -256,7 +256,7 @@ def _chosen(
 
 
 def _record(
-    critic: RealismCritic, out: Vector, is_real: NDArray[np.bool_], chosen: _Chosen
+    critic: RealismCritic, out: _Vector, is_real: NDArray[np.bool_], chosen: _Chosen
 ) -> dict[str, Any]:
     """Plain data on a critic: ``out`` are held-out logits (NaN: never held out)."""
     held = ~np.isnan(out)
@@ -278,7 +278,7 @@ def _record(
     }
 
 
-def _calibration(logits: Vector, is_real: NDArray[np.bool_]) -> list[list[float]]:
+def _calibration(logits: _Vector, is_real: NDArray[np.bool_]) -> list[list[float]]:
     """[mean predicted, observed share of real] in ten bins of equal number, classes reweighted."""
     weight = np.where(is_real, 0.5 / is_real.sum(), 0.5 / (~is_real).sum())
     p = 0.5 * (1.0 + np.tanh(0.5 * logits))

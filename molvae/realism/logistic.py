@@ -24,7 +24,7 @@ from molvae.realism.inputs import SparseRows
 
 __all__ = ["Fit", "auc", "decision", "fit_logistic", "log_loss", "some_rows"]
 
-Vector = NDArray[np.float64]
+_Vector = NDArray[np.float64]
 
 MOST_NEWTON = 50
 MOST_GRADIENTS = 200  # conjugate gradient steps within a Newton step
@@ -35,7 +35,7 @@ ROUNDING = 1e-13  # relative change of the loss that is no more than rounding
 class Fit(NamedTuple):
     """A fitted regression."""
 
-    weights: Vector  # (D,)
+    weights: _Vector  # (D,)
     intercept: float
 
 
@@ -48,18 +48,18 @@ def some_rows(rows: SparseRows, chosen: NDArray[np.int64]) -> SparseRows:
     return SparseRows(offsets, rows.columns[places], rows.values[places], rows.width)
 
 
-def decision(rows: SparseRows, fit: Fit) -> Vector:
+def decision(rows: SparseRows, fit: Fit) -> _Vector:
     """x w + b of every row, (N,)."""
     return _Product(rows).forward(np.append(fit.weights, fit.intercept))
 
 
-def log_loss(logits: Vector, real: NDArray[np.bool_]) -> float:
+def log_loss(logits: _Vector, real: NDArray[np.bool_]) -> float:
     """Mean of −log p(class) in nats, both classes weighing the same."""
     loss = np.logaddexp(0.0, np.where(real, -logits, logits))
     return float((loss[real].mean() + loss[~real].mean()) / 2)
 
 
-def auc(logits: Vector, real: NDArray[np.bool_]) -> float:
+def auc(logits: _Vector, real: NDArray[np.bool_]) -> float:
     """Probability that a real molecule has the higher logit, ties counting half."""
     order = np.sort(logits[~real])
     below = np.searchsorted(order, logits[real], side="left")
@@ -73,13 +73,13 @@ class _Product:
     def __init__(self, rows: SparseRows) -> None:
         self.rows, self.sizes = rows, np.diff(rows.offsets)
 
-    def forward(self, w: Vector) -> Vector:
+    def forward(self, w: _Vector) -> _Vector:
         """X w, (N,). No row is empty: every molecule has a bin for its mass."""
         terms = self.rows.values * w[self.rows.columns]
-        sums: Vector = np.add.reduceat(terms, self.rows.offsets[:-1]) + w[-1]
+        sums: _Vector = np.add.reduceat(terms, self.rows.offsets[:-1]) + w[-1]
         return sums
 
-    def backward(self, r: Vector, *, squared: bool = False) -> Vector:
+    def backward(self, r: _Vector, *, squared: bool = False) -> _Vector:
         """Xᵀ r, (D + 1,); ``squared``: of the matrix with its entries squared."""
         values = self.rows.values**2 if squared else self.rows.values
         spread = values * np.repeat(r, self.sizes)
@@ -92,7 +92,7 @@ def fit_logistic(
     real: NDArray[np.bool_],
     *,
     c: float,
-    mean: Vector | None = None,
+    mean: _Vector | None = None,
     start: Fit | None = None,
     tolerance: float = 1e-4,
 ) -> Fit:
@@ -110,7 +110,7 @@ def fit_logistic(
     center = np.append(np.zeros(rows.width) if mean is None else mean, 0.0)
     penalty = np.append(np.full(rows.width, 1.0 / c), 0.0)
 
-    def loss(w: Vector, logits: Vector) -> float:
+    def loss(w: _Vector, logits: _Vector) -> float:
         fitting = sample @ np.logaddexp(0.0, -sign * logits)
         return float(fitting + 0.5 * penalty @ (w - center) ** 2)
 
@@ -136,11 +136,11 @@ def fit_logistic(
 
 
 def _conjugate_gradients(
-    product: _Product, curvature: Vector, penalty: Vector, gradient: Vector
-) -> Vector:
+    product: _Product, curvature: _Vector, penalty: _Vector, gradient: _Vector
+) -> _Vector:
     """About −H⁻¹ gradient, H = Xᵀ diag(curvature) X + diag(penalty)."""
 
-    def hessian(v: Vector) -> Vector:
+    def hessian(v: _Vector) -> _Vector:
         return product.backward(curvature * product.forward(v)) + penalty * v
 
     diagonal = product.backward(curvature, squared=True) + penalty
@@ -151,8 +151,8 @@ def _conjugate_gradients(
 
 
 def _solve(
-    matrix: Callable[[Vector], Vector], right: Vector, inverse: Vector, enough: float
-) -> Vector:
+    matrix: Callable[[_Vector], _Vector], right: _Vector, inverse: _Vector, enough: float
+) -> _Vector:
     """x with matrix(x) = right, preconditioned by ``inverse``, to a residual norm of ``enough``."""
     x, residual = np.zeros_like(right), right.copy()
     scaled = inverse * residual
