@@ -130,6 +130,11 @@ def test_an_unknown_key_names_the_nearest(setting, near):
         load_config(settings=[setting])
 
 
+def test_a_setting_that_was_removed_says_so():
+    with pytest.raises(ConfigError, match=r"train\.word_dropout: .*removed.*leave it out"):
+        load_config(settings=["train.word_dropout=0.1"])
+
+
 def test_all_faults_stand_in_one_error():
     with pytest.raises(ConfigError) as caught:
         load_config(settings=["train.seed=x", "model.latent_size=0", "data.max_token=7"])

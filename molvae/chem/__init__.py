@@ -1,4 +1,4 @@
-"""The one place where molecules are parsed, standardised, compared and drawn with RDKit."""
+"""Molecules: parse, standardize, compare and draw; the only package that imports RDKit."""
 
 from molvae.chem.drawing import draw_grid, draw_svg, sdf_block
 from molvae.chem.fingerprints import Features, Likeness, fingerprints

@@ -1,7 +1,7 @@
-"""Structural filters: what MOSES calls "Filters", and the catalogues of alerts inside RDKit.
+"""Structural filters: the "Filters" of MOSES, and the catalogs of alerts inside RDKit.
 
-A filter says whether it lets a molecule pass, ``passes(mol)``, and why not, ``refusal(mol)``. It
-can be pickled, so that worker processes may hold it. :func:`load_filters` reads the pattern files
+A filter has ``passes(mol)``, whether a molecule passes, and ``refusal(mol)``, why it does not. It
+can be pickled for worker processes. :func:`load_filters` reads the pattern files
 of MOSES (Polykovskiy et al. 2020), which are the user's; :func:`alerts` needs no file.
 """
 
@@ -81,7 +81,7 @@ class Filters:
 
 @functools.lru_cache(maxsize=4)
 def _made_once(patterns: tuple[_Pattern, ...]) -> Filters:
-    """A worker process gets its filters with every task; to compile the patterns takes a while."""
+    """Filters, compiled once per process: a worker unpickles them with every task."""
     return Filters(patterns)
 
 
@@ -96,8 +96,8 @@ def _compile(smarts: str) -> Mol:
 # What a molecule must contain to match a pattern at all ------------------------------------------
 
 # A piece is an element, or two bonded elements and the kind of their bond. A pattern needs as many
-# of each as it asks for without alternatives, since its atoms match different atoms and its bonds
-# different bonds. To count pieces is many times as fast as to search for substructures.
+# of each as it requires without alternatives, since its atoms match different atoms and its bonds
+# different bonds. Counting pieces is many times faster than substructure search.
 _Piece = tuple[int, ...]
 
 # Of bonds of a pattern; any other text, such as "-,=", leaves the kind open.
@@ -117,7 +117,7 @@ _SINGLE = int(Chem.BondType.SINGLE)
 
 
 class _Screen:
-    """Leaves out the patterns that a molecule has not the atoms and bonds for."""
+    """Skips the patterns for which a molecule lacks the atoms or bonds."""
 
     def __init__(self, queries: Sequence[Mol]) -> None:
         needs = [_needs(query) for query in queries]
@@ -131,24 +131,24 @@ class _Screen:
         """Numbers of the patterns that may match a molecule with its hydrogens, in order."""
         has = np.zeros(len(self._columns), dtype=np.int32)
         pieces = _pieces(mol, lambda bond: int(bond.GetBondType()))
-        for atom in mol.GetAtoms():  # quicker than to write the hydrogens out first
+        for atom in mol.GetAtoms():  # faster than adding the hydrogens first
             if hydrogens := atom.GetTotalNumHs():
                 pieces[(1,)] += hydrogens
                 pieces[(1, atom.GetAtomicNum(), _SINGLE)] += hydrogens
         for piece, count in pieces.items():
             if (column := self._columns.get(piece)) is not None:
                 has[column] = count
-        found: list[int] = np.flatnonzero((self._needs <= has).all(axis=1)).tolist()
-        return found
+        possible: list[int] = np.flatnonzero((self._needs <= has).all(axis=1)).tolist()
+        return possible
 
 
 def _pieces(mol: Mol, kind: Callable[[Any], int]) -> Counter[_Piece]:
     elements = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
-    found: list[_Piece] = [(element,) for element in elements]
+    pieces: list[_Piece] = [(element,) for element in elements]
     for bond in mol.GetBonds():
         a, b = elements[bond.GetBeginAtomIdx()], elements[bond.GetEndAtomIdx()]
-        found.append((a, b, kind(bond)) if a < b else (b, a, kind(bond)))
-    return Counter(found)
+        pieces.append((a, b, kind(bond)) if a < b else (b, a, kind(bond)))
+    return Counter(pieces)
 
 
 def _needs(query: Mol) -> Counter[_Piece]:
@@ -164,7 +164,7 @@ def load_filters(folder: str | Path) -> Filters:
     """The filters of MOSES from its pattern files in a folder.
 
     ``mcf.csv`` has a header with the columns ``names`` and ``smarts``; ``wehi_pains.csv`` has none,
-    and the SMARTS come first. ``moses_`` may stand before either name.
+    and the SMARTS come first. Either name may be prefixed with ``moses_``.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -218,9 +218,9 @@ def _read(path: Path, rows: Callable[[Path, Any], _Rows]) -> list[_Pattern]:
     return patterns
 
 
-# Catalogues inside RDKit -------------------------------------------------------------------------
+# Catalogs inside RDKit -------------------------------------------------------------------------
 
-CATALOGUES = {
+CATALOGS = {
     "brenk": "BRENK",
     "chembl": "CHEMBL",
     "nih": "NIH",
@@ -230,28 +230,28 @@ CATALOGUES = {
 
 
 class Alerts:
-    """A catalogue of structural alerts that comes with RDKit; a molecule with any is refused."""
+    """A catalog of structural alerts that comes with RDKit; a molecule with any is refused."""
 
     def __init__(self, name: str) -> None:
-        if name not in CATALOGUES:
-            raise InputError(f"unknown alerts '{name}': {suggest(name, CATALOGUES)}")
+        if name not in CATALOGS:
+            raise InputError(f"unknown alerts '{name}': {suggest(name, CATALOGS)}")
         self.name = name
-        kind = getattr(FilterCatalog.FilterCatalogParams.FilterCatalogs, CATALOGUES[name])
-        self._catalogue = FilterCatalog.FilterCatalog(kind)
+        kind = getattr(FilterCatalog.FilterCatalogParams.FilterCatalogs, CATALOGS[name])
+        self._catalog = FilterCatalog.FilterCatalog(kind)
 
     def __reduce__(self) -> tuple[Callable[[str], Alerts], tuple[str]]:
         return alerts, (self.name,)
 
     def __len__(self) -> int:
-        return int(self._catalogue.GetNumEntries())
+        return int(self._catalog.GetNumEntries())
 
     def passes(self, mol: Mol) -> bool:
         """Whether the molecule has none of the alerts."""
-        return not self._catalogue.HasMatch(mol)
+        return not self._catalog.HasMatch(mol)
 
     def refusal(self, mol: Mol) -> str | None:
         """The first alert the molecule has; None if it has none."""
-        entry = self._catalogue.GetFirstMatch(mol)
+        entry = self._catalog.GetFirstMatch(mol)
         return None if entry is None else f"{self.name} {entry.GetDescription()}"
 
 

@@ -1,4 +1,4 @@
-"""Molecules as pictures, and with 2D coordinates as records of an SDF file."""
+"""Molecules as pictures, and as records of an SDF file with 2D coordinates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["draw_grid", "draw_svg", "sdf_block"]
 
 
 def draw_svg(mol: Mol, *, width: int = 220, height: int = 170, legend: str = "") -> str:
-    """The molecule as an SVG element without XML header, ready to stand inside HTML."""
+    """The molecule as an SVG element without XML header, for use inside HTML."""
     drawer = rdMolDraw2D.MolDraw2DSVG(width, height)
     options = drawer.drawOptions()
     options.clearBackground = False  # type: ignore[assignment]  # the stubs name the wrong type

@@ -198,8 +198,8 @@ def _stereo_marks() -> Chem.QueryAtom:
     return marked
 
 
-def _stereocentres(mol: Mol) -> int:
-    """Tetrahedral centres, assigned or not, as ``Chem.FindMolChiralCenters`` lists them."""
+def _stereocenters(mol: Mol) -> int:
+    """Tetrahedral centers, assigned or not, as ``Chem.FindMolChiralCenters`` lists them."""
     if not Chem.GetUseLegacyStereoPerception():
         return len(Chem.FindMolChiralCenters(mol, includeUnassigned=True))
     Chem.AssignStereochemistry(mol, cleanIt=True, force=True, flagPossibleStereoCenters=True)
@@ -209,7 +209,7 @@ def _stereocentres(mol: Mol) -> int:
 def sas(facts: Facts) -> float:
     """Synthetic accessibility of Ertl & Schuffenhauer 2009 as RDKit defines it, 1 (easy) to 10.
 
-    The mean score of the fragments, less penalties for size, stereocentres, spiro and bridgehead
+    The mean score of the fragments, less penalties for size, stereocenters, spiro and bridgehead
     atoms and macrocycles, plus a correction for symmetry that RDKit added; then scaled.
     """
     mol = facts.mol
@@ -221,7 +221,7 @@ def sas(facts: Facts) -> float:
     macrocycle = any(len(ring) > 8 for ring in mol.GetRingInfo().AtomRings())
     penalties = (
         atoms**1.005 - atoms,
-        math.log10(_stereocentres(mol) + 1),
+        math.log10(_stereocenters(mol) + 1),
         math.log10(rdMolDescriptors.CalcNumSpiroAtoms(mol) + 1),
         math.log10(rdMolDescriptors.CalcNumBridgeheadAtoms(mol) + 1),
         math.log10(2) if macrocycle else 0.0,

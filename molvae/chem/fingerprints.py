@@ -1,4 +1,4 @@
-"""Fingerprints of molecules, and how alike two molecules are: Tanimoto similarity."""
+"""Fingerprints of molecules, and the Tanimoto similarity of two molecules."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def fingerprints(
 ) -> NDArray[np.uint8]:
     """Morgan bit fingerprints packed into bytes, shape (len(mols), size / 8).
 
-    ``counts``: bits also tell whether an environment is there once, twice, four or eight times.
+    ``counts``: bits also encode whether an environment occurs once, twice, four or eight times.
     """
     generator = _morgan(radius, size, counts)
     rows = np.empty((len(mols), size // 8), dtype=np.uint8)
@@ -112,7 +112,7 @@ def _common(a: _Bytes, b: _Bytes) -> _Floats:
 
 
 def set_bits(bits: NDArray[np.uint8] | NDArray[np.bool_]) -> tuple[_Ints, _Ints]:
-    """Row and column of all that is set, in order; quicker than nonzero() where little is."""
+    """Row and column of all set bits, in order; faster than nonzero() for sparse arrays."""
     row, column = np.divmod(np.flatnonzero(bits.view(np.bool_)), bits.shape[1])
     return row, column
 

@@ -1,4 +1,4 @@
-"""Sets of molecules in eight bytes each: which were written, which must not be."""
+"""Sets of molecules as 64-bit hashes: those already written, those to exclude."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def keys_of(texts: Iterable[str]) -> NDArray[np.uint64]:
 
 
 def among(keys: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Whether each key is among some ascending ones."""
+    """Whether each key is among known ones, which are sorted."""
     if not len(known):
         return np.zeros(len(keys), dtype=np.bool_)
     places = np.searchsorted(known, keys)
     np.minimum(places, len(known) - 1, out=places)
-    found: NDArray[np.bool_] = known[places] == keys
-    return found
+    present: NDArray[np.bool_] = known[places] == keys
+    return present
 
 
 class KeySet:
@@ -50,13 +50,13 @@ class KeySet:
 
     def holds(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Which of the keys are in the set, shape as given."""
-        found = np.zeros(len(keys), dtype=np.bool_)
+        present = np.zeros(len(keys), dtype=np.bool_)
         for run in self._runs:
-            found |= among(keys, run)
-        return found
+            present |= among(keys, run)
+        return present
 
     def add(self, keys: NDArray[np.uint64]) -> None:
-        """Take in keys; those already there change nothing."""
+        """Add keys; those already present change nothing."""
         new = np.unique(keys)
         new = new[~self.holds(new)]
         if not len(new):

@@ -1,4 +1,4 @@
-"""Texts ⇄ molecules, and what molecules are made of: elements, scaffolds, fragments, bits."""
+"""Texts ⇄ molecules, and the composition of molecules: elements, scaffolds, fragments."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ Mol = Chem.Mol
 def parse(smiles: str) -> Mol | None:
     """The molecule, or None if RDKit refuses the text or it holds no atom at all.
 
-    RDKit parses the empty string to a molecule of zero atoms; nothing is not a valid molecule.
-    It also reads no further than the first line or NUL, which would silently lose the rest.
+    RDKit parses the empty string to a molecule of zero atoms, which is not valid here. It also
+    reads no further than the first line or NUL, which would silently lose the rest.
     """
     if len(smiles.strip().splitlines()) > 1 or "\0" in smiles:
         return None
@@ -68,7 +68,7 @@ def to_smiles(mol: Mol, *, isomeric: bool = True) -> str:
 
 
 def elements(mol: Mol) -> frozenset[str]:
-    """Symbols of the elements in a molecule; hydrogens that are not atoms of the graph apart."""
+    """Symbols of the elements in a molecule, implicit hydrogens excluded."""
     return frozenset(atom.GetSymbol() for atom in mol.GetAtoms())
 
 
@@ -83,7 +83,7 @@ def _radical_atom() -> Chem.QueryAtom:
 
 
 def has_radical(mol: Mol) -> bool:
-    """Whether an atom has unpaired electrons: valid for RDKit, not what a chemist makes."""
+    """Whether an atom has unpaired electrons, which RDKit accepts as valid."""
     return len(mol.GetAtomsMatchingQuery(_radical_atom())) > 0
 
 

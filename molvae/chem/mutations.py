@@ -1,4 +1,4 @@
-"""Changes of molecular graphs: one edit of a molecule, and parts of two joined (Jensen 2019)."""
+"""Mutations of molecular graphs: one edit of a molecule, or a crossover of two (Jensen 2019)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["crossed", "edited"]
 
 T = TypeVar("T")
 TRIES = 10
-LARGEST = 7  # atoms of a ring that is made anew
+LARGEST = 7  # atoms of a new ring
 _RINGS = range(3, LARGEST + 1)  # sizes of rings that an edit may close
 _BONDS = (Chem.BondType.SINGLE, Chem.BondType.DOUBLE, Chem.BondType.TRIPLE)
 _BENT = (Chem.MolFromSmarts("[r]#@[r]"), Chem.MolFromSmarts("[r]=@[r]=@[r]"))
@@ -31,10 +31,10 @@ _Edit = Callable[[Chem.RWMol, Sequence[str], Generator], bool]
 def edited(smiles: str, elements: Sequence[str], rng: Generator) -> str:
     """Canonical SMILES after one edit; empty if ten attempts gave no other molecule.
 
-    An atom is appended, put into a bond, taken out or made another of ``elements``; a bond gets
-    another order; a ring is opened or closed; a group moves to another atom, or two atoms change
-    places. Strained rings, and such as are larger than any
-    ``smiles`` has, are not made, nor a net charge other than its.
+    An atom is appended, inserted into a bond, removed or replaced by another of ``elements``; a
+    bond gets another order; a ring is opened or closed; a group moves to another atom, or two atoms
+    change places. Results with a strained ring, a ring larger than any of ``smiles``, or another
+    net charge are dropped.
     """
     start = _bare(smiles)
     if start is None:
@@ -43,9 +43,9 @@ def edited(smiles: str, elements: Sequence[str], rng: Generator) -> str:
     for _ in range(TRIES):
         mol = Chem.RWMol(start)
         if _EDITS[rng.integers(len(_EDITS))](mol, elements, rng):
-            found = _finished(mol, limit, charges)
-            if found and found != smiles:
-                return found
+            result = _finished(mol, limit, charges)
+            if result and result != smiles:
+                return result
     return ""
 
 
@@ -53,7 +53,7 @@ def crossed(first: str, second: str, rng: Generator) -> str:
     """Canonical SMILES of a part of each of two molecules; empty if ten attempts gave none.
 
     Both are cut at a chain bond, or both through a ring at two of its bonds. Rings and charges are
-    as of :func:`edited`; the size is from half of the smaller to half as much again as the larger.
+    limited as in :func:`edited`, the size to 0.5 of the smaller up to 1.5 of the larger molecule.
     """
     molecules = [mol for mol in (_cuttable(first), _cuttable(second)) if mol is not None]
     if len(molecules) < 2:
@@ -63,22 +63,22 @@ def crossed(first: str, second: str, rng: Generator) -> str:
     for _ in range(TRIES):
         in_ring = rng.random() < 0.5
         cuts = [mol.cut_ring(rng) if in_ring else mol.cut_chain(rng) for mol in molecules]
-        both = [parts for parts in cuts if parts is not None]
-        if len(both) < 2:
+        halves = [parts for parts in cuts if parts is not None]
+        if len(halves) < 2:
             continue
-        one, other = (parts[int(rng.integers(2))] for parts in both)
-        ends = 4 if in_ring else 2  # placeholders, which go
-        size = one.GetNumAtoms() + other.GetNumAtoms() - ends
+        a, b = (parts[int(rng.integers(2))] for parts in halves)
+        ends = 4 if in_ring else 2  # placeholders at the cuts
+        size = a.GetNumAtoms() + b.GetNumAtoms() - ends
         if not min(sizes) <= 2 * size <= 3 * max(sizes):
             continue
         try:
             with rdBase.BlockLogs():
-                joined = Chem.molzip(one, other, _ENDS)
-        except (RuntimeError, ValueError):  # what is left of the cuts does not fit
+                joined = Chem.molzip(a, b, _ENDS)
+        except (RuntimeError, ValueError):  # the parts do not fit together
             continue
-        found = _finished(Chem.RWMol(joined), limit, charges)
-        if found and found not in (first, second):
-            return found
+        result = _finished(Chem.RWMol(joined), limit, charges)
+        if result and result not in (first, second):
+            return result
     return ""
 
 
@@ -100,19 +100,19 @@ def _ring_limit(mol: Mol) -> int:
 
 
 def _finished(mol: Chem.RWMol, limit: int, charges: set[int]) -> str:
-    """Canonical SMILES; empty for no molecule, two, a ring that nobody could make, or a charge."""
+    """Canonical SMILES; empty if invalid, in several parts, strained, or of another charge."""
     try:
         with rdBase.BlockLogs():
             Chem.SanitizeMol(mol)
             Chem.AssignStereochemistry(mol, cleanIt=True, force=True)
-            found = str(Chem.MolToSmiles(mol))
+            smiles = str(Chem.MolToSmiles(mol))
     except (ValueError, RuntimeError):
         return ""
-    if "." in found or "*" in found or Chem.GetFormalCharge(mol) not in charges:
+    if "." in smiles or "*" in smiles or Chem.GetFormalCharge(mol) not in charges:
         return ""
-    if _strained(mol, limit) or parse(found) is None:
+    if _strained(mol, limit) or parse(smiles) is None:
         return ""
-    return found
+    return smiles
 
 
 def _strained(mol: Mol, limit: int) -> bool:
@@ -134,7 +134,7 @@ def _pick(items: Sequence[T], rng: Generator) -> T:
 
 
 def _free(mol: Chem.RWMol) -> list[int]:
-    """Atoms with a hydrogen to give."""
+    """Atoms with a hydrogen."""
     return [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetTotalNumHs()]
 
 
@@ -167,9 +167,9 @@ def _delete_atom(mol: Chem.RWMol, _: Sequence[str], rng: Generator) -> bool:
     if not places or mol.GetNumAtoms() < 3:
         return False
     place = _pick(places, rng)
-    neighbours = [atom.GetIdx() for atom in mol.GetAtomWithIdx(place).GetNeighbors()]
-    if len(neighbours) == 2 and mol.GetBondBetweenAtoms(*neighbours) is None:
-        mol.AddBond(neighbours[0], neighbours[1], _BONDS[0])
+    neighbors = [atom.GetIdx() for atom in mol.GetAtomWithIdx(place).GetNeighbors()]
+    if len(neighbors) == 2 and mol.GetBondBetweenAtoms(*neighbors) is None:
+        mol.AddBond(neighbors[0], neighbors[1], _BONDS[0])
     mol.RemoveAtom(place)
     return True
 
@@ -206,13 +206,13 @@ def _close_ring(mol: Chem.RWMol, _: Sequence[str], rng: Generator) -> bool:
     pairs = np.argwhere(np.triu(near == size))
     if not len(pairs):
         return False
-    one, other = pairs[int(rng.integers(len(pairs)))]
-    mol.AddBond(free[one], free[other], _BONDS[0])
+    a, b = pairs[int(rng.integers(len(pairs)))]
+    mol.AddBond(free[a], free[b], _BONDS[0])
     return True
 
 
 def _move_group(mol: Chem.RWMol, _: Sequence[str], rng: Generator) -> bool:
-    """What hangs at a chain bond, to another atom: one step between isomers of position."""
+    """Move a group at a chain bond to another atom: one step between positional isomers."""
     Chem.FastFindRings(mol)
     pairs = mol.GetSubstructMatches(_CHAIN_BOND)
     if not pairs:
@@ -228,30 +228,38 @@ def _move_group(mol: Chem.RWMol, _: Sequence[str], rng: Generator) -> bool:
 
 
 def _swap_atoms(mol: Chem.RWMol, _: Sequence[str], rng: Generator) -> bool:
-    """Two atoms of as many neighbours: a nitrogen goes round its ring in one step."""
-    one = mol.GetAtomWithIdx(int(rng.integers(mol.GetNumAtoms())))
-    like = [
-        atom for atom in mol.GetAtoms()
-        if atom.GetDegree() == one.GetDegree() and atom.GetAtomicNum() != one.GetAtomicNum()
-    ]  # fmt: skip
-    if not like:
+    """Swap two atoms of equal degree: a nitrogen moves around its ring in one step."""
+    a = mol.GetAtomWithIdx(int(rng.integers(mol.GetNumAtoms())))
+    candidates = [
+        atom
+        for atom in mol.GetAtoms()
+        if atom.GetDegree() == a.GetDegree() and atom.GetAtomicNum() != a.GetAtomicNum()
+    ]
+    if not candidates:
         return False
-    other = _pick(like, rng)
-    first, second = one.GetAtomicNum(), other.GetAtomicNum()
-    for atom, number in ((one, second), (other, first)):
+    b = _pick(candidates, rng)
+    first, second = a.GetAtomicNum(), b.GetAtomicNum()
+    for atom, number in ((a, second), (b, first)):
         atom.SetAtomicNum(number)
         atom.SetFormalCharge(0)
     return True
 
 
 _EDITS: tuple[_Edit, ...] = (
-    _append_atom, _insert_atom, _delete_atom, _change_atom, _change_bond, _open_ring, _close_ring,
-    _move_group, _swap_atoms,
-)  # fmt: skip
+    _append_atom,
+    _insert_atom,
+    _delete_atom,
+    _change_atom,
+    _change_bond,
+    _open_ring,
+    _close_ring,
+    _move_group,
+    _swap_atoms,
+)
 
 
 class _Cuttable:
-    """A molecule and the parts that it falls into, each kept once made."""
+    """A molecule and the parts it can be cut into, which are cached."""
 
     def __init__(self, mol: Mol) -> None:
         self._mol, self._parts = mol, dict[tuple[int, ...], tuple[Mol, Mol] | None]()
@@ -287,7 +295,7 @@ def _cuttable(smiles: str) -> _Cuttable | None:
 
 
 def _parts(mol: Mol, bonds: Sequence[int]) -> tuple[Mol, Mol] | None:
-    """What is left after the bonds are cut, if that is two parts with a loose end of each."""
+    """The parts after the bonds are cut, if there are two, each with an end of every bond."""
     labels = [(number, number) for number in range(1, len(bonds) + 1)]
     cut = Chem.FragmentOnBonds(mol, bonds, dummyLabels=labels)
     parts = Chem.GetMolFrags(cut, asMols=True, sanitizeFrags=False)

@@ -1,4 +1,4 @@
-"""What a text must be to become a molecule of a dataset: standard form, allowed atoms, size."""
+"""Cleaning of molecules for a dataset: standard form, allowed atoms, size."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _standardizers() -> tuple[
     rdMolStandardize.LargestFragmentChooser,
     rdMolStandardize.Uncharger,
 ]:
-    # A drug is smaller than some of its counter-ions; hydrogens do not make a fragment large.
+    # A drug may be smaller than its counter-ion; fragments are compared by heavy atoms.
     parameters = rdMolStandardize.CleanupParameters()
     parameters.preferOrganic = True  # type: ignore[assignment]  # the stubs name the wrong type
     parameters.largestFragmentChooserCountHeavyAtomsOnly = True  # type: ignore[assignment]
@@ -65,12 +65,12 @@ def _standardizers() -> tuple[
 def standardize(mol: Mol, profile: Profile = "rdkit") -> Mol:
     """A molecule in its standard form; unchanged for profile ``none``.
 
-    ``rdkit``: RDKit's clean-up (normalise groups, cut bonds to metals, reionise), the largest
-    organic fragment, neutralised. A single neutral fragment is returned as it is: every rule of
+    ``rdkit``: RDKit's clean-up (normalize groups, cut bonds to metals, reionize), the largest
+    organic fragment, neutralized. A single neutral fragment is returned as it is: every rule of
     the clean-up needs a charge, a metal bond or a second fragment to act on. The one exception is
-    undone: sulfoxides are written S=O, as a salt of one or one beside a nitro group would not equal
-    its plain form otherwise. ``chembl``: the parent molecule by ChEMBL's own pipeline (Bento et al.
-    2020), which needs the extra of that name.
+    undone: sulfoxides are written S=O, so that the salt of a sulfoxide equals its plain form.
+    ``chembl``: the parent molecule by ChEMBL's own pipeline (Bento et al. 2020), which needs the
+    extra of that name.
     """
     if profile == "none":
         return mol
@@ -104,7 +104,7 @@ def _cleaned_up(mol: Mol, parameters: rdMolStandardize.CleanupParameters) -> Mol
 
 
 def require_elements(symbols: Iterable[str]) -> None:
-    """An error naming the first that is not the symbol of an element."""
+    """Raise an error that names the first symbol that is not an element."""
     table = Chem.GetPeriodicTable()
     known = {table.GetElementSymbol(number) for number in range(1, 119)}
     for symbol in symbols:
@@ -113,7 +113,7 @@ def require_elements(symbols: Iterable[str]) -> None:
 
 
 def require_profile(profile: Profile) -> None:
-    """An error naming the extra if the profile needs a library that is not installed."""
+    """Raise an error that names the extra if the profile needs a library that is missing."""
     if profile == "chembl":
         _chembl_pipeline()
 
@@ -177,19 +177,18 @@ def _is_organometallic(mol: Mol) -> bool:
     )
 
 
-TEXT_PER_ATOM = 80  # characters of SMILES per heavy atom allowed; room for salts and brackets
+TEXT_PER_ATOM = 80  # most characters of SMILES per heavy atom, enough for salts and brackets
 _R_GROUP = re.compile(r"\[R\d*\]")
 
 
 def clean(smiles: str, options: CleaningConfig) -> Cleaned | Rejected:
-    """Parse, standardise and filter one molecule; cheap refusals come first."""
+    """Parse, standardize and filter one molecule; cheap checks come first."""
     text = smiles.strip()
     if not text:
         return Rejected("empty")
     if len(text) > TEXT_PER_ATOM * options.max_heavy_atoms:
-        return Rejected(
-            "text too long"
-        )  # RDKit needs minutes for rings and branches by the thousand
+        # RDKit needs minutes for thousands of rings and branches.
+        return Rejected("text too long")
     mol = parse(text)
     if mol is None:
         return Rejected("wildcard or R-group" if _R_GROUP.search(text) else "not a valid SMILES")
@@ -209,7 +208,7 @@ def clean(smiles: str, options: CleaningConfig) -> Cleaned | Rejected:
     except _ExcludedError:
         return Rejected("excluded by the ChEMBL pipeline")
     except (ValueError, RuntimeError):
-        return Rejected("standardisation failed")
+        return Rejected("standardization failed")
     reason = _size_refusal(mol, options)
     if reason is None and not (plain and _COMMON.issubset(options.elements)):
         reason = _refusal(mol, options)
@@ -241,7 +240,7 @@ def _unusual_atom() -> Mol:
 
 
 def _is_plain(mol: Mol) -> bool:
-    """Whether there is nothing to standardise or to look at twice, as for most drug-like molecules.
+    """Whether nothing needs standardization or a closer check, as for most drug-like molecules.
 
     One fragment of common elements without charges, isotopes and radicals. A query that RDKit
     matches by itself is many times as fast as a loop over atoms here.

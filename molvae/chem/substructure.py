@@ -1,4 +1,4 @@
-"""Molecules in molecules: scaffolds with attachment points, their writings, SMARTS."""
+"""Substructures: scaffolds with attachment points, the ways to write them, SMARTS."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ __all__ = ["MARKS", "Writing", "contains", "is_pattern", "matches", "writings"]
 
 
 class Writing(NamedTuple):
-    """A molecule written down in one of many orders."""
+    """A SMILES of a molecule, in one of many atom orders."""
 
     smiles: str
-    hydrogens: tuple[int, ...]  # of each atom, in that order; those that brackets name left out
+    hydrogens: tuple[int, ...]  # implicit ones of each atom, in that order
 
 
-MARKS = "[1At]", "[2At]"  # written for an attachment point; the second where others need it
+MARKS = "[1At]", "[2At]"  # symbols of an attachment point; the second at stereo centers
 
 
 def writings(smiles: str, count: int) -> list[Writing]:
-    """About ``count`` ways to write a molecule, from every atom at least once; none is random.
+    """About ``count`` SMILES of a molecule, from every atom at least once, always the same ones.
 
-    Attachment points (``*``) are written as `MARKS`, the second at stereo centres and stereo double
-    bonds, and no writing begins with one. There is no way to write what is no connected SMILES or
+    Attachment points (``*``) are written as `MARKS`, the second at stereo centers and stereo double
+    bonds, and no SMILES begins with one. There is none for a text that is not a connected SMILES or
     has a ``*`` that is not at the end of a single bond.
     """
     mol = parse(smiles)
@@ -43,20 +43,20 @@ def writings(smiles: str, count: int) -> list[Writing]:
         if atom.GetIdx() in points:
             atom.SetAtomicNum(85)
             atom.SetIsotope(1 + _is_stereo(atom.GetNeighbors()[0]))
-    shuffle, found = random.Random(0), {}
+    shuffle, by_smiles = random.Random(0), {}
     roots = [i for i in range(mol.GetNumAtoms()) if i not in points]
     for turn in range(-(-count // len(roots))):
         for root in roots:
             order = list(range(mol.GetNumAtoms()))
             if turn:
                 shuffle.shuffle(order)
-            other = Chem.RenumberAtoms(mol, order)
-            text = Chem.MolToSmiles(other, canonical=not turn, rootedAtAtom=order.index(root))
-            # Where RDKit leaves the order in which it wrote the atoms.
-            written = other.GetPropsAsDict(True, True)["_smilesAtomOutputOrder"]
-            atoms = [other.GetAtomWithIdx(i) for i in written]
-            found[text] = Writing(text, tuple(a.GetNumImplicitHs() for a in atoms))
-    return list(found.values())
+            renumbered = Chem.RenumberAtoms(mol, order)
+            text = Chem.MolToSmiles(renumbered, canonical=not turn, rootedAtAtom=order.index(root))
+            # RDKit stores the order in which it wrote the atoms.
+            written = renumbered.GetPropsAsDict(True, True)["_smilesAtomOutputOrder"]
+            atoms = [renumbered.GetAtomWithIdx(i) for i in written]
+            by_smiles[text] = Writing(text, tuple(a.GetNumImplicitHs() for a in atoms))
+    return list(by_smiles.values())
 
 
 def _attachment_points(mol: Mol) -> list[int] | None:
@@ -78,17 +78,17 @@ def is_pattern(text: str) -> bool:
 def contains(mol: Mol, text: str) -> bool:
     """Whether a molecule has the substructure of a SMILES or, if it is none, of a SMARTS.
 
-    An atom of a SMILES wants its charge and its aromaticity; stereo counts if the text has any.
-    With attachment points (``*``), no other atom may have more neighbours than in the SMILES.
+    An atom of a SMILES must match in charge and aromaticity; stereo matters if the text has any.
+    With attachment points (``*``), no other atom may have more neighbors than in the SMILES.
     """
-    found = _pattern(text)
-    if found is None:
+    pattern = _pattern(text)
+    if pattern is None:
         raise TargetError(f"'{text}' is neither a SMILES nor a SMARTS")
-    return bool(mol.HasSubstructMatch(*found))
+    return bool(mol.HasSubstructMatch(*pattern))
 
 
 def matches(mol: Mol, smarts: str) -> bool:
-    """Whether a molecule has a substructure given as SMARTS, and read as nothing else."""
+    """Whether a molecule has a substructure given as SMARTS (never read as SMILES)."""
     query = _query(smarts)
     if query is None:
         raise TargetError(f"'{smarts}' is not a valid SMARTS")
@@ -115,27 +115,27 @@ def _pattern(text: str) -> tuple[Mol, Chem.SubstructMatchParameters] | None:
         return None if query is None else (query, options)
 
     core = Chem.RWMol(mol)
-    room = [a.GetDegree() if points else sys.maxsize for a in mol.GetAtoms()]
-    # At a stereo centre or double bond the point says where the others are: it stays, as any atom.
+    degrees = [a.GetDegree() if points else sys.maxsize for a in mol.GetAtoms()]
+    # At a stereo center or double bond the point orders the other neighbors: it stays, as any atom.
     loose = [i for i in points if not _is_stereo(mol.GetAtomWithIdx(i).GetNeighbors()[0])]
     for i in sorted(loose, reverse=True):
         core.RemoveAtom(i)
-        del room[i]
+        del degrees[i]
     for atom in core.GetAtoms():
         if atom.GetAtomicNum() == 0:
             anything = rdqueries.AtomNumGreaterQueryAtom(1)
             core.ReplaceAtom(atom.GetIdx(), anything)
-    wanted = [
+    requirements = [
         None if a.GetAtomicNum() == 0 else (a.GetFormalCharge(), a.GetIsAromatic(), degree)
-        for a, degree in zip(core.GetAtoms(), room, strict=True)
+        for a, degree in zip(core.GetAtoms(), degrees, strict=True)
     ]
 
-    def fits(other: Mol, match: Sequence[int]) -> bool:
-        for i, want in zip(match, wanted, strict=True):
-            atom = other.GetAtomWithIdx(i)
-            if want is not None and (
-                (atom.GetFormalCharge(), atom.GetIsAromatic()) != want[:2]
-                or atom.GetDegree() > want[2]
+    def fits(molecule: Mol, match: Sequence[int]) -> bool:
+        for i, required in zip(match, requirements, strict=True):
+            atom = molecule.GetAtomWithIdx(i)
+            if required is not None and (
+                (atom.GetFormalCharge(), atom.GetIsAromatic()) != required[:2]
+                or atom.GetDegree() > required[2]
             ):
                 return False
         return True

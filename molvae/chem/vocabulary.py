@@ -63,7 +63,7 @@ def _grammar(token: str) -> tuple[int, int, int]:
 class Vocabulary:
     """SELFIES symbols and their ids: three special tokens, then the symbols in sorted order.
 
-    The order is stored with every model and never changes, so an id means the same for ever.
+    The order is stored with every model and never changes, so an id always means the same.
     """
 
     def __init__(self, tokens: Sequence[str]) -> None:

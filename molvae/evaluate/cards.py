@@ -43,6 +43,6 @@ def cards(
     train.require("smiles.txt", "fingerprints.bin")
     similarity, where = metrics.nearest(described.fingerprints[chosen], train.fingerprints)
     return [
-        replace(card, similarity=float(value), neighbour=train.smiles[at])
+        replace(card, similarity=float(value), neighbor=train.smiles[at])
         for card, value, at in zip(plain, similarity, where, strict=True)
     ]

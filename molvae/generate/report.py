@@ -284,7 +284,7 @@ class GenerationReport:
             smiles=str(row[0]),
             values=values,
             similarity=None if similarity is None else float(similarity),
-            neighbour=start or "",
+            neighbor=start or "",
             relation="start molecule",
         )
 

@@ -45,7 +45,7 @@ SCHEMA = 1
 PARTS = ("model.safetensors", "vocab.json", "conditions.json")
 SHIPPED = Path(__file__).parents[1] / "pretrained"
 DEFAULT = "default"
-# A vocabulary or statistics file of this size is damage or malice, not chemistry.
+# A larger vocabulary or statistics file is damaged or malicious.
 MAX_JSON_BYTES = 20_000_000
 MAX_TOKENS = 2000  # the longest molecule the configuration allows in training
 # Of models from before there were derivation features and modulation.
@@ -67,7 +67,7 @@ class SavedModel:
 
 
 def save_model(folder: str | Path, model: SavedModel, *, half: bool = False) -> None:
-    """Write a model folder beside its place and rename it when complete; an old one is replaced.
+    """Write a model folder under a temporary name and rename it; an old one is replaced.
 
     ``half`` stores 16-bit weights. The same model gives the same bytes: no time, host or path.
     """
@@ -83,12 +83,12 @@ def save_model(folder: str | Path, model: SavedModel, *, half: bool = False) -> 
 
 
 def _write_parts(folder: Path, model: SavedModel, dtype: torch.dtype) -> None:
-    """All files of a model folder, on the disk when it returns."""
+    """Write all files of a model folder and flush them to disk."""
     tensors = {
         name: value.detach().to("cpu", dtype).contiguous()
         for name, value in model.network.state_dict().items()
     }
-    # Written here: what safetensors raises when the disk is full is no OSError.
+    # Written here, since safetensors does not raise an OSError when the disk is full.
     (folder / "model.safetensors").write_bytes(save(tensors))
     vocabulary = {"tokens": list(model.vocabulary.tokens), "constraints": model.constraints}
     write_json(folder / "vocab.json", {"schema": SCHEMA, **vocabulary})
@@ -108,7 +108,7 @@ def _write_parts(folder: Path, model: SavedModel, dtype: torch.dtype) -> None:
 
 
 def shipped_models() -> list[str]:
-    """Names of the models that came with the package."""
+    """Names of the models that are shipped with the package."""
     if not SHIPPED.is_dir():
         return []
     return sorted(p.parent.name for p in SHIPPED.glob("*/config.json"))
@@ -199,7 +199,7 @@ def load_model(name: str | Path | None = None) -> SavedModel:
     conditions = ConditionSet.from_json(_read_json(folder / "conditions.json"))
     try:
         grammar = grammar_table(vocabulary.tokens, constraints) if sizes.derivation else None
-    except ValueError as error:  # selfies' own complaint
+    except ValueError as error:  # raised by selfies
         raise ModelFolderError(f"'{folder}': vocab.json: constraints: {error}") from None
     network = _load_network(
         folder / "model.safetensors", sizes, len(vocabulary), len(conditions), grammar
@@ -284,7 +284,7 @@ def save_state(path: str | Path, state: dict[str, Any]) -> None:
     with atomic_binary(path) as handle:
         try:
             torch.save(state, cast("IO[bytes]", handle))
-        except RuntimeError as error:  # torch's own complaint hides that the disk is full
+        except RuntimeError as error:  # torch's own error hides that the disk is full
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise
@@ -302,7 +302,7 @@ def load_state(path: str | Path) -> dict[str, Any]:
 
 
 def _fault(error: Exception) -> str:
-    """What is wrong with config.json, by the name of the field."""
+    """The fault in config.json, by the name of the field."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         return f"model.{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}"
@@ -329,11 +329,12 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _check_size(path: Path) -> None:
-    """Refuse what would fill the memory before it is read."""
+    """Refuse a file that would fill the memory."""
     size = path.stat().st_size
     if size > MAX_JSON_BYTES:
         raise ModelFolderError(
-            f"'{path}': has {size:,} bytes, expected at most {MAX_JSON_BYTES:,}; it is not ours"
+            f"'{path}': has {size:,} bytes, expected at most {MAX_JSON_BYTES:,}; "
+            "molvae did not write it"
         )
 
 

@@ -129,8 +129,8 @@ class TwoLayers(nn.Sequential):
 class ConditionSlice(NamedTuple):
     """Where a tensor of the network keeps the part of each condition, along one dimension.
 
-    Before ``start`` is what all conditions share; behind it come ``blocks`` with one part for each
-    condition, in order.
+    Before ``start`` is what belongs to no condition; after it come ``blocks``, each with one part
+    per condition, in order.
     """
 
     dim: int
@@ -216,7 +216,7 @@ class CVAE(nn.Module):
         return self.derivation.features(torch.cat([first, targets[:, :-1]], dim=1))
 
     def _with_features(self, tokens: Tensor, features: Tensor | None) -> Tensor:
-        """Token ids (B, T), behind them the rows of their features: (B, T, 1 + F)."""
+        """Token ids (B, T), followed by the rows of their features: (B, T, 1 + F)."""
         if features is None:
             return tokens
         return torch.cat([tokens.unsqueeze(-1), features + self.vocabulary_size], dim=-1)
@@ -225,7 +225,7 @@ class CVAE(nn.Module):
         """Posterior of token ids (B, T) that end in <eos>; ``lengths`` (B,) counts it too.
 
         The backward GRU reads each row reversed within its own length, so padding changes nothing.
-        ``features`` are those of `features`, where they are there already.
+        ``features`` are the result of `features`, if it is computed already.
         """
         if features is None:
             features = self.features(targets)
@@ -276,9 +276,9 @@ class CVAE(nn.Module):
         return self._read_all(self.states(inputs, context), context, dropout)[0]
 
     def states(self, inputs: Tensor, context: Context, features: Tensor | None = None) -> Tensor:
-        """What the last layer puts out (B, T, H) over the true tokens (B, T), modulated.
+        """The modulated output (B, T, H) of the last layer over the true tokens (B, T).
 
-        ``features`` are those of the tokens that follow, where they are there already.
+        ``features`` are those of the tokens that follow, if they are computed already.
         """
         if features is None and self.derivation is not None:
             features = self.derivation.features(inputs)
@@ -345,7 +345,7 @@ class CVAE(nn.Module):
         return Decoding(self, context)
 
     def predict(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """The property head: mean and log scale of every standardised condition, each (B, C)."""
+        """The property head: mean and log scale of every standardized condition, each (B, C)."""
         mean, log_scale = full_precision(self.head(z)).chunk(2, dim=-1)
         return mean, log_scale.clamp(-5.0, 3.0)
 

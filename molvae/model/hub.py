@@ -1,6 +1,6 @@
-"""Models on the hub: fetch one by its id, put one there; needs the extra ``hub``.
+"""Models on the Hugging Face hub: pull and push; needs the extra ``hub``.
 
-The library decides where the hub is and who may write: ``HF_ENDPOINT``, ``HF_HOME``, its login.
+huggingface_hub decides where the hub is and who may write: ``HF_ENDPOINT``, ``HF_HOME``, its login.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FILES = ("config.json", "model.safetensors", "vocab.json", "conditions.json", "c
 def pull(name: str) -> Path:
     """The folder of ``hf://OWNER/NAME`` or ``hf://OWNER/NAME@REVISION``, downloaded once.
 
-    Nothing but the files of a model folder is fetched; loading verifies them.
+    Only the files of a model folder are downloaded; loading verifies them.
 
     Raises:
         ModelFolderError: the library is missing, or there is no such model.
@@ -27,16 +27,16 @@ def pull(name: str) -> Path:
     repository, _, revision = name.removeprefix(SCHEME).partition("@")
     hub = _library(name)
     try:
-        found = hub.snapshot_download(
+        folder = hub.snapshot_download(
             repository, revision=revision or None, allow_patterns=list(FILES)
         )
-    except Exception as error:  # of the many kinds its network layers have
+    except Exception as error:  # its network layers raise many kinds
         raise _failed(name, error) from error
-    return Path(found)
+    return Path(folder)
 
 
 def push(folder: Path, name: str, *, private: bool = False) -> str:
-    """Put a model folder on the hub as ``OWNER/NAME``, which is made if need be; its address.
+    """Upload a model folder as ``OWNER/NAME``, which is created if needed; returns its address.
 
     Raises:
         ModelFolderError: the library is missing, or the hub refuses.
@@ -47,7 +47,7 @@ def push(folder: Path, name: str, *, private: bool = False) -> str:
         api = hub.HfApi()
         address = api.create_repo(repository, private=private, exist_ok=True)
         api.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=list(FILES))
-        # What the hub shows of a model.
+        # The page that the hub shows.
         api.upload_file(
             repo_id=repository, path_or_fileobj=folder / "card.md", path_in_repo="README.md"
         )

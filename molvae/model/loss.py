@@ -49,7 +49,7 @@ class LossWeights:
 class LossTerms(NamedTuple):
     """Sums over a share of a step's molecules, divided by the counts of the whole step.
 
-    So the terms of all shares add up to means over the step. ``total`` is what is minimised.
+    So the terms of all shares add up to means over the step. ``total`` is what is minimized.
     """
 
     total: Tensor  # ()
@@ -83,10 +83,10 @@ def kl_divergence(posterior: Posterior, free: float = 0.0) -> Tensor:
 def head_nll(
     mean: Tensor, log_scale: Tensor, conditions: Tensor, known: Tensor, yesno: Tensor
 ) -> Tensor:
-    """−log density of the known standardised properties of each molecule, shape (B,).
+    """−log density of the known standardized properties of each molecule, shape (B,).
 
     Gaussian for numbers; for yes/no columns (``yesno`` (C,) bool) ``mean`` is the logit of yes, and
-    the standardised value is positive for yes.
+    the standardized value is positive for yes.
     """
     gaussian = (
         0.5 * math.log(2 * math.pi)
@@ -96,14 +96,14 @@ def head_nll(
     logistic = functional.binary_cross_entropy_with_logits(
         mean, (conditions > 0).to(mean.dtype), reduction="none"
     )
-    # Multiplied, not branched: an unlabelled molecule still touches every parameter.
+    # Multiplied, not branched: an unlabeled molecule still touches every parameter.
     return (torch.where(yesno, logistic, gaussian) * known).sum(dim=-1)
 
 
 def forecast_nll(
     predicted: tuple[Tensor, Tensor], lengths: Tensor, conditions: Tensor, known: Tensor
 ) -> Tensor:
-    """−log density of the known standardised properties of each molecule, shape (B,).
+    """−log density of the known standardized properties of each molecule, shape (B,).
 
     The mean over its tokens; ``predicted`` are Gaussians, means and log spreads (B, T, C).
     """

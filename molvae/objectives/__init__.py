@@ -1,7 +1,7 @@
-"""What molecules are scored by: named objectives, functions of the user, other programs.
+"""Objectives that score molecules: benchmark tasks, properties, user functions, other programs.
 
-:func:`parse_objective` reads what ``molvae optimize --objective`` takes. Nothing here is called
-before the search begins: a scoring function may be costly.
+:func:`parse_objective` reads the values of ``molvae optimize --objective``. It calls no scoring
+function, since a call may be costly.
 """
 
 from molvae.objectives.combined import Objective, Part, parse_objective

@@ -1,4 +1,4 @@
-"""One or several scoring functions → the number that is maximised."""
+"""One or several scoring functions → the number that is maximized."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TAIL = re.compile(
 
 @dataclass(frozen=True)
 class Part:
-    """One scoring function of an objective, what its scores are worth, and its weight."""
+    """One scoring function of an objective, the desirability of its scores, and its weight."""
 
     text: str
     scorer: Scorer
@@ -38,10 +38,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Objective:
-    """Scores of molecules, one column per part, and the number that is maximised.
+    """Scores of molecules, one column per part, and the number that is maximized.
 
-    A single part counts as it is, or negated with ``minimize``. Several are desirabilities from 0
-    to 1 and count by their weighted geometric mean (Derringer & Suich 1980).
+    The score of a single part is used as it is, or negated with ``minimize``. Several parts are
+    desirabilities from 0 to 1, combined by their weighted geometric mean (Derringer & Suich 1980).
     """
 
     parts: tuple[Part, ...]
@@ -49,36 +49,36 @@ class Objective:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the parts; what stands more than once is numbered, and no column bears two."""
+        """Names of the parts as columns: unique, repeated ones numbered."""
         names = [
             f"{part.scorer.name}_score" if part.scorer.name in TAKEN else part.scorer.name
             for part in self.parts
         ]
-        found: list[str] = []
+        columns: list[str] = []
         for name in names:
             numbered = (f"{name}_{number}" for number in itertools.count(1))
-            free = (one for one in numbered if one not in found and one not in names)
-            found.append(name if names.count(name) == 1 else next(free))
-        return tuple(found)
+            free = (column for column in numbered if column not in columns and column not in names)
+            columns.append(name if names.count(name) == 1 else next(free))
+        return tuple(columns)
 
     def load(self) -> None:
-        """Make ready for calls what takes its time: import files and packages."""
+        """Import the files and packages of the parts, which may take a while."""
         for part in self.parts:
             if isinstance(part.scorer, FileScorer | PluginScorer):
                 part.scorer.load()
 
     def scores(self, smiles: Sequence[str]) -> list[tuple[float, ...]]:
-        """What every part says of each molecule, NaN for nothing."""
+        """The score of every part for each molecule; NaN where there is none."""
         columns = [part.scorer(smiles) for part in self.parts]
         return list(zip(*columns, strict=True))
 
     def worth(self, scores: Sequence[float]) -> tuple[float, ...]:
-        """What each part's score is worth; greater is better."""
+        """The desirability of each part's score; greater is better."""
         sign = -1.0 if self.minimize else 1.0
         return tuple(sign * part.worth(x) for part, x in zip(self.parts, scores, strict=True))
 
     def value(self, scores: Sequence[float]) -> float:
-        """The number that is maximised; NaN if a score is missing."""
+        """The number that is maximized; NaN if a score is missing."""
         worth = self.worth(scores)
         if len(worth) == 1:
             return worth[0]
@@ -91,7 +91,7 @@ class Objective:
         return math.exp(logs / math.fsum(weights))
 
     def displayed(self, value: float) -> float:
-        """The value as the user knows it: what is minimised has its own sign again."""
+        """The value as it is displayed: what is minimized gets back its sign."""
         return -value if self.minimize else value
 
 
@@ -104,29 +104,29 @@ def parse_objective(
 ) -> Objective:
     """An objective from texts such as ``qed``, ``docking.py:score@-4:-10`` or ``logp=2:3*0.5``.
 
-    ``@ZERO:ONE`` says which score is worth 0 and which 1, straight between; ``*WEIGHT`` what it
-    counts among several. Several scoring functions need scores from 0 to 1, or such a ramp, unless
-    a Pareto front is wanted.
+    ``@ZERO:ONE`` gives the scores with desirability 0 and 1, linear in between; ``*WEIGHT`` is the
+    weight among several. Several scoring functions need scores from 0 to 1, or such a ramp, unless
+    a Pareto front is requested.
     """
     if not texts:
         raise ConfigError("objective: got none, expected at least one --objective")
     parts = tuple(_part(text, timeout) for text in texts)
     if minimize and len(parts) > 1:
         raise ConfigError(
-            "--minimize is for a single objective; of several, say NAME@WORST:BEST for each"
+            "--minimize is for a single objective; for several, give NAME@WORST:BEST for each"
         )
     if minimize and parts[0].ramp is not None:
         raise ConfigError(
-            f"objective '{parts[0].text}': @WORST:BEST says already which scores are better; leave "
-            "out --minimize"
+            f"objective '{parts[0].text}': @WORST:BEST already defines which scores are better; "
+            "leave out --minimize"
         )
     if timeout is not None and not 0 < timeout < math.inf:
         raise ConfigError(f"timeout: got {timeout:g}, expected seconds, more than 0")
     weighted = [part.text for part in parts if part.weight != 1]
     if pareto and weighted:
         raise ConfigError(
-            f"objective '{weighted[0]}': --pareto weighs no objective against another; leave out "
-            "the weight, or --pareto"
+            f"objective '{weighted[0]}': --pareto does not use weights; leave out the weight, or "
+            "--pareto"
         )
     if pareto and len(parts) == 1:
         raise ConfigError("--pareto needs several objectives: give --objective more than once")
@@ -134,7 +134,7 @@ def parse_objective(
         if len(parts) > 1 and not pareto and part.ramp is None and not part.scorer.bounded:
             raise ConfigError(
                 f"objective '{part.text}': scores that may lie outside 0 to 1 cannot be combined; "
-                f"say which are worth 0 and 1, as in '{part.text}@0:10', or ask for --pareto"
+                f"give the scores for 0 and 1, as in '{part.text}@0:10', or use --pareto"
             )
     return Objective(parts, minimize)
 
@@ -147,7 +147,7 @@ def _part(text: str, timeout: float | None) -> Part:
     if match["zero"] is not None:
         zero, one = float(match["zero"]), float(match["one"])
         if zero == one:
-            raise ConfigError(f"objective '{text}': the scores worth 0 and 1 are equal")
+            raise ConfigError(f"objective '{text}': the scores for 0 and 1 are equal")
         ramp = Ramp(zero, one)
     weight = 1.0 if match["weight"] is None else float(match["weight"])
     if not weight > 0 or math.isinf(weight):

@@ -1,6 +1,6 @@
 """Scoring functions by name, from files, from packages and from other programs.
 
-All of them can be pickled: they travel to worker processes, which load what they name.
+All of them can be pickled: worker processes load the functions and files that they name.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 GROUP = "molvae.objectives"  # of entry points
-SHARE = 0.1  # of a property's usual range: how far off still counts for something
+SHARE = 0.1  # of a property's usual range: spread of the score outside a requested range
 
 
 class Scorer(Protocol):
@@ -51,7 +51,7 @@ class Scorer(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """The name in tables."""
 
     @property
     def bounded(self) -> bool:
@@ -63,7 +63,7 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class TaskScorer:
-    """A benchmark objective, a built-in property, or the likeness to a molecule.
+    """A benchmark objective, a built-in property, or the similarity to a molecule.
 
     ``text`` is the name of a task or property, ``NAME=LOW:HIGH`` (1 inside, less outside) or
     ``similarity:SMILES`` (ECFP4).
@@ -74,7 +74,7 @@ class TaskScorer:
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """The name in tables."""
         return "similarity" if self.text.startswith("similarity:") else self.text
 
     @property
@@ -111,7 +111,7 @@ def _terms(scorer: TaskScorer) -> tuple[list[Term], bool]:
 
 @dataclass(frozen=True)
 class FileScorer:
-    """A function of a Python file: SMILES → a score for each; or one SMILES → its score."""
+    """A function of a Python file: list of SMILES → list of scores, or one SMILES → its score."""
 
     path: str
     function: str
@@ -119,23 +119,23 @@ class FileScorer:
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """The name in tables."""
         return self.function
 
     def load(self) -> Callable[[Any], Any]:
         """The function; an error if there is none, or if the file cannot be run."""
-        found = getattr(_module(self.path), self.function, None)
-        if not callable(found):
+        attribute = getattr(_module(self.path), self.function, None)
+        if not callable(attribute):
             raise ConfigError(
                 f"objective: '{self.path}' has no function '{self.function}'; expected "
                 f"`def {self.function}(smiles: list[str]) -> list[float]`, or of a single SMILES"
             )
-        function: Callable[[Any], Any] = found
+        function: Callable[[Any], Any] = attribute
         return function
 
     def __call__(self, smiles: Sequence[str]) -> list[float]:
-        """What the function says."""
-        return _asked(self.load(), smiles)
+        """The scores that the function returns."""
+        return _call(self.load(), smiles)
 
 
 @functools.lru_cache(maxsize=16)
@@ -148,10 +148,10 @@ def _module(path: str) -> ModuleType:
         raise FileError(f"objective: '{path}' is not a Python file; expected NAME.py:FUNCTION")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    if str(file.parent) not in sys.path:  # it may import its neighbours
+    if str(file.parent) not in sys.path:  # it may import modules beside it
         sys.path.insert(0, str(file.parent))
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # standard output is for our results
+        with contextlib.redirect_stdout(sys.stderr):  # standard output is for results
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise FileError(f"objective: '{path}' fails on import: {error!r}") from error
@@ -160,20 +160,20 @@ def _module(path: str) -> ModuleType:
 
 @dataclass(frozen=True)
 class FunctionScorer:
-    """A function at hand, as of :class:`FileScorer`. It need not be one to pickle."""
+    """A Python function, as in :class:`FileScorer`. It need not be picklable."""
 
     function: Callable[[Any], Any]
     bounded: bool = False
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """The name in tables."""
         name = str(getattr(self.function, "__name__", ""))
         return name if name.isidentifier() else "objective"  # a lambda has no name
 
     def __call__(self, smiles: Sequence[str]) -> list[float]:
-        """What the function says."""
-        return _asked(self.function, smiles)
+        """The scores that the function returns."""
+        return _call(self.function, smiles)
 
 
 @dataclass(frozen=True)
@@ -188,8 +188,8 @@ class PluginScorer:
         return _plugin(self.name)
 
     def __call__(self, smiles: Sequence[str]) -> list[float]:
-        """What the function says."""
-        return _asked(self.load(), smiles)
+        """The scores that the function returns."""
+        return _call(self.load(), smiles)
 
 
 @functools.lru_cache(maxsize=16)
@@ -202,14 +202,14 @@ def _plugin(name: str) -> Callable[[Any], Any]:
         )
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            found = entries[0].load()
+            plugin = entries[0].load()
     except (Exception, SystemExit) as error:
         raise FileError(
             f"objective '{name}' ({entries[0].value}) fails on import: {error!r}"
         ) from error
-    if not callable(found):
+    if not callable(plugin):
         raise ConfigError(f"objective '{name}': '{entries[0].value}' is no function")
-    function: Callable[[Any], Any] = found
+    function: Callable[[Any], Any] = plugin
     return function
 
 
@@ -218,9 +218,9 @@ class ProcessScorer:
     """Another program: SMILES on its standard input, one per line; JSON on its output.
 
     The protocol of REINVENT 4's ExternalProcess: ``{"version": 1, "payload": {"NAME": [...]}}``,
-    one number per SMILES or null. A payload of several lists needs ``NAME``, in front of the
-    command: ``process:NAME=COMMAND``. The program is started for every batch, and killed with all
-    it started when it takes longer than ``timeout`` seconds per molecule.
+    one number per SMILES or null. If the payload has several lists, ``process:NAME=COMMAND``
+    chooses one. The program is started for every batch, and killed with its child processes when
+    it takes longer than ``timeout`` seconds per molecule.
     """
 
     command: str
@@ -230,18 +230,22 @@ class ProcessScorer:
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """The name in tables."""
         return self.key or "process"
 
     def __call__(self, smiles: Sequence[str]) -> list[float]:
-        """What the program says; an error if it fails or says something else."""
+        """The scores that the program prints; an error if it fails or prints anything else."""
         limit = None if self.timeout is None else self.timeout * len(smiles)
         try:
             program = subprocess.Popen(
-                _words(self.command), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE, encoding="utf-8", errors="replace",
+                _words(self.command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
                 start_new_session=True,
-            )  # fmt: skip
+            )
         except OSError as error:
             raise RunError(f"objective: cannot run '{self.command}': {error}") from None
         with program:
@@ -274,7 +278,7 @@ class ProcessScorer:
 
 
 def _end(program: subprocess.Popen[str]) -> None:
-    """End a program that is still at work, and all it started."""
+    """Kill a program that is still running, and its child processes."""
     if program.poll() is not None:
         return
     if hasattr(os, "killpg"):
@@ -288,47 +292,48 @@ def _words(command: str) -> list[str]:
     return shlex.split(command, posix=os.name != "nt")
 
 
-# By identity, as callables need not be hashable; held, so that no later one gets the same.
+# Whether a function takes one SMILES at a time. By identity, as callables need not be hashable; the
+# function is held, so that no later one gets the same identity.
 _takes_one: dict[int, tuple[Callable[[Any], Any], bool]] = {}
 
 
-def _asked(function: Callable[[Any], Any], smiles: Sequence[str]) -> list[float]:
-    """Scores from a function of a list of SMILES or, as its first call tells, of a single one."""
+def _call(function: Callable[[Any], Any], smiles: Sequence[str]) -> list[float]:
+    """Scores from a function of a list of SMILES or, as its first call shows, of a single one."""
     key = id(function)
     if key not in _takes_one and _is_for_one(function):
         _takes_one[key] = function, True
     known = key in _takes_one
     if known and _takes_one[key][1]:
-        return _as_scores([function(one) for one in smiles], len(smiles))
+        return _as_scores([function(text) for text in smiles], len(smiles))
     try:
-        found = function(list(smiles))
-    except (TypeError, AttributeError) as error:  # as of RDKit, given a list
+        result = function(list(smiles))
+    except (TypeError, AttributeError) as error:  # such as RDKit's, given a list
         if known:
             raise
         try:
             first = _score_of_one(function, smiles[0])
-        except Exception as other:  # which of the two it is made for, nobody can tell
-            both = f"given one SMILES: {_brief(other)}; given a list of them: {_brief(error)}"
-            raise TypeError(both) from error
+        except Exception as error_of_one:  # neither call works: show both errors
+            raise TypeError(
+                f"given one SMILES: {_brief(error_of_one)}; given a list of them: {_brief(error)}"
+            ) from error
         if first is None:
             raise
     else:
-        # One that says None to what is no SMILES may be for one, too.
-        alone = (found is None or isinstance(found, Real)) and not known
+        # A function of one SMILES may return None, or a number, for a list.
         first = None
-        if alone:
-            with contextlib.suppress(Exception):  # whatever it raises, it does not score one
+        if not known and (result is None or isinstance(result, Real)):
+            with contextlib.suppress(Exception):  # if it raises, it is not for one SMILES
                 first = _score_of_one(function, smiles[0])
         if first is None:
-            scores = _as_scores(found, len(smiles))
+            scores = _as_scores(result, len(smiles))
             _takes_one[key] = function, False
             return scores
     _takes_one[key] = function, True
-    return _as_scores([first, *(function(one) for one in smiles[1:])], len(smiles))
+    return _as_scores([first, *(function(text) for text in smiles[1:])], len(smiles))
 
 
 def _is_for_one(function: Callable[[Any], Any]) -> bool:
-    """Whether its annotation says so."""
+    """Whether the annotation of the first parameter is a single string."""
     try:
         first = next(iter(inspect.signature(function).parameters.values()))
     except (TypeError, ValueError, StopIteration):
@@ -337,31 +342,33 @@ def _is_for_one(function: Callable[[Any], Any]) -> bool:
 
 
 def _score_of_one(function: Callable[[Any], Any], smiles: str) -> float | None:
-    found = function(smiles)
-    return float(found) if isinstance(found, Real) else None
+    score = function(smiles)
+    return float(score) if isinstance(score, Real) else None
 
 
 def _brief(error: Exception) -> str:
-    """The beginning of an error; those of RDKit list every signature there is."""
+    """The beginning of an error message; RDKit's list every signature of a function."""
     return textwrap.shorten(str(error) or type(error).__name__, 90, placeholder=" …")
 
 
-def _as_scores(found: Any, count: int) -> list[float]:
-    """What a foreign function returned as a list of floats; an error if it cannot be that."""
+def _as_scores(result: Any, count: int) -> list[float]:
+    """The result of a user's function as a list of floats; an error if it is none."""
     try:
-        if isinstance(found, str | bytes | set | frozenset | dict):
+        if isinstance(result, str | bytes | set | frozenset | dict):
             raise TypeError
-        scores = [math.nan if one is None else float(one) for one in found]
+        scores = [math.nan if score is None else float(score) for score in result]
     except (TypeError, ValueError):
-        raise RunError(f"objective: got {type(found).__name__} {str(found)[:60]!r}, expected "
-                       f"a list of {count} numbers") from None  # fmt: skip
+        raise RunError(
+            f"objective: got {type(result).__name__} {str(result)[:60]!r}, expected a list of "
+            f"{count} numbers"
+        ) from None
     if len(scores) != count:
         raise RunError(f"objective: got {len(scores)} scores for {count} molecules")
     return [score if math.isfinite(score) else math.nan for score in scores]
 
 
 def find_scorer(text: str, *, timeout: float | None = None) -> Scorer:
-    """The scoring function that a text names; nothing is scored to find out.
+    """The scoring function that a text names; no molecule is scored.
 
     ``qed``, ``logp=2:3``, ``similarity:CCO``, ``docking.py:score``, ``process:COMMAND`` or the
     name of an entry point.
@@ -407,12 +414,12 @@ def _named(text: str) -> Scorer:
         return plugin
     if text in ABSENT:
         raise ConfigError(
-            f"objective '{text}' is a trained classifier that molvae may not hand out; wrap your "
-            "copy of it as FILE.py:FUNCTION"
+            f"objective '{text}' is a trained classifier that molvae may not distribute; wrap "
+            "your copy of it as FILE.py:FUNCTION"
         )
     raise ConfigError(
-        f"unknown objective '{text}': {suggest(text, {*TASKS, *PROPERTIES, *plugins})}; a function "
-        "of your own is FILE.py:FUNCTION, a program process:COMMAND"
+        f"unknown objective '{text}': {suggest(text, {*TASKS, *PROPERTIES, *plugins})}; your "
+        "own function is FILE.py:FUNCTION, a program process:COMMAND"
     )
 
 

@@ -56,7 +56,7 @@ class AtMost(Window):
 
 @dataclass(frozen=True)
 class Ramp:
-    """0 at ``zero``, 1 at ``one``, straight between them, level outside; either may be greater."""
+    """0 at ``zero``, 1 at ``one``, linear in between, constant outside; either may be greater."""
 
     zero: float
     one: float

@@ -1,8 +1,8 @@
 """Public benchmark objectives, written from their published definitions.
 
-GuacaMol (Brown et al. 2019) as the practical molecular optimisation benchmark (PMO, Gao et al.
+GuacaMol (Brown et al. 2019) as the practical molecular optimization benchmark (PMO, Gao et al.
 2022) uses it: 20 of its 23 oracles. The other three, ``drd2``, ``gsk3b`` and ``jnk3``, are trained
-classifiers that nobody but their makers may hand out; they are named in :data:`ABSENT`. Scores are
+classifiers that only their authors may distribute; they are named in :data:`ABSENT`. Scores are
 from 0 to 1. ``plogp`` (Gómez-Bombarelli et al. 2018) has no such bounds.
 """
 
@@ -28,19 +28,19 @@ _Measure = Callable[[Mol], float]
 
 
 class Term(NamedTuple):
-    """One thing that a task looks at."""
+    """One measure of a task, and its desirability."""
 
     measure: _Measure
     shape: Shape | None = None
 
     def __call__(self, mol: Mol) -> float:
-        """Its desirability."""
+        """The desirability of a molecule."""
         value = self.measure(mol)
         return value if self.shape is None else self.shape(value)
 
 
 class Task(NamedTuple):
-    """An objective as it is made: terms, and whether their mean is the geometric one."""
+    """A benchmark objective: its terms, and whether their mean is geometric."""
 
     terms: Callable[[], list[Term]]
     geometric: bool = True
@@ -49,10 +49,10 @@ class Task(NamedTuple):
 
 def mean(values: Iterable[float], *, geometric: bool = True) -> float:
     """The geometric or arithmetic mean."""
-    found = list(values)
+    numbers = list(values)
     if not geometric:
-        return math.fsum(found) / len(found)
-    return float(math.prod(found) ** (1.0 / len(found)))
+        return math.fsum(numbers) / len(numbers)
+    return float(math.prod(numbers) ** (1.0 / len(numbers)))
 
 
 def _like(smiles: str, kind: chem.Features, shape: Shape | None = None) -> Term:
@@ -74,7 +74,7 @@ def _pattern(smarts: str, *, wanted: bool = True) -> Term:
 def isomer(formula: str) -> list[Term]:
     """Closeness to a formula such as ``C7H8N2O2``: each element's count, and that of all atoms.
 
-    The total counts hydrogens. (One published code base counts the letters of the SMILES there.)
+    The total includes hydrogens. (One published code base counts the letters of the SMILES.)
     """
     counts = {
         symbol: int(count or 1) for symbol, count in re.findall(r"([A-Z][a-z]?)(\d*)", formula)
@@ -95,16 +95,16 @@ def _all_atoms(mol: Mol) -> float:
 
 
 def _one_isomer(formula: str) -> Term:
-    """The same as a single term of another task."""
+    """The closeness to a formula as a single term."""
     terms = isomer(formula)
     return Term(lambda mol: mean(term(mol) for term in terms))
 
 
 def plogp(mol: Mol) -> float:
-    """Penalised logP: logP − synthetic accessibility − size of rings above six, standardised.
+    """Penalized logP: logP − synthetic accessibility − size of rings above six, standardized.
 
-    With the constants of ZINC250k that everybody uses. It grows with the molecule without end,
-    and searches that may, end in chains: above 38 heavy atoms, the most there, it is NaN.
+    With the usual constants of ZINC250k. It grows without bound with the molecule, and a search
+    would end in long chains: above 38 heavy atoms, the most in ZINC250k, it is NaN.
     """
     if mol.GetNumHeavyAtoms() > LARGEST:
         return math.nan
@@ -123,7 +123,7 @@ CORE = "[#7]-c1n[c;h1]nc2[c;h1]c(-[#8])[c;h0][c;h1]c12"
 
 
 def _around_sitagliptin() -> tuple[Term, Term]:
-    """logP and TPSA as sitagliptin has them."""
+    """Terms for the logP and TPSA of sitagliptin."""
     mol = chem.parse(SITAGLIPTIN)
     assert mol is not None
     logp, tpsa = compute(mol, ["logp", "tpsa"]).tolist()

@@ -15,7 +15,7 @@ from molvae.runtime.pool import Timeout
 __all__ = ["ScoringCall"]
 
 STREAMS = (1, 2)  # what a process prints to
-GRACE = 1.0  # seconds that a program has to end by its own limit before its worker is ended
+GRACE = 1.0  # seconds for a program to stop at its own limit before its worker is killed
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,16 @@ class ScoringCall:
 
     objective: Objective
     timeout: float | None
-    log: str | None  # where all that it prints goes, of a worker process
+    log: str | None  # file for everything that the objective prints
 
     def __call__(self, smiles: Sequence[str]) -> list[tuple[float, ...]] | str:
-        """The scores, or why there are none."""
+        """The scores, or the reason why there are none."""
         limit = None if self.timeout is None else GRACE + self.timeout * len(smiles)
         timeout = Timeout(limit)
         try:
-            # Standard output is for our results, and standard error for our progress.
+            # Standard output is for results, and standard error for progress.
             with contextlib.redirect_stdout(sys.stderr), _printed_into(self.log):
-                self.objective.load()  # once per worker, and not on the clock
+                self.objective.load()  # once per worker, outside the time limit
                 timeout.restart()
                 return self.objective.scores(smiles)
         except MolvaeError as error:
@@ -46,7 +46,7 @@ class ScoringCall:
 
 @contextlib.contextmanager
 def _printed_into(path: str | None) -> Iterator[None]:
-    """What this process prints, libraries that are not Python's included, is added to a file."""
+    """Append everything that this process prints to a file, including output of C libraries."""
     if path is None:
         yield
         return

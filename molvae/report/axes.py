@@ -119,7 +119,7 @@ def spanning(
 
 
 def log_axis(values: NDArray[np.float64], start: float, end: float) -> Axis:
-    """A logarithmic axis over positive ``values``, with a little room on either side."""
+    """A logarithmic axis over positive ``values``, with a small margin on either side."""
     low, high = float(values.min()), float(values.max())
     margin = (high / low) ** 0.05 if high > 1.01 * low else 2.0
     axis = Axis(low / margin, high * margin, start, end, log=True)
@@ -137,7 +137,7 @@ def _decades(axis: Axis, steps: Sequence[int], every: int) -> list[float]:
 
 
 def _with_ticks(axis: Axis, whole: bool) -> Axis:
-    """The axis with as many ticks as have room, five or six at most."""
+    """The axis with as many ticks as fit, five or six at most."""
     for most in (5, 4, 3, 2, 1):
         values, step = ticks(axis.low, axis.high, most, whole=whole)
         marks = [(value, _label(value, step)) for value in values]

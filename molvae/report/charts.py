@@ -27,7 +27,7 @@ __all__ = ["calibration", "curve", "edges", "histogram", "shares", "svg"]
 BINS = 30
 WIDTH = 330  # of all charts in the grid, so that their letters have one size
 RIGHT = 12  # margin for half of the last label
-TOP = 26  # room for the title of the vertical axis
+TOP = 26  # margin for the title of the vertical axis
 REQUEST = "<path class='request' d='M1 1h24v10h-24z'/><path class='line asked' d='M13 1v10'/>"
 MARKED = 40  # a line through more points than this is drawn without marks
 
@@ -107,7 +107,7 @@ def _request(request: tuple[float, float], integer: bool, x: Axis, y: Axis) -> s
 
 def edges(sets: Sequence[_Floats], integer: bool = False) -> _Floats:
     """Bin edges over all sets, from the 0.5 % to the 99.5 % quantile; what lies outside joins
-    the outermost bins, so that one freak molecule does not squeeze all others into one bar.
+    the outermost bins, so that one outlier does not squeeze all others into one bar.
     """
     ends = [np.quantile(values, (0.005, 0.995)) for values in sets]
     low, high = float(min(e[0] for e in ends)), float(max(e[1] for e in ends))
@@ -158,8 +158,8 @@ def curve(chart: Curve, palette: Palette) -> Drawing:
         known = [point for point in points if point is not None]
         last = f"{number(known[-1][1])} at {number(known[-1][0])}" if known else "no values"
         keys.append(palette.line_key(name, last, marked=len(points) <= MARKED))
-        heard = ", ".join(f"{number(v)} at {number(at)}" for at, v in known[-12:])
-        words.append(f"{name}: {heard or 'no values'}")
+        listed = ", ".join(f"{number(v)} at {number(at)}" for at, v in known[-12:])
+        words.append(f"{name}: {listed or 'no values'}")
     label = f"{chart.name} against {chart.x_label}. {'; '.join(words)}."
     known = [point for _, points in lines for point in points if point is not None]
     if not known:
@@ -179,7 +179,7 @@ def curve(chart: Curve, palette: Palette) -> Drawing:
 
 
 def _points(x: Sequence[float], y: Sequence[float | None], order: NDArray[np.int64]) -> _Points:
-    """(x, y) by ascending x; None where one of both is missing."""
+    """(x, y) by ascending x; None where either is missing."""
     pairs = [finite((x[i], y[i])) for i in order]
     return [(float(pair[0]), float(pair[1])) if len(pair) == 2 else None for pair in pairs]
 
@@ -194,7 +194,7 @@ def _line(palette: Palette, name: str, points: _Points, x: Axis, y: Axis) -> lis
             pieces[-1].append((x.at(point[0]), y.at(point[1])))
     parts = [polyline(style, piece) for piece in pieces if len(piece) > 1]
     for piece in pieces:
-        # A point without neighbours has no line: it shows only by its mark.
+        # A point without neighbors has no line: it shows only by its mark.
         if shape and (len(points) <= MARKED or len(piece) == 1):
             parts += [marker(style, shape, *point) for point in piece]
         elif len(piece) == 1:

@@ -1,4 +1,4 @@
-"""What the charts share: a finished drawing, and the style that a name has on the whole page."""
+"""A finished drawing, and the style of each name on the page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from molvae.report.records import Table
 
 __all__ = ["Drawing", "Key", "Palette", "left_margin", "marker", "polyline"]
 
-COLOURS = 5  # the classes s0 … s4 of the style sheet; after these they repeat, dotted
+COLORS = 5  # the classes s0 … s4 of the style sheet; after these they repeat, dotted
 SHAPES = (  # of the marks on a line, around 0 0
     "M-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0z",
     "M-2.7-2.7h5.4v5.4h-5.4z",
@@ -40,18 +40,18 @@ class Drawing:
 
 
 class Palette:
-    """Names → classes of the style sheet: one colour and shape per name, in order of appearance."""
+    """Names → classes of the style sheet: one color and shape per name, in order of appearance."""
 
     def __init__(self, names: Iterable[str], reference: str) -> None:
         self.reference = reference
         self.names = [name for name in dict.fromkeys(names) if name != reference]
 
     def style(self, name: str) -> str:
-        """The classes of a line of this name; the reference is dashed and has no colour."""
+        """The classes of a line of this name; the reference is dashed and has no color."""
         if name == self.reference:
             return "ref"
         at = self.names.index(name)
-        return f"s{at % COLOURS}" + (" dotted" if at >= COLOURS else "")
+        return f"s{at % COLORS}" + (" dotted" if at >= COLORS else "")
 
     def shape(self, name: str) -> str:
         """The path of a mark of this name, around 0 0; the reference has none."""
@@ -83,5 +83,5 @@ def polyline(style: str, points: Sequence[tuple[float, float]]) -> str:
 
 
 def left_margin(y: Axis) -> float:
-    """Room for the labels of a vertical axis."""
+    """The width of the labels of a vertical axis."""
     return 10 + 6.6 * max((len(label) for _, label in y.marks), default=0)

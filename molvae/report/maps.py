@@ -1,4 +1,4 @@
-"""Maps of the latent space: one point per molecule, coloured by a value."""
+"""Maps of the latent space: one point per molecule, colored by a value."""
 
 from __future__ import annotations
 
@@ -12,11 +12,18 @@ from molvae.report.records import LatentMap
 
 __all__ = ["latent_map", "scale_css"]
 
-# From low to high. Lightness only rises, for eyes that see few colours and for grey printers, and
-# all of it stands out from the paper (contrast of at least 3).
+# From low to high. Lightness only rises, for color-blind readers and gray printers, and every color
+# has a contrast of at least 3 to the paper.
 LIGHT = ((68, 1, 84), (68, 57, 131), (43, 106, 142), (29, 138, 125), (84, 147, 50), (167, 142, 0))
-DARK = ((138, 99, 196), (106, 134, 214), (68, 165, 201), (60, 192, 160), (134, 217, 92), (245, 230, 80))  # fmt: skip  # noqa: E501
-CLASSES = 12  # colours: m0 … m11 of the style sheet
+DARK = (
+    (138, 99, 196),
+    (106, 134, 214),
+    (68, 165, 201),
+    (60, 192, 160),
+    (134, 217, 92),
+    (245, 230, 80),
+)
+CLASSES = 12  # colors: m0 … m11 of the style sheet
 FINE = 4  # the points are written in quarters of a pixel, as whole numbers
 
 WIDTH, HEIGHT = 440, 360
@@ -24,15 +31,15 @@ TOP, BOTTOM = 28, 42
 
 
 def scale_css(stops: tuple[tuple[int, int, int], ...]) -> str:
-    """The colours of a scale as declarations ``--m0: …``, interpolated between its stops."""
+    """The colors of a scale as declarations ``--m0: …``, interpolated between its stops."""
     at = np.linspace(0, len(stops) - 1, CLASSES)
     mixed = [np.interp(at, range(len(stops)), channel) for channel in zip(*stops, strict=True)]
-    colours = ("".join(f"{round(v):02x}" for v in rgb) for rgb in zip(*mixed, strict=True))
-    return " ".join(f"--m{i}: #{colour};" for i, colour in enumerate(colours))
+    colors = ("".join(f"{round(v):02x}" for v in rgb) for rgb in zip(*mixed, strict=True))
+    return " ".join(f"--m{i}: #{color};" for i, color in enumerate(colors))
 
 
 def latent_map(chart: LatentMap) -> Drawing:
-    """A scatter plot with a scale on its right; molecules of unknown value lie below, in grey."""
+    """A scatter plot with a scale on its right; molecules of unknown value lie below, in gray."""
     points = np.asarray(chart.points, dtype=np.float64)
     placed = np.isfinite(points).all(axis=1)
     points = np.clip(points[placed], -LIMIT, LIMIT)
@@ -72,12 +79,12 @@ def _words(
     if len(known):
         low, middle, high = (number(float(v)) for v in np.quantile(known, (0, 0.5, 1)))
         unit = f" {chart.unit}" if chart.unit else ""
-        words += f", coloured by {chart.name}: from {low} to {high}{unit}, median {middle}"
+        words += f", colored by {chart.name}: from {low} to {high}{unit}, median {middle}"
     return words + (f"; {unknown:,} without a value." if unknown else ".")
 
 
 def _scale(known: NDArray[np.float64]) -> Axis:
-    """The axis of the colours, from the 1 % to the 99 % quantile."""
+    """The axis of the colors, from the 1 % to the 99 % quantile."""
     ends = np.quantile(known, (0.01, 0.99)) if len(known) else known
     return spanning(ends, HEIGHT - BOTTOM - 30, TOP + 30, pad=0)
 
@@ -92,20 +99,20 @@ def _scale_bar(scale: Axis, left: float, unit: str) -> list[str]:
     for value, name in scale.marks:
         parts.append(text(left + 16, scale.at(value) + 4, name, anchor="start"))
     if unit:
-        room = 0.8 * (WIDTH - left)
-        parts.append(text(left, scale.end - 10, unit, anchor="start", width=room))
+        width = 0.8 * (WIDTH - left)
+        parts.append(text(left, scale.end - 10, unit, anchor="start", width=width))
     return parts
 
 
 def _dots(points: NDArray[np.float64], classes: NDArray[np.int64], x: Axis, y: Axis) -> str:
-    """One path per colour, of strokes without length: their round caps are the points."""
+    """One path per color, of strokes without length: their round caps are the points."""
     parts = []
     radius = 4.4 if len(points) <= 500 else 3.4
-    for number_ in sorted(set(classes.tolist())):
-        chosen = points[classes == number_]
+    for color in sorted(set(classes.tolist())):
+        chosen = points[classes == color]
         path = "".join(
             f"M{round(FINE * x.at(a))} {round(FINE * y.at(b))}h0" for a, b in chosen.tolist()
         )
-        name = "m-none" if number_ < 0 else f"m{number_}"
+        name = "m-none" if color < 0 else f"m{color}"
         parts.append(f"<path class='point {name}' d='{path}'/>")
     return f"<g style='stroke-width:{radius * FINE:g}'>{''.join(parts)}</g>"

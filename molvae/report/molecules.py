@@ -20,7 +20,7 @@ class Drawn:
 
     card: Card
     svg: str
-    neighbour_svg: str
+    neighbor_svg: str
     values: Sequence[tuple[str, str]]
 
 
@@ -34,9 +34,9 @@ def grouped(cards: Sequence[Card]) -> dict[str, list[Drawn]]:
     groups: dict[str, list[Drawn]] = {}
     for card in cards:
         values = [(name, _printed(value, decimals[name])) for name, value in card.values.items()]
-        neighbour = _picture(card.neighbour) if card.neighbour else ""
+        neighbor = _picture(card.neighbor) if card.neighbor else ""
         groups.setdefault(card.group, []).append(
-            Drawn(card, _picture(card.smiles), neighbour, values)
+            Drawn(card, _picture(card.smiles), neighbor, values)
         )
     return groups
 
@@ -92,9 +92,9 @@ def slim(svg: str) -> str:
 def _look(path: str) -> str:
     """What a path looks like, as attributes; the usual look, a black bond, needs none."""
     fill, stroke = _FILL.search(path), _STROKE.search(path)
-    look = f" fill='{_colour(fill[1])}'" if fill and fill[1] != "none" else ""
-    if stroke and _colour(stroke[1]) != "#000":
-        look += f" stroke='{_colour(stroke[1])}'"
+    look = f" fill='{_color(fill[1])}'" if fill and fill[1] != "none" else ""
+    if stroke and _color(stroke[1]) != "#000":
+        look += f" stroke='{_color(stroke[1])}'"
     if stroke and float(stroke[2]) != 2:
         look += f" stroke-width='{float(stroke[2]):g}'"
     dashes = re.search(r"stroke-dasharray:([\d., ]+)", path)
@@ -103,8 +103,8 @@ def _look(path: str) -> str:
     return look if stroke else look + " stroke='none'"
 
 
-def _colour(colour: str) -> str:
-    return "#" + colour[1::2] if colour[1::2] == colour[2::2] else colour
+def _color(color: str) -> str:
+    return "#" + color[1::2] if color[1::2] == color[2::2] else color
 
 
 def _joined(paths: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
-"""Records → HTML text → a file. The template holds the order of the page, the style sheet its look.
+"""Records → HTML text → a file. The template has the order of the page, the style sheet its look.
 
-Everything that came from outside is escaped: by jinja2 in the template, by
+Everything from outside is escaped: by jinja2 in the template, by
 :func:`molvae.report.axes.text` in drawings.
 """
 
@@ -66,7 +66,7 @@ def write_html(path: str | Path, page: Page) -> None:
 
 
 def render(page: Page) -> str:
-    """The page as HTML text; everything that came from outside is escaped."""
+    """The page as HTML text; everything from outside is escaped."""
     unknown = sorted(set(page.remarks) - set(SECTIONS))
     if unknown:
         raise ValueError(f"remarks on {unknown}; the sections are {', '.join(SECTIONS)}")
@@ -84,7 +84,7 @@ def render(page: Page) -> str:
 
 
 def _sections(page: Page) -> list[Section]:
-    """The sections that hold anything."""
+    """The sections that are not empty."""
     names = [name for chart in page.histograms for name, _ in chart.sets]
     names += [line.name for chart in page.curves for line in chart.series]
     palette = Palette(names, page.reference)
@@ -133,22 +133,22 @@ def _map(chart: LatentMap) -> Figure:
 
 
 def _definitions(page: Page) -> dict[str, str]:
-    """The page's own, then those of rows that nobody has explained yet in the same words."""
-    found = dict(page.definitions)
+    """The definitions of the page, then those of rows that differ from them."""
+    definitions = dict(page.definitions)
     for table in (page.table, page.comparison, page.targets, page.model):
         for row in table.rows if table else ():
-            if row.definition and row.definition not in found.values():
-                found[row.name] = row.definition
-    return found
+            if row.definition and row.definition not in definitions.values():
+                definitions[row.name] = row.definition
+    return definitions
 
 
 def _style() -> str:
-    """The style sheet, with the colours of maps for either scheme."""
+    """The style sheet, with the colors of maps for either scheme."""
     style = _resource("report.css")
     for name, stops in (("light", maps.LIGHT), ("dark", maps.DARK)):
         style = style.replace(f"/* map, {name} */", maps.scale_css(stops))
-    colours = (f".m{i} {{ --c: var(--m{i}); }}" for i in range(maps.CLASSES))
-    return style + " ".join(colours)
+    colors = (f".m{i} {{ --c: var(--m{i}); }}" for i in range(maps.CLASSES))
+    return style + " ".join(colors)
 
 
 def _resource(name: str) -> str:

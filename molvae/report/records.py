@@ -1,4 +1,4 @@
-"""What a page can hold: plain records, filled by the verbs and drawn by :mod:`molvae.report.page`.
+"""The content of a page: plain records, filled by the verbs, drawn by :mod:`molvae.report.page`.
 
 Texts are plain text; they are escaped when the page is written. In charts, values that are not
 finite are left out, and so are missing ones (None).
@@ -32,9 +32,9 @@ Mark = Literal["", "better", "worse"]
 
 @dataclass(frozen=True)
 class Cell:
-    """One entry of a table: the value, in small what it is out of, and a remark.
+    """One entry of a table: the value, in small print its base, and a remark.
 
-    ``mark`` prints "better" or "worse" beside the value, in words and in colour.
+    ``mark`` prints "better" or "worse" beside the value, in words and in color.
     """
 
     value: str
@@ -54,10 +54,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under ``columns``; ``head`` stands above the names.
+    """Rows of cells under ``columns``; ``head`` is the heading of the names.
 
     With one column, details and notes get a column of their own, headed ``detail_head``. With
-    several, they stand below the values, and a narrow screen scrolls within the table.
+    several, they are below the values, and a narrow screen scrolls within the table.
     """
 
     columns: Sequence[str]
@@ -97,7 +97,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Series:
-    """One line of a curve; None is a gap. The name decides the colour, on the whole page."""
+    """One line of a curve; None is a gap. The name decides the color, on the whole page."""
 
     name: str
     y: Sequence[float | None]
@@ -150,7 +150,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class LatentMap:
-    """Molecules as ``points`` (N, 2), coloured by ``values`` (N,), where NaN is unknown.
+    """Molecules as ``points`` (N, 2), colored by ``values`` (N,), where NaN is unknown.
 
     Every point costs about eleven bytes; 2,000 are plenty.
     """
@@ -181,16 +181,16 @@ class Card:
     smiles: str
     values: Mapping[str, float]
     similarity: float | None = None  # Tanimoto, to the other molecule
-    neighbour: str = ""  # that molecule, as SMILES
+    neighbor: str = ""  # that molecule, as SMILES
     group: str = ""
     relation: str = ""
 
 
 @dataclass(frozen=True)
 class Page:
-    """All that stands on the page, in its order; what is empty is left out.
+    """All sections of the page, in order; empty ones are left out.
 
-    ``remarks`` holds a sentence to stand below a section's heading, by the section's key:
+    ``remarks`` has a sentence for below a section's heading, by the section's key:
     summary, comparison, targets, calibration, properties, sizes, model, molecules.
     ``headings`` replaces the heading of a section, by the same key. ``definitions`` adds to those
     of the rows.

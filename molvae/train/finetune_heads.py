@@ -17,7 +17,7 @@ __all__ = ["fit_new_heads", "ridge"]
 SAMPLE = 20_000  # molecules
 BATCH = 512
 LEAST = 10  # molecules with a value
-PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # per molecule, of standardised features
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # per molecule, of standardized features
 
 
 def fit_new_heads(

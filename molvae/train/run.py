@@ -146,10 +146,13 @@ def _open_dataset(
         learn = config.data.unknown_tokens == "learn"
         data = config.data.model_copy(update={"unknown_tokens": "error"}) if learn else config.data
         return cached_dataset(
-            inputs, data, workers=workers, scheduler=scheduler,
+            inputs,
+            data,
+            workers=workers,
+            scheduler=scheduler,
             vocabulary=None if model is None or learn else model.vocabulary,
             constraints=None if model is None else model.constraints,
-        )  # fmt: skip
+        )
     if len(inputs) != 1:
         raise FileError("train: give molecule files, or one dataset folder, not both")
     dataset = Dataset(folders[0])

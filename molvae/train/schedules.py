@@ -49,7 +49,7 @@ MEMORY = 0.98  # of the moving average of D(0), per step that shows it
 class KLWeight:
     """β of each step. With ``distortion_target`` it follows D(0) of the training molecules.
 
-    Constrained optimisation in the manner of GECO (Rezende & Viola 2018): below the target
+    Constrained optimization in the manner of GECO (Rezende & Viola 2018): below the target
     β grows, above it β shrinks, in proportion to the relative distance.
     """
 

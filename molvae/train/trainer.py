@@ -400,7 +400,7 @@ class Trainer:
         )
 
 
-# What has a state of its own, and what is a value of the trainer itself.
+# Keys of a state: parts with a state, and attributes of the trainer.
 _PARTS = ("network", "average", "optimizer", "kl", "averages")
 _POSITION = (
     "step", "epoch", "position", "molecules", "bad_steps", "elapsed", "finished", "reason", "final",

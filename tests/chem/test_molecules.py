@@ -149,16 +149,16 @@ def test_the_salt_of_a_chiral_sulfoxide_keeps_its_hand():
         assert outcome(f"{plain}.Cl") == outcome(plain) == Chem.CanonSmiles(plain)
 
 
-def test_a_failing_standardisation_is_counted(monkeypatch):
+def test_a_failing_standardization_is_counted(monkeypatch):
     def fail(mol, profile):
         raise RuntimeError("kekulise")
 
     module = sys.modules["molvae.chem.standardize"]  # the package has a function of that name
     monkeypatch.setattr(module, "standardize", fail)
-    assert outcome("CC[O-]") == "! standardisation failed"
+    assert outcome("CC[O-]") == "! standardization failed"
 
 
-def test_standardising_leaves_the_molecule_it_was_given_alone():
+def test_standardizing_leaves_the_molecule_it_was_given_alone():
     salt = Chem.MolFromSmiles("C[S+](C)[O-].[Na+].[Cl-]")
     before = Chem.MolToSmiles(salt)
     assert to_smiles(standardize(salt)) == "CS(C)=O"

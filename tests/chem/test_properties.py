@@ -307,8 +307,8 @@ def test_values_of_awkward_molecules_are_those_of_rdkit_to_the_last_bit():
     assert_as_rdkit_has_them(map(mol, [*AWKWARD, *MOLECULES]))
 
 
-def test_values_of_neutralised_molecules_are_those_of_rdkit_to_the_last_bit():
-    # Neutralising does not sanitise; what it leaves of some ions RDKit would not read.
+def test_values_of_neutralized_molecules_are_those_of_rdkit_to_the_last_bit():
+    # Neutralising does not sanitize; what it leaves of some ions RDKit would not read.
     molecules = [mol(s) for s in AWKWARD if "+" in s or "-" in s]
     assert len(molecules) > 20
     assert_as_rdkit_has_them(map(chem.standardize, molecules))

@@ -69,7 +69,7 @@ def decoded(decode, text):
     st.lists(st.sampled_from(ORDINARY), max_size=70),
     st.sampled_from(["default", "octet_rule", "hypervalent"]),
 )
-@example(["[C]"] * 3 + ["[Ring1]", "[C]"] * 3, "default")  # a ring between neighbours: a bond grows
+@example(["[C]"] * 3 + ["[Ring1]", "[C]"] * 3, "default")  # a ring between neighbors: a bond grows
 @example(["[C]", "[Ring1]", "[C]", "[C]"], "default")  # a ring to itself
 @example(["[C]"] * 30 + ["[Ring2]", "[Ring1]", "[C]"] * 2, "default")  # twice the same ring
 @example(["[C]", "[C]", "[C]", "[Ring1]", "[Ring1]"] * 12, "default")  # numbers beyond 9

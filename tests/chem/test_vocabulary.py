@@ -14,7 +14,7 @@ from molvae.chem.selfies import split_selfies, to_selfies
 from molvae.chem.vocabulary import BOS, EOS, PAD, SPECIAL_TOKENS, Vocabulary
 from molvae.errors import FileError, ModelFolderError
 
-# Medicines, sugars, terpenes, cages, fused aromatics; stereo centres, double bonds, ions, zwitter-
+# Medicines, sugars, terpenes, cages, fused aromatics; stereo centers, double bonds, ions, zwitter-
 # ions, ylids, azides, boron, silicon, phosphorus, sulfur in three oxidation states, all halogens.
 MOLECULES = [
     "CC(=O)Oc1ccccc1C(=O)O",

@@ -554,12 +554,12 @@ def test_json_has_the_agreed_shape(hits):
     assert "rdkit" in data["versions"]
 
 
-def test_the_page_shows_the_numbers_and_the_neighbours(hits, tmp_path):
+def test_the_page_shows_the_numbers_and_the_neighbors(hits, tmp_path):
     train = write(tmp_path / "train.smi", ["CCO", "CCCC"])
     found = evaluate.evaluate(hits, train=train, options=Options(targets=["pIC50=6:"], draw=60))
     assert [card.smiles for card in found.cards] == ["CCO", "O=C(O)c1ccccc1", "[Cl-].[Na+]"]
     ethanol = found.cards[0]
-    assert (ethanol.similarity, ethanol.neighbour) == (1, "CCO")
+    assert (ethanol.similarity, ethanol.neighbor) == (1, "CCO")
     assert list(ethanol.values) == ["pIC50", "mw", "logp", "qed", "sas"]
     assert ethanol.values["pIC50"] == 5
     report.write_page(tmp_path / "r.html", found, None, command="molvae evaluate <b>Mine")

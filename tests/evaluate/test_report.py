@@ -108,7 +108,7 @@ def test_the_page_of_one_set(found):
     assert [h.name for h in page.histograms] == list(PROPERTIES)
     assert page.reference == "train set"
     assert len(page.cards) == 3
-    assert page.cards[0].neighbour
+    assert page.cards[0].neighbor
     assert page.curves == []  # five molecules give one size only
     assert page.definitions["novelty"]
     assert "molvae evaluate a.csv" in report.render(page)

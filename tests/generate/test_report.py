@@ -253,8 +253,8 @@ def test_runs_around_given_molecules_show_the_similarity():
     chart = page.histograms[-1]
     assert (chart.name, chart.request) == ("similarity", None)
     assert chart.sets[0][1].tolist() == [0.625]
-    assert (page.cards[0].neighbour, page.cards[0].similarity) == ("CCN", 0.625)
-    assert (page.cards[1].neighbour, page.cards[1].similarity) == ("", None)
+    assert (page.cards[0].neighbor, page.cards[0].similarity) == ("CCN", 0.625)
+    assert (page.cards[1].neighbor, page.cards[1].similarity) == ("", None)
     text = report.render(page)
     assert "start molecule, " in text
     assert "nearest in training" not in text

@@ -94,6 +94,32 @@ def test_everything_comes_back(model, folder):
         assert torch.equal(back.network.state_dict()[name], value), name
 
 
+def test_tensors_with_their_earlier_names_are_read(model, folder):
+    before = {"memory.qkv.weight": "memory.asked.weight"}
+
+    def rename(tensors):
+        for new, old in before.items():
+            tensors[old] = tensors.pop(new)
+
+    edit_weights(folder, rename)
+    assert set(before.values()) <= set(load_file(folder / "model.safetensors"))
+    back = load_model(folder).network.state_dict()
+    for name, value in model.network.state_dict().items():
+        assert torch.equal(back[name], value), name
+
+
+@pytest.mark.parametrize("sizes", [{}, {"tally_size": 0, "forecast_rank": 0}])
+def test_a_model_without_a_memory_is_refused(folder, sizes):
+    def change(config):
+        for name in ("tally_size", "attention_size", "readout_size", "forecast_rank"):
+            del config["model"][name]
+        config["model"] |= sizes
+
+    edit(folder, change)
+    with pytest.raises(ModelFolderError, match="tally_size"):
+        load_model(folder)
+
+
 def test_half_precision_is_close_and_half_the_size(model, tmp_path):
     save_model(tmp_path / "full", model)
     save_model(tmp_path / "half", model, half=True)

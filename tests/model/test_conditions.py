@@ -96,7 +96,7 @@ def test_unknown_and_repeated_and_empty_columns_are_named():
         ConditionSet(CONDITIONS.conditions, np.eye(2))
 
 
-def test_standardised_values_have_mean_0_and_deviation_1_and_missing_ones_are_masked():
+def test_standardized_values_have_mean_0_and_deviation_1_and_missing_ones_are_masked():
     scaled, known = CONDITIONS.standardize(VALUES)
     assert scaled.dtype == known.dtype == np.float32
     assert (known == ~np.isnan(VALUES)).all()
@@ -110,7 +110,7 @@ def test_standardised_values_have_mean_0_and_deviation_1_and_missing_ones_are_ma
         assert seen.std() == pytest.approx(1, abs=1e-4)
 
 
-def test_restoring_undoes_standardising():
+def test_restoring_undoes_standardizing():
     scaled, known = CONDITIONS.standardize(VALUES)
     np.testing.assert_allclose(
         CONDITIONS.restore(scaled)[known == 1], VALUES[known == 1], rtol=1e-5, atol=1e-4
@@ -306,14 +306,14 @@ def spoil(path, value):
         (["conditions", 0], "mw", "malformed"),
         (["conditions", 0, "quantiles"], "del", "malformed ('quantiles')"),
         (["conditions", 0, "mean"], "del", "malformed"),
-        (["conditions", 0, "colour"], "red", "colour"),
+        (["conditions", 0, "color"], "red", "color"),
         (["conditions", 0, "mean"], "heavy", "bad statistics of 'mw'"),
         (["conditions", 0, "quantiles", 3], None, "bad statistics of 'mw'"),
         (["conditions", 0, "mean"], math.nan, "bad statistics of 'mw'"),
         (["conditions", 1, "std"], 0.0, "bad statistics of 'logp'"),
         (["conditions", 1, "quantiles"], [], "bad statistics of 'logp'"),
         (["conditions", 1, "quantiles"], [2.0, 1.0], "bad statistics of 'logp'"),
-        (["conditions", 1, "kind"], "colour", "bad statistics of 'logp'"),
+        (["conditions", 1, "kind"], "color", "bad statistics of 'logp'"),
         (["correlations"], [[1.0]], "malformed"),
         (["correlations", 0], ["a", 0, 0, 0, 0, 0], "malformed"),
         (["correlations", 0, 0], math.nan, "not positive definite"),

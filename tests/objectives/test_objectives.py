@@ -69,7 +69,7 @@ def test_an_isomer_counts_elements_and_all_atoms():
     assert mean([1, math.exp(-2), math.exp(-2), 1]) == pytest.approx(math.exp(-1))
 
 
-def test_penalised_logp_is_standardised_and_bounded_in_size():
+def test_penalized_logp_is_standardized_and_bounded_in_size():
     from rdkit.Chem import Crippen, MolFromSmiles, RDConfig
 
     sys.path.append(str(Path(RDConfig.RDContribDir) / "SA_Score"))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molvae.report import Calibration, Curve, Histogram, LatentMap, Series, axes, charts, maps
-from molvae.report.drawing import COLOURS, Palette
+from molvae.report.drawing import COLORS, Palette
 
 NAN, INF = float("nan"), float("inf")
 PALETTE = Palette(["a", "b", "c"], "test")
@@ -121,7 +121,7 @@ def test_any_values_give_a_sound_histogram(sets, reference, integer):
     sound(charts.histogram(chart, PALETTE))
 
 
-def test_one_set_is_filled_and_several_are_outlines_of_their_own_colours():
+def test_one_set_is_filled_and_several_are_outlines_of_their_own_colors():
     values = np.linspace(0, 1, 50)
     one = sound(charts.histogram(Histogram("x", "", "", [("a", values)], values), PALETTE))
     assert {e.get("class") for e in one.iter("rect")} == {"bar s0"}
@@ -150,10 +150,10 @@ def test_equal_values_make_one_bar():
     assert height > 0
 
 
-def test_colours_repeat_dotted():
-    palette = Palette([str(i) for i in range(COLOURS + 1)] + ["ref"], "ref")
+def test_colors_repeat_dotted():
+    palette = Palette([str(i) for i in range(COLORS + 1)] + ["ref"], "ref")
     assert palette.style("0") == "s0"
-    assert palette.style(str(COLOURS)) == "s0 dotted"
+    assert palette.style(str(COLORS)) == "s0 dotted"
     assert palette.style("ref") == "ref"
 
 
@@ -261,7 +261,7 @@ def dots(root):
     }
 
 
-def test_a_map_draws_every_point_in_the_colour_of_its_value():
+def test_a_map_draws_every_point_in_the_color_of_its_value():
     rng = np.random.default_rng(0)
     points = rng.normal(size=(300, 2))
     values = np.where(np.arange(300) < 30, NAN, points[:, 0])
@@ -271,7 +271,7 @@ def test_a_map_draws_every_point_in_the_colour_of_its_value():
     assert found["m-none"] == 30
     assert len(found) == maps.CLASSES + 1
     assert [key.figures for key in drawing.keys] == ["30 molecules"]
-    assert "Map of 300 molecules by PC 1 and PC 2, coloured by mw: from" in drawing.label
+    assert "Map of 300 molecules by PC 1 and PC 2, colored by mw: from" in drawing.label
     assert drawing.label.endswith("; 30 without a value.")
 
 

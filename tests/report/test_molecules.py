@@ -47,7 +47,7 @@ def test_a_slim_drawing_has_the_same_lines(smiles):
 
 
 @pytest.mark.parametrize("smiles", MOLECULES)
-def test_a_slim_drawing_keeps_its_colours(smiles):
+def test_a_slim_drawing_keeps_its_colors(smiles):
     full = chem.draw_svg(chem.parse(smiles))
     wanted = {c.upper() for c in re.findall(r"#\w{6}", full)} - {"#000000"}
     thin = slim(full)
@@ -87,7 +87,7 @@ def test_cards_stand_with_their_sample():
     assert re.findall(r"<h3>(\w)</h3>", html) == ["a", "b"]
 
 
-def test_the_neighbour_is_drawn_with_its_similarity():
+def test_the_neighbor_is_drawn_with_its_similarity():
     html = render(Page("t", "s", cards=[Card("CCO", {}, 0.617, "CCN")]))
     assert html.count('role="img"') == 2
     assert 'nearest in training, <span class="whole">Tanimoto 0.62</span>' in html
@@ -98,7 +98,7 @@ def test_the_neighbour_is_drawn_with_its_similarity():
     [
         (Card("CCO", {}), 1, False),
         (Card("CCO", {}, 0.5), 1, True),
-        (Card("CCO", {}, neighbour="CCN"), 2, True),
+        (Card("CCO", {}, neighbor="CCN"), 2, True),
         (Card("CCO", {}, 0.5, "not a molecule"), 1, True),
         (Card("not a molecule", {}), 0, False),
     ],
@@ -107,4 +107,4 @@ def test_cards_with_gaps(card, drawings, words):
     html = render(Page("t", "s", cards=[card]))
     assert html.count("<svg viewBox") == drawings
     assert ("nearest in training" in html) == words
-    assert card.neighbour in html
+    assert card.neighbor in html

@@ -224,8 +224,8 @@ def test_light_dark_paper_and_phones_are_provided_for():
     assert 'class="scroll" role="region" aria-label="Comparison" tabindex="0"' in html
 
 
-def luminance(colour):
-    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+def luminance(color):
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
@@ -259,7 +259,7 @@ def test_the_scale_of_maps_only_gets_lighter(scheme):
 # -- tables --------------------------------------------------------------------------------------
 
 
-def test_marks_are_words_not_only_colours():
+def test_marks_are_words_not_only_colors():
     html = report.render(full_page())
     assert '<td class="number better">−0.58 <span class="mark">better</span>' in html
 

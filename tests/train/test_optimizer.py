@@ -1,4 +1,4 @@
-"""Muon against singular value decompositions and torch's own optimisers."""
+"""Muon against singular value decompositions and torch's own optimizers."""
 
 import copy
 import math

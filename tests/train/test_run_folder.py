@@ -137,3 +137,19 @@ def test_the_card_tells_data_figures_and_conditions(tiny_model):
     assert "demo.csv" in card
     low, high = tiny_model.conditions["mw"].seen
     assert f"| mw | Da | {low:g} | {high:g} |" in card
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2])
+def test_a_state_from_before_a_setting_was_removed_is_read_where_it_was_not_used(
+    tiny_dataset, tmp_path, share
+):
+    config, dataset = load_config(), Dataset(tiny_dataset)
+    old = config.model_dump(mode="json")
+    old["train"]["word_dropout"] = share
+    state = {"config": json.dumps(old), "dataset": dataset.content_hash}
+    save_state(tmp_path / "state.pt", state)
+    if share == 0:
+        assert state_to_resume(tmp_path, config, dataset) == state
+    else:
+        with pytest.raises(FileError, match="training state"):
+            state_to_resume(tmp_path, config, dataset)
