@@ -258,7 +258,7 @@ def elsewhere(folder):
 DAMAGE = {
     "a name that is no text": (conditions_with(name=["logp"]), r"conditions\.json"),
     "a name that rings the bell": (conditions_with(name="a\x1b]0;b\x07"), "is no name"),
-    "a name twice": (conditions_with(name="y", builtin=False), "'y' is no name, or stands twice"),
+    "a name twice": (conditions_with(name="y", builtin=False), "'y' is no name, or appears twice"),
     "a built-in that there is not": (
         conditions_with(name="docking", builtin=True),
         "bad statistics of 'docking'",
