@@ -58,7 +58,7 @@ def columns_dataset(tmp_path_factory, demo_csv):
     return folder / "c.ds"
 
 
-def test_new_columns_are_foretold_before_the_first_step(tiny_run, columns_dataset):
+def test_new_columns_are_predicted_before_the_first_step(tiny_run, columns_dataset):
     model, dataset = load_model(tiny_run), Dataset(columns_dataset)
     dataset.translate(model.vocabulary.extended(dataset.vocabulary.tokens))
     names = ["logp", "twice", "few", "active"]
