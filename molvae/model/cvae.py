@@ -123,7 +123,8 @@ class TwoLayers(nn.Sequential):
 
     def hidden(self, x: Tensor) -> Tensor:
         """The hidden units of inputs (…, I)."""
-        return functional.silu(self.first(x))
+        units: Tensor = functional.silu(self.first(x))
+        return units
 
 
 class ConditionSlice(NamedTuple):
