@@ -31,6 +31,7 @@ __all__ = [
 SPLITS = ("train", "valid", "test")
 SCHEMA = 1
 WINDOW = 64  # batches whose molecules are sorted by length together
+COUNTED_TOGETHER = 100_000  # molecules whose tokens are in memory at a time
 
 
 class Batch(NamedTuple):
@@ -129,6 +130,18 @@ class Dataset:
         """Token ids of one molecule, without <bos> and <eos>."""
         stored = self.tokens[self.offsets[item] : self.offsets[item + 1]]
         return stored.astype(np.int64) if self._ids is None else self._ids[stored]
+
+    def token_counts(self, part: str) -> NDArray[np.int64]:
+        """How often each token occurs in the molecules of a split, (V,) by id."""
+        counts = np.zeros(len(self.vocabulary), dtype=np.int64)
+        inside = self.split == SPLITS.index(part)
+        for first in range(0, len(self), COUNTED_TOGETHER):
+            offsets = np.asarray(self.offsets[first : first + COUNTED_TOGETHER + 1])
+            chosen = np.repeat(inside[first : first + COUNTED_TOGETHER], np.diff(offsets))
+            stored = np.asarray(self.tokens[offsets[0] : offsets[-1]])[chosen]
+            ids = stored if self._ids is None else self._ids[stored]
+            counts += np.bincount(ids, minlength=len(counts))
+        return counts
 
     def translate(self, vocabulary: Vocabulary) -> None:
         """Switch to the ids of another vocabulary, which has all tokens of this one."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from molvae.chem.vocabulary import Vocabulary, grammar_table
 from molvae.config import Config, ModelConfig, TrainConfig, validate
@@ -33,7 +34,6 @@ OBJECTIVE = (
     "unconditioned_share",
 )
 FAR = 5.0  # standard deviations
-RARE = math.log(20.0)  # how much less likely a new token is at first than the one it is made from
 # Where a condition is read: zero for a new one, which then changes nothing at first.
 UNUSED_AT_FIRST = ("context.0.weight", "forecast.gain")
 
@@ -44,10 +44,12 @@ def first_network(
     limits: dict[str, int],
     conditions: ConditionSet,
     model: SavedModel | None,
+    counts: NDArray[np.int64] | None = None,
 ) -> CVAE:
     """The network before the first step; its random weights come from the seed alone.
 
-    ``limits`` are the SELFIES bonding limits that tokens are read under.
+    ``limits`` are the SELFIES bonding limits that tokens are read under. ``counts`` (V,) says how
+    often each token occurs in the training molecules; tokens that the model lacks need it.
     """
     grammar = grammar_table(vocabulary.tokens, limits) if config.model.derivation else None
     # The global generator is left as it was.
@@ -55,7 +57,7 @@ def first_network(
         torch.manual_seed(config.train.seed)
         network = CVAE(config.model, len(vocabulary), len(conditions), grammar)
     if model is not None:
-        _transplant(network, vocabulary, conditions, model)
+        _transplant(network, vocabulary, conditions, model, counts)
     return network
 
 
@@ -183,15 +185,31 @@ def _origins(vocabulary: Vocabulary, known: Vocabulary) -> list[int]:
     ]
 
 
+def _relative_log_odds(origins: list[int], known: int, counts: NDArray[np.int64]) -> torch.Tensor:
+    """How much less likely each new token is at first than its origin, as a change of the bias.
+
+    A token never starts more likely than its origin, which may be missing in the new molecules.
+    """
+    smoothed = counts + 0.5
+    ratios = smoothed[known:] / smoothed[origins[known:]]
+    return torch.from_numpy(np.log(ratios)).clamp(max=0.0)
+
+
 @torch.no_grad()
 def _transplant(
-    network: CVAE, vocabulary: Vocabulary, conditions: ConditionSet, model: SavedModel
+    network: CVAE,
+    vocabulary: Vocabulary,
+    conditions: ConditionSet,
+    model: SavedModel,
+    counts: NDArray[np.int64] | None,
 ) -> None:
     """Copy weights; those of a condition follow its name, and a new one changes nothing at first.
 
-    A new token starts as its nearest relative, but much less likely.
+    A new token starts as its nearest relative, but as rare next to it as in the new molecules.
     """
-    origins, new_tokens = _origins(vocabulary, model.vocabulary), len(model.vocabulary)
+    origins, known = _origins(vocabulary, model.vocabulary), len(model.vocabulary)
+    if counts is None and len(vocabulary) > known:
+        raise ValueError("got tokens that the model lacks, expected their counts as well")
     old_names, new_names = model.conditions.names, conditions.names
     pairs = [(new_names.index(n), old_names.index(n)) for n in new_names if n in old_names]
     to, of = [new for new, _ in pairs], [old for _, old in pairs]
@@ -213,7 +231,7 @@ def _transplant(
                 where.parts(value, len(new_names))[to] = parts[of]
         elif name in token_rows:
             value.copy_(old[name][origins])
-            if name == "output.bias":
-                value[new_tokens:] -= RARE
+            if name == "output.bias" and counts is not None:
+                value[known:] += _relative_log_odds(origins, known, counts).to(value)
         else:
             value.copy_(old[name])

@@ -75,8 +75,9 @@ class Trainer:
         self.lengths = dataset.lengths(self.items)
         self.conditions = fitted_conditions(dataset, self.columns, self.items, self.draws, start)
         vocabulary = dataset.vocabulary
+        counts = None if start is None else dataset.token_counts("train")
         self.network = first_network(
-            config, vocabulary, dataset.constraints, self.conditions, start
+            config, vocabulary, dataset.constraints, self.conditions, start, counts
         ).to(device)
         if start is not None:
             names = start.conditions.names

@@ -18,7 +18,13 @@ from molvae.latent.encode import encode
 from molvae.model.checkpoint import load_model, save_model
 from molvae.model.conditions import ConditionSet
 from molvae.model.cvae import CVAE
-from molvae.train.finetune import _origins, adapted_conditions, adapted_config, first_network
+from molvae.train.finetune import (
+    _origins,
+    _relative_log_odds,
+    adapted_conditions,
+    adapted_config,
+    first_network,
+)
 from molvae.train.run import train
 from molvae.train.trainer import Trainer
 
@@ -259,13 +265,19 @@ def test_new_tokens_are_learnt(tiny_run, strange_dataset, tmp_path, capsys):
     assert refused.note
 
 
-def test_new_tokens_start_as_their_relatives_but_rare(tiny_run, strange_dataset):
+def test_new_tokens_start_as_their_relatives_but_as_rare_as_in_the_data(tiny_run, strange_dataset):
     """The odds of the old tokens are what they were."""
     model, dataset = load_model(tiny_run), Dataset(strange_dataset)
     old = model.vocabulary
     vocabulary = old.extended(dataset.vocabulary.tokens)
     settings = config().model_copy(update={"model": model.network.config})
-    network = first_network(settings, vocabulary, model.constraints, model.conditions, model)
+    place = vocabulary.tokens.index("[As]")
+    relative = old.tokens.index("[C]")
+    counts = np.zeros(len(vocabulary), dtype=np.int64)
+    counts[relative], counts[place] = 999, 2
+    network = first_network(
+        settings, vocabulary, model.constraints, model.conditions, model, counts
+    )
     inputs = torch.randint(3, len(old), (8, 12))
     nothing = torch.zeros(8, len(model.conditions))
     z, t = torch.randn(8, 16), torch.rand(8)
@@ -274,13 +286,33 @@ def test_new_tokens_start_as_their_relatives_but_rare(tiny_run, strange_dataset)
         for net in (model.network, network)
     )
     torch.testing.assert_close(after[..., : len(old)], before)
-    place = vocabulary.tokens.index("[As]")
-    relative = old.tokens.index("[C]")
     difference = before[..., relative] - after[..., place]
-    torch.testing.assert_close(difference, torch.full((8, 12), math.log(20)), atol=1e-4, rtol=0)
+    torch.testing.assert_close(difference, torch.full((8, 12), math.log(399.8)), atol=1e-4, rtol=0)
     torch.testing.assert_close(
         network.embedding.weight[place], model.network.embedding.weight[relative]
     )
+
+
+def test_a_new_token_is_never_likelier_than_its_relative():
+    counts = np.asarray([0, 9, 4, 20, 0])
+    found = _relative_log_odds([0, 1, 2, 1, 1], 3, counts)
+    assert found.tolist() == pytest.approx([0.0, math.log(1 / 19)])
+
+
+def test_tokens_of_the_training_part_are_counted(strange_dataset, tiny_run, monkeypatch):
+    monkeypatch.setattr("molvae.data.dataset.COUNTED_TOGETHER", 2)
+    dataset = Dataset(strange_dataset)
+    for vocabulary in (
+        dataset.vocabulary,
+        load_model(tiny_run).vocabulary.extended(dataset.vocabulary.tokens),
+    ):
+        dataset.translate(vocabulary)
+        expected = [0] * len(vocabulary)
+        for item in dataset.part("train"):
+            for token in dataset.ids(item).tolist():
+                expected[token] += 1
+        assert dataset.token_counts("train").tolist() == expected
+        assert sum(expected) > 0
 
 
 @pytest.mark.parametrize(

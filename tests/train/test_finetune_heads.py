@@ -66,7 +66,10 @@ def test_new_columns_are_predicted_before_the_first_step(tiny_run, columns_datas
     fitted = ConditionSet.fit(names, dataset.values[:, columns], dataset.kinds)
     conditions = adapted_conditions(fitted, model)
     config = load_config(fine_tuning=True).model_copy(update={"model": model.network.config})
-    network = first_network(config, dataset.vocabulary, dataset.constraints, conditions, model)
+    network = first_network(
+        config, dataset.vocabulary, dataset.constraints, conditions, model,
+        dataset.token_counts("train"),
+    )  # fmt: skip
     before = copy.deepcopy(network.head.state_dict())
     known = model.conditions.names
     fit_new_heads(network, conditions, known, dataset, columns, Draws(0))
