@@ -13,7 +13,7 @@ from tests.repository.source import trees
 # From bottom to top: a module imports from its own package and from those that stand before it.
 ORDER = (
     "_version", "errors", "config", "targets",
-    "runtime", "chem", "data", "realism", "model",
+    "runtime", "chem", "data", "realism", "predict", "model",
     "report", "objectives",
     "generate", "latent", "evaluate", "train", "optimize",
     "api", "integrations", "app", "cli", "__main__",
@@ -36,7 +36,8 @@ DOORS = {
 
 # Importing these, or any module in them, loads no torch, not even through what they import.
 WITHOUT_TORCH = (
-    "errors", "config", "targets", "runtime", "chem", "data", "realism", "report", "objectives",
+    "errors", "config", "targets", "runtime", "chem", "data", "realism", "predict", "report",
+    "objectives",
     "evaluate.metrics", "cli", "generate.blocks", "model.conditions", "model.hub",
 )  # fmt: skip
 WITH_TORCH = {"runtime.threads"}  # imported where they are needed

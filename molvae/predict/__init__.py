@@ -1,0 +1,1 @@
+"""Predictors of measured columns: values with calibrated intervals, nearest neighbors, domain."""

@@ -1,0 +1,80 @@
+"""Intervals and probabilities on data whose distribution is known."""
+
+import numpy as np
+import pytest
+
+from molvae.errors import ModelFolderError
+from molvae.predict.calibration import SCORES, Calibration
+from molvae.predict.classifier import Logistic
+from molvae.predict.domain import LEAST_SIMILARITY, domain_threshold
+
+
+def test_normal_errors_give_the_normal_quantiles():
+    found = Calibration.fit(np.random.default_rng(0).normal(size=20_000))
+    assert found.quantile(0.95) == pytest.approx(1.645, abs=0.05)
+    assert found.quantile(0.5) == pytest.approx(0, abs=0.05)
+
+
+@pytest.mark.parametrize("draw", ["laplace", "skewed", "wide"])
+def test_ninety_percent_are_ninety_percent(draw):
+    rng = np.random.default_rng(1)
+    make = {
+        "laplace": lambda n: rng.laplace(size=n),
+        "skewed": lambda n: rng.exponential(size=n) - 1,
+        "wide": lambda n: 3 * rng.normal(size=n),
+    }[draw]
+    found = Calibration.fit(make(2000))
+    new = make(20_000)
+    share = np.mean((new > found.quantile(0.05)) & (new < found.quantile(0.95)))
+    assert share == pytest.approx(0.9, abs=0.02)
+    assert found.cdf(np.asarray([1.0]))[0] == pytest.approx(np.mean(new < 1), abs=0.03)
+
+
+def test_cdf_and_quantile_are_inverse_also_far_out():
+    found = Calibration.fit(np.random.default_rng(2).laplace(size=300))
+    levels = np.asarray([1e-6, 0.01, 0.3, 0.5, 0.9, 1 - 1e-6])
+    z = np.asarray([found.quantile(level) for level in levels])
+    np.testing.assert_allclose(found.cdf(z), levels, rtol=1e-3)
+    assert found.cdf(np.asarray([-np.inf, np.inf])).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("errors", [[], [0.0], [0.0] * 50, [np.nan, 1.0]])
+def test_few_or_equal_errors(errors):
+    found = Calibration.fit(np.asarray(errors, dtype=float))
+    assert (np.diff(found.quantiles) > 0).all()
+    assert Calibration.from_json(list(found.quantiles)) == found
+
+
+@pytest.mark.parametrize("data", [None, [], [0.0] * len(SCORES), ["a"] * len(SCORES), {}])
+def test_a_damaged_calibration_is_refused(data):
+    with pytest.raises(ModelFolderError, match="rising"):
+        Calibration.from_json(data)
+
+
+def test_logistic_recovers_the_curve():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=5000) * 0.2 + 0.4
+    y = (rng.random(5000) < 1 / (1 + np.exp(-(8 * x - 3)))).astype(float)
+    found = Logistic.fit(x, y)
+    assert found.slope == pytest.approx(8, rel=0.1)
+    assert found.offset == pytest.approx(-3, rel=0.1)
+    assert found(x).mean() == pytest.approx(y.mean(), abs=0.01)
+
+
+@pytest.mark.parametrize(("labels", "share"), [([0.0] * 8, 0.1), ([1.0] * 8, 0.9)])
+def test_one_answer_only(labels, share):
+    found = Logistic.fit(np.arange(8.0), np.asarray(labels))
+    assert found.slope == 0
+    assert found(np.asarray([100.0]))[0] == pytest.approx(share)
+
+
+def test_wrong_way_round_gives_the_base_rate():
+    found = Logistic.fit(np.arange(40.0), (np.arange(40) < 20).astype(float))
+    assert found.slope == 0
+    assert found(np.asarray([-5.0, 50.0])) == pytest.approx(0.5)
+
+
+def test_domain_threshold():
+    assert domain_threshold(np.linspace(0, 1, 101)) == pytest.approx(LEAST_SIMILARITY)
+    assert domain_threshold(np.full(10, 0.8)) == pytest.approx(0.8)
+    assert domain_threshold(np.zeros(0)) == LEAST_SIMILARITY
