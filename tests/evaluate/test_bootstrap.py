@@ -109,7 +109,7 @@ def test_internal_diversity_moves_by_influences(rng):
     same_spread(boot.run()["IntDiv"], naive(120, plain), 0.15)
 
 
-@pytest.mark.parametrize("n", [120, 4000])
+@pytest.mark.parametrize("n", [120, pytest.param(4000, marks=pytest.mark.slow)])
 def test_the_influence_on_the_second_diversity_is_its_derivative(n, monkeypatch):
     judge = sys.modules["molvae.evaluate.judge"]
     monkeypatch.setattr(judge, "PARTNERS", 100_000 if n < 1000 else 3_000)

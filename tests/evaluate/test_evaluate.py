@@ -483,6 +483,7 @@ def test_references_are_computed_once(hits, tmp_path, monkeypatch):
     assert len(list(folder.iterdir())) == count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "empty", "gone", "changed"])
 def test_damaged_caches_are_computed_again(hits, tmp_path, damage):
     test = write(tmp_path / "test.smi", many(30))

@@ -91,6 +91,7 @@ def test_an_earlier_evaluation_stands_beside(here):
     assert ">b.csv<" in Path("out.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_model_alone_and_with_molecules(here, tiny_run):
     shutil.copytree(tiny_run, "run")
     result = good("evaluate --model run --test rest.csv -o m.json --report m.html --device cpu")

@@ -69,6 +69,7 @@ def test_every_figure_is_there_and_in_its_bounds(found, tiny_dataset):
     assert all(len(line) <= 80 for line in lines(found))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_report(found, tiny_run):
     again = examine(tiny_run / "model", device="cpu", workers=0)
     assert again.to_json() == found.to_json()

@@ -435,6 +435,7 @@ def search(tmp_path, model, method, objective, seed=0, budget=300, **options):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_evolution_beats_samples_of_a_model_that_knows_little(tmp_path, tiny_run):
     # Its latents say nothing yet, so the moves on strings must find the way.
     found, samples = (
@@ -491,6 +492,7 @@ def test_no_move_is_at_the_end_of_the_queue(tiny_model):
         assert all(0.08 < share < 0.22 for share in shares.values()), shares
 
 
+@pytest.mark.slow
 def test_moves_whose_candidates_are_never_chosen_are_made_less_often(tiny_model):
     archive = Archive()
     proposer = Proposer(tiny_model, Request(), draws=Draws(0), device=torch.device("cpu"))
@@ -510,6 +512,7 @@ def test_moves_whose_candidates_are_never_chosen_are_made_less_often(tiny_model)
     assert max(share for move, share in shares.items() if move != "edit") < 0.06
 
 
+@pytest.mark.slow
 def test_a_resumed_evolution_knows_how_often_its_moves_had_won(tmp_path, tiny_run, monkeypatch):
     engines = []
     monkeypatch.setattr(
@@ -539,7 +542,10 @@ def test_a_window_around_a_molecule_is_searched(tmp_path, tiny_run, window):
     assert found.calls == 40
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(m, marks=pytest.mark.slow) if m == "learning" else m for m in METHODS],
+)
 def test_the_same_seed_makes_the_same_calls(tmp_path, tiny_run, method):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

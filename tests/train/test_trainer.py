@@ -129,6 +129,7 @@ def test_the_distortion_is_held_at_its_target(tiny_dataset, tmp_path):
     assert weights[-1] == pytest.approx(0.1 * 0.02)
 
 
+@pytest.mark.slow
 def test_a_controlled_run_resumes_to_the_same_weights(tiny_dataset, tmp_path, monkeypatch):
     options = {"distortion_target": 30.0, "kl_weight": 0.1, "kl_free": 0.1, "epochs": 2}
     go(tiny_dataset, tmp_path / "whole", **options)
@@ -189,7 +190,7 @@ def test_the_same_seed_gives_the_same_weights(tiny_dataset, whole, tmp_path):
     assert weights(tmp_path / "other") != weights(whole)
 
 
-@pytest.mark.parametrize("step", [5, 7, 18])
+@pytest.mark.parametrize("step", [*(pytest.param(n, marks=pytest.mark.slow) for n in (5, 7)), 18])
 def test_a_stopped_run_resumes_to_the_same_weights(
     tiny_dataset, whole, tmp_path, monkeypatch, step
 ):
@@ -204,6 +205,7 @@ def test_a_stopped_run_resumes_to_the_same_weights(
     assert [r["step"] for r in log(run)] == [r["step"] for r in log(whole)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [3, 8])
 def test_a_killed_run_resumes_to_the_same_weights(tiny_dataset, whole, tmp_path, monkeypatch, step):
     run = tmp_path / "run"
@@ -220,6 +222,7 @@ def test_a_killed_run_resumes_to_the_same_weights(tiny_dataset, whole, tmp_path,
     ]
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_final_figures_gets_them(
     tiny_dataset, whole, tmp_path, monkeypatch
 ):
