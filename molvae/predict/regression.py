@@ -9,7 +9,8 @@ Shapes: ``N`` training molecules, ``M`` queries, ``U`` inducing molecules, ``K``
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -242,17 +243,14 @@ class SparseRegression:
     ) -> tuple[SparseRegression, LeftOut]:
         """Choose the local correction by its left-out errors on a sample of the molecules."""
         near, similarity = self._neighbors(features.take(sample).circular, sample)
-        errors = {
-            local: np.mean((self.residuals[sample] - self._corrections(
-                self.bits[sample], near, local)[0]) ** 2)
-            for local in LOCAL
-        }  # fmt: skip
-        chosen = SparseRegression(**{**self.__dict__, "local": min(errors, key=errors.__getitem__)})
-        correction, explained = chosen._corrections(self.bits[sample], near, chosen.local)
+        tried = self._corrections(self.bits[sample], near, LOCAL)
+        errors = [float(np.square(self.residuals[sample] - mean).mean()) for mean, _ in tried]
+        best = int(np.argmin(errors))
+        chosen = replace(self, local=LOCAL[best])
+        correction, explained = tried[best]
         trend = values[sample] - self.residuals[sample]
         sd = chosen._spread(points, explained, similarity, near)
-        best = similarity[:, 0].astype(np.float64)
-        return chosen, LeftOut(sample, trend + correction, sd, best)
+        return chosen, LeftOut(sample, trend + correction, sd, similarity[:, 0].astype(np.float64))
 
     def predict(self, queries: Features) -> Raw:
         """Of M molecules."""
@@ -263,7 +261,9 @@ class SparseRegression:
             points = self.process.project(cross)
             mean, _, _ = self.process.predict(points)
             near, similarity = self._neighbors(part.circular)
-            correction, explained = self._corrections(hashed_bits(part.circular), near, self.local)
+            ((correction, explained),) = self._corrections(
+                hashed_bits(part.circular), near, [self.local]
+            )
             sd = self._spread(points, explained, similarity, near)
             best = similarity[:, 0].astype(np.float64)
             raws.append(Raw(mean + correction, sd, near[:, 0], best))
@@ -284,17 +284,19 @@ class SparseRegression:
         return near, best
 
     def _corrections(
-        self, bits: NDArray[np.uint8], near: _Ints, local: tuple[int, float]
-    ) -> tuple[_Floats, _Floats]:
-        """(kriged residual, share of its variance explained), (M,) each."""
-        power, noise = local
-        means, shares = [np.zeros(0)], [np.zeros(0)]
-        for block in _blocks(len(near), 128):
+        self, bits: NDArray[np.uint8], near: _Ints, settings: Sequence[tuple[int, float]]
+    ) -> list[tuple[_Floats, _Floats]]:
+        """For each setting (kriged residual, share of its variance explained), (M,) each."""
+        found = [[(np.zeros(0), np.zeros(0))] for _ in settings]
+        for block in _blocks(len(near), 128):  # 35 MB of unpacked bits
             between, cross = _bit_kernel(bits[block], self.bits[near[block]])
-            mean, share = krige(between**power, cross**power, self.residuals[near[block]], noise)
-            means.append(mean)
-            shares.append(share)
-        return np.concatenate(means), np.concatenate(shares)
+            values = self.residuals[near[block]]
+            for (power, noise), parts in zip(settings, found, strict=True):
+                parts.append(krige(between**power, cross**power, values, noise))
+        return [
+            (np.concatenate([mean for mean, _ in parts]), np.concatenate([s for _, s in parts]))
+            for parts in found
+        ]
 
     def _spread(
         self, points: _Singles, explained: _Floats, similarity: _Singles, near: _Ints
