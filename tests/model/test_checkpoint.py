@@ -400,7 +400,7 @@ def test_an_unknown_name_lists_the_shipped_models():
 @pytest.mark.parametrize("name", shipped_models())
 def test_the_card_of_a_shipped_model_says_what_its_user_must_know(name):
     model = load_model(find_model(name))
-    for part in ("\nData: ", "\nIntended use: ", "\nLimits: ", "\nMisuse: ", f"`{name}`"):
+    for part in ("**Data.**", "**Intended use.**", "**Limits.**", "**Misuse.**", f"`{name}`"):
         assert part in model.card
     assert sum(p.numel() for p in model.network.parameters()) <= 7_000_000
     assert sum(path.stat().st_size for path in find_model(name).iterdir()) <= 15_000_000
