@@ -215,10 +215,9 @@ def optimize(
 
 
 def _check_sizes(budget: int, call_size: int, keep: int, *, pareto: bool) -> None:
-    if budget < 1:
-        raise ConfigError(f"budget: got {budget}, expected 1 call or more")
-    if call_size < 1 or keep < 1:
-        raise ConfigError(f"got {call_size} per call and {keep} kept, expected 1 or more of each")
+    for name, size in (("budget", budget), ("call size", call_size), ("keep", keep)):
+        if size < 1:
+            raise ConfigError(f"{name}: got {size}, expected 1 or more")
     if pareto and keep > POOL:
         raise ConfigError(f"keep: got {keep:,}, expected {POOL:,} or fewer of a Pareto search")
 
