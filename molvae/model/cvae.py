@@ -145,7 +145,8 @@ class ConditionSlice(NamedTuple):
     def parts(self, tensor: Tensor, count: int) -> Tensor:
         """A view (C, …) of the parts of the ``count`` conditions."""
         parts = tensor.narrow(self.dim, self.start, tensor.shape[self.dim] - self.start)
-        return parts.unflatten(self.dim, (self.blocks, count, -1)).movedim(self.dim + 1, 0)
+        view: Tensor = parts.unflatten(self.dim, (self.blocks, count, -1))
+        return view.movedim(self.dim + 1, 0)
 
 
 class CVAE(nn.Module):
