@@ -199,11 +199,11 @@ def test_a_dataset_that_one_process_cannot_see_is_said_by_it(tiny_dataset, tmp_p
     blind = tmp_path / "blind.py"
     blind.write_text(
         "import os, sys\n"
-        "import molvae.train.run as room\n"
+        "import molvae.train.run as module\n"
         "from molvae.cli import main\n"
-        "real = room._dataset\n"
+        "real = module._adapted\n"
         "if os.environ['RANK'] == '1':\n"
-        "    room._dataset = lambda folder, *more: real('/nowhere/x.ds', *more)\n"
+        "    module._adapted = lambda folder, *more: real('/nowhere/x.ds', *more)\n"
         "sys.argv[0] = 'molvae'\n"
         "main()\n"
     )

@@ -714,7 +714,7 @@ def test_the_page_has_the_curve_and_the_best_drawn(tmp_path, tiny_run, pareto):
     )  # fmt: skip
     page = (tmp_path / "page.html").read_text()
     for text in (
-        "30 calls by evolution",
+        "30 calls with the method evolution",
         "mean of the ten best",
         "molvae optimize …",
         "logp",
