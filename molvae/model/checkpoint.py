@@ -2,7 +2,9 @@
 
 Folder: ``config.json`` (sizes, provenance, size and sha256 of every other file but the card),
 ``model.safetensors`` (weights), ``vocab.json`` (tokens in id order, SELFIES bonding limits),
-``conditions.json`` (names, units, statistics), ``card.md`` (for people).
+``conditions.json`` (names, units, statistics), ``card.md`` (for people). Optional: ``realism.*``
+(the realism critic), ``plausibility.safetensors`` (known ring systems and atom environments),
+``predictors.*`` (predictors of measured columns).
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -27,7 +29,12 @@ from molvae.errors import FileError, ModelFolderError, suggest
 from molvae.model.conditions import ConditionSet
 from molvae.model.cvae import CVAE, current_name
 from molvae.model.hub import SCHEME, pull
+from molvae.model.parts import PARTS, OptionalParts, verify_files
+from molvae.predict.store import Predictors
+from molvae.realism.critic import RealismCritic
+from molvae.realism.plausibility import Plausibility
 from molvae.runtime.files import atomic_binary, fingerprint, scratch_folder, write_json
+from molvae.runtime.untrusted import MAX_JSON_BYTES, read_json, require_file
 from molvae.runtime.workdir import name_in_errors, replace_folder
 
 __all__ = [
@@ -42,11 +49,8 @@ __all__ = [
 ]
 
 SCHEMA = 1
-PARTS = ("model.safetensors", "vocab.json", "conditions.json")
 SHIPPED = Path(__file__).parents[1] / "pretrained"
 DEFAULT = "default"
-# A larger vocabulary or statistics file is damaged or malicious.
-MAX_JSON_BYTES = 20_000_000
 MAX_TOKENS = 2000  # the longest molecule the configuration allows in training
 # Of models from before there were derivation features and modulation.
 WITHOUT = {"derivation": False, "modulation": False}
@@ -64,6 +68,13 @@ class SavedModel:
     training: dict[str, Any]  # provenance: configuration, data, figures, versions
     card: str = ""
     max_tokens: int = 120  # the longest molecule in training, in tokens
+    critic: RealismCritic | None = None  # of these very weights
+    plausibility: Plausibility | None = None
+    predictors: Predictors | None = None
+
+    def with_network(self, network: CVAE, conditions: ConditionSet) -> SavedModel:
+        """This model with other weights and conditions; its critic says nothing about those."""
+        return replace(self, network=network, conditions=conditions, critic=None)
 
 
 def save_model(folder: str | Path, model: SavedModel, *, half: bool = False) -> None:
@@ -94,16 +105,18 @@ def _write_parts(folder: Path, model: SavedModel, dtype: torch.dtype) -> None:
     write_json(folder / "vocab.json", {"schema": SCHEMA, **vocabulary})
     write_json(folder / "conditions.json", {"schema": SCHEMA, **model.conditions.to_json()})
     (folder / "card.md").write_text(model.card, encoding="utf-8")
+    parts = OptionalParts(model.critic, model.plausibility, model.predictors)
+    names = (*PARTS, *parts.save(folder))
     config = {
         "schema": SCHEMA,
         "kind": "molvae-model",
         "model": model.network.config.model_dump(mode="json"),
         "max_tokens": model.max_tokens,
-        "files": {name: fingerprint(folder / name) for name in PARTS},
+        "files": {name: fingerprint(folder / name) for name in names},
         "training": model.training,
     }
     write_json(folder / "config.json", config)
-    for name in (*PARTS, "config.json", "card.md"):
+    for name in (*names, "config.json", "card.md"):
         _sync(folder / name)
 
 
@@ -160,13 +173,8 @@ def folder_kind(folder: Path) -> str | None:
 def load_model(name: str | Path | None = None) -> SavedModel:
     """Load and verify a model folder, run folder or shipped model; no code of it is run."""
     folder = find_model(name)
-    config = _read_json(folder / "config.json")
-    if config.get("schema") != SCHEMA:
-        raise ModelFolderError(
-            f"'{folder}': config.json: schema is {config.get('schema')!r}, this molvae reads "
-            f"{SCHEMA}; a newer molvae may have written it"
-        )
-    _verify_files(folder, config)
+    config = read_json(folder / "config.json", schema=SCHEMA)
+    names = verify_files(folder, config)
     try:
         if not config["model"].get("tally_size"):
             raise ModelFolderError(
@@ -196,7 +204,7 @@ def load_model(name: str | Path | None = None) -> SavedModel:
         vocabulary, constraints = read_vocabulary(folder / "vocab.json")
     except FileError as error:
         raise ModelFolderError(str(error)) from None
-    conditions = ConditionSet.from_json(_read_json(folder / "conditions.json"))
+    conditions = ConditionSet.from_json(read_json(folder / "conditions.json"))
     try:
         grammar = grammar_table(vocabulary.tokens, constraints) if sizes.derivation else None
     except ValueError as error:  # raised by selfies
@@ -206,7 +214,7 @@ def load_model(name: str | Path | None = None) -> SavedModel:
     )
     card = folder / "card.md"
     if card.is_file():
-        _check_size(card)
+        require_file(card, MAX_JSON_BYTES)
     return SavedModel(
         network=network,
         vocabulary=vocabulary,
@@ -215,29 +223,8 @@ def load_model(name: str | Path | None = None) -> SavedModel:
         training=training,
         card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
         max_tokens=max_tokens,
+        **OptionalParts.load(folder, names, conditions)._asdict(),
     )
-
-
-def _verify_files(folder: Path, config: dict[str, Any]) -> None:
-    files = config.get("files")
-    if not isinstance(files, dict):
-        raise ModelFolderError(f"'{folder}': config.json: no field 'files'")
-    for name in PARTS:
-        path, stated = folder / name, files.get(name)
-        if not isinstance(stated, dict):
-            raise ModelFolderError(f"'{folder}': config.json: files: no entry for {name}")
-        if not path.is_file():
-            raise ModelFolderError(f"'{folder}': incomplete: {name} is missing")
-        if path.suffix == ".json":
-            _check_size(path)
-        size = path.stat().st_size
-        if size != stated.get("size"):
-            raise ModelFolderError(
-                f"'{folder}': {name} has {size} bytes, config.json states {stated.get('size')}; "
-                "the file is truncated or replaced"
-            )
-        if fingerprint(path)["sha256"] != stated.get("sha256"):
-            raise ModelFolderError(f"'{folder}': {name} does not match its sha256 in config.json")
 
 
 def _load_network(
@@ -313,29 +300,6 @@ def _fault(error: Exception) -> str:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ModelFolderError(f"'{path.parent}': incomplete: {path.name} is missing")
-    _check_size(path)
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ModelFolderError(f"'{path}': not valid JSON ({_first_line(error)})") from None
-    if not isinstance(data, dict):
-        raise ModelFolderError(f"'{path}': expected a JSON object")
-    return data
-
-
-def _check_size(path: Path) -> None:
-    """Refuse a file that would fill the memory."""
-    size = path.stat().st_size
-    if size > MAX_JSON_BYTES:
-        raise ModelFolderError(
-            f"'{path}': has {size:,} bytes, expected at most {MAX_JSON_BYTES:,}; "
-            "molvae did not write it"
-        )
 
 
 def _sync(path: Path) -> None:

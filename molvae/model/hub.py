@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from molvae.errors import ModelFolderError
+from molvae.model.parts import ALL_FILES, OPTIONAL
 
 __all__ = ["SCHEME", "pull", "push"]
 
 SCHEME = "hf://"
-FILES = ("config.json", "model.safetensors", "vocab.json", "conditions.json", "card.md")
 
 
 def pull(name: str) -> Path:
@@ -28,7 +28,7 @@ def pull(name: str) -> Path:
     hub = _library(name)
     try:
         folder = hub.snapshot_download(
-            repository, revision=revision or None, allow_patterns=list(FILES)
+            repository, revision=revision or None, allow_patterns=list(ALL_FILES)
         )
     except Exception as error:  # its network layers raise many kinds
         raise _failed(name, error) from error
@@ -46,7 +46,13 @@ def push(folder: Path, name: str, *, private: bool = False) -> str:
     try:
         api = hub.HfApi()
         address = api.create_repo(repository, private=private, exist_ok=True)
-        api.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=list(FILES))
+        # Optional files of the model that was there before would not belong to this one.
+        api.upload_folder(
+            repo_id=repository,
+            folder_path=folder,
+            allow_patterns=list(ALL_FILES),
+            delete_patterns=list(OPTIONAL),
+        )
         # The page that the hub shows.
         api.upload_file(
             repo_id=repository, path_or_fileobj=folder / "card.md", path_in_repo="README.md"

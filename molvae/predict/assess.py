@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molvae.predict.predictor import FEWEST, Kind, Predictions
+from molvae.runtime.statistics import auc
 
-__all__ = ["Assessment", "Scores", "assess", "auc", "spearman"]
+__all__ = ["Assessment", "Scores", "assess", "spearman"]
 
 _Floats = NDArray[np.float64]
 
@@ -142,8 +143,11 @@ def _yesno_scores(truth: _Floats, found: _Floats) -> Scores:
     if not len(truth):
         return Scores()
     accuracy = float(((found > 0.5) == (truth > 0.5)).mean())
+    area = auc(found, truth > 0.5)
     return Scores(
-        auc=auc(truth, found), accuracy=accuracy, brier=float(np.square(truth - found).mean())
+        auc=None if math.isnan(area) else area,
+        accuracy=accuracy,
+        brier=float(np.square(truth - found).mean()),
     )
 
 
@@ -185,13 +189,3 @@ def spearman(a: _Floats, b: _Floats) -> float | None:
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
     return float(np.corrcoef(_ranks(a), _ranks(b))[0, 1])
-
-
-def auc(truth: _Floats, found: _Floats) -> float | None:
-    """Area under the ROC curve: the chance that a yes is ranked above a no; None without both."""
-    yes = truth > 0.5
-    positive, negative = int(yes.sum()), int((~yes).sum())
-    if not positive or not negative:
-        return None
-    ranked = float(_ranks(found)[yes].sum()) - positive * (positive + 1) / 2
-    return ranked / (positive * negative)

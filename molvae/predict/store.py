@@ -9,7 +9,6 @@ factor, is not stored: the first prediction after loading computes it.
 from __future__ import annotations
 
 import functools
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,12 +25,14 @@ from molvae.predict.gaussian_process import Hyperparameters
 from molvae.predict.kernel import PARTS, Features, read_features
 from molvae.predict.predictor import ColumnPredictor, Kind, Predictions
 from molvae.predict.regression import LOCAL, ExactRegression, Raw, Regression, SparseRegression
+from molvae.runtime.files import write_json
+from molvae.runtime.untrusted import read_json, read_tensors
 
 __all__ = ["FILES", "Predictors"]
 
 FILES = ("predictors.safetensors", "predictors.json")
 SCHEMA = 1
-_MOST_JSON = 20_000_000  # bytes; more is damage or malice
+MAX_BYTES = 10_000_000_000  # of the tensors; the most columns and molecules need less
 _MOST_COLUMNS = 1000
 
 _Tensors = dict[str, NDArray[Any]]
@@ -132,8 +133,7 @@ class Predictors(Mapping[str, ColumnPredictor]):
         plain = {"schema": SCHEMA, "molecules": len(self.smiles), "columns": entries}
         contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
         (folder / FILES[0]).write_bytes(save(contiguous))
-        written = json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False)
-        (folder / FILES[1]).write_text(written + "\n", encoding="utf-8")
+        write_json(folder / FILES[1], plain)
 
     @classmethod
     def load(cls, folder: str | Path) -> Predictors:
@@ -143,7 +143,8 @@ class Predictors(Mapping[str, ColumnPredictor]):
             ModelFolderError: a file is missing, damaged, or does not fit the other.
         """
         folder = Path(folder)
-        plain, tensors = _read_json(folder / FILES[1]), _read_tensors(folder / FILES[0])
+        plain = read_json(folder / FILES[1], schema=SCHEMA)
+        tensors = read_tensors(folder / FILES[0], MAX_BYTES)
         try:
             return _from_data(cls, plain, tensors)
         except ModelFolderError as error:
@@ -210,36 +211,6 @@ def _column_to_data(column: ColumnPredictor) -> tuple[_Tensors, dict[str, Any]]:
 
 
 # In ----------------------------------------------------------------------------------------------
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > _MOST_JSON:
-            raise ModelFolderError(f"'{path}': larger than {_MOST_JSON:,} bytes")
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelFolderError(f"'{path}': cannot be read ({error})") from None
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        found = data.get("schema") if isinstance(data, dict) else None
-        raise ModelFolderError(
-            f"'{path}': schema is {found!r}, this molvae reads {SCHEMA}; a newer molvae may have "
-            "written it"
-        )
-    return data
-
-
-def _read_tensors(path: Path) -> _Tensors:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        tensors: _Tensors = load_file(path)
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
-        raise ModelFolderError(f"'{path}': not a safetensors file ({error})") from None
-    for name, tensor in tensors.items():
-        if not np.isfinite(tensor).all():
-            raise ModelFolderError(f"'{path}': tensor '{name}' holds NaN or infinity")
-    return tensors
 
 
 def _tensor(tensors: _Tensors, name: str, dtype: type, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -23,7 +23,6 @@ Shapes: ``N`` molecules, ``D`` inputs, ``K`` regressions (1 or 5), ``Q`` quantil
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,14 +31,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from molvae.chem.realism_features import Facts
 from molvae.errors import ConfigError, InputError, ModelFolderError
 from molvae.realism.inputs import FactTable, InputDefinition, SparseRows
-from molvae.realism.logistic import Fit, auc, decision, fit_logistic, log_loss, some_rows
+from molvae.realism.logistic import Fit, decision, fit_logistic, log_loss, some_rows
 from molvae.runtime.files import write_json
+from molvae.runtime.statistics import auc
+from molvae.runtime.untrusted import read_json, read_tensors
 
 __all__ = [
     "INPUTS_FILE",
@@ -71,7 +71,7 @@ PLENTY = 2000  # from this many on, two_sample_auc uses two of the parts
 TENTHS = 10  # a single regression holds one tenth out
 QUANTILES = 513
 BINS = 10  # of the calibration
-MAX_BYTES = 4_000_000  # of either file; a larger one is damaged or hostile
+MAX_BYTES = 4_000_000  # of the weights
 
 
 @dataclass(frozen=True)
@@ -336,7 +336,7 @@ def load_critic(folder: Path) -> RealismCritic:
     Raises:
         ModelFolderError: a file is missing, damaged, or not a critic's.
     """
-    data = _json(folder / INPUTS_FILE)
+    data = read_json(folder / INPUTS_FILE, schema=SCHEMA)
     try:
         inputs = InputDefinition.from_json(data["inputs"])
         record = dict(data["record"])
@@ -354,37 +354,9 @@ def load_critic(folder: Path) -> RealismCritic:
     )
 
 
-def _json(path: Path) -> dict[str, Any]:
-    data = _bytes(path)
-    try:
-        content = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise ModelFolderError(f"'{path}': not valid JSON ({error})") from None
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        got = content.get("schema") if isinstance(content, dict) else None
-        raise ModelFolderError(
-            f"'{path}': schema is {got!r}, this molvae reads {SCHEMA}; a newer one may have "
-            "written it"
-        )
-    return content
-
-
-def _bytes(path: Path) -> bytes:
-    if not path.is_file():
-        raise ModelFolderError(f"'{path.parent}': incomplete: {path.name} is missing")
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise ModelFolderError(
-            f"'{path}': has {size:,} bytes, expected at most {MAX_BYTES:,}; the file is damaged"
-        )
-    return path.read_bytes()
-
-
 def _tensors(path: Path, width: int) -> dict[str, NDArray[Any]]:
     """The arrays of a critic with D inputs, checked."""
-    try:
-        tensors: dict[str, NDArray[Any]] = load(_bytes(path))
-    except (SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise ModelFolderError(f"'{path}': not a safetensors file ({error})") from None
+    tensors = read_tensors(path, MAX_BYTES)
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     for count in (1, PARTS):
         if shapes == {"weights": (count, width), "intercepts": (count,), "quantiles": (QUANTILES,)}:
@@ -394,9 +366,8 @@ def _tensors(path: Path, width: int) -> dict[str, NDArray[Any]]:
             f"'{path}': got the shapes {shapes}, expected weights (K, {width}) and intercepts "
             f"(K,), K 1 or {PARTS}, and quantiles ({QUANTILES},), by {INPUTS_FILE}"
         )
-    for name, tensor in tensors.items():
-        if tensor.dtype.kind != "f" or not np.isfinite(tensor).all():
-            raise ModelFolderError(f"'{path}': tensor '{name}' holds NaN, infinity or no numbers")
+    if any(tensor.dtype.kind != "f" for tensor in tensors.values()):
+        raise ModelFolderError(f"'{path}': expected floating-point tensors")
     if (np.diff(tensors["quantiles"]) < 0).any():
         raise ModelFolderError(f"'{path}': quantiles are not ascending")
     return tensors

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from molvae.realism.inputs import SparseRows
 
-__all__ = ["Fit", "auc", "decision", "fit_logistic", "log_loss", "some_rows"]
+__all__ = ["Fit", "decision", "fit_logistic", "log_loss", "some_rows"]
 
 _Vector = NDArray[np.float64]
 
@@ -57,14 +57,6 @@ def log_loss(logits: _Vector, real: NDArray[np.bool_]) -> float:
     """Mean of −log p(class) in nats, both classes weighing the same."""
     loss = np.logaddexp(0.0, np.where(real, -logits, logits))
     return float((loss[real].mean() + loss[~real].mean()) / 2)
-
-
-def auc(logits: _Vector, real: NDArray[np.bool_]) -> float:
-    """Probability that a real molecule has the higher logit, ties counting half."""
-    order = np.sort(logits[~real])
-    below = np.searchsorted(order, logits[real], side="left")
-    not_above = np.searchsorted(order, logits[real], side="right")
-    return float((below + not_above).mean() / 2 / len(order))
 
 
 class _Product:

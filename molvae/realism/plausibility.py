@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from molvae.chem import Mol
 from molvae.chem.realism_features import Facts, describe, environment_name, ring_system_name
 from molvae.errors import ModelFolderError
+from molvae.runtime.untrusted import read_tensors
 
 __all__ = [
     "NOTHING",
@@ -205,16 +205,7 @@ def load_plausibility(folder: Path) -> Plausibility:
         ModelFolderError: the file is missing, damaged, or not a table.
     """
     path = folder / PLAUSIBILITY_FILE
-    if not path.is_file():
-        raise ModelFolderError(f"'{folder}': incomplete: {path.name} is missing")
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise ModelFolderError(
-            f"'{path}': has {size:,} bytes, expected at most {MAX_BYTES:,}; the file is damaged"
-        )
-    try:
-        tensors: dict[str, NDArray[Any]] = load(path.read_bytes())
-    except (SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise ModelFolderError(f"'{path}': not a safetensors file ({error})") from None
+    tensors = read_tensors(path, MAX_BYTES)
     names = {"version", *(f"{kind}.{part}" for kind in KINDS for part in ("ids", "molecules"))}
     if tensors.keys() != names:
         raise ModelFolderError(

@@ -1,14 +1,10 @@
 """Facts of molecules: against RDKit's own functions, known molecules, and other atom orders."""
 
-import csv
-import gzip
-import itertools
 import os
 import random
 import subprocess
 import sys
 from collections import defaultdict
-from pathlib import Path
 
 import pytest
 from rdkit import Chem
@@ -21,30 +17,12 @@ from molvae.chem.realism_features import (
     environment_name,
     ring_system_name,
 )
-
-DEMO = Path(__file__).parents[2] / "data" / "demo.csv.gz"
-HARD = (
-    "C1CC2CCC1CC2",
-    "C12C3C4C1C5C2C3C45",
-    "CC[N+](C)(C)CC(=O)[O-]",
-    "C1=CC=CC=CC=C1",
-    "c1ccc2c(c1)[nH]c1ccccc12",
-    "O=S1(=O)CCC2(CC1)OCCO2",
-    "[2H]C([2H])([2H])O",
-    "C[Si](C)(C)C#N",
-    "OP(=O)(O)OB(O)O",
-)
+from tests.molecules import demo_and_hard, facts
 
 
 @pytest.fixture(scope="module")
 def molecules():
-    with gzip.open(DEMO, "rt") as rows:
-        smiles = [row[0] for row in itertools.islice(csv.reader(rows), 1, 301)]
-    return [Chem.MolFromSmiles(text) for text in (*smiles, *HARD)]
-
-
-def facts(smiles):
-    return describe(Chem.MolFromSmiles(smiles))
+    return demo_and_hard()
 
 
 def fact(smiles, name):

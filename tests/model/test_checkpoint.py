@@ -5,7 +5,9 @@ import json
 import math
 import os
 import pickle
+import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,6 +29,13 @@ from molvae.model.checkpoint import (
 )
 from molvae.model.conditions import ConditionSet
 from molvae.model.cvae import CVAE
+from molvae.model.parts import OPTIONAL, PARTS
+from molvae.predict.predictor import ColumnPredictor
+from molvae.predict.store import Predictors
+from molvae.realism.critic import fit_critic
+from molvae.realism.inputs import FactTable
+from molvae.realism.plausibility import Plausibility
+from tests.molecules import demo_smiles, facts
 
 SIZES = ModelConfig(
     latent_size=4, embedding_size=5, encoder_size=6, decoder_size=7, context_size=8, head_size=3
@@ -155,6 +164,103 @@ def test_a_failure_while_saving_keeps_the_old_model(folder, model, monkeypatch):
     monkeypatch.undo()
     assert load_model(folder).card == "# Card\n"
     assert [p.name for p in folder.parent.iterdir()] == ["m"]
+
+
+def small_critic():
+    """A critic of 60 molecules and their shuffled halves, fitted to nothing in particular."""
+    table = FactTable.of([facts(text) for text in demo_smiles(60)])
+    return fit_critic(table, table)
+
+
+@pytest.fixture(scope="module")
+def optional():
+    """Every optional part of ``new_model``."""
+    column = ColumnPredictor.fit(["CCO", "CCN", "CCC"], np.asarray([0.0, 1.0, 3.0]))
+    return {
+        "critic": small_critic(),
+        "plausibility": Plausibility.of([facts("CCO"), facts("c1ccccc1")]),
+        "predictors": Predictors.of("y", column),
+    }
+
+
+@pytest.fixture
+def whole(optional, tmp_path):
+    save_model(tmp_path / "whole", replace(new_model(), **optional))
+    return tmp_path / "whole"
+
+
+def test_optional_parts_come_back_and_are_stated(whole, optional, tmp_path):
+    files = json.loads((whole / "config.json").read_text())["files"]
+    assert sorted(files) == sorted((*PARTS, *OPTIONAL))
+    assert sorted(p.name for p in whole.iterdir()) == sorted((*FILES, *OPTIONAL))
+    back = load_model(whole)
+    molecule = facts("CCc1ccccc1")
+    assert back.critic.logit(molecule) == optional["critic"].logit(molecule)
+    assert back.plausibility.molecules == 2
+    found = back.predictors.predict(["CCO"])["y"]
+    assert found.mean == pytest.approx(optional["predictors"].predict(["CCO"])["y"].mean)
+    save_model(tmp_path / "again", back)
+    for name in OPTIONAL:
+        assert (whole / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_a_model_may_lack_optional_parts(folder):
+    back = load_model(folder)
+    assert (back.critic, back.plausibility, back.predictors) == (None, None, None)
+
+
+def test_saving_without_a_part_removes_its_files(whole):
+    save_model(whole, new_model())
+    assert sorted(p.name for p in whole.iterdir()) == FILES
+    assert load_model(whole).critic is None
+
+
+def test_other_weights_have_no_critic(whole):
+    model = load_model(whole)
+    other = model.with_network(model.network, model.conditions)
+    assert other.critic is None
+    assert other.plausibility is model.plausibility
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_a_damaged_optional_part_is_refused_by_name(whole, name):
+    good = (whole / name).read_bytes()
+    for change, message in (
+        (flip(name), "does not match its sha256"),
+        (cut(name), r"has \d+ bytes, config"),
+        (lambda folder: (folder / name).unlink(), "is missing"),
+        (lambda folder: edit(folder, lambda d: d["files"].pop(name)), "no entry for"),
+    ):
+        (whole / name).write_bytes(good)
+        change(whole)
+        with pytest.raises(
+            ModelFolderError, match=f"{re.escape(name)}.*{message}|{message} {name}"
+        ):
+            load_model(whole)
+
+
+def test_a_part_that_belongs_to_another_model_is_refused(folder, whole):
+    shutil.copy(whole / OPTIONAL[0], folder)
+    with pytest.raises(ModelFolderError, match=rf"no entry for {OPTIONAL[0]}.*another model"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("half", [OPTIONAL[0], OPTIONAL[1], OPTIONAL[3], OPTIONAL[4]])
+def test_half_of_a_part_is_refused(whole, half):
+    (whole / half).unlink()
+    edit(whole, lambda data: data["files"].pop(half))
+    with pytest.raises(ModelFolderError, match=f"incomplete: {half} is missing"):
+        load_model(whole)
+
+
+def test_predictors_of_other_columns_are_refused(whole):
+    def rename(data):
+        data["columns"][0]["name"] = "z"
+
+    edit(whole, rename, OPTIONAL[4])
+    seal(whole)
+    with pytest.raises(ModelFolderError, match=r"column 'z' is a number; expected no such column"):
+        load_model(whole)
 
 
 def cut(name):

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +11,9 @@ import pytest
 
 from molvae import MolVAE
 from molvae.errors import ModelFolderError
-from molvae.model.checkpoint import load_model
+from molvae.model.checkpoint import load_model, save_model
+from molvae.realism.plausibility import Plausibility
+from tests.molecules import facts
 
 
 class FolderHub:
@@ -25,8 +28,9 @@ class FolderHub:
             raise RuntimeError(f"404: no repository {repo_id}\nand much more")
         cache = self.root / "cache" / repo_id
         cache.mkdir(parents=True, exist_ok=True)
-        for name in allow_patterns:
-            shutil.copy(self.root / repo_id / name, cache)
+        for path in (self.root / repo_id).iterdir():
+            if path.name in allow_patterns:
+                shutil.copy(path, cache)
         return str(cache)
 
     def create_repo(self, repo_id, *, private, exist_ok):
@@ -35,9 +39,12 @@ class FolderHub:
         (self.root / repo_id).mkdir(parents=True, exist_ok=exist_ok)
         return f"hub/{repo_id}" + (" (private)" if private else "")
 
-    def upload_folder(self, *, repo_id, folder_path, allow_patterns):
-        for name in allow_patterns:
-            shutil.copy(Path(folder_path) / name, self.root / repo_id)
+    def upload_folder(self, *, repo_id, folder_path, allow_patterns, delete_patterns):
+        for name in delete_patterns:
+            (self.root / repo_id / name).unlink(missing_ok=True)
+        for path in Path(folder_path).iterdir():
+            if path.name in allow_patterns:
+                shutil.copy(path, self.root / repo_id)
 
     def upload_file(self, *, repo_id, path_or_fileobj, path_in_repo):
         shutil.copy(path_or_fileobj, self.root / repo_id / path_in_repo)
@@ -59,6 +66,17 @@ def test_a_model_goes_to_the_hub_and_comes_back(tiny_run, hub):
     back = MolVAE.from_pretrained("hf://me/mine@v2")
     assert hub.downloads == [("me/mine", "v2")]
     np.testing.assert_allclose(back.encode(["CCO"]), model.encode(["CCO"]), atol=1e-6)
+
+
+def test_optional_parts_go_with_the_model_and_are_replaced(tiny_model, hub, tmp_path):
+    table = Plausibility.of([facts("CCO")])
+    save_model(tmp_path / "with", replace(tiny_model, plausibility=table))
+    save_model(tmp_path / "without", tiny_model)
+    for name, expected in (("with", 1), ("without", None)):
+        MolVAE.load(tmp_path / name).push_to_hub("me/mine")
+        shutil.rmtree(hub.root / "cache", ignore_errors=True)
+        found = load_model("hf://me/mine").plausibility
+        assert (found and found.molecules) == expected
 
 
 def test_what_comes_from_the_hub_is_verified(tiny_run, hub):

@@ -1,48 +1,25 @@
 """Inputs of the critic: against RDKit's fingerprints, other definitions, and damaged files."""
 
-import csv
-import gzip
-import itertools
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
-from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator
 
 from molvae.chem.realism_features import FACTS, FINGERPRINT_SIZE, describe
 from molvae.errors import ModelFolderError
 from molvae.realism.inputs import FactTable, InputDefinition
-
-DEMO = Path(__file__).parents[2] / "data" / "demo.csv.gz"
-HARD = (
-    "C1CC2CCC1CC2",
-    "C12C3C4C1C5C2C3C45",
-    "CC[N+](C)(C)CC(=O)[O-]",
-    "C1=CC=CC=CC=C1",
-    "c1ccc2c(c1)[nH]c1ccccc12",
-    "O=S1(=O)CCC2(CC1)OCCO2",
-    "[2H]C([2H])([2H])O",
-    "C[Si](C)(C)C#N",
-    "OP(=O)(O)OB(O)O",
-)
+from tests.molecules import demo_and_hard, facts
 
 
 @pytest.fixture(scope="module")
 def molecules():
-    with gzip.open(DEMO, "rt") as rows:
-        smiles = [row[0] for row in itertools.islice(csv.reader(rows), 1, 301)]
-    return [Chem.MolFromSmiles(text) for text in (*smiles, *HARD)]
+    return demo_and_hard()
 
 
 @pytest.fixture(scope="module")
 def table(molecules):
     return FactTable.of([describe(mol) for mol in molecules])
-
-
-def facts(smiles):
-    return describe(Chem.MolFromSmiles(smiles))
 
 
 def test_rows_are_fingerprint_and_one_hot_bins(table, molecules):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from molvae.realism.inputs import SparseRows
-from molvae.realism.logistic import Fit, auc, decision, fit_logistic, log_loss, some_rows
+from molvae.realism.logistic import Fit, decision, fit_logistic, log_loss, some_rows
 
 linear_model = pytest.importorskip("sklearn.linear_model")
 metrics = pytest.importorskip("sklearn.metrics")
@@ -87,10 +87,9 @@ def test_rows_can_be_chosen(data):
     )
 
 
-def test_auc_and_loss_are_those_of_scikit_learn(data):
+def test_the_loss_is_that_of_scikit_learn(data):
     dense, _, real = data
-    logits = np.round(dense.sum(axis=1) / 10 - 1, 1)  # with ties
-    assert auc(logits, real) == pytest.approx(metrics.roc_auc_score(real, logits))
+    logits = np.round(dense.sum(axis=1) / 10 - 1, 1)
     p = 1 / (1 + np.exp(-logits))
     sample = np.where(real, 1 / real.sum(), 1 / (~real).sum())
     assert log_loss(logits, real) == pytest.approx(metrics.log_loss(real, p, sample_weight=sample))

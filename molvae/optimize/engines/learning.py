@@ -164,4 +164,4 @@ def _with_score(model: SavedModel) -> SavedModel:
     conditions = ConditionSet([*model.conditions.conditions, score])
     config = Config(model=model.network.config)
     network = first_network(config, model.vocabulary, model.constraints, conditions, model)
-    return replace(model, network=network, conditions=conditions)
+    return model.with_network(network, conditions)
