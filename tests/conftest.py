@@ -1,5 +1,6 @@
 """What every test gets: fixed seeds, its own cache folder, a tiny dataset and a tiny model."""
 
+import gc
 import gzip
 import itertools
 import json
@@ -26,6 +27,12 @@ hypothesis.settings.load_profile("quick")
 # A shell starts background programs with Ctrl-C ignored, and their children inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish():
+    # What the imports left stays to the end: no collection of garbage need look at it again.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

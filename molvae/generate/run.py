@@ -30,6 +30,7 @@ from molvae.runtime.device import available_cpus, choose_device, keep_memory, ve
 from molvae.runtime.files import fingerprint
 from molvae.runtime.processes import process_pool, worker_count
 from molvae.runtime.progress import Progress, say
+from molvae.runtime.threads import one_thread
 from molvae.targets import Target
 
 __all__ = [
@@ -290,8 +291,7 @@ def _open_sampler(
                 threads = stack.enter_context(ThreadPoolExecutor(decoders, "decoder"))
         elif where.type == "cpu":
             # Threads wait for each other when other programs run; few molecules need only one.
-            stack.callback(torch.set_num_threads, torch.get_num_threads())
-            torch.set_num_threads(1)
+            stack.enter_context(one_thread())
         count = count if pool is not None else 1
         known = known_molecules(novel, workers=count, executor=pool) if novel else None
         sampler = Sampler(
@@ -321,11 +321,8 @@ def _decoder_count(workers: int) -> Iterator[int]:
     """
     before = torch.get_num_threads()
     idle = min(before, available_cpus() - workers)
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         yield 1 if before == 1 else min(max(idle, LEAST_DECODERS), MOST_DECODERS)
-    finally:
-        torch.set_num_threads(before)
 
 
 def _with_header(columns: Sequence[str], name: str) -> list[str]:

@@ -18,7 +18,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import torch
 
 from molvae import chem
 from molvae.chem.hashing import KeySet
@@ -49,13 +48,12 @@ from molvae.runtime.pool import WorkerPool
 from molvae.runtime.processes import process_pool, worker_count
 from molvae.runtime.progress import Progress, say
 from molvae.runtime.randomness import Draws
-from molvae.runtime.threads import choose_threads
+from molvae.runtime.threads import one_thread
 from molvae.targets import Target
 
 __all__ = ["METHODS", "OptimizeSummary", "best_table", "calls_path", "choose_method", "optimize"]
 
 METHODS = ("evolution", "learning", "cma", "trust", "sampling")
-LEAST_ROWS = 64  # rows of the matrix products by which the number of threads is chosen
 INLINE = 500  # up to this budget, starting worker processes for RDKit costs more than it saves
 KEPT = 100  # molecules in the output
 UNWRITABLE = "cannot be written as SELFIES with the model's bonds"
@@ -176,9 +174,7 @@ def optimize(
         if pool is None or budget <= INLINE:
             pool, count = None, 1
         gate = Gate(proposer, request, known=known, executor=pool, workers=count)
-        stack.callback(torch.set_num_threads, torch.get_num_threads())
-        rows = max(round_size(budget), LEAST_ROWS)
-        choose_threads(where, rows, saved.network.config.decoder_size)
+        stack.enter_context(one_thread())
         archive = Archive(pareto=pareto)
         engine = _engine(name, proposer, archive, budget)
         outputs = [Path(path) for path in (output, report) if path is not None]

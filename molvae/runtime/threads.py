@@ -1,4 +1,4 @@
-"""How many CPU threads the network uses, chosen once by measurement.
+"""How many CPU threads the network uses: one, or for training as many as help by measurement.
 
 OpenMP threads wait for each other in a busy loop. Where another program occupies one of their
 CPUs, most of the time is spent in that loop, and two threads can be a hundred times slower than
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
 from molvae.runtime.progress import say
 
-__all__ = ["choose_threads", "fitting_threads"]
+__all__ = ["choose_threads", "fitting_threads", "one_thread"]
 
 TRIAL_TIME = 0.3  # seconds a trial takes at most
 GAIN = 0.75  # more threads must bring the time of one down to this share of it
@@ -38,6 +39,21 @@ def choose_threads(
         say(f"note: other programs use the CPUs; using {count} of {most} threads")
     torch.set_num_threads(count)
     return count
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One CPU thread for torch inside the context.
+
+    For matrix products too small to be shared, and for results that must not depend on the number
+    of threads: the last bits of sums do, and gradient steps amplify them.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def fitting_threads(

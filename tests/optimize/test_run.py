@@ -554,6 +554,25 @@ def test_the_same_seed_makes_the_same_calls(tmp_path, tiny_run, method):
     assert first.read_text() == second.read_text()
 
 
+def test_a_search_does_not_depend_on_the_number_of_threads(tmp_path, tiny_run, monkeypatch):
+    # Nor on what other programs leave of the CPUs: gradient steps amplify the last bits of sums.
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    script = tmp_path / "threads.py"
+    script.write_text(
+        "import torch\n"
+        "def score(smiles):\n"
+        "    return [float(torch.get_num_threads())] * len(smiles)\n"
+    )
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        summary = search(tmp_path, tiny_run, "sampling", f"{script}:score", budget=4)
+        assert {answer.value for answer in summary.molecules} == {1.0}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_better_molecule_is_never_lost_and_none_is_scored_twice(tmp_path, tiny_run):
     summary = search(tmp_path, tiny_run, "evolution", "qed", budget=120, keep=7)
     with (tmp_path / "evolution0.calls.csv").open() as handle:
