@@ -1,6 +1,6 @@
 """Molecular generation with a recurrent conditional variational autoencoder.
 
-``molvae.MolVAE`` is what a Python user holds; the verbs live in modules of their own name
+``molvae.MolVAE`` is the interface for Python; each verb has a module or package
 (``molvae.data.prepare``, ``molvae.train``, ``molvae.generate``, ``molvae.evaluate``).
 Importing this package loads neither torch nor RDKit: names are resolved when first used.
 """

@@ -1,4 +1,4 @@
-"""``python -m molvae``: the same door as the ``molvae`` command; torchrun needs a module."""
+"""``python -m molvae``: the same as the ``molvae`` command; torchrun needs a module."""
 
 from molvae.cli import main
 

@@ -1,4 +1,4 @@
-"""Enumerate the demo library: drug-like molecules of our own making, for examples and tests.
+"""Enumerate the demo library: drug-like molecules for examples and tests.
 
 The repository ships no public data set.  What it ships instead is made here: hand-written
 building blocks, joined on paper by textbook reactions, filtered to lead-like ranges and given

@@ -1,4 +1,4 @@
-"""The most memory a `molvae` of its own held."""
+"""Peak memory of a `molvae` process."""
 
 import subprocess
 import sys
@@ -26,8 +26,8 @@ needs_proc = pytest.mark.skipif(
 def peak_memory(folder: Path, *arguments: object, timeout: float = 1000) -> int:
     """Bytes that the main process of `molvae ARGUMENTS` held at most; it must succeed.
 
-    Not `resource.getrusage`: what that tells begins with the memory of the process which
-    started it, the whole test run.
+    Not `resource.getrusage`: that starts with the memory of the process which started it,
+    the whole test run.
     """
     script = folder / "peak_memory.py"
     script.write_text(CODE, encoding="utf-8")

@@ -30,7 +30,7 @@ def test_each_source_beats_the_weaker_ones(tmp_path):
     assert config.model.latent_size == 21  # the file
     assert config.model.head_size == 32  # --set
     assert config.train.batch_size == 34  # an option that was not given does not count
-    assert config.train.seed == 43  # an option of its own
+    assert config.train.seed == 43  # a separate option
     assert config.train.kl_weight == Config().train.kl_weight  # the default
 
 

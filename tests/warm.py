@@ -2,8 +2,8 @@
 
 Python, torch and RDKit take seconds to import, more than most works that tests start, kill and
 start again. Each process is a real one all the same: memory, exit code, signals and an end by
-SIGKILL of its own; its workers are started afresh. How molvae starts by itself is for the tests of
-the command line to see.
+SIGKILL; its workers are not forked. How molvae starts by itself is for the tests of the command
+line.
 """
 
 import multiprocessing
@@ -29,12 +29,12 @@ _CONTEXT.set_forkserver_preload([
 
 
 class Process:
-    """``molvae WORDS`` in a process of its own, known by what of `subprocess.Popen` tests use.
+    """``molvae WORDS`` in a new process, with the part of `subprocess.Popen` that tests use.
 
     Args:
         words: The command line, each word as `str` shows it.
         stdin: A file to read; nothing by default.
-        session: Whether it leads a process group of its own, as what a terminal starts does.
+        session: Whether it leads a process group, as what a terminal starts does.
         first: Called in the process before molvae; a function that can be imported, or a partial.
         variables: Environment variables beside those of this process.
     """

@@ -117,7 +117,7 @@ class Comparison:
             return []
         least = min((count for count in counts.values() if count > 1), default=0)
         if least == max(counts.values()):
-            return []  # all others have at most one molecule
+            return []  # only one set has more than one molecule
         listing = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         return [
             f"described molecules: {listing}. FCD, Scaf, unique and others depend on the number; "
@@ -126,17 +126,17 @@ class Comparison:
 
     def differences(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Per set but the first, per metric: value minus that of the first, with its interval."""
-        first, *others = self.reports
-        base = first.figures()
+        first, *compared = self.reports
+        base, replicates = first.figures(), first.replicates
         return {
-            other.name: {
+            result.name: {
                 name: difference(
-                    base[name], metric, first.replicates.get(name), other.replicates.get(name)
+                    base[name], metric, replicates.get(name), result.replicates.get(name)
                 )
-                for name, metric in other.figures().items()
+                for name, metric in result.figures().items()
                 if name in base
             }
-            for other in others
+            for result in compared
         }
 
     def to_json(self) -> dict[str, Any]:

@@ -134,17 +134,17 @@ def comparison_lines(data: _Json) -> list[str]:
     Two sets also show the difference and its interval; with more, the page and JSON have them. More
     than four sets are printed in several blocks, each with the first set.
     """
-    first, *others = data["sets"]
+    first, *compared = data["sets"]
     table = []
-    for start in range(0, len(others), BESIDE):
+    for start in range(0, len(compared), BESIDE):
         table += [""] if start else []
-        table += _block(first, others[start : start + BESIDE], data["differences"])
+        table += _block(first, compared[start : start + BESIDE], data["differences"])
     table.append(f"* differs from {first['name']}: the 95 % interval of the difference excludes 0")
     return [_cut(line) for line in table]
 
 
-def _block(first: _Json, others: Sequence[_Json], differences: _Json) -> Iterator[str]:
-    sets = [first, *others]
+def _block(first: _Json, compared: Sequence[_Json], differences: _Json) -> Iterator[str]:
+    sets = [first, *compared]
     names = [str(data["name"]) for data in sets]
     known = [{name: entry for name, _, entry in entries(data)} for data in sets]
     two = len(differences) == 1
@@ -155,8 +155,8 @@ def _block(first: _Json, others: Sequence[_Json], differences: _Json) -> Iterato
         if all(entry["value"] is None for entry in row):
             continue
         line = f"{name:<23} {short(row[0]['value']):>12}"
-        for other, entry in zip(names[1:], row[1:], strict=True):
-            star = "*" if differs(differences[other].get(name, {})) else " "
+        for name_of_set, entry in zip(names[1:], row[1:], strict=True):
+            star = "*" if differs(differences[name_of_set].get(name, {})) else " "
             line += f"{short(entry['value']):>12}{star}"
         if two:
             gap = differences[names[1]].get(name, _NOTHING)

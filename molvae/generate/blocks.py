@@ -49,7 +49,7 @@ def open_blocks(
 
     The folder is removed at the end. If the work fails, is stopped, or ends without
     :meth:`Blocks.joined` or :meth:`Blocks.leave`, its finished blocks stay, and the
-    user is told how to continue.
+    message says how to continue.
 
     Args:
         output: the file to write, in a format of :func:`molvae.data.writers.write_rows`.

@@ -56,7 +56,7 @@ class Row:
 class Table:
     """Rows of cells under ``columns``; ``head`` is the heading of the names.
 
-    With one column, details and notes get a column of their own, headed ``detail_head``. With
+    With one column, details and notes get a second column, headed ``detail_head``. With
     several, they are below the values, and a narrow screen scrolls within the table.
     """
 

@@ -197,7 +197,7 @@ def measure(dataset: Path, who: Contestant, options: argparse.Namespace) -> dict
 
 def peak(seconds: float = 0.3) -> dict[str, float]:
     """GFLOP/s of matrix products: the best time of the best shape, in each precision."""
-    # torch.mm leaves fp32 to MKL, where there is one; what oneDNN makes of the same is told beside.
+    # torch.mm leaves fp32 to MKL, where there is one; oneDNN is measured too.
     onednn = torch.ops.mkldnn._linear_pointwise
     ways: dict[str, tuple[torch.dtype, Callable[[Tensor, Tensor], Tensor]]] = {
         "fp32": (torch.float32, lambda a, b: torch.mm(a, b.t())),

@@ -79,18 +79,18 @@ def main() -> None:
                 )
             )  # fmt: skip
             true: list[str] = []
-            told: list[str] = []
+            requests: list[str] = []
             for target in map(parse_target, targets):
                 for errors, values in (
                     (true, values_of(target.name, found)),
-                    (told, np.asarray([molecule.values[target.name] for molecule in found])),
+                    (requests, np.asarray([molecule.values[target.name] for molecule in found])),
                 ):
                     missed = np.abs(np.clip(values, target.low, target.high) - values)
                     errors.append(f"{missed.mean():.3g} ± {missed.std() / len(missed) ** 0.5:.2g}")
             cores = {scaffold(molecule.smiles) for molecule in found}
             lines.append(
                 f"| {text} | {'walk and jump' if walk else 'proposals alone'} | {', '.join(true)} "
-                f"| {', '.join(told)} | {len(cores) / len(found):.2f} "
+                f"| {', '.join(requests)} | {len(cores) / len(found):.2f} "
                 f"| {summary.decoded / given.each:.1f} | {time.monotonic() - started:.0f} |"
             )
             say(lines[-1])

@@ -1,4 +1,4 @@
-"""Values against published ones, hand counts and RDKit's other doors."""
+"""Values against published ones, hand counts and RDKit's other functions."""
 
 import functools
 import gzip

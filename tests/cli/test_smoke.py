@@ -1,4 +1,4 @@
-"""Each verb once, in a process of its own, as a user starts it; everything else runs in-process."""
+"""Each verb once, in a new process, as a user starts it; everything else runs in-process."""
 
 import numpy as np
 import pytest

@@ -140,7 +140,7 @@ def test_parsed_targets_are_as_good_as_texts(tiny_model):
         list(generate(5, model=tiny_model, targets=["qed=0.5"], request=request, workers=1))
 
 
-def test_what_was_obtained_is_told_beside_what_was_asked(tiny_run, tmp_path, capsys):
+def test_what_was_obtained_is_printed_with_the_request(tiny_run, tmp_path, capsys):
     path = tmp_path / "out.csv"
     targets = ["logp=20", "qed=0.1:"]
     summary = generate_file(path, 12, model=tiny_run, targets=targets, workers=1)
@@ -291,7 +291,7 @@ def test_a_long_file_of_known_molecules_is_read_once(tmp_path, monkeypatch, caps
     monkeypatch.setattr(novelty, "KEEP", 1)
     table = tmp_path / "known.csv"
     table.write_text("name,smiles\nm1,OCC\nm2,CC[NH3+].[Cl-]\nm3,c1ccc\n")
-    first, told = known_molecules([table]), capsys.readouterr().err
+    first, printed = known_molecules([table]), capsys.readouterr().err
     with monkeypatch.context() as patch:
         patch.setattr(novelty, "_chunks", None)
         again = known_molecules([table])
@@ -299,7 +299,7 @@ def test_a_long_file_of_known_molecules_is_read_once(tmp_path, monkeypatch, caps
     assert again.holds(keys_of(["CCO", "CC[NH3+].[Cl-]", "CCN", "CCC"])).tolist() == [
         True, True, True, False,
     ]  # fmt: skip
-    assert "note: 1 rows of" in told
+    assert "note: 1 rows of" in printed
     said = capsys.readouterr().err
     assert "novel: 3 molecules of" in said
     assert "kept in the cache" in said

@@ -1,4 +1,4 @@
-"""A generation that is killed goes on where it was, and gives the file it would have given."""
+"""A generation that is killed and resumed gives the file it would have given."""
 
 import json
 

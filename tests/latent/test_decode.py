@@ -12,7 +12,7 @@ from rdkit.Chem import MolFromSmiles
 
 from molvae import MolVAE
 from molvae.errors import FileError, OutputExistsError, TargetError
-from molvae.latent import decode as room
+from molvae.latent import decode as module
 from molvae.latent.decode import decode, decode_file
 from molvae.latent.encode import encode_file
 from molvae.model.checkpoint import load_model
@@ -31,7 +31,7 @@ def rows(path):
 def test_a_point_decodes_alike_in_any_block(tiny_model, points, monkeypatch):
     options = {"noise": 0.4, "temperature": 0.8, "seed": 3, "device": "cpu"}
     whole = list(decode(points, tiny_model, **options))
-    monkeypatch.setattr(room, "BLOCK", 3)
+    monkeypatch.setattr(module, "BLOCK", 3)
     assert list(decode(points, tiny_model, **options)) == whole
     assert len(set(whole)) > 3
     assert list(decode(points, tiny_model, **{**options, "seed": 4})) != whole

@@ -1,4 +1,4 @@
-"""Molecules → latents, nats and predictions in files; what cannot be encoded is told."""
+"""Molecules → latents, nats and predictions in files; what cannot be encoded is reported."""
 
 import csv
 import json

@@ -55,7 +55,7 @@ def test_attention_weighs_what_came_before():
 
 
 def test_step_by_step_it_is_the_same():
-    """Across a growth of the room, and after molecules left or were taken twice."""
+    """Across a growth of the cache, and after molecules left or were taken twice."""
     module = memory().double()
     states = torch.randn(4, 70, H, dtype=torch.float64)
     everything = module(states)

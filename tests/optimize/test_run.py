@@ -398,10 +398,10 @@ def selfies_of(smiles):
 
 
 def test_the_gate_lets_through_what_meets_the_constraints(tiny_model):
-    door = gate(tiny_model, "mw=100:200", elements=("C", "O", "H"))
+    accept = gate(tiny_model, "mw=100:200", elements=("C", "O", "H"))
     texts = [selfies_of(s) for s in (ASPIRIN, "CCO", "c1ccccc1N", "[CH3]", "OC(=O)c1ccccc1OC(C)=O")]
-    assert door([*texts, ""]) == [ASPIRIN, None, None, None, ASPIRIN, None]
-    assert door.refused == {
+    assert accept([*texts, ""]) == [ASPIRIN, None, None, None, ASPIRIN, None]
+    assert accept.refused == {
         "outside a constraint": 1, "contains N": 1, "unpaired electrons": 1,
         "not a molecule (no atoms)": 1,
     }  # fmt: skip
@@ -412,8 +412,8 @@ def test_the_gate_knows_similarity(tiny_model, demo_csv):
         start, other = (
             row["smiles"] for row, _ in zip(csv.DictReader(handle), range(2), strict=False)
         )
-    door = gate(tiny_model, "similarity=0.99:", like=(start,))
-    found = door([selfies_of(chem.canonical_smiles(s)) for s in (start, other)])
+    accept = gate(tiny_model, "similarity=0.99:", like=(start,))
+    found = accept([selfies_of(chem.canonical_smiles(s)) for s in (start, other)])
     assert [one is not None for one in found] == [True, False]
 
 
@@ -709,7 +709,7 @@ def test_a_resumed_search_asks_again_what_was_under_way(tmp_path, tiny_run):
     for status in ("asked", "answered"):
         smiles = [row["smiles"] for row in rows if row["status"] == status]
         assert len(set(smiles)) == len(smiles) == 60
-    # On a finished run it says so, and a larger budget goes on.
+    # On a finished run it says so, and a larger budget continues it.
     assert search(tmp_path, tiny_run, "evolution", "qed", budget=60, resume=True).calls == 60
     assert search(tmp_path, tiny_run, "evolution", "qed", budget=70, resume=True).calls == 70
 
@@ -766,7 +766,7 @@ def test_the_trust_region_breathes(tiny_model):
     for _ in range(15):
         engine.tell([], [])
         sides.append(engine.side)
-    assert sides[4::5] == [side / 2, side / 4, side]  # too small, it begins anew
+    assert sides[4::5] == [side / 2, side / 4, side]  # too small, it starts again
 
 
 def test_the_trust_region_says_what_it_needs(tmp_path, tiny_run, monkeypatch):
@@ -797,7 +797,7 @@ def test_outputs_keep_out_of_each_others_way(tmp_path, tiny_run):
         with pytest.raises(ConfigError, match="file"):
             optimize(tmp_path / "best.csv", QED, 5, model=tiny_run, report=tmp_path / report)
     (tmp_path / "best.csv").write_text("mine")
-    with pytest.raises(OutputExistsError):  # there are no calls to go on with
+    with pytest.raises(OutputExistsError):  # there are no calls to continue
         optimize(tmp_path / "best.csv", QED, 5, model=tiny_run, resume=True)
     assert (tmp_path / "best.csv").read_text() == "mine"
 

@@ -1,4 +1,4 @@
-"""The Gaussian process that foretells answers, against its formulas written out."""
+"""The Gaussian process that predicts scores, against its formulas written out."""
 
 import numpy as np
 import pytest

@@ -28,7 +28,7 @@ def one_error(done, *words):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of its own: a function that makes one of so many bytes."""
+    """A function that makes a separate file system of so many bytes."""
     mounted = []
 
     def make(size):
@@ -67,7 +67,7 @@ def test_training_on_a_full_disk_keeps_the_last_checkpoint(tiny_dataset, tmp_pat
     assert done.returncode == 0, done.stderr
     size = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
     disk = small_disk(4 * size)
-    # Room for the files of the run, but not for a second of each while it is replaced.
+    # Space for the files of the run, but not for a second of each while it is replaced.
     fill(disk, size + (whole / "state.pt").stat().st_size // 2)
     done = train(tiny_dataset, disk / "run")
     one_error(done, "No space left", str(disk))

@@ -42,7 +42,7 @@ class Work:
         """Nothing to see by default."""
 
     def complete(self):
-        """Whether the output is there, and nothing to go on with: --resume would refuse."""
+        """Whether the output is there, and nothing to continue: --resume would refuse."""
         return False
 
 

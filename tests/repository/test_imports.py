@@ -21,7 +21,7 @@ ORDER = (
 LATER = {"app"}  # may be missing
 
 # Foreign library -> the only package that imports it, anywhere in its modules.
-DOORS = {
+LIBRARIES = {
     "botorch": "optimize",
     "chembl_structure_pipeline": "chem",
     "click": "cli",
@@ -143,8 +143,8 @@ def test_each_library_has_one_door():
     strangers = [
         f"{module} imports {library}"
         for module, names in modules().items()
-        for library in {name.split(".")[0] for name in names.anywhere} & set(DOORS)
-        if package(module) != DOORS[library]
+        for library in {name.split(".")[0] for name in names.anywhere} & set(LIBRARIES)
+        if package(module) != LIBRARIES[library]
     ]
     assert strangers == []
 

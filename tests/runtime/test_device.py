@@ -125,7 +125,7 @@ def test_available_cpus_counts_what_this_process_may_use(monkeypatch):
     platform.libc_ver()[0] != "glibc", reason="without glibc keep_memory leaves memory as it is"
 )
 def test_kept_memory_is_not_cleared_again():
-    """Page faults of filling fresh arrays again and again, in a process of its own."""
+    """Page faults of filling fresh arrays again and again, in a new process."""
     code = (
         "import resource, torch\n"
         "from molvae.runtime.device import keep_memory\n"

@@ -87,7 +87,7 @@ def test_nothing_is_chosen(machine, monkeypatch, reason):
 
 @pytest.mark.process
 def test_a_trial_takes_a_moment_and_a_resumed_run_has_as_many(tiny_dataset, tmp_path):
-    """A process of its own, whose first trial says that two threads do not fit."""
+    """A new process, whose first trial says that two threads do not fit."""
     code = (
         "import json, sys, torch\n"
         "torch.set_num_threads(2)\n"

@@ -171,18 +171,18 @@ def test_what_starts_with_no_say_can_be_added(tiny_run, part):
 
 
 def test_it_starts_better_than_from_nothing(tiny_run, tiny_dataset, tmp_path):
-    for name, start in (("on", tiny_run), ("anew", None)):
+    for name, start in (("tuned", tiny_run), ("new", None)):
         settings = load_config(
             preset="small" if start else "tiny",
             overrides={"train.epochs": 0.2, "train.validations": 1, "train.reconstructions": 4},
             fine_tuning=start is not None,
         )
         train([tiny_dataset], tmp_path / name, settings, device="cpu", start=start)
-    on, anew = (
+    tuned, new = (
         json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[-1])
-        for name in ("on", "anew")
+        for name in ("tuned", "new")
     )
-    assert on["D"]["1"] < 0.8 * anew["D"]["1"]
+    assert tuned["D"]["1"] < 0.8 * new["D"]["1"]
 
 
 def test_files_are_read_in_the_tokens_of_the_model(tiny_run, tmp_path, monkeypatch):

@@ -108,7 +108,7 @@ def test_the_rest_goes_by_adamw():
 
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this torch has no Muon")
 def test_matrices_go_as_by_the_muon_of_torch():
-    """Theirs rounds to 16 bits; the gates of a layer are matrices of their own."""
+    """Theirs rounds to 16 bits; each gate of a layer is a separate matrix."""
     ours = network()
     start = {name: p.detach().clone() for name, p in ours.named_parameters()}
     optimizer = Muon(ours, rate=1e-2, weight_decay=0.1)

@@ -38,8 +38,8 @@ def config(**options):
 
 
 def go(dataset, run, **options):
-    door = {k: options.pop(k) for k in ("resume", "force") if k in options}
-    return train([dataset], run, config(**options), device="cpu", **door)
+    calls = {k: options.pop(k) for k in ("resume", "force") if k in options}
+    return train([dataset], run, config(**options), device="cpu", **calls)
 
 
 def log(run, *kinds):

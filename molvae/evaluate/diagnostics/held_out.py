@@ -1,4 +1,4 @@
-"""Which molecules a model is examined on: held out from its training, or told apart from it."""
+"""Which molecules a model is examined on: held out from its training, or not in it."""
 
 from __future__ import annotations
 

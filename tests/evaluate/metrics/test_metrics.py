@@ -360,7 +360,7 @@ def test_property_distance_by_hand():
     assert metrics.property_distance(["C"], [], "heavy").note == "no valid molecule on one side"
 
 
-# -- requests of their own ------------------------------------------------------------------------
+# -- requests per molecule -------------------------------------------------------------------------
 
 
 def test_calibration_by_hand():
