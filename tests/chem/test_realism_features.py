@@ -110,7 +110,7 @@ def test_fused_and_spiro_rings_are_one_system_and_linked_ones_are_two():
     assert rings("CCO") == ()
 
 
-def test_isomers_are_told_apart():
+def test_isomers_differ():
     texts = (
         "c1ccc2cccc-2cc1",
         "c1ccc2ccccc2c1",

@@ -9,13 +9,13 @@ from molvae.cli.info import describe, describe_cache, describe_shipped
 from molvae.errors import ModelFolderError
 
 
-def test_a_dataset_tells_its_counts(tiny_dataset):
+def test_a_dataset_shows_its_counts(tiny_dataset):
     data, lines = describe(tiny_dataset)
     assert data["kept"] == 300
     assert any("300 rows read = 300 kept" in line for line in lines)
 
 
-def test_a_run_tells_model_conditions_and_progress(tiny_run):
+def test_a_run_shows_model_conditions_and_progress(tiny_run):
     data, lines = describe(tiny_run)
     weights = sum(p.numel() for p in _network(tiny_run).parameters())
     assert data["parameters"] == weights
@@ -67,7 +67,7 @@ def test_anything_else_is_refused(tmp_path):
         describe(tmp_path / "absent")
 
 
-def test_a_shard_tells_which_it_is(demo_csv, tmp_path):
+def test_a_shard_says_which_it_is(demo_csv, tmp_path):
     from molvae.config import DataConfig
     from molvae.data.prepare import prepare_shard
     from molvae.data.prepare.plan import Shard
@@ -79,7 +79,7 @@ def test_a_shard_tells_which_it_is(demo_csv, tmp_path):
     assert lines[0].startswith("shard 1 of 2 of 1 chunks")
 
 
-def test_the_cache_tells_what_it_holds_and_can_be_emptied(demo_csv):
+def test_the_cache_lists_what_it_holds_and_can_be_emptied(demo_csv):
     from molvae.config import DataConfig
     from molvae.data.prepare import cached_dataset
 

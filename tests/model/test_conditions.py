@@ -53,7 +53,7 @@ def column(name):
     return VALUES[:, NAMES.index(name)].astype(np.float64)
 
 
-def test_a_transformed_column_tells_its_unit():
+def test_a_transformed_column_shows_its_unit():
     values = np.asarray([[100, 5], [200, 6]], np.float32)
     fitted = ConditionSet.fit(["mw", "dose"], values, {}, {"dose": "log10"})
     assert [one.unit for one in fitted.conditions] == ["Da", "log10"]

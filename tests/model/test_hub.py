@@ -87,7 +87,7 @@ def test_what_comes_from_the_hub_is_verified(tiny_run, hub):
         load_model("hf://me/mine")
 
 
-def test_refusals_of_the_hub_are_told(tiny_run, hub):
+def test_refusals_of_the_hub_are_reported(tiny_run, hub):
     with pytest.raises(ModelFolderError, match=r"hf://no/such.* 404: no .* no/such$"):
         load_model("hf://no/such")
     with pytest.raises(ModelFolderError, match=r"stranger/x.* 403: not yours"):

@@ -204,7 +204,7 @@ def test_a_function_of_many_that_fails_is_not_asked_for_one(tmp_path):
     assert find_scorer(f"{file}:score").load().__globals__["calls"][-1] == ["X"]
 
 
-def test_a_function_of_one_that_fails_is_told_why(tmp_path):
+def test_a_function_of_one_molecule_that_fails_says_why(tmp_path):
     file = write(
         tmp_path / "one.py", "def score(smiles):\n    return smiles.upper().no_such_thing\n"
     )

@@ -179,7 +179,7 @@ def test_calls_go_on_after_a_kill_at_any_byte(tmp_path):
             assert not calls.pending
 
 
-def test_calls_cut_short_before_their_first_line_begin_anew(tmp_path):
+def test_calls_cut_short_before_their_first_line_start_again(tmp_path):
     path = tmp_path / "best.calls.csv"
     with calls_in(path):
         pass
@@ -586,7 +586,7 @@ def test_a_better_molecule_is_never_lost_and_none_is_scored_twice(tmp_path, tiny
     assert summary.written == 7
 
 
-def test_minimising_tells_scores_as_they_are(tmp_path, tiny_run):
+def test_minimizing_reports_scores_as_they_are(tmp_path, tiny_run):
     objective = parse_objective(["sas"], minimize=True)
     summary = optimize(
         tmp_path / "easy.csv", objective, 60, model=tiny_run, workers=0, device="cpu"

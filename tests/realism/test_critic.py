@@ -93,7 +93,7 @@ def test_a_share_of_one_keeps_all_and_none_is_an_error(known_densities):
             known_densities.log_m(share)
 
 
-def test_equal_densities_are_not_told_apart():
+def test_equal_densities_are_not_separated():
     real, own = table(drawn(P, 3000, 1), 1), table(drawn(P, 3000, 2), 2)
     assert fit_critic(real, own).record["auc"] == pytest.approx(0.5, abs=0.03)
     assert two_sample_auc(real, own) == pytest.approx(0.5, abs=0.03)

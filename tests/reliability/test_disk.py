@@ -175,7 +175,7 @@ def test_outputs_on_another_file_system_than_the_temporary_files(tiny_run, demo_
     assert names == {"a", "page.html", "g.png", "out.csv", "z.npy"}
 
 
-def test_a_read_only_folder_is_told_before_any_work(tiny_run, demo_csv, small_disk):
+def test_a_read_only_folder_is_reported_before_any_work(tiny_run, demo_csv, small_disk):
     disk = small_disk(2_000_000)
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     for command in (

@@ -132,7 +132,7 @@ def test_one_set_is_filled_and_several_are_outlines_of_their_own_colors():
     assert [e.get("class") for e in root.iter("polyline")] == ["line s0", "line s1", "line ref"]
 
 
-def test_a_histogram_tells_its_numbers():
+def test_a_histogram_shows_its_numbers():
     chart = Histogram("x", "weights", "", [("a", np.array([1.0, 3.0, NAN]))], np.array([]))
     drawing = charts.histogram(chart, PALETTE)
     assert drawing.label == "Histogram of weights. a: 2.00 ± 1.00; test: no values."
@@ -160,7 +160,7 @@ def test_colors_repeat_dotted():
 # -- curves --------------------------------------------------------------------------------------
 
 
-def test_a_curve_has_a_line_per_series_and_tells_its_numbers():
+def test_a_curve_has_a_line_per_series_and_its_numbers():
     chart = Curve("unique", "", [1000, 100], [Series("a", [0.5, 1]), Series("test", [1, 1])])
     drawing = charts.curve(chart, PALETTE)
     root = sound(drawing)
@@ -224,7 +224,7 @@ def test_calibration_axes_are_equal():
     assert len([e for e in root.iter("path") if "error" in e.get("class")]) == 1
 
 
-def test_a_request_without_molecules_is_told_not_drawn():
+def test_a_request_without_molecules_is_written_not_drawn():
     chart = Calibration("logp", "", [1, 5], [2, NAN], [0.5, NAN], [10, 0])
     drawing = charts.calibration(chart)
     root = sound(drawing)

@@ -220,7 +220,7 @@ def test_what_cannot_be_removed_is_named(monkeypatch):
         clear()
 
 
-def test_reference_sets_are_told_and_removed():
+def test_reference_sets_are_listed_and_removed():
     folder = cache_folder() / "references"
     (folder / "ab").mkdir(parents=True)
     (folder / "cd").mkdir()

@@ -193,7 +193,7 @@ def test_without_seconds_nothing_is_watched(monkeypatch):
 
 
 @pytest.mark.process
-def test_a_script_without_a_main_guard_is_told(tmp_path):
+def test_a_script_without_a_main_guard_is_refused(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "from molvae.runtime.pool import WorkerPool\n"
@@ -207,7 +207,7 @@ def test_a_script_without_a_main_guard_is_told(tmp_path):
 
 
 @pytest.mark.process
-def test_a_training_script_without_a_main_guard_is_told_and_ends(demo_csv, tmp_path):
+def test_a_training_script_without_a_main_guard_is_refused(demo_csv, tmp_path):
     script = tmp_path / "script.py"
     options = "preset='tiny', workers=2, train__epochs=1"
     script.write_text(

@@ -53,7 +53,7 @@ def test_missing_values_are_never_shown(tiny_dataset):
     assert np.isfinite(made.conditions.numpy()).all()
 
 
-def test_epochs_draw_anew():
+def test_each_epoch_has_new_draws():
     items = np.arange(200)
     first, second = (noise_levels(items, OPTIONS, DRAWS, epoch=e) for e in (0, 1))
     assert (first != second).any()

@@ -129,7 +129,7 @@ def test_a_state_that_lacks_a_part_is_refused(tiny_dataset, tmp_path):
         state_to_resume(tmp_path, config, dataset)
 
 
-def test_the_card_tells_data_figures_and_conditions(tiny_model):
+def test_the_card_has_data_figures_and_conditions(tiny_model):
     card = model_card(tiny_model.training, tiny_model.conditions)
     assert card == tiny_model.card
     exact = tiny_model.training["figures"]["exact"]

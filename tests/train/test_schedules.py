@@ -57,7 +57,7 @@ def test_it_stays_within_its_bounds():
         assert weight.at(1) == pytest.approx(bound)
 
 
-def test_what_tells_nothing_changes_nothing():
+def test_what_says_nothing_changes_nothing():
     weight = controlled(kl_weight=0.1)
     weight.observe(0.1, 0.0, 0)
     weight.observe(0.1, math.nan, 5)

@@ -92,7 +92,7 @@ def test_a_run_leaves_what_the_design_says(whole):
     assert load_model(whole).training["step"] == 20
 
 
-def test_the_log_tells_rate_distortion_and_reconstruction(whole):
+def test_the_log_has_rate_distortion_and_reconstruction(whole):
     validations = log(whole, "validation")
     assert [r["step"] for r in validations] == [5, 10, 15, 20]
     for record in (*validations, *log(whole, "final")):
@@ -104,7 +104,7 @@ def test_the_log_tells_rate_distortion_and_reconstruction(whole):
     assert log(whole)[-1]["kind"] == "final"
 
 
-def test_the_log_tells_the_training_loss_in_between(whole):
+def test_the_log_has_the_training_loss_in_between(whole):
     records = log(whole, "train")
     assert [r["step"] for r in records] == list(range(1, 21))
     assert records[-1]["loss"] < 0.9 * records[0]["loss"]
@@ -115,7 +115,7 @@ def test_the_log_tells_the_training_loss_in_between(whole):
         assert record["gradient_norm"] > 0
 
 
-def test_the_information_is_told_with_its_cap(whole):
+def test_the_information_is_logged_with_its_cap(whole):
     for record in log(whole, "validation"):
         assert record["information"]["cap"] == pytest.approx(math.log(record["n"]))
         assert record["information"]["value"] <= record["information"]["cap"] + 1e-9

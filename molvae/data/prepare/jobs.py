@@ -38,7 +38,7 @@ def open_workdir(
 ) -> AbstractContextManager[Path]:
     """``OUTPUT.partial``, locked; removed at the end, unless work that failed left parts in it.
 
-    ``advice`` tells the user how to continue with those.
+    ``advice`` says how to continue with those.
     """
     return workdir.open_workdir(
         work_folder(output),

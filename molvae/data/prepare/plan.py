@@ -1,6 +1,6 @@
 """The plan of a preparation: equal plans and equal rows give equal parts.
 
-``plan.json`` in the folder of unfinished parts tells whether they can be used again;
+``plan.json`` in the folder of unfinished parts says whether they can be used again;
 ``shard.json`` says which shards belong together.
 """
 

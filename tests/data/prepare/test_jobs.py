@@ -230,7 +230,7 @@ def test_names_with_line_ends_do_not_break_the_tables(tmp_path):
         assert [row[2] for row in csv.reader(text)] == ["text", "x\ny"]
 
 
-def test_a_name_of_bytes_that_are_no_text_can_be_told(tmp_path):
+def test_a_name_of_bytes_that_are_no_text_can_be_printed(tmp_path):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.smi"))
     path.write_text("CCO\nCCN\nxyz\n")
     found = run(path, tmp_path / "ds")

@@ -224,7 +224,7 @@ def test_a_source_of_the_training_data_gives_what_a_hash_held_out(
     assert any("was trained on" in note for note in origin.notes)
 
 
-def test_training_molecules_that_cannot_be_told_apart_are_confessed(lone_model, demo_csv):
+def test_unknown_training_molecules_are_reported(lone_model, demo_csv):
     model = changed(
         load_model(lone_model), data={"content_sha256": "other"}, options={"split": "scaffold"}
     )
