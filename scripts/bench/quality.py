@@ -23,25 +23,20 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from noise_level import Level  # type: ignore[import-not-found]
 from numpy.typing import NDArray
-from torch import Tensor
 
-from molvae import chem
-from molvae.chem.fingerprints import tanimoto
-from molvae.chem.properties import Measured, measure_selfies
 from molvae.chem.selfies import use_constraints
-from molvae.data.dataset import Batch, Dataset
+from molvae.data.dataset import Dataset
 from molvae.errors import ModelFolderError
 from molvae.evaluate.diagnostics import figures
-from molvae.evaluate.diagnostics.base import batches
-from molvae.evaluate.diagnostics.rates import noisy_posterior
 from molvae.evaluate.metrics.frechet import (
     MISSING,
     Moments,
@@ -53,16 +48,12 @@ from molvae.evaluate.metrics.frechet import (
 )
 from molvae.evaluate.metrics.molecules import TEXTS, describe
 from molvae.evaluate.sources import from_files
-from molvae.generate.decoding import decode_tokens
 from molvae.generate.request import Request
 from molvae.generate.run import generate
 from molvae.model.checkpoint import SavedModel, find_model, load_model
-from molvae.model.cvae import noisy_latent
-from molvae.model.loss import kl_divergence, reconstruction
-from molvae.model.records import Context
 from molvae.runtime.device import choose_device
 from molvae.runtime.files import fingerprint, write_json
-from molvae.runtime.progress import Progress, say
+from molvae.runtime.progress import say
 from molvae.runtime.randomness import Draws
 from molvae.train.run_folder import read_record, stop_requests
 
@@ -155,12 +146,12 @@ class Bench:
         """
         rows = activations(smiles, device=self.device)
         mine = Moments.of(rows)
-        found = compare(mine, self.reference)
-        if found.value is not None:
+        fcd = compare(mine, self.reference)
+        if fcd.value is not None:
             pulls = influences(rows, mine, self.reference)
             half = 1.96 * float(np.sqrt(np.mean(pulls**2) / len(rows)))
-            found = replace(found, interval=(found.value - half, found.value + half))
-        return found.to_json()
+            fcd = replace(fcd, interval=(fcd.value - half, fcd.value + half))
+        return fcd.to_json()
 
     def floor(self) -> dict[str, Any]:
         """FCD of as many held-out molecules: what a perfect model of the dataset would have."""
@@ -181,7 +172,7 @@ def follow(given: argparse.Namespace) -> None:
     environment = dict(os.environ)
     if given.threads:
         environment["OMP_NUM_THREADS"] = str(given.threads)
-    told = False
+    terminated = False
     # In a new session: Ctrl-C must reach it once, a second one would lose work.
     with (
         stop_requests() as stop,
@@ -191,9 +182,9 @@ def follow(given: argparse.Namespace) -> None:
     ):
         try:
             while child.poll() is None:
-                if stop and not told:
+                if stop and not terminated:
                     child.terminate()
-                    told = True
+                    terminated = True
                 try:
                     child.wait(POLL)
                 except subprocess.TimeoutExpired:
@@ -237,13 +228,13 @@ def judge_snapshot(bench: Bench, folder: Path) -> dict[str, Any]:
     model, dataset = bench.load(folder), bench.dataset
     conditions, items = model.conditions, bench.items[: bench.molecules]
     with use_constraints(model.constraints):
-        found = figures(
+        measured = figures(
             model.network, dataset, conditions,
             [dataset.names.index(name) for name in conditions.names], items,
             reconstructions=len(items), draws=bench.draws,
         )  # fmt: skip
     about = json.loads((folder / "snapshot.json").read_text())
-    return {**about, "figures": found, "fcd": bench.free_fcd(model, 1.0)}
+    return {**about, "figures": measured, "fcd": bench.free_fcd(model, 1.0)}
 
 
 def curve(given: argparse.Namespace) -> list[str]:
@@ -271,105 +262,14 @@ def curve(given: argparse.Namespace) -> list[str]:
 # -- along the dial --------------------------------------------------------------------------------
 
 
-@dataclass
-class Decoded:
-    """Reconstructions of held-out molecules at a noise level, one entry per molecule."""
-
-    molecules: list[Measured]
-    exact: list[bool]
-    similarity: list[float]  # to the source
-
-    def means(self, n: int) -> dict[str, float]:
-        """The figures of the first n."""
-        radical = [m.radical for m in self.molecules]
-        columns: dict[str, Sequence[float]] = {
-            "exact": self.exact,
-            "tanimoto": self.similarity,
-            "radical": radical,
-        }
-        return {name: float(np.mean(values[:n])) for name, values in columns.items()}
-
-    def usable(self) -> list[str]:
-        """Canonical SMILES of those that ``molvae generate`` would write too."""
-        return [m.smiles for m in self.molecules if m.smiles and not m.radical]
-
-
-class Level:
-    """Held-out molecules through the channel at one noise level, on the noise of ``figures``."""
-
-    def __init__(self, bench: Bench, model: SavedModel, t: float) -> None:
-        self.bench, self.model, self.t = bench, model, t
-        self.device = choose_device(bench.device)
-        self.found: dict[tuple[str, str], Decoded] = {}
-        self.distortion = self.rate = 0.0  # summed over the molecules
-
-    @torch.no_grad()
-    def add(self, items: NDArray[np.int64], *, whole: bool) -> None:
-        """Decode molecules; not ``whole``: only sampled, from the posterior sample."""
-        network, draws = self.model.network.eval(), self.bench.draws
-        size = network.config.latent_size
-        with Progress(f"t = {self.t:g}", len(items)) as progress:
-            for _, batch in batches(self.bench.dataset, items):
-                targets, lengths = self._tensor(batch.targets), self._tensor(batch.lengths)
-                posterior = network.encode(targets, lengths)
-                z = posterior.sample(self._tensor(draws.normal("v-latent", batch.items, size)))
-                uniform = draws.uniform("dial", batch.items, self.model.max_tokens)
-                truth = [m.smiles for m in self._measured(batch.targets)]
-                sources = {"sample": self._context(z, batch)}
-                if whole:
-                    logits = network.decode(self._tensor(batch.inputs), sources["sample"])
-                    self.distortion += reconstruction(logits, targets, lengths).sum().item()
-                    self.rate += kl_divergence(noisy_posterior(posterior, self.t)).sum().item()
-                    sources["mean"] = self._context(posterior.mean, batch)
-                for source, context in sources.items():
-                    self._decode((source, "sampled"), context, truth, self._tensor(uniform))
-                    if whole:
-                        self._decode((source, "greedy"), context, truth, None)
-                progress.advance(len(batch.items))
-
-    def _tensor(self, array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(array).to(self.device)
-
-    def _context(self, z: Tensor, batch: Batch) -> Context:
-        network = self.model.network
-        noise = self.bench.draws.normal("v-channel", batch.items, z.shape[1])
-        t = torch.full((len(z),), self.t, device=self.device)
-        return network.make_context(noisy_latent(z, t, self._tensor(noise)), t)
-
-    def _decode(
-        self, way: tuple[str, str], context: Context, truth: list[str], uniform: Tensor | None
-    ) -> None:
-        limit = self.model.max_tokens
-        rows = decode_tokens(self.model.network, context, limit, temperature=1.0, uniform=uniform)
-        found = self.found.setdefault(way, Decoded([], [], []))
-        measured = self._measured(rows.cpu().numpy())
-        mine = [m.smiles for m in measured]
-        found.molecules += measured
-        found.exact += [a == b for a, b in zip(mine, truth, strict=True)]
-        found.similarity += tanimoto(prints(mine), prints(truth)).diagonal().tolist()
-
-    def _measured(self, rows: NDArray[np.int64]) -> list[Measured]:
-        texts = [self.model.vocabulary.selfies(row.tolist()) for row in rows]
-        return measure_selfies(texts, (), self.model.constraints)
-
-
-def prints(smiles: list[str]) -> NDArray[np.uint8]:
-    """Morgan fingerprints, radius 2, 2048 bits; without a bit where there is no molecule."""
-    found = np.zeros((len(smiles), 256), dtype=np.uint8)
-    for row, mol in zip(found, map(chem.parse, smiles), strict=True):
-        if mol is not None:
-            row[:] = chem.fingerprints([mol], radius=2, size=2048)[0]
-    return found
-
-
 def judge_level(bench: Bench, model: SavedModel, t: float) -> dict[str, Any]:
     """All figures of one noise level."""
-    level = Level(bench, model, t)
+    level = Level(bench.dataset, model, t, bench.draws, bench.device)
     items = bench.items[: bench.molecules]
     level.add(items, whole=True)
-    done, neighbours = len(items), level.found["sample", "sampled"]
+    done, neighbors = len(items), level.decoded["sample", "sampled"]
     # As many as are compared from N(0, I), whatever is refused.
-    while (missing := bench.samples - len(neighbours.usable())) and done < len(bench.items):
+    while (missing := bench.samples - len(neighbors.usable())) and done < len(bench.items):
         more = bench.items[done : done + missing]
         level.add(more, whole=False)
         done += len(more)
@@ -377,9 +277,11 @@ def judge_level(bench: Bench, model: SavedModel, t: float) -> dict[str, Any]:
         "n": len(items),
         "R": level.rate / len(items),
         "D": level.distortion / len(items),
-        "decoded": {", ".join(way): found.means(len(items)) for way, found in level.found.items()},
+        "decoded": {
+            ", ".join(way): decoded.means(len(items)) for way, decoded in level.decoded.items()
+        },
         "fcd": bench.free_fcd(model, t),
-        "fcd_neighbours": bench.fcd(neighbours.usable()),
+        "fcd_neighbours": bench.fcd(neighbors.usable()),
     }
 
 
