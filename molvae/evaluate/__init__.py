@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from molvae.errors import FileError
-from molvae.evaluate.judge import judge
+from molvae.evaluate.judge import Judge
 from molvae.evaluate.options import Options
 from molvae.evaluate.references import Reference
 from molvae.evaluate.results import Comparison, Curves, PropertySummary, Report
@@ -123,7 +123,7 @@ def _judge_all(
             references[role] = reference
         _require(references, draw=options.draw > 0)
         return [
-            judge(number, name, source, references, options, workers)
+            Judge(number, name, source, references, options, workers).run()
             for number, (name, source) in enumerate(sources.items())
         ]
 

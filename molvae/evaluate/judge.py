@@ -29,30 +29,18 @@ from molvae.runtime.pool import WorkerPool
 from molvae.runtime.randomness import Draws
 from molvae.targets import Target
 
-__all__ = ["judge"]
+__all__ = ["Judge"]
 
 PARTNERS, BLOCK = 3_000, 512  # molecules from which the influence on IntDiv2 is estimated
 CARD_VALUES = ("mw", "logp", "qed", "sas")
 NO_FILTERS = "needs MOSES' pattern files (--filters-from)"
 
 
-def judge(
-    number: int,
-    name: str,
-    source: Source,
-    references: dict[str, Reference],
-    options: Options,
-    workers: WorkerPool,
-) -> Report:
-    """Evaluate one set; ``references`` by role: train, test, test_scaffolds.
+class Judge:
+    """The evaluation of one set; ``references`` by role: train, test, test_scaffolds.
 
     ``number`` of the set in a comparison, so that each set has other random numbers.
     """
-    return _Judgement(number, name, source, references, options, workers).run()
-
-
-class _Judgement:
-    """The evaluation of one set."""
 
     def __init__(
         self,
