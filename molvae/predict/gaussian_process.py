@@ -167,19 +167,29 @@ class ExactProcess:
         variance = 1.0 + self.noise - np.square(solved).sum(axis=0) + unsure
         return mean, self.amplitude * np.maximum(variance, self.noise)
 
-    def left_out(self) -> tuple[_Floats, _Floats]:
+    def left_out(self, clusters: _Ints | None = None) -> tuple[_Floats, _Floats]:
         """Of each training value, both (N,): (its residual, the variance), predicted by the others.
 
         Dubrule 1983: with P the inverse covariance after the constant is taken out, the residual is
-        ``(P y)_i / P_ii`` and its variance ``amplitude / P_ii``.
+        ``(P y)_i / P_ii`` and its variance ``amplitude / P_ii``. With ``clusters`` (N,), a number
+        for each molecule, its whole cluster C is left out: ``P_CC^-1 (P y)_C``. Give at least two.
         """
         inverse = _inverse(self._factor)
         ones = inverse.sum(axis=1)
-        diagonal = np.diag(inverse) - ones**2 / self._precision
-        del inverse
-        diagonal = np.maximum(diagonal, 1e-12)  # a single molecule: nothing is left
         solved = _back(self._factor, self._known)
-        return solved / diagonal, self.amplitude / diagonal
+        if clusters is None:
+            diagonal = np.diag(inverse) - ones**2 / self._precision
+            diagonal = np.maximum(diagonal, 1e-12)  # a single molecule: nothing is left
+            return solved / diagonal, self.amplitude / diagonal
+        residuals, variance = np.empty(len(ones)), np.empty(len(ones))
+        order = np.argsort(clusters, kind="stable")
+        for items in np.split(order, np.flatnonzero(np.diff(clusters[order])) + 1):
+            block = inverse[np.ix_(items, items)]
+            block -= np.outer(ones[items], ones[items]) / self._precision
+            block = np.linalg.inv(block)
+            residuals[items] = block @ solved[items]
+            variance[items] = self.amplitude * np.diag(block)
+        return residuals, variance
 
 
 def _back(factor: _Floats, right: _Floats) -> _Floats:

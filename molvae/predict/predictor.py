@@ -132,18 +132,20 @@ class ColumnPredictor:
         cls, smiles: tuple[str, ...], features: Features, values: _Floats, kind: Kind
     ) -> ColumnPredictor:
         regression: Regression
+        lefts: tuple[LeftOut, ...]
         if len(values) <= EXACT:
-            regression, left = ExactRegression.fit(features, values)
+            regression, lefts = ExactRegression.fit(features, values)
         else:
-            regression, left = SparseRegression.fit(features, values)
-        errors = (values[left.items] - left.mean) / np.where(left.sd > 0, left.sd, 1.0)
-        alone = len(values) < 2  # nothing is left when the only molecule is left out
-        return cls(
-            kind, smiles, features, values, regression,
-            Calibration.fit(errors[:0] if alone else errors),
-            _logistic(left, values) if kind == "yesno" else None,
-            domain_threshold(left.similarity[:0] if alone else left.similarity),
-        )  # fmt: skip
+            regression, lefts = SparseRegression.fit(features, values)
+        if len(values) < 2:  # nothing is left when the only molecule is left out
+            calibration, threshold = Calibration.fit(np.zeros(0)), domain_threshold(np.zeros(0))
+        else:
+            calibration, threshold = (
+                _calibrated(lefts, values),
+                domain_threshold(lefts[0].similarity),
+            )
+        logistic = _logistic(lefts, values) if kind == "yesno" else None
+        return cls(kind, smiles, features, values, regression, calibration, logistic, threshold)
 
     def predict(
         self,
@@ -160,6 +162,7 @@ class ColumnPredictor:
         if features is None:
             features, valid = read_features(smiles)
         mean, sd, near, similarity = self.regression.predict(features)
+        sd = sd * self.calibration.scale(similarity)
         missing = np.full(len(mean), np.nan)
         probability, low, high = missing, missing, missing
         if self.logistic is not None:
@@ -204,8 +207,18 @@ def _usable(values: _Floats, kind: Kind, name: str) -> NDArray[np.int64]:
     return items
 
 
-def _logistic(left: LeftOut, values: _Floats) -> Logistic:
+def _calibrated(lefts: tuple[LeftOut, ...], values: _Floats) -> Calibration:
+    """From all left-out predictions, whether one molecule or its cluster was left out."""
+    errors = [
+        (values[left.items] - left.mean) / np.where(left.sd > 0, left.sd, 1.0) for left in lefts
+    ]
+    similarity = np.concatenate([left.similarity for left in lefts])
+    return Calibration.fit(np.concatenate(errors), similarity)
+
+
+def _logistic(lefts: tuple[LeftOut, ...], values: _Floats) -> Logistic:
     if len(values) < 2:
         share = (float(values.sum()) + 1) / (len(values) + 2)
         return Logistic(0.0, math.log(share / (1 - share)))
-    return Logistic.fit(left.mean, values[left.items])
+    means = np.concatenate([left.mean for left in lefts])
+    return Logistic.fit(means, np.concatenate([values[left.items] for left in lefts]))

@@ -41,6 +41,7 @@ NEIGHBORS = 32
 CALIBRATED = 2000  # molecules that a sparse process leaves out one by one
 BLOCK = 512  # queries at a time: 10 MB per part of the kernel for 5,000 molecules
 SHARPNESS = 6  # power of the similarity by which neighbors' errors are averaged
+CLUSTERED = 0.5  # similarity to its first molecule from which on a molecule joins a cluster
 DOUBT = 0.1  # what the assumption of an error as stated weighs among them
 # What the local correction is chosen from: power of the similarity, noise relative to its variance.
 LOCAL = tuple((power, noise) for power in (2, 4) for noise in (0.3, 1.0, 3.0, 10.0, 1e6))
@@ -61,7 +62,7 @@ class LeftOut(NamedTuple):
     items: _Ints  # (S,) which training molecules
     mean: _Floats  # (S,)
     sd: _Floats  # (S,)
-    similarity: _Floats  # (S,) to the nearest other one
+    similarity: _Floats  # (S,) to the nearest one that was not left out
 
 
 class Regression(Protocol):
@@ -97,6 +98,16 @@ def _joined(raws: list[Raw]) -> Raw:
     return Raw(*(np.concatenate(each) for each in zip(*raws, strict=True)))
 
 
+def _clusters(similarity: _Singles) -> _Ints:
+    """The cluster of each molecule, (N,): sphere exclusion in the order given."""
+    found = np.full(len(similarity), -1, dtype=np.int64)
+    for first in range(len(similarity)):
+        if found[first] < 0:
+            found[(found < 0) & (similarity[first] >= CLUSTERED)] = first
+            found[first] = first
+    return found
+
+
 def _error_scale(similarity: _Singles, ratios: _Singles) -> _Floats:
     """Factor by which errors near each query are larger than stated, (M,).
 
@@ -121,24 +132,32 @@ class ExactRegression:
     ratios: _Singles  # (N,) log of left-out error over what was stated, centered
 
     @classmethod
-    def fit(cls, features: Features, values: _Floats) -> tuple[ExactRegression, LeftOut]:
-        """The regression, and its left-out predictions of all molecules."""
+    def fit(
+        cls, features: Features, values: _Floats
+    ) -> tuple[ExactRegression, tuple[LeftOut, ...]]:
+        """The regression, and all molecules predicted with one or a whole cluster left out.
+
+        A series that is a single cluster is only left out one by one.
+        """
         hyper = _tuned(features, values)
         kernel = Kernel(features)
         blended, similarity = _square(kernel, hyper)
         process = ExactProcess(blended, values, hyper.noise)
         del blended
         residuals, variance = process.left_out()
-        sd = np.sqrt(variance)
-        ratios = log_ratio(residuals, sd)
+        ratios = log_ratio(residuals, np.sqrt(variance))
         ratios = (ratios - ratios.mean()).astype(np.float32)
+        clusters = _clusters(similarity)
         np.fill_diagonal(similarity, 0)
-        sd = sd * _error_scale(similarity, ratios)
-        left = LeftOut(
-            np.arange(len(values)), values - residuals, sd,
-            similarity.max(axis=1, initial=0.0).astype(np.float64),
-        )  # fmt: skip
-        return cls(kernel, hyper, process, ratios), left
+        alone = _left_out(residuals, variance, values, similarity, ratios)
+        fitted = cls(kernel, hyper, process, ratios)
+        if not clusters.any():  # all in the cluster of the first
+            return fitted, (alone,)
+        for first in np.unique(clusters).tolist():
+            items = np.flatnonzero(clusters == first)
+            similarity[np.ix_(items, items)] = 0
+        together = _left_out(*process.left_out(clusters), values, similarity, ratios)
+        return fitted, (alone, together)
 
     @classmethod
     def rebuild(
@@ -160,6 +179,15 @@ class ExactRegression:
             best = similarity[np.arange(len(nearest)), nearest].astype(np.float64)
             raws.append(Raw(mean, sd, nearest.astype(np.int64), best))
         return _joined(raws)
+
+
+def _left_out(
+    residuals: _Floats, variance: _Floats, values: _Floats, similarity: _Singles, ratios: _Singles
+) -> LeftOut:
+    """Left-out predictions of all molecules; ``similarity`` (N, N) is 0 to what was left out."""
+    sd = np.sqrt(variance) * _error_scale(similarity, ratios)
+    nearest = similarity.max(axis=1, initial=0.0).astype(np.float64)
+    return LeftOut(np.arange(len(values)), values - residuals, sd, nearest)
 
 
 def _square(kernel: Kernel, hyper: Hyperparameters) -> tuple[_Singles, _Singles]:
@@ -190,8 +218,8 @@ class SparseRegression:
     local: tuple[int, float]  # power and noise of the local correction
 
     @classmethod
-    def fit(cls, features: Features, values: _Floats) -> tuple[SparseRegression, LeftOut]:
-        """The regression, and its left-out predictions of a sample."""
+    def fit(cls, features: Features, values: _Floats) -> tuple[SparseRegression, tuple[LeftOut]]:
+        """The regression, and its left-out predictions of a sample, one at a time."""
         hyper = _tuned(features, values)
         order = _shuffled(len(values))
         inducing = np.sort(order[:INDUCING])
@@ -212,7 +240,9 @@ class SparseRegression:
         )  # fmt: skip
         # Not the inducing molecules: the trend knows them best.
         sample = np.sort(order[::-1][:CALIBRATED])
-        return fitted._with_local(features, values, sample, points[sample].astype(np.float32))
+        points = points[sample].astype(np.float32)
+        chosen, left = fitted._with_local(features, values, sample, points)
+        return chosen, (left,)
 
     @classmethod
     def assemble(

@@ -191,7 +191,7 @@ def _column_to_data(column: ColumnPredictor) -> tuple[_Tensors, dict[str, Any]]:
         regression = regression.regression
     entry: dict[str, Any] = {
         "kind": column.kind,
-        "calibration": list(column.calibration.quantiles),
+        "calibration": column.calibration.to_json(),
         "threshold": column.threshold,
         "logistic": None,
     }

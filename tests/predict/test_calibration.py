@@ -42,12 +42,55 @@ def test_cdf_and_quantile_are_inverse_also_far_out():
 def test_few_or_equal_errors(errors):
     found = Calibration.fit(np.asarray(errors, dtype=float))
     assert (np.diff(found.quantiles) > 0).all()
-    assert Calibration.from_json(list(found.quantiles)) == found
+    assert Calibration.from_json(found.to_json()) == found
 
 
-@pytest.mark.parametrize("data", [None, [], [0.0] * len(SCORES), ["a"] * len(SCORES), {}])
-def test_a_damaged_calibration_is_refused(data):
+def test_errors_that_grow_far_from_the_data_are_covered_there():
+    rng = np.random.default_rng(4)
+    similarity = rng.random(4000)
+    errors = rng.normal(size=4000) * np.exp(1.5 - 1.5 * similarity)
+    calibration = Calibration.fit(errors, similarity)
+    assert calibration.slope == pytest.approx(-1.5, abs=0.35)
+    for far in (0.1, 0.9):
+        scale = calibration.scale(np.asarray([far]))[0]
+        new = rng.normal(size=20_000) * np.exp(1.5 - 1.5 * far)
+        low, high = (scale * calibration.quantile(level) for level in (0.05, 0.95))
+        assert np.mean((new > low) & (new < high)) == pytest.approx(0.9, abs=0.04)
+    assert Calibration.from_json(calibration.to_json()) == calibration
+
+
+def test_intervals_are_never_narrower_far_from_the_data():
+    rng = np.random.default_rng(5)
+    similarity = rng.random(500)
+    calibration = Calibration.fit(rng.normal(size=500) * np.exp(similarity), similarity)
+    assert calibration.scale(np.asarray([0.0, 1.0])).tolist() == [1, 1]
+
+
+RISING = SCORES.tolist()
+
+
+@pytest.mark.parametrize(
+    "quantiles", [None, [], [0.0] * len(SCORES), ["a"] * len(SCORES), {}, [*RISING[:-1], np.inf]]
+)
+def test_damaged_quantiles_are_refused(quantiles):
     with pytest.raises(ModelFolderError, match="rising"):
+        Calibration.from_json({"quantiles": quantiles, "slope": 0.0, "middle": 0.5})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        RISING,
+        {"quantiles": RISING},
+        {"quantiles": RISING, "slope": 0.5, "middle": 0.5},
+        {"quantiles": RISING, "slope": -99, "middle": 0.5},
+        {"quantiles": RISING, "slope": "-1", "middle": 0.5},
+        {"quantiles": RISING, "slope": -1, "middle": np.nan},
+    ],
+)
+def test_a_damaged_scale_is_refused(data):
+    with pytest.raises(ModelFolderError, match=r"slope"):
         Calibration.from_json(data)
 
 

@@ -53,6 +53,22 @@ def test_left_out_equals_fitting_without_each(problem):
         assert variance[i] == pytest.approx(expected, rel=1e-3)
 
 
+def test_left_out_clusters_equal_fitting_without_them(problem):
+    x, y, _ = problem
+    whole = ExactProcess(gaussian(x, x), y, 0.1)
+    clusters = np.arange(60) % 7
+    residuals, variance = whole.left_out(clusters)
+    for cluster in (0, 6):
+        inside = clusters == cluster
+        part = ExactProcess(gaussian(x[~inside], x[~inside]), y[~inside], 0.1)
+        mean, spread = part.predict(gaussian(x[inside], x[~inside]))
+        np.testing.assert_allclose(y[inside] - mean, residuals[inside], rtol=1e-3, atol=1e-5)
+        expected = spread / part.amplitude * whole.amplitude
+        np.testing.assert_allclose(variance[inside], expected, rtol=1e-3)
+    single = whole.left_out(np.arange(60))
+    np.testing.assert_allclose(single, whole.left_out(), rtol=1e-6)
+
+
 def test_gradient_is_that_of_the_cost(problem):
     x, y, _ = problem
     parts, y = [gaussian(x, x), gaussian(x, x, 0.3)], (y - y.mean()) / y.std()

@@ -253,3 +253,12 @@ def test_errors_are_input_errors():
 def test_spearman_by_hand():
     assert spearman(np.asarray([1, 2, 3.0]), np.asarray([1, 3, 2.0])) == pytest.approx(0.5)
     assert spearman(np.ones(3), np.arange(3.0)) is None
+
+
+def test_a_series_that_is_one_cluster_has_intervals():
+    smiles = [f"CC(=O)Nc1ccc(OC{'C' * n})cc1" for n in range(12)]
+    predictor = ColumnPredictor.fit(smiles, np.linspace(4.0, 8.0, 12))
+    predictions = predictor.predict(["CC(=O)Nc1ccc(OCCCCCC)cc1", "C1CC1"])
+    assert np.isfinite(predictions.low).all()
+    assert predictions.low[0] < predictions.mean[0] < predictions.high[0]
+    assert predictions.inside.tolist() == [True, False]
