@@ -30,19 +30,27 @@ def write(path, texts):
     return path
 
 
-@pytest.fixture
-def found(tmp_path):
-    path = write(tmp_path / "a.csv", ["smiles,w", *(f"{t},{i}" for i, t in enumerate(TEXTS))])
-    train = write(tmp_path / "t.smi", ["CCO", "CCN", "CCCC"])
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluated")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOLVAE_CACHE", str(folder / "cache"))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def found(folder):
+    path = write(folder / "a.csv", ["smiles,w", *(f"{t},{i}" for i, t in enumerate(TEXTS))])
+    train = write(folder / "t.smi", ["CCO", "CCN", "CCCC"])
     return evaluate.evaluate(
         path, train=train, options=Options(targets=["logp=@w", "qed=0.5:"], draw=4)
     )
 
 
-@pytest.fixture
-def compared(tmp_path):
-    a = write(tmp_path / "a.smi", TEXTS * 20)
-    b = write(tmp_path / "b.smi", ["CCCC", "CCCCC", "CCN", "c1ccncc1"] * 20)
+@pytest.fixture(scope="module")
+def compared(folder):
+    a = write(folder / "a.smi", TEXTS * 20)
+    b = write(folder / "b.smi", ["CCCC", "CCCCC", "CCN", "c1ccncc1"] * 20)
     return evaluate.compare([a, b], test=a, options=Options(targets=["heavy=4"], draw=2))
 
 
@@ -215,14 +223,14 @@ def test_curves_are_drawn_for_every_set(compared):
     assert list(curve.series[1].y) == [1.0, None]
 
 
-@pytest.fixture(scope="session")
-def examined(tmp_path_factory, tiny_run):
-    from molvae.evaluate.diagnostics.examine import examine
+@pytest.fixture(scope="module")
+def examined(folder, tiny_run):
+    from molvae.evaluate.diagnostics import examine
 
-    path = write(
-        tmp_path_factory.mktemp("held") / "h.smi", ["c1ccccc1CO", "CCNCC", "CCCO", "CCCCO"]
-    )
-    return examine(tiny_run, test=path, number=4, device="cpu", workers=0)
+    path = write(folder / "h.smi", ["c1ccccc1CO", "CCNCC", "CCCO", "CCCCO"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(examine, "ASKED", 8)
+        return examine.examine(tiny_run, test=path, number=4, device="cpu", workers=0)
 
 
 def test_the_page_of_a_model(examined):

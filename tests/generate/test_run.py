@@ -214,7 +214,10 @@ def interrupt(monkeypatch, after):
     monkeypatch.setattr(blocks.Blocks, "write", stopping)
 
 
-@pytest.mark.parametrize("name", ["out.csv", "out.sdf.gz", "out.parquet", "out.smi"])
+SLOWER = [pytest.param(n, marks=pytest.mark.slow) for n in ("out.sdf.gz", "out.parquet", "out.smi")]
+
+
+@pytest.mark.parametrize("name", ["out.csv", *SLOWER])
 def test_a_stopped_run_resumes_to_the_same_file(tiny_run, tmp_path, small_blocks, name):
     options = {"model": tiny_run, "targets": ["logp=1:4"], "seed": 3, "workers": 1}
     whole = generate_file(tmp_path / f"whole-{name}", 30, **options)
