@@ -27,7 +27,17 @@ from molvae.chem.standardize import (
     require_profile,
     standardize,
 )
-from molvae.chem.substructure import MARKS, Writing, contains, is_pattern, matches, writings
+from molvae.chem.substructure import (
+    MARKS,
+    Writing,
+    contains,
+    has_points,
+    is_pattern,
+    matches,
+    require_scaffold,
+    templates,
+    writings,
+)
 
 __all__ = [
     "MARKS",
@@ -50,6 +60,7 @@ __all__ = [
     "elements",
     "fingerprints",
     "fragment_count",
+    "has_points",
     "has_radical",
     "is_pattern",
     "largest_ring",
@@ -57,10 +68,12 @@ __all__ = [
     "parse",
     "require_elements",
     "require_profile",
+    "require_scaffold",
     "ring_scaffold",
     "scaffold",
     "sdf_block",
     "standardize",
+    "templates",
     "to_smiles",
     "writings",
 ]

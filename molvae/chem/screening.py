@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,7 +15,17 @@ from molvae.chem.molecules import Mol, largest_ring
 from molvae.chem.properties import Measured, measure_selfies
 from molvae.chem.substructure import contains
 
-__all__ = ["MoleculeScreen", "ScreenResult"]
+__all__ = ["NO_ATOMS", "RADICAL", "MoleculeScreen", "ScreenResult", "scaffold_share"]
+
+# Reasons to refuse a molecule, in the order in which they are checked.
+NO_ATOMS, RADICAL = "not a molecule (no atoms)", "unpaired electrons"
+NO_SCAFFOLD = "without the scaffold"
+
+
+def scaffold_share(checked: int, refused: Mapping[str, int]) -> float:
+    """Share with the scaffold among the checked molecules that got that far; NaN without any."""
+    judged = checked - sum(refused.get(reason, 0) for reason in (NO_ATOMS, RADICAL))
+    return 1 - refused.get(NO_SCAFFOLD, 0) / judged if judged > 0 else math.nan
 
 
 class ScreenResult(NamedTuple):
@@ -35,7 +46,8 @@ class MoleculeScreen:
     alerts: tuple[str, ...] = ()
     elements: tuple[str, ...] = ()
     max_ring: int | None = None  # atoms
-    scaffold: str | None = None
+    scaffolds: tuple[str, ...] = ()  # substructures that every molecule must have
+    fill: bool = False  # no attachment point of a scaffold may be free
     fingerprint: bool = False
     core: bool = False
 
@@ -57,8 +69,8 @@ class MoleculeScreen:
         )
 
     def _refusal(self, mol: Mol) -> str:
-        if self.scaffold is not None and not contains(mol, self.scaffold):
-            return "without the scaffold"
+        if not all(contains(mol, text, fill=self.fill) for text in self.scaffolds):
+            return NO_SCAFFOLD
         if self.elements:
             forbidden = molecules.elements(mol) - self._allowed
             if forbidden:

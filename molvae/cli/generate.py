@@ -83,6 +83,8 @@ def generate(
         f"  {name}: mean {obtained['mean']:.4g}, mean error {obtained['mean_error']:.3g}"
         for name, obtained in summary.obtained.items()
     ]
+    if summary.scaffold_share is not None:
+        lines.append(f"  {summary.scaffold_share:.0%} of the candidates contain the scaffold")
     lines += [f"  {count:,} × {reason}" for reason, count in summary.refused.items()]
     show(as_json, summary.to_json(), lines)
     advice = "widen a range, raise --max-tries, or add --allow-misses"

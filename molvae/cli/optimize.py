@@ -148,6 +148,8 @@ def _lines(summary: OptimizeSummary, output: Path) -> list[str]:
         lines.append(f"  {summary.front:,} on the front")
     if summary.diversity is not None:
         lines.append(f"  diversity of the ten best {summary.diversity:.2f}")
+    if summary.scaffold_share is not None:
+        lines.append(f"  {summary.scaffold_share:.0%} of the checked molecules have the scaffold")
     lines += [f"  {count:,} × {move}" for move, count in sorted(summary.moves.items())]
     failures = Counter(summary.failures).most_common()
     lines += [f"  {count:,} failed: {why}" for why, count in failures[:5]]

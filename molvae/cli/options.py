@@ -237,9 +237,12 @@ def _constraint_options(*, sampling: bool) -> Callable[[F], F]:
         ),
         click.option(
             "--scaffold",
+            multiple=True,
             metavar="SMILES|SMARTS",
-            help="Only molecules with this substructure; * marks where it may grow.",
+            help="Only molecules with this substructure; * marks where it may grow, and parts "
+            "A.B are joined by a linker (repeatable).",
         ),
+        click.option("--fill", is_flag=True, help="Put a heavy atom at every * of the scaffold."),
         click.option(
             "--novel",
             multiple=True,
@@ -288,10 +291,12 @@ def _pop_request(options: dict[str, Any], *, sampling: bool) -> Request:
     targets = tuple(parse_target(text) for text in options.pop("targets"))
     from molvae.generate.request import Request, read_seed_molecules
 
+    scaffolds = options.pop("scaffold")
     fields: dict[str, Any] = {
         "targets": targets,
         "like": read_seed_molecules(options.pop("like")),
-        "scaffold": options.pop("scaffold"),
+        "scaffold": scaffolds if len(scaffolds) > 1 else next(iter(scaffolds), None),
+        "fill": options.pop("fill"),
         "alerts": tuple(comma_list(options.pop("alerts")) or ()),
         "elements": tuple(comma_list(options.pop("elements")) or ()),
         "max_ring": options.pop("max_ring"),

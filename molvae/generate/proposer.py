@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from molvae.chem.selfies import split_selfies
 from molvae.data.dataset import pad_tokens
+from molvae.errors import TargetError
 from molvae.generate.decoding import Guidance, decode_tokens
 from molvae.generate.request import Request, Span
 from molvae.generate.scaffold import Scaffold, decode_scaffold
@@ -47,9 +48,16 @@ class Proposer:
         self.batch_size = batch_size
         asked = [t.name in model.conditions.names for t in request.targets]
         self.scaffold: Scaffold | None = None
-        if request.scaffold is not None:
-            limit = model.max_tokens
-            self.scaffold = Scaffold(request.scaffold, model.vocabulary, model.constraints, limit)
+        if request.scaffolds:
+            self.scaffold = Scaffold(
+                request.scaffolds,
+                model.vocabulary,
+                model.constraints,
+                model.max_tokens,
+                fill=request.fill,
+            )
+        elif request.fill:
+            raise TargetError("fill: expected a scaffold with attachment points (*) beside it")
         self._guided = any(asked) and request.weights not in (1, (1, 1))
 
     def texts(

@@ -38,7 +38,8 @@ class Request:
 
     targets: tuple[Target, ...] = ()
     like: tuple[str, ...] = ()  # SMILES of seed molecules for analogs; wanted molecules take turns
-    scaffold: str | None = None  # SMILES or SMARTS that every molecule must contain
+    scaffold: str | Sequence[str] | None = None  # SMILES, SMARTS that every molecule must contain
+    fill: bool = False  # put a heavy atom at every attachment point (*) of the scaffold
     noise: Span | None = None  # level t of the decoder, 0 … 1; None: 1, with `like` 0.2 … 0.5
     guidance: Span | None = None  # weight of classifier-free guidance; None: 2 for points, else 1
     temperature: float = 1.0  # sampling temperature; 0 takes the most likely token
@@ -88,6 +89,13 @@ class Request:
         if self.guidance is None:
             return GUIDANCE if any(target.is_point for target in self.targets) else 1.0
         return self.guidance
+
+    @property
+    def scaffolds(self) -> tuple[str, ...]:
+        """All substructures that every molecule must contain."""
+        if isinstance(self.scaffold, str):
+            return (self.scaffold,)
+        return tuple(self.scaffold or ())
 
     @property
     def tries(self) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from molvae.chem.screening import scaffold_share
 from molvae.data.columns import is_name
 from molvae.data.prepare.plan import Shard
 from molvae.data.writers import format_cell, picture_format, require_writer, write_picture
@@ -58,7 +59,14 @@ class GenerationSummary:
     seconds: float = 0.0
     refused: dict[str, int] = field(default_factory=dict)
     obtained: dict[str, dict[str, float]] = field(default_factory=dict)  # for point targets
+    scaffold_share: float | None = None  # of candidates with the requested scaffold
     notes: list[str] = field(default_factory=list)
+
+    def count(self, decoded: int, refused: Counter[str], request: Request) -> None:
+        """Take over what became of the candidates."""
+        self.decoded, self.refused = decoded, dict(refused.most_common())
+        share = scaffold_share(decoded, refused) if request.scaffolds else math.nan
+        self.scaffold_share = None if math.isnan(share) else share
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for ``--json``."""
@@ -125,9 +133,8 @@ def generate(
                 summary.written += 1
             yield molecule
     if summary is not None:
-        summary.decoded = sampler.decoded
         summary.seconds = time.monotonic() - started
-        summary.refused = dict(sampler.refused.most_common())
+        summary.count(sampler.decoded, sampler.refused, request)
         summary.notes = sampler.notes()
 
 
@@ -184,7 +191,7 @@ def generate_file(
         ) as sampler:
             summary.notes = sampler.notes()
             _fill(blocks, sampler, numbers)
-        _sum_up(summary, blocks, request.targets, saved)
+        _sum_up(summary, blocks, request, saved)
         if next(blocks.rows(), None) is None:
             blocks.leave()
             summary.seconds = time.monotonic() - started
@@ -241,17 +248,16 @@ def _sums(
 
 
 def _sum_up(
-    summary: GenerationSummary, blocks: Blocks, targets: Sequence[Target], model: SavedModel
+    summary: GenerationSummary, blocks: Blocks, request: Request, model: SavedModel
 ) -> None:
     """Add up the records of all blocks; note the point targets that the molecules miss by far."""
     records = list(blocks.finished.values())
-    summary.decoded = sum(record["decoded"] for record in records)
     refused: Counter[str] = Counter()
     for record in records:
         refused.update(record["refused"])
-    summary.refused = dict(refused.most_common())
+    summary.count(sum(record["decoded"] for record in records), refused, request)
     sums = [record.get("obtained", {}) for record in records]
-    for target in (target for target in targets if target.is_point):
+    for target in (target for target in request.targets if target.is_point):
         name = target.name
         n, total, off = (math.fsum(s[name][i] for s in sums if name in s) for i in range(3))
         if not n:
@@ -367,6 +373,8 @@ def _plan(
     """Everything that determines the output."""
     options = asdict(replace(request, targets=()))
     del options["targets"]
+    if not request.fill:  # absent from the plans of older runs
+        del options["fill"]
     return {
         "n": n,
         "seed": seed,

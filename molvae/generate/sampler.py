@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from molvae.chem.hashing import KeySet, keys_of
 from molvae.chem.properties import Measured
-from molvae.chem.screening import MoleculeScreen, ScreenResult
+from molvae.chem.screening import NO_ATOMS, RADICAL, MoleculeScreen, ScreenResult
 from molvae.generate.critic import Critic, SeedMolecules
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import SIMILARITY, TRIES, Generated, Request
@@ -134,7 +134,8 @@ class Sampler:
             alerts=request.alerts,
             elements=request.elements,
             max_ring=request.max_ring,
-            scaffold=request.scaffold,
+            scaffolds=request.scaffolds,
+            fill=request.fill,
             fingerprint=bool(request.like),
             core=request.compares,
         )
@@ -150,11 +151,8 @@ class Sampler:
     def notes(self) -> list[str]:
         """Warnings about the request, for the user."""
         notes = self.model.conditions.warnings(self.request.targets)
-        if self.proposer.scaffold is not None and not self.proposer.scaffold.grows:
-            notes.append(
-                f"'{self.request.scaffold}' is a pattern, not a molecule to build around: it is "
-                "handled by rejection sampling, which may take many tries"
-            )
+        if self.proposer.scaffold is not None:
+            notes += self.proposer.scaffold.notes
         for target in self.request.targets:
             if target.name in self.critic.predicted:
                 notes.append(self._prediction_note(target.name))
@@ -347,11 +345,11 @@ class Sampler:
         for i, candidate in enumerate(measured):
             owner = wanted[i // size]
             if not candidate.smiles:
-                self.refused["not a molecule (no atoms)"] += 1
+                self.refused[NO_ATOMS] += 1
                 continue
             screened: ScreenResult = candidate.screened
             radical = candidate.radical and self.request.critic
-            refusal = "unpaired electrons" if radical else screened.refusal
+            refusal = RADICAL if radical else screened.refusal
             if refusal:
                 self.refused[refusal] += 1
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -13,7 +14,7 @@ from molvae import chem
 from molvae.chem.fingerprints import tanimoto
 from molvae.chem.hashing import KeySet, keys_of
 from molvae.chem.properties import Measured
-from molvae.chem.screening import MoleculeScreen, ScreenResult
+from molvae.chem.screening import NO_ATOMS, RADICAL, MoleculeScreen, ScreenResult, scaffold_share
 from molvae.errors import ConfigError
 from molvae.generate.critic import Critic, seed_molecules
 from molvae.generate.proposer import Proposer
@@ -50,6 +51,7 @@ class Gate:
             )
         self.request, self.known = request, known or KeySet()
         self.executor, self.workers = executor, workers
+        self.checked = 0
         self.refused: Counter[str] = Counter()
         self._proposer = proposer
         self._critic = Critic(proposer.model, request, proposer)
@@ -63,7 +65,8 @@ class Gate:
             alerts=request.alerts,
             elements=request.elements,
             max_ring=request.max_ring,
-            scaffold=request.scaffold,
+            scaffolds=request.scaffolds,
+            fill=request.fill,
             fingerprint=self._compares,
         )
 
@@ -80,6 +83,7 @@ class Gate:
         similarity = self._similarity(measured)
         _, _, outside = self._critic.judge(measured, texts, similarity)
         known = self.known.holds(keys_of([molecule.smiles for molecule in measured]))
+        self.checked += len(measured)
         result: list[str | None] = []
         for molecule, out, old in zip(measured, outside, known, strict=True):
             reason = self._refusal(molecule, out=bool(out), old=bool(old))
@@ -87,6 +91,12 @@ class Gate:
                 self.refused[reason] += 1
             result.append(None if reason else molecule.smiles)
         return result
+
+    @property
+    def scaffold_share(self) -> float | None:
+        """Share of the checked molecules with the required scaffold."""
+        share = scaffold_share(self.checked, self.refused) if self.request.scaffolds else math.nan
+        return None if math.isnan(share) else share
 
     @property
     def _compares(self) -> bool:
@@ -106,9 +116,9 @@ class Gate:
     @staticmethod
     def _refusal(molecule: Measured, *, out: bool, old: bool) -> str:
         if not molecule.smiles:
-            return "not a molecule (no atoms)"
+            return NO_ATOMS
         if molecule.radical:
-            return "unpaired electrons"
+            return RADICAL
         screened: ScreenResult = molecule.screened
         if screened.refusal:
             return screened.refusal

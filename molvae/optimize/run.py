@@ -75,6 +75,7 @@ class OptimizeSummary:
     best: float | None = None
     top: float | None = None  # mean value of the ten best
     diversity: float | None = None  # of the ten best: one minus mean similarity
+    scaffold_share: float | None = None  # of checked molecules with the required scaffold
     front: int | None = None  # molecules on the front of a Pareto search
     refused: dict[str, int] = field(default_factory=dict)
     moves: dict[str, int] = field(default_factory=dict)  # calls by the move that led to them
@@ -225,10 +226,11 @@ def _plan(objective: Objective, request: Request, novel: Sequence[str | Path]) -
         "minimize": objective.minimize,
         "constraints": [target.text for target in request.targets],
         "like": list(request.like),
-        "scaffold": request.scaffold,
+        "scaffold": request.scaffold if len(request.scaffolds) < 2 else list(request.scaffolds),
         "alerts": list(request.alerts),
         "elements": list(request.elements),
         "max_ring": request.max_ring,
+        **({"fill": True} if request.fill else {}),
         "novel": [str(path) for path in novel],
     }
 
@@ -339,6 +341,7 @@ def _summary(search: Search, gate: Gate, method: str) -> OptimizeSummary:
         reason=search.reason,
         failed=sum(answer.failed for answer in answers),
         refused=dict(gate.refused.most_common()),
+        scaffold_share=gate.scaffold_share,
         moves=dict(Counter(answer.origin for answer in answers)),
         failures=dict(Counter(answer.note for answer in answers if answer.failed)),
     )

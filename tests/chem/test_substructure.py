@@ -3,7 +3,15 @@
 import pytest
 from rdkit import Chem
 
-from molvae.chem import MARKS, contains, is_pattern, writings
+from molvae.chem import (
+    MARKS,
+    contains,
+    has_points,
+    is_pattern,
+    require_scaffold,
+    templates,
+    writings,
+)
 from molvae.errors import TargetError
 
 
@@ -40,10 +48,89 @@ def mol(request):
         ("CO", "[#6]-[O,N]", True),
         ("CS", "[#6]-[O,N]", False),
         ("CNC", "C*C", True),
+        # SMARTS that RDKit also parses as SMILES, of molecules with unpaired electrons
+        ("CNC(=O)c1ccccc1", "[#7]C(=O)c1ccccc1", True),
+        ("CNC(=O)c1ccccc1", "[NH]C(=O)c1ccccc1", True),
+        ("NC(=O)c1ccccc1", "[NH]C(=O)c1ccccc1", False),
+        ("Cc1ccncc1", "[#7]~[#6]", True),
+        ("Cc1ccccc1", "[#6]:1:[#6]:[#6]:[#6]:[#6]:[#6]:1", True),
+        ("C[Si](C)(C)OC", "[Si](C)(C)C", True),
+        ("CO[N+](C)C", "[#8][#7]", True),
+        # several parts, none of whose atoms is shared
+        ("O=C(NCCN1CCOCC1)c1ccccc1", "*c1ccccc1.*N1CCOCC1", True),
+        ("c1ccc(N2CCOCC2)cc1", "*c1ccccc1.*N1CCOCC1", True),
+        ("Cc1ccc(N2CCOCC2)cc1", "*c1ccccc1.*N1CCOCC1", False),
+        ("CCc1ccccc1", "c1ccccc1.c1ccccc1", False),
+        ("C(c1ccccc1)c1ccccc1", "c1ccccc1.c1ccccc1", True),
     ],
 )
 def test_what_contains_what(smiles, text, held):
     assert contains(Chem.MolFromSmiles(smiles), text) is held
+
+
+@pytest.mark.parametrize(
+    ("smiles", "text", "held"),
+    [
+        ("Cc1ccc(C)cc1", "*c1ccc(*)cc1", True),
+        ("Cc1ccccc1", "*c1ccc(*)cc1", False),
+        ("Cc1ccccc1", "c1ccccc1", True),
+        ("NC(=O)c1ccccc1", "*NC(=O)c1ccccc1", False),
+        # a ring through both points, and one atom at both
+        ("C1CCc2ccc(cc2)C1", "*c1ccc(*)cc1", True),
+        ("C(c1ccccc1)N1CCOCC1", "*c1ccccc1.*N1CCOCC1", True),
+        ("NCC(=O)O", "[NH2]C(*)(*)C(=O)O", False),
+        ("NC(C)(C)C(=O)O", "[NH2]C(*)(*)C(=O)O", True),
+    ],
+)
+def test_filled_points_all_have_an_atom(smiles, text, held):
+    assert contains(Chem.MolFromSmiles(smiles), text, fill=True) is held
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("c1ccccc1", ("c1ccccc1",)),
+        ("*CCO", ("*CCO",)),
+        ("[#7]C(=O)c1ccccc1", ("NC(=O)c1ccccc1",)),
+        ("[NH]C(=O)C", ("CC(N)=O",)),
+        ("[Si](C)(C)C", ("C[SiH](C)C",)),
+        ("*c1ccccc1.*N1CCOCC1", ("*c1ccccc1", "*N1CCOCC1")),
+        ("[#6]~[#7]", ()),
+        ("[#7]C*", ()),
+        ("[c;R2]", ()),
+        ("C*C", ()),
+    ],
+)
+def test_what_molecules_are_built_around(text, parts):
+    assert templates(text) == parts
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("*=Cc1ccccc1", "multiple bond"),
+        ("C#[*:1]", "multiple bond"),
+        ("*.CC", "not bound"),
+        ("[Na+].[O-]C(=O)c1ccccc1", r"'\[Na\+\]' .*counter-ion"),
+        ("*c1ccccc1.Cl", "'Cl' .*counter-ion"),
+        ("C[N+](C)(C)*.[Br-]", r"'\[Br-\]' .*counter-ion"),
+        ("*c1ccccc1.CC", "'CC' .*no attachment point"),
+        ("xyz", "SMILES .*SMARTS"),
+    ],
+)
+def test_scaffolds_that_no_molecule_can_have_are_refused(text, match):
+    with pytest.raises(TargetError, match=match):
+        require_scaffold(text)
+
+
+@pytest.mark.parametrize("text", ["*CC", "C*C", "c1cc*cc1", "CC.CN", "[#7]=*", "[O-]C(=O)C"])
+def test_other_scaffolds_are_taken(text):
+    require_scaffold(text)
+
+
+def test_only_a_smiles_has_attachment_points():
+    assert has_points("[*:1]CC")
+    assert not any(map(has_points, ["CC", "C*C", "[#7]C*", "[c;R2]"]))
 
 
 @pytest.mark.parametrize("text", ["", " ", "xyz", "C(", "CC\nCC"])
@@ -84,3 +171,17 @@ def test_points_that_stereo_needs_have_a_mark_of_their_own():
     assert all(MARKS[1] in text for text, _ in writings("N[C@@H](*)C(=O)O", 9))
     assert all(MARKS[1] in text for text, _ in writings("*/C=C/C", 9))
     assert all(MARKS[0] in text for text, _ in writings("*CCO", 9))
+    assert all(MARKS[1] in text for text, _ in writings("*CCO", 9, fill=True))
+
+
+@pytest.mark.parametrize(
+    "smiles",
+    ["*N1CCN(*)CC1", "*[C@H]1CC[C@@H](*)CC1", "*[C@](F)(Cl)c1ccc(*)cc1", "*/C=C/CC(*)C", "*C*"],
+)
+def test_a_linked_part_begins_and_ends_with_a_mark(smiles):
+    found = [text for text, _ in writings(smiles, 64, linked=True)]
+    both = [text for text in found if text.startswith(MARKS) and text.endswith(MARKS)]
+    assert both
+    for text in found:
+        unmarked = text.replace(MARKS[0], "*").replace(MARKS[1], "*")
+        assert Chem.CanonSmiles(unmarked) == Chem.CanonSmiles(smiles)

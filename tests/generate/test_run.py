@@ -54,6 +54,17 @@ def test_molecules_stream_and_the_summary_adds_up(tiny_model):
     assert summary.to_json()["wanted"] == 12
 
 
+def test_the_summary_states_how_many_candidates_have_the_scaffold(tiny_model):
+    summary = GenerationSummary(wanted=8)
+    request = Request(scaffold=["*c1ccccc1", "[N,O]"])
+    list(generate(8, model=tiny_model, request=request, summary=summary, workers=1))
+    lost = [summary.refused.get(why, 0) for why in ("unpaired electrons", "without the scaffold")]
+    assert summary.scaffold_share == 1 - lost[1] / (summary.decoded - lost[0])
+    plain = GenerationSummary(wanted=2)
+    list(generate(2, model=tiny_model, summary=plain, workers=1))
+    assert plain.scaffold_share is None
+
+
 @pytest.mark.process
 def test_workers_change_nothing(tiny_model, monkeypatch):
     monkeypatch.setattr("molvae.generate.run.INLINE", 10)

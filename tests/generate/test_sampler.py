@@ -660,6 +660,14 @@ def test_every_molecule_holds_the_scaffold_and_meets_the_target(tiny_model):
     assert not any("pattern" in note for note in drawn.notes())
 
 
+def test_linkers_and_filled_points_are_drawn_by_a_trained_model(tiny_model):
+    drawn = sampler(tiny_model, scaffold="*c1ccccc1.*NC(C)=O", fill=True)
+    query = MolFromSmarts("[cX3]1[cH][cH][cH][cH][cH]1.[NX3;H1,H0]C([CH3])=O")
+    found = smiles(drawn, 6)
+    assert len(found) == 6
+    assert all(MolFromSmiles(text).HasSubstructMatch(query) for text in found)
+
+
 def test_a_pattern_is_waited_for(tiny_model):
     drawn = sampler(tiny_model, scaffold="[#7;R]", max_tries=40)
     assert any("is a pattern, not a molecule" in note for note in drawn.notes())

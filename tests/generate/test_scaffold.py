@@ -38,8 +38,8 @@ POINTS = ["*c1ccc(S(=O)(=O)N*)cc1", "C1CCN(*)CC1", "c1ccc2c(c1)ncn2*", "O=C1CSC(
 AROMATIC = ["c1ccccc1", "c1ccc2[nH]ccc2c1", "O=C(Nc1ccccc1)c1ccccc1", "c1ccc(-c2ccncc2)cc1"]
 
 
-def make(text, limit=LIMIT):
-    return Scaffold(text, VOCABULARY, constraints(), limit)
+def make(text, limit=LIMIT, *more, fill=False):
+    return Scaffold([text, *more], VOCABULARY, constraints(), limit, fill=fill)
 
 
 def context_of(values):
@@ -224,7 +224,7 @@ def test_guidance_of_weight_one_is_none():
 
 def test_a_trained_model_writes_molecules_around_it(tiny_model):
     scaffold = Scaffold(
-        "c1ccccc1", tiny_model.vocabulary, tiny_model.constraints, tiny_model.max_tokens
+        ["c1ccccc1"], tiny_model.vocabulary, tiny_model.constraints, tiny_model.max_tokens
     )
     context = tiny_model.network.make_context(torch.zeros(30, 16), torch.ones(30))
     drawn = decode_scaffold(
@@ -239,11 +239,102 @@ def test_a_trained_model_writes_molecules_around_it(tiny_model):
 # -- what is a scaffold ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ["C*C", "[#6]-[O,N]", "c1ccccc1.CC", "[c;R2]", "*=C"])
+@pytest.mark.parametrize("text", ["C*C", "[#6]-[O,N]", "[#6]~[#7]", "[c;R2]"])
 def test_patterns_can_only_be_checked(text):
     scaffold = make(text)
     assert not scaffold.grows
-    assert scaffold.text == text
+    assert scaffold.texts == (text,)
+    assert "rejection sampling" in scaffold.notes[0]
+
+
+# -- several parts, SMARTS, filled points ---------------------------------------------------------
+
+LINKED = ["*c1ccccc1.*N1CCOCC1", "*CCO.*NC(C)=O.C(*)C(*)O", "CCO.CC(=O)N", "*/C=C/C.*C1CCNC1",
+          "N[C@@H](*)C(=O)O.*C1CCN(*)CC1", "*N1CCN(*)CC1.*C(=O)O.*C(F)(F)F"]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", LINKED)
+@pytest.mark.parametrize("fill", [False, True])
+def test_parts_are_joined_by_linkers(text, fill):
+    if fill and "*" not in text:
+        pytest.skip("nothing to fill")
+    scaffold = make(text, fill=fill)
+    drawn = decode(erratic(4), scaffold, 40, particles=8)
+    found = molecules(drawn)
+    assert all(len(split_selfies(each)) <= LIMIT for each in drawn)
+    assert all(len(Chem.GetMolFrags(mol)) == 1 for mol in found)
+    assert np.mean([has_parts(mol, text, fill=fill) for mol in found]) >= 0.9
+    assert len({Chem.MolToSmiles(mol) for mol in found}) > 5
+
+
+def has_parts(mol, text, *, fill):
+    """Whether the parts are there, by a SMARTS with the degree of every atom, made here."""
+    core = Chem.RWMol(Chem.MolFromSmiles(text))
+    points = [atom.GetIdx() for atom in core.GetAtoms() if atom.GetAtomicNum() == 0]
+    degrees = [atom.GetDegree() for atom in core.GetAtoms() if atom.GetIdx() not in points]
+    for point in reversed(points):
+        core.RemoveAtom(point)
+    for match in mol.GetSubstructMatches(core, uniquify=False, maxMatches=10_000):
+        have = [mol.GetAtomWithIdx(i).GetDegree() for i in match]
+        if not points or all(
+            (h == d) if fill else (h <= d) for h, d in zip(have, degrees, strict=True)
+        ):
+            return True
+    return False
+
+
+def test_linkers_differ_in_length_and_may_be_a_bond():
+    scaffold = make("*c1ccccc1.*N1CCOCC1")
+    found = molecules(decode(erratic(2), scaffold, 200))
+    ends = Chem.MolFromSmarts("c1ccccc1.N1CCOCC1")
+    distances = set()
+    for mol in found:
+        for match in mol.GetSubstructMatches(ends, uniquify=False):
+            phenyl, nitrogen = match[:6], match[6]
+            steps = Chem.GetDistanceMatrix(mol)
+            distances.add(int(min(steps[nitrogen][i] for i in phenyl)))
+    assert {1, 2, 3} <= distances
+
+
+def test_several_texts_must_all_be_there():
+    scaffold = make("CCO", LIMIT, "CC(=O)N", "[#6]S")
+    assert scaffold.grows
+    found = molecules(decode(erratic(4), scaffold, 40, particles=8))
+    patterns = [Chem.MolFromSmarts(text) for text in ("[CX4][CX4][OX2]", "[CX4]C(=O)N", "[#6]S")]
+    assert np.mean([all(map(mol.HasSubstructMatch, patterns)) for mol in found]) >= 0.8
+
+
+def test_a_text_within_another_is_not_built_twice():
+    scaffold, alone = make("c1ccccc1C(=O)N", LIMIT, "C(=O)N"), make("c1ccccc1C(=O)N")
+    assert [s.symbols for s in scaffold._skeletons] == [s.symbols for s in alone._skeletons]
+
+
+@pytest.mark.parametrize(
+    "text", ["[*:1]Cc2ccc1cncc(C[*:2])c1c2", "*N[C@@H](C)C(=O)*", "N[C@@H](*)C(=O)N*", "*C(*)=O"]
+)
+def test_every_point_is_filled(text):
+    found = molecules(decode(erratic(3), make(text, fill=True), 40, particles=8))
+    assert np.mean([has_parts(mol, text, fill=True) for mol in found]) >= 0.95
+    unfilled = molecules(decode(erratic(3), make(text), 40, particles=8))
+    assert np.mean([has_parts(mol, text, fill=True) for mol in unfilled]) < 0.95
+
+
+def test_a_smarts_without_hydrogens_is_built():
+    scaffold = make("[#7]C(=O)c1ccccc1")
+    found = molecules(decode(erratic(1), scaffold, 40, particles=8))
+    amide = Chem.MolFromSmarts("[#7]C(=O)c1ccccc1")
+    assert np.mean([mol.HasSubstructMatch(amide) for mol in found]) >= 0.9
+    assert "NC(=O)c1ccccc1" in scaffold.notes[0]
+
+
+def test_parts_that_make_no_chain_are_refused():
+    with pytest.raises(TargetError, match="two attachment points"):
+        make("*c1ccccc1.*N1CCOCC1.*C1CC1")
+
+
+def test_fill_needs_points():
+    with pytest.raises(TargetError, match=r"fill: 'c1ccccc1'.*\*"):
+        make("c1ccccc1", fill=True)
 
 
 @pytest.mark.parametrize("text", ["", " ", "xyz", "C(", "CC\nCC"])

@@ -15,7 +15,9 @@ the symbols that were allowed. One of several draws is taken with odds proportio
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, permutations
 
 import numpy as np
 import torch
@@ -27,7 +29,7 @@ from molvae.chem.vocabulary import BOS, Vocabulary
 from molvae.errors import TargetError
 from molvae.generate.decoding import Guidance, Steps, pick
 from molvae.generate.scaffold.decoration import Row
-from molvae.generate.scaffold.skeleton import Compiler, Grammar, Skeleton
+from molvae.generate.scaffold.skeleton import Compiler, Grammar, Skeleton, joined
 from molvae.model.cvae import CVAE
 from molvae.model.records import Context
 from molvae.runtime.randomness import Draws
@@ -40,53 +42,125 @@ WRITINGS = 64  # ways to write a scaffold to try
 
 
 class Scaffold:
-    """A required substructure: a SMILES, optionally with attachment points ``*``, or a SMARTS.
+    """Substructures that every molecule contains: SMILES, optionally with ``*``, or SMARTS.
 
-    With attachment points, molecules grow there only; otherwise wherever a hydrogen that the SMILES
-    does not write out can be replaced. Stereocenters keep their hydrogen. Molecules cannot be built
-    around a SMARTS, or a SMILES of several parts; these can only be checked. Can be pickled.
+    With attachment points (``*``), molecules grow there only; otherwise wherever a hydrogen that
+    the SMILES does not write out can be replaced. Stereocenters keep their hydrogen. Several parts,
+    of one text or of several, are joined to a chain by linkers that the network draws. A SMARTS
+    that is not the SMILES of a molecule without some hydrogens can only be checked. Can be pickled.
     """
 
     def __init__(
-        self, text: str, vocabulary: Vocabulary, constraints: dict[str, int], limit: int
+        self,
+        texts: Sequence[str],
+        vocabulary: Vocabulary,
+        constraints: dict[str, int],
+        limit: int,
+        *,
+        fill: bool = False,
     ) -> None:
-        """``limit``: most symbols of a molecule."""
-        if not chem.is_pattern(text):
-            raise TargetError(
-                f"scaffold: got '{text}', expected a SMILES such as c1ccc2[nH]ccc2c1, optionally "
-                "with attachment points (*), or a SMARTS"
-            )
-        self.text, self.constraints = text, constraints
+        """``limit``: most symbols of a molecule. ``fill``: every ``*`` is a heavy atom.
+
+        Raises:
+            TargetError: a text is no substructure of a molecule, or the model cannot write it.
+        """
+        self.texts = tuple(dict.fromkeys(texts))
+        self.constraints, self.fill = constraints, fill
+        for text in self.texts:
+            chem.require_scaffold(text)
+        if fill and not any(map(chem.has_points, self.texts)):
+            raise TargetError(f"fill: {self} has no attachment point (*) to fill; add some")
         self._skeletons: list[Skeleton] = []
+        parts = self._parts()
         with use_constraints(constraints):
             grammar = Grammar(vocabulary)
-            writings = chem.writings(text, WRITINGS)
-            for writing in writings:
-                if (selfies := to_selfies(writing.smiles)) is not None:
-                    symbols = split_selfies(selfies)
-                    compiler = Compiler(symbols, writing.hydrogens, grammar)
-                    self._skeletons.append(compiler.skeleton())
-        if writings:
-            self._skeletons = self._usable(vocabulary, limit)
+            of_parts = [self._written(part, grammar, linked=len(parts) > 1) for part in parts]
+            if parts:
+                every = of_parts[0] if len(parts) == 1 else self._chains(of_parts)
+                self._skeletons = self._usable(every, vocabulary, limit)
 
-    def _usable(self, vocabulary: Vocabulary, limit: int) -> list[Skeleton]:
-        if not self._skeletons:
-            raise TargetError(f"scaffold: '{self.text}' cannot be written as SELFIES")
-        known = [s for s in self._skeletons if not vocabulary.unknown(s.symbols)]
-        if not known:
-            lacking = min((vocabulary.unknown(s.symbols) for s in self._skeletons), key=len)
+    def __str__(self) -> str:
+        return " and ".join(f"'{text}'" for text in self.texts)
+
+    def _parts(self) -> list[str]:
+        """SMILES of the parts to build, without texts that are contained in other parts."""
+        parts: list[str] = []
+        by_text = {text: chem.templates(text) for text in self.texts}
+        for text, own in by_text.items():
+            rest = [part for key, found in by_text.items() if key != text for part in found]
+            mols = [mol for part in rest if (mol := chem.parse(part)) is not None]
+            if not any(chem.contains(mol, text) for mol in mols):
+                parts += own
+        return parts
+
+    def _written(self, part: str, grammar: Grammar, *, linked: bool) -> list[Skeleton]:
+        """Skeletons of the ways to write a part."""
+        skeletons = []
+        for writing in chem.writings(part, WRITINGS, fill=self.fill, linked=linked):
+            if (selfies := to_selfies(writing.smiles)) is not None:
+                compiler = Compiler(split_selfies(selfies), writing.hydrogens, grammar)
+                skeletons.append(compiler.skeleton())
+        if not skeletons:
+            raise TargetError(f"scaffold: '{part}' cannot be written as SELFIES")
+        return skeletons
+
+    def _chains(self, of_parts: list[list[Skeleton]]) -> list[Skeleton]:
+        """Ways to write all parts as one chain, in any order."""
+        shuffle, chains = random.Random(0), []
+        last = len(of_parts) - 1
+        orders = list(islice(permutations(of_parts), WRITINGS))
+        for order in orders * -(-WRITINGS // len(orders)):
+            fitting = [
+                [
+                    skeleton
+                    for skeleton in part
+                    if (skeleton.follows() if place else not skeleton.led)
+                    and (place == last or skeleton.precedes(follows=place > 0))
+                ]
+                for place, part in enumerate(order)
+            ]
+            if all(fitting):
+                chains.append(joined([shuffle.choice(part) for part in fitting]))
+        if not chains:
             raise TargetError(
-                f"scaffold: '{self.text}' needs the tokens {', '.join(lacking)}, which the model "
+                f"scaffold: the parts of {self} cannot be joined in a chain; all but two of them "
+                "need two attachment points (*) or more"
+            )
+        return chains
+
+    def _usable(
+        self, skeletons: list[Skeleton], vocabulary: Vocabulary, limit: int
+    ) -> list[Skeleton]:
+        known = [s for s in skeletons if not vocabulary.unknown(s.symbols)]
+        if not known:
+            lacking = min((vocabulary.unknown(s.symbols) for s in skeletons), key=len)
+            raise TargetError(
+                f"scaffold: {self} needs the tokens {', '.join(lacking)}, which the model "
                 "does not have; choose another scaffold or model"
             )
         short = [s for s in known if len(s.symbols) <= limit]
         if not short:
             size = min(len(s.symbols) for s in known)
             raise TargetError(
-                f"scaffold: '{self.text}' has {size} symbols, but molecules of this model have at "
+                f"scaffold: {self} has {size} symbols, but molecules of this model have at "
                 f"most {limit}; choose a smaller scaffold"
             )
         return short
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know about how the texts are read."""
+        notes = []
+        for text in self.texts:
+            parts = chem.templates(text)
+            if not parts:
+                notes.append(
+                    f"'{text}' is a pattern, not a molecule to build around: it is handled by "
+                    "rejection sampling, which may take many tries"
+                )
+            elif parts != (text,) and "." not in text:
+                notes.append(f"'{text}' is read as a SMARTS; molecules are built around {parts[0]}")
+        return notes
 
     @property
     def grows(self) -> bool:
@@ -94,8 +168,8 @@ class Scaffold:
         return bool(self._skeletons)
 
     def holds(self, mol: chem.Mol) -> bool:
-        """Whether a molecule contains the scaffold, by `chem.contains`."""
-        return chem.contains(mol, self.text)
+        """Whether a molecule contains every text, by `chem.contains`."""
+        return all(chem.contains(mol, text, fill=self.fill) for text in self.texts)
 
     def first(self, texts: Iterable[str]) -> str:
         """The first SELFIES that contains the scaffold; the first of all if none does.

@@ -17,6 +17,7 @@ from molvae.generate.scaffold.skeleton import (
     Close,
     End,
     Item,
+    Link,
     Must,
     Open,
     Ring,
@@ -37,7 +38,7 @@ class _Frame:
     atom: int  # its last atom, in the order of writing
     tail: bool = False  # continues a chain of the skeleton
     last: bool = False  # ends the molecule: <eos> may come
-    head: bool = False  # precedes the skeleton, which may begin at its last atom
+    head: bool = False  # precedes a part of the skeleton, which may begin at its last atom
     must: Must | None = None  # an atom has to come next
 
 
@@ -109,14 +110,16 @@ class Row:
 
     @property
     def may_begin(self) -> bool:
-        """Whether the skeleton may begin here, rather than a longer chain before it."""
-        return len(self.frames) == 1 and self.frames[0].head and self.number is None
+        """Whether the next part of the skeleton may begin here, or the chain before it grow."""
+        if len(self.frames) != 1 or self.number is not None:
+            return False
+        return self.frames[0].head and self.frames[0].must is None
 
     def begin(self) -> None:
-        """Begin the skeleton, bound to the chain before it, if any."""
+        """Begin the next part of the skeleton, bound to the chain before it, if any."""
         head = self.frames.pop()
         if head.atom >= 0:
-            self.free[0] -= 1
+            self.free[len(self.places)] -= 1
         self.spare[0] = max(0, head.left)
 
     def _opening(self, free: int, digits: int, also: int) -> NDArray[np.bool_]:
@@ -128,8 +131,12 @@ class Row:
 
     def _drawn_freely(self, frame: _Frame) -> NDArray[np.bool_]:
         end = EOS if frame.last and frame.must is None else -1
-        if frame.must is not None or frame.atom < 0:
+        if frame.atom < 0 or (frame.must is not None and not frame.head):
             return self.grammar.mask("atoms", lambda m: m.kind == "atom" and m.size > 0)
+        if frame.head and self.owners[frame.atom] >= 0:
+            return self.grammar.mask(
+                "link", lambda m: m.kind == "atom" and m.order == 1 and m.size > 1
+            )
         if frame.head:
             # One bond is reserved for the skeleton.
             most = frame.state - 1
@@ -315,6 +322,8 @@ class Row:
                 self._close(step)
             elif isinstance(step, End):
                 self._finish(step)
+            elif isinstance(step, Link):
+                self._link(step)
             else:
                 return
 
@@ -342,6 +351,14 @@ class Row:
             )
         else:
             self._leave()
+
+    def _link(self, step: Link) -> None:
+        """A chain to the next part of the skeleton."""
+        left = self.spare[0] + (step.must is not None)
+        place = self.places[self.current]
+        self.frames.append(_Frame(self.items, 1, left, place, head=True, must=step.must))
+        self.free[self.current], self.current = 0, -1
+        self.at += 1
 
     def _leave(self) -> None:
         if self.branches:

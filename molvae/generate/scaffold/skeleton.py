@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,8 @@ from molvae.chem.selfies import Meaning, index_of, index_symbols, meaning
 from molvae.chem.vocabulary import EOS, SPECIAL_TOKENS, Vocabulary
 
 __all__ = [
-    "Atom", "Branch", "Close", "Compiler", "End", "Grammar", "Item", "Must", "Open", "Ring",
-    "Skeleton", "Step", "written",
+    "Atom", "Branch", "Close", "Compiler", "End", "Grammar", "Item", "Link", "Must", "Open", "Ring",
+    "Skeleton", "Step", "joined", "written",
 ]  # fmt: skip
 
 ORGANIC = re.compile(r"\[[=#/\\]?[A-Z][a-z]?\]")  # names no hydrogens, charge, stereo, isotope
@@ -110,7 +110,14 @@ class End:
     must: Must | None  # the chain has to continue
 
 
-Step = Atom | Close | Open | Must | End
+@dataclass(frozen=True)
+class Link:
+    """A chain, drawn freely and possibly empty, to the first atom of the next part."""
+
+    must: Must | None  # the direction of its first bond, which then has an atom
+
+
+Step = Atom | Close | Open | Must | End | Link
 
 
 class Grammar:
@@ -164,6 +171,37 @@ class Skeleton:
     symbols: tuple[str, ...]  # without decorations, but with a carbon where one is required
     slack: int  # additional symbols that its numbers may need with decorations
     grammar: Grammar
+    led: bool = False  # written after a mark: the first atom is bound to a part before it
+    last: int = 0  # the atom at which a part after it may begin
+
+    def follows(self) -> bool:
+        """Whether it may be bound to a part before it."""
+        return self.free[0] > 0
+
+    def precedes(self, *, follows: bool) -> bool:
+        """Whether a part may be bound to its last atom."""
+        end = self.steps[-1]
+        taken = follows and self.last == 0
+        return (isinstance(end, End) and end.must is not None) or self.free[self.last] > taken
+
+
+def joined(parts: Sequence[Skeleton]) -> Skeleton:
+    """Several parts in one chain, with a link after each but the last."""
+    steps: list[Step] = []
+    free: list[int] = []
+    for part in parts:
+        if steps:
+            end = steps.pop()
+            must = end.must if isinstance(end, End) else None
+            steps.append(Link(must if must and must.bond else None))
+        steps += [
+            replace(step, target=step.target + len(free)) if isinstance(step, Close) else step
+            for step in part.steps
+        ]
+        free += part.free
+    symbols = tuple(symbol for part in parts for symbol in part.symbols)
+    slack = sum(part.slack for part in parts)
+    return Skeleton(tuple(steps), tuple(free), symbols, slack, parts[0].grammar)
 
 
 def _is_mark(symbol: str) -> bool:
@@ -183,13 +221,20 @@ class Compiler:
         self.free: list[int] = []
         self.bonds_left: list[int] = []
         self.slack = 0
+        self.last = -1  # atom of the chain that ended last
 
     def skeleton(self) -> Skeleton:
         """The steps, and what decorations may use."""
-        items = self._chain(0, len(self.symbols), -1)
+        led = _is_mark(self.symbols[0])
+        if led:
+            self.atoms.append(-1)
+        items = self._chain(int(led), len(self.symbols), -1)
+        if led:
+            self.free[0] += 1
         free = tuple(min(pair) for pair in zip(self.free, self.bonds_left, strict=True))
         symbols = tuple(written(items))
-        return Skeleton(tuple(self.steps), free, symbols, self.slack, self.grammar)
+        steps = tuple(self.steps)
+        return Skeleton(steps, free, symbols, self.slack, self.grammar, led, self.last)
 
     def _chain(self, at: int, end: int, current: int) -> list[Item]:
         """The items of the symbols from ``at`` to ``end``, bound to the atom ``current``."""
@@ -238,6 +283,7 @@ class Compiler:
             items.append(branch)
             at += number + 1
         self.steps.append(End(must))
+        self.last = current
         return items
 
     def _atom(self, symbol: str, what: Meaning, before: int) -> int:
