@@ -313,9 +313,12 @@ def load_config(
     """
     tree: dict[str, Any] = {}
     written = _read_toml(file) if file is not None else {}
-    named = [_setting(text) for text in settings]
-    chosen = [value for key, value in named if key == "preset"]
-    preset = str(chosen[-1]) if chosen else preset or str(written.get("preset", "small"))
+    named: dict[str, object] = {}
+    for key, value in map(_setting, settings):
+        if key in named:
+            raise ConfigError(f"--set {key} is given twice: {named[key]} and {value}")
+        named[key] = value
+    preset = str(named.pop("preset", None) or preset or written.get("preset", "small"))
     if preset not in PRESETS:
         raise ConfigError(f"unknown preset '{preset}': {suggest(preset, PRESETS)}")
     for source in (
@@ -325,9 +328,8 @@ def load_config(
         {"preset": preset},
     ):
         _merge(tree, source)
-    for key, value in named:
-        if key != "preset":
-            _put(tree, key, value)
+    for key, value in named.items():
+        _put(tree, key, value)
     for key, value in (overrides or {}).items():
         if value is not None:
             _put(tree, key, value)

@@ -34,8 +34,9 @@ def test_each_source_beats_the_weaker_ones(tmp_path):
     assert config.train.kl_weight == Config().train.kl_weight  # the default
 
 
-def test_a_later_setting_beats_an_earlier_one():
-    assert load_config(settings=["train.seed=1", "train.seed=2"]).train.seed == 2
+def test_a_setting_given_twice_is_an_error():
+    with pytest.raises(ConfigError, match=r"train\.seed .*1 and 2"):
+        load_config(settings=["train.seed=1", "train.seed=2"])
 
 
 def test_the_preset_may_come_from_the_file_and_the_option_beats_it(tmp_path):

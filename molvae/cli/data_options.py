@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from molvae.cli.options import PATH, comma_list, listed, smiles_column_option
+from molvae.cli.options import PATH, list_option, listed, smiles_column_option
 from molvae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,10 +24,9 @@ data_options = listed(
         metavar="NAME[=COLUMN]",
         help="Condition on this measured column too; it may have gaps (repeatable).",
     ),
-    click.option(
+    list_option(
         "--conditions",
-        metavar="A,B,…",
-        help="Condition on these properties only (default: all built-in ones and every -p).",
+        "Condition on these properties only (default: all built-in ones and every -p; repeatable).",
     ),
     smiles_column_option,
     click.option(
@@ -54,7 +53,7 @@ data_options = listed(
         help="Clean molecules as RDKit or as ChEMBL does, or not at all (default: rdkit).",
     ),
     click.option("--no-stereo", is_flag=True, help="Remove stereochemistry."),
-    click.option("--elements", metavar="A,B,…", help="Reject molecules with other elements."),
+    list_option("--elements", "Reject molecules with other elements (repeatable)."),
     click.option(
         "--min-heavy",
         type=int,
@@ -132,6 +131,10 @@ def _transforms(texts: tuple[str, ...], columns: dict[str, str] | None) -> dict[
                 )
             name = next(iter(columns))
         parse_transform(transform)
+        if name in transforms:
+            raise ConfigError(
+                f"--transform of {name} is given twice: {transforms[name]} and {transform}"
+            )
         transforms[name] = transform
     return transforms or None
 
@@ -150,7 +153,7 @@ def configuration(
         overrides={
             "data.smiles_column": options["smiles_column"],
             "data.properties": columns,
-            "data.conditions": comma_list(options["conditions"]),
+            "data.conditions": options["conditions"],
             "data.transforms": _transforms(options["transforms"], columns),
             "data.bad_labels": options["bad_labels"],
             "data.censored": options["censored"],
@@ -159,7 +162,7 @@ def configuration(
             "data.timeout": options["timeout"],
             "data.cleaning.standardize": options["standardize"],
             "data.cleaning.stereo": False if options["no_stereo"] else None,
-            "data.cleaning.elements": comma_list(options["elements"]),
+            "data.cleaning.elements": options["elements"],
             "data.cleaning.min_heavy_atoms": options["min_heavy"],
             "data.cleaning.max_heavy_atoms": options["max_heavy"],
             "data.cleaning.isotopes": True if options["isotopes"] else None,

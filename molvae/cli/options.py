@@ -7,6 +7,7 @@ import json
 import shlex
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,10 +24,10 @@ __all__ = [
     "INPUT",
     "PATH",
     "Verb",
-    "comma_list",
     "command_line",
     "device_option",
     "force_option",
+    "list_option",
     "listed",
     "model_option",
     "molecules_option",
@@ -69,6 +70,16 @@ class Verb(click.Command):
             click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."),
             click.Option(["--traceback"], is_flag=True, help="Show the traceback of an error."),
         ]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the options; one that takes a single value may be given only once."""
+        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        for option, count in Counter(p for p in given if isinstance(p, click.Option)).items():
+            same = option.is_flag and not option.secondary_opts
+            if count > 1 and not (option.multiple or option.count or same):
+                names = "/".join([option.opts[-1], *option.secondary_opts])
+                raise click.UsageError(f"{names} is given {count} times, expected once", ctx)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb."""
@@ -142,6 +153,16 @@ noise_option = click.option(
     metavar="T",
     help="Noise level of the decoder, from 0 (exact latent) to 1.",
 )
+
+
+def list_option(name: str, help_: str) -> Callable[[F], F]:
+    """An option that takes a list with commas, or several; the verb gets a tuple, or None."""
+
+    def items(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> Any:
+        parts = (item.strip() for text in texts for item in text.split(","))
+        return tuple(dict.fromkeys(filter(None, parts))) if texts else None
+
+    return click.option(name, multiple=True, metavar="A,B,…", callback=items, help=help_)
 
 
 def listed(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -250,12 +271,12 @@ def _constraint_options(*, sampling: bool) -> Callable[[F], F]:
             metavar="FILE",
             help="Exclude the molecules of this file or dataset folder (repeatable).",
         ),
-        click.option(
+        list_option(
             "--alerts",
-            metavar="A,B,…",
-            help="Exclude molecules with these structural alerts: pains, brenk, nih, zinc, chembl.",
+            "Exclude molecules with these structural alerts: pains, brenk, nih, zinc, chembl "
+            "(repeatable).",
         ),
-        click.option("--elements", metavar="A,B,…", help="Only molecules made of these elements."),
+        list_option("--elements", "Only molecules made of these elements (repeatable)."),
         click.option(
             "--max-ring",
             type=int,
@@ -297,8 +318,8 @@ def _pop_request(options: dict[str, Any], *, sampling: bool) -> Request:
         "like": read_seed_molecules(options.pop("like")),
         "scaffold": scaffolds if len(scaffolds) > 1 else next(iter(scaffolds), None),
         "fill": options.pop("fill"),
-        "alerts": tuple(comma_list(options.pop("alerts")) or ()),
-        "elements": tuple(comma_list(options.pop("elements")) or ()),
+        "alerts": options.pop("alerts") or (),
+        "elements": options.pop("elements") or (),
         "max_ring": options.pop("max_ring"),
     }
     if sampling:
@@ -308,11 +329,6 @@ def _pop_request(options: dict[str, Any], *, sampling: bool) -> Request:
         for name in ("noise", "guidance"):
             fields[name] = _span(options.pop(name), f"--{name}")
     return Request(**fields)
-
-
-def comma_list(text: str | None) -> list[str] | None:
-    """The items of a list with commas."""
-    return None if text is None else [item.strip() for item in text.split(",") if item.strip()]
 
 
 def _span(text: str | None, option: str) -> float | tuple[float, float] | None:
