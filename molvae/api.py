@@ -21,12 +21,14 @@ from molvae.generate.proposer import Proposer
 from molvae.generate.request import Request, Span, Targets
 from molvae.generate.run import GenerationSummary, columns_of, generate, molecule_row
 from molvae.latent.decode import decode
-from molvae.latent.encode import encode, own_columns
+from molvae.latent.encode import encode
 from molvae.latent.interpolate import COLUMNS, interpolate
+from molvae.latent.predict import predict, prediction_columns, predictors_of
 from molvae.model.checkpoint import SavedModel, load_model, save_model
 from molvae.model.hub import push
 from molvae.objectives import FunctionScorer, Objective, Part, parse_objective
 from molvae.optimize.run import best_table, optimize
+from molvae.predict.predictor import LEVEL
 from molvae.runtime.randomness import Draws
 from molvae.targets import Target
 from molvae.train.run import train
@@ -382,32 +384,24 @@ class MolVAE:
         return pd.DataFrame(rows, columns=["smiles", "nats", "distortion", "note"])
 
     def predict(
-        self,
-        smiles: str | Sequence[str],
-        *,
-        device: str = "auto",
-        precision: str = "auto",
-        workers: int | None = None,
+        self, smiles: str | Sequence[str], *, level: float = LEVEL, workers: int | None = None
     ) -> pd.DataFrame:
-        """The property head's predictions of the columns that the model was trained with (-p).
+        """Predictions of the columns that the model was trained with (-p), one row per molecule.
 
-        Columns: ``smiles``; each ``NAME`` (of a yes/no column the probability of yes) and its
-        predicted standard deviation ``NAME_sd`` (NaN for yes/no columns); ``note`` as in
-        :meth:`score`.
+        Columns: ``smiles``; of each measured column ``NAME`` (of a yes/no column the probability of
+        yes), ``NAME_low`` and ``NAME_high`` (numbers only), between which a measurement lies with
+        probability ``level``, the most similar training molecule ``NAME_nearest``, its
+        ``NAME_similarity`` and its measured value ``NAME_nearest_value``, and ``NAME_inside``, yes
+        if it is similar enough for the interval to hold; ``note`` as in :meth:`score`.
 
         Raises:
             ConfigError: the model was trained with RDKit's properties only.
         """
-        columns = own_columns(self._model)
-        encoded = encode(
-            _checked_smiles(smiles),
-            self._model,
-            device=device,
-            precision=precision,
-            workers=workers,
-        )
-        rows = [[m.text, *m.prediction, m.note] for m in encoded]
-        return pd.DataFrame(rows, columns=["smiles", *columns, "note"])
+        predictors = predictors_of(self._model)
+        predicted = predict(_checked_smiles(smiles), self._model, level=level, workers=workers)
+        rows = [[m.text, *m.cells, m.note] for m in predicted]
+        columns = ["smiles", *prediction_columns(predictors), "note"]
+        return pd.DataFrame(rows, columns=columns)
 
     def _ids(self, smiles: str) -> NDArray[np.int64]:
         canonical = chem.canonical_smiles(smiles)

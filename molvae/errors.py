@@ -3,6 +3,7 @@
 MolvaeError                 one line a user can act on; the command line prints just that
 ├── InputError              what was given is wrong: exit code 2
 │   ├── FileError           a file cannot be found, read or understood
+│   │   └── NoColumnError   a file has no column of that name
 │   ├── ConfigError         a setting is unknown or out of its range
 │   ├── PropertyError       a property or condition is unknown or clashes with another
 │   ├── TargetError         a target such as ``logp=2:3`` is malformed or unknown
@@ -26,6 +27,7 @@ __all__ = [
     "InputError",
     "ModelFolderError",
     "MolvaeError",
+    "NoColumnError",
     "OutputExistsError",
     "PropertyError",
     "RunError",
@@ -48,6 +50,10 @@ class InputError(MolvaeError):
 
 class FileError(InputError):
     """A file cannot be found, read or understood."""
+
+
+class NoColumnError(FileError):
+    """A file has no column of the name asked for."""
 
 
 class ConfigError(InputError):

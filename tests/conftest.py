@@ -81,6 +81,25 @@ def tiny_run(tiny_dataset, tmp_path_factory):
     return run
 
 
+@pytest.fixture(scope="session")
+def measured_run(tiny_run, tiny_dataset, tmp_path_factory):
+    """A model folder: the tiny model with a predictor of the assay."""
+    from dataclasses import replace
+
+    from molvae.data.dataset import Dataset
+    from molvae.model.checkpoint import load_model, save_model
+    from molvae.runtime.randomness import Draws
+    from molvae.train.measured import MeasuredColumns
+
+    model, dataset = load_model(tiny_run), Dataset(tiny_dataset)
+    columns = [dataset.names.index(name) for name in model.conditions.names]
+    measured = MeasuredColumns(dataset, columns, model.conditions, Draws(0), workers=0)
+    measured.fit()
+    folder = tmp_path_factory.mktemp("measured") / "model"
+    save_model(folder, replace(model, predictors=measured.predictors))
+    return folder
+
+
 @pytest.fixture
 def tiny_model(tiny_run):
     """The model of ``tiny_run``, loaded afresh."""

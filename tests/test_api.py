@@ -176,10 +176,21 @@ def test_an_option_that_generate_does_not_have_is_named(model):
         model.generate(5, target="logp=2")
 
 
-def test_own_columns_are_predicted_with_their_spread(model):
-    table = model.predict(SMILES[:2], workers=0)
-    assert list(table.columns) == ["smiles", "assay", "assay_sd", "note"]
-    assert np.isfinite(table[["assay", "assay_sd"]]).all(axis=None)
+def test_measured_columns_are_predicted_with_intervals_and_evidence(measured_run):
+    model = MolVAE.load(measured_run)
+    table = model.predict([*SMILES[:2], "C1CC"], workers=0)
+    endings = ["", "_low", "_high", "_nearest", "_similarity", "_nearest_value", "_inside"]
+    assert list(table.columns) == ["smiles", *(f"assay{e}" for e in endings), "note"]
+    assert (table["assay_low"] < table["assay_high"])[:2].all()
+    assert table["note"].tolist() == ["", "", "not a valid SMILES"]
+    assert table["assay"].isna().tolist() == [False, False, True]
+    narrow = model.predict(SMILES[:2], level=0.5, workers=0)
+    assert (narrow["assay_high"] < table["assay_high"][:2]).all()
+
+
+def test_a_model_without_predictors_says_how_to_get_them(model):
+    with pytest.raises(ConfigError, match=r"assay.*--resume"):
+        model.predict(SMILES[:2], workers=0)
 
 
 def test_without_own_columns_there_is_nothing_to_predict():
@@ -197,8 +208,8 @@ def test_a_model_says_what_it_is(tiny_run):
     assert repr(MolVAE.load(tiny_run)) == said
 
 
-def test_a_single_smiles_is_one_molecule(tiny_run):
-    model = MolVAE.load(tiny_run)
+def test_a_single_smiles_is_one_molecule(measured_run):
+    model = MolVAE.load(measured_run)
     assert model.encode("CCO").tolist() == model.encode(["CCO"]).tolist()
     assert model.score("CCO", workers=0)["smiles"].tolist() == ["CCO"]
     assert model.predict("CCO", workers=0)["smiles"].tolist() == ["CCO"]

@@ -7,7 +7,7 @@ from molvae.errors import suggest
 
 INPUT = {
     "FileError", "ConfigError", "PropertyError", "TargetError", "OutputExistsError",
-    "ModelFolderError",
+    "ModelFolderError", "NoColumnError",
 }  # fmt: skip
 CLASSES = [getattr(errors, name) for name in errors.__all__ if name != "suggest"]
 

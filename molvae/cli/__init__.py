@@ -18,6 +18,7 @@ from molvae.cli import (
     interpolate,
     merge,
     optimize,
+    predict,
     prepare,
     train,
 )
@@ -39,6 +40,7 @@ def main() -> None:
 
 for verb in (
     prepare.prepare, train.train, generate.generate, evaluate.evaluate, optimize.optimize,
-    interpolate.interpolate, encode.encode, decode.decode, info.info, fetch.fetch, merge.merge,
+    predict.predict, interpolate.interpolate, encode.encode, decode.decode,
+    info.info, fetch.fetch, merge.merge,
 ):  # fmt: skip
     main.add_command(verb)

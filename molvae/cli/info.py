@@ -62,6 +62,7 @@ def describe(what: str | Path) -> tuple[dict[str, Any], list[str]]:
         "tokens": len(model.vocabulary),
         "max_tokens": model.max_tokens,
         "conditions": model.conditions.to_json()["conditions"],
+        "columns": _columns(model)[0],
         "training": model.training,
     }
     lines = [f"model {folder}", *_model_lines(model, data["parameters"])]
@@ -141,6 +142,8 @@ def _model_lines(model: SavedModel, parameters: int) -> list[str]:
             f"{condition.name:<12}{unit:<9}{low:>10.4g}{high:>10.4g}{condition.known:>12,}  "
             f"{head_error(figures, condition.name)}"
         )
+    columns = _columns(model)[1]
+    lines += ["", *columns] if columns else []
     if figures:
         exact = figures["exact"]
         lines += [
@@ -152,6 +155,27 @@ def _model_lines(model: SavedModel, parameters: int) -> list[str]:
             "D(t), nats    " + "".join(f"{v:>9.2f}" for v in figures["D"].values()),
         ]
     return lines
+
+
+def _columns(model: SavedModel) -> tuple[dict[str, Any], list[str]]:
+    """(plain data, lines of text) about the predictors of measured columns."""
+    from molvae.predict.assess import Assessment
+
+    stored = (model.training.get("figures") or {}).get("columns") or {}
+    data: dict[str, Any] = {}
+    lines: list[str] = []
+    for name, predictor in (model.predictors or {}).items():
+        molecules, threshold = len(predictor.values), predictor.threshold
+        data[name] = {"fitted_to": molecules, "domain": threshold}
+        if name in stored:
+            found = Assessment.from_json(stored[name])
+            data[name] |= found.to_json()
+            lines.append(found.line(name))
+        lines.append(
+            f"{name}, predictor: fitted to {molecules:,} molecules; its domain are molecules with "
+            f"a similarity of {threshold:.2f} or more to one of them"
+        )
+    return data, lines
 
 
 def _last_record(log: Path) -> dict[str, Any] | None:

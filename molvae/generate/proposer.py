@@ -172,11 +172,8 @@ class Proposer:
     @torch.no_grad()
     def predict(self, latents: NDArray[np.float32]) -> NDArray[np.float64]:
         """The property head's values for latents (N, Z) in their own units: (N, C)."""
-        conditions = self.model.conditions
         mean, _ = self.network.predict(self.tensor(latents))
-        scaled = mean.cpu().double().numpy()
-        share = 1.0 / (1.0 + np.exp(-scaled))
-        return np.where(conditions.yesno, share, conditions.restore(scaled))
+        return self.model.conditions.from_head(mean.cpu().double().numpy())
 
     def walk(self, latents: NDArray[np.float32], items: NDArray[np.int64]) -> NDArray[np.float32]:
         """Latents (N, Z) after some steps toward the request, by the property head's gradient.

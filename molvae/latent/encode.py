@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from molvae.chem.selfies import use_constraints
 from molvae.config import CleaningConfig
 from molvae.data.readers import read_rows, smiles_of
 from molvae.data.tokenize import Tokenizer
@@ -29,7 +30,15 @@ from molvae.runtime.pool import WorkerPool
 from molvae.runtime.progress import say
 from molvae.runtime.randomness import Draws
 
-__all__ = ["EncodeSummary", "Encoded", "encode", "encode_file", "own_columns"]
+__all__ = [
+    "EncodeSummary",
+    "Encoded",
+    "cleaning_of",
+    "encode",
+    "encode_file",
+    "own_names",
+    "read_kept",
+]
 
 BATCH = 1024  # molecules encoded at a time
 
@@ -46,7 +55,7 @@ class Encoded(NamedTuple):
 
     @property
     def prediction(self) -> list[float]:
-        """The cells of :func:`own_columns`."""
+        """Value and spread of each measured column in turn."""
         cells: list[float] = self.predicted.T.reshape(-1).tolist()
         return cells
 
@@ -70,6 +79,7 @@ def encode(
     model: SavedModel,
     *,
     score: bool = False,
+    predict: bool = False,
     device: str = "auto",
     precision: str = "auto",
     workers: int | None = None,
@@ -77,12 +87,14 @@ def encode(
 ) -> Iterator[Encoded]:
     """Encode SMILES, in order; they are cleaned as the model's training data were.
 
-    ``score`` computes nats and distortion, which takes twice as long as the latents.
+    ``score`` computes nats and distortion, which takes twice as long as the latents. ``predict``
+    predicts the measured columns: by the model's predictors, or by the property head of a model
+    that has none.
     """
     device_ = choose_device(device)
     proposer = Proposer(model, Request(), draws=Draws(0), device=device_, precision=precision)
-    own = [i for i, c in enumerate(model.conditions.conditions) if not c.builtin]
-    tokenizer = Tokenizer(_cleaning(model), model.constraints, frozenset(model.vocabulary.tokens))
+    own = own_names(model) if predict else []
+    tokenizer = Tokenizer(cleaning_of(model), model.constraints, frozenset(model.vocabulary.tokens))
     with WorkerPool(workers) as pool:
         chunks = pool.map_texts("encode", tokenizer, texts, total)
         pairs = (pair for chunk, tokens in chunks for pair in zip(chunk, tokens, strict=True))
@@ -90,18 +102,18 @@ def encode(
             yield from _batch(batch, proposer, own, score=score)
 
 
-def own_columns(model: SavedModel) -> list[str]:
-    """``NAME`` and ``NAME_sd`` of each measured column; an error if there is none."""
+def own_names(model: SavedModel) -> list[str]:
+    """The measured columns that the model was trained with; an error if there is none."""
     own = [c.name for c in model.conditions.conditions if not c.builtin]
     if not own:
         raise ConfigError(
             "predict: this model has no column of its own, only RDKit's properties; expected a "
             "model trained with -p NAME"
         )
-    return [cell for name in own for cell in (name, f"{name}_sd")]
+    return own
 
 
-def _cleaning(model: SavedModel) -> CleaningConfig:
+def cleaning_of(model: SavedModel) -> CleaningConfig:
     """The cleaning of the model's training data; the default if the model does not store it."""
     try:
         stored = model.training["config"]["data"]["cleaning"]
@@ -114,7 +126,7 @@ def _cleaning(model: SavedModel) -> CleaningConfig:
 def _batch(
     batch: Sequence[tuple[str, tuple[list[str], str]]],
     proposer: Proposer,
-    own: list[int],
+    own: list[str],
     *,
     score: bool,
 ) -> Iterator[Encoded]:
@@ -130,20 +142,32 @@ def _batch(
             figures[usable, 0] = proposer.nats(ids)
             figures[usable, 1] = proposer.nats(ids, means)
         if own:
-            predicted[usable] = _predicted(proposer, means)[:, :, own]
+            predicted[usable] = _predicted(proposer, ids, means, own)
     for i, (text, (_, note)) in enumerate(batch):
         nats, distortion = figures[i].tolist()
         yield Encoded(text, latents[i], nats, distortion, predicted[i], note)
 
 
 @torch.no_grad()
-def _predicted(proposer: Proposer, latents: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Value and spread of every condition, (N, 2, C); a probability of yes has no spread."""
-    conditions = proposer.model.conditions
+def _predicted(
+    proposer: Proposer,
+    ids: Sequence[NDArray[np.int64]],
+    latents: NDArray[np.float32],
+    own: list[str],
+) -> NDArray[np.float64]:
+    """Value and spread of measured columns, (N, 2, P); a probability of yes has no spread."""
+    model = proposer.model
+    if model.predictors is not None:
+        with use_constraints(model.constraints):
+            smiles = [model.vocabulary.decode(row.tolist()) for row in ids]
+        found = model.predictors.predict(smiles, own)
+        return np.stack([np.stack([one.mean, one.sd], axis=1) for one in found.values()], axis=2)
+    conditions = model.conditions
     _, log_scale = proposer.network.predict(proposer.tensor(latents))
     spread = np.exp(log_scale.cpu().double().numpy()) * conditions.std
     spread[:, conditions.yesno] = np.nan
-    return np.stack([proposer.predict(latents), spread], axis=1)
+    both = np.stack([proposer.predict(latents), spread], axis=1)
+    return np.asarray(both[:, :, [conditions.names.index(name) for name in own]])
 
 
 def encode_file(
@@ -165,7 +189,8 @@ def encode_file(
     A ``.npy`` file holds only the latents, shape (N, Z), NaN where a molecule cannot be encoded. A
     table (.csv .tsv .parquet) has ``smiles``, ``z0`` … and ``note``; with ``score`` also ``nats``
     and ``distortion``; with ``predict`` each measured column and its spread, ``NAME_sd``. ``keep``
-    are columns of the sources to copy, such as an identifier.
+    are columns of the sources to copy, such as an identifier; beside a copied ``NAME`` the
+    prediction is ``NAME_predicted``.
 
     Raises:
         ConfigError: the output or the model cannot provide what is asked for.
@@ -181,9 +206,10 @@ def encode_file(
     started = time.monotonic()
     kept: deque[list[object]] = deque()  # cells to copy, of the molecules being encoded
     encoded = encode(
-        _texts(sources, smiles_column, keep, kept),
+        read_kept([(source, keep) for source in sources], smiles_column, keep, kept),
         saved,
         score=score,
+        predict=predict,
         device=device,
         precision=precision,
         workers=workers,
@@ -221,7 +247,9 @@ def _checked_columns(
         raise FileError(f"'{output}': latents are written as .npy, .csv, .tsv or .parquet")
     columns = ["note", *(f"z{i}" for i in range(model.network.config.latent_size))]
     columns += ["nats", "distortion"] if score else []
-    columns += own_columns(model) if predict else []
+    for name in own_names(model) if predict else []:
+        shown = f"{name}_predicted" if name in keep else name
+        columns += [shown, f"{shown}_sd"]
     columns = ["smiles", *keep, *columns]
     if repeated := next((name for name in keep if columns.count(name) > 1), None):
         raise ConfigError(f"keep: '{repeated}' is the name of another column of '{output}'")
@@ -234,18 +262,21 @@ def _row(molecule: Encoded, kept: list[object], score: bool, predict: bool) -> l
     return row + (molecule.prediction if predict else [])
 
 
-def _texts(
-    sources: Sequence[str | Path],
+def read_kept(
+    sources: Sequence[tuple[str | Path, Sequence[str]]],
     smiles_column: str | None,
-    keep: Sequence[str],
+    names: Sequence[str],
     kept: deque[list[object]],
 ) -> Iterator[str]:
-    """SMILES of files; the cells of the columns ``keep`` are added to ``kept``."""
-    for source in sources:
-        with read_rows(source, smiles_column=smiles_column, columns=keep) as rows:
+    """SMILES of files; the cells of the columns ``names``, if any, are added to ``kept``.
+
+    ``sources`` are files and the columns that each has.
+    """
+    for source, present in sources:
+        with read_rows(source, smiles_column=smiles_column, columns=present) as rows:
             for row in rows:
-                if keep:
-                    kept.append([row.labels.get(name, "") for name in keep])
+                if names:
+                    kept.append([row.labels.get(name, "") for name in names])
                 yield smiles_of(row) or row.text
 
 

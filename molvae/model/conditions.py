@@ -130,6 +130,11 @@ class ConditionSet:
         result: NDArray[np.float64] = scaled * self.std + self.mean
         return result
 
+    def from_head(self, outputs: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Values in their own units, or probabilities of yes, from the head's output, (N, C)."""
+        share = 1.0 / (1.0 + np.exp(-outputs))
+        return np.where(self.yesno, share, self.restore(outputs))
+
     def _in_units(self, name: str) -> str:
         """The unit of a user's column, as the end of a phrase; empty if it has none."""
         condition = self[name]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from molvae.errors import ModelFolderError
 from molvae.predict.predictor import FEWEST, Kind, Predictions
 from molvae.runtime.statistics import auc
 
@@ -58,6 +59,26 @@ class Assessment:
         """Plain data without what does not apply."""
         return {key: _plain(value) for key, value in asdict(self).items() if value is not None}
 
+    @classmethod
+    def from_json(cls, data: object) -> Assessment:
+        """What :meth:`to_json` wrote.
+
+        Raises:
+            ModelFolderError: it is something else.
+        """
+        try:
+            given = dict(cast("dict[str, Any]", data))
+            scores = {key: Scores(**given.get(key) or {}) for key in ("predictor", "baseline")}
+            head = None if given.get("head") is None else Scores(**given["head"])
+            found = cls(**{"base_rate": None, **given, **scores, "head": head})
+            if not _sound(found):
+                raise ValueError("not numbers")
+        except (TypeError, ValueError) as error:
+            raise ModelFolderError(
+                f"config.json: training.figures.columns: malformed ({error})"
+            ) from None
+        return found
+
     def line(self, name: str) -> str:
         """One line for people."""
         parts = [f"predictor {_words(self.predictor)}"]
@@ -66,6 +87,21 @@ class Assessment:
         rate = "" if self.base_rate is None else f", {self.base_rate:.0%} yes"
         text = f"{name}, {self.molecules:,} held-out molecules{rate}: {'; '.join(parts)}"
         return f"{text}. {self.remark}" if self.remark else text
+
+
+def _sound(found: Assessment) -> bool:
+    """Whether the fields of an assessment have their types."""
+    numbers = [found.base_rate, found.inside, found.molecules, found.trained]
+    for scores in (found.predictor, found.head, found.baseline):
+        numbers += asdict(scores).values() if scores is not None else []
+    return (
+        all(x is None or (isinstance(x, int | float) and math.isfinite(x)) for x in numbers)
+        and isinstance(found.molecules, int)
+        and isinstance(found.trained, int)
+        and found.kind in ("number", "yesno")
+        and isinstance(found.remark, str)
+        and found.remark.isprintable()
+    )
 
 
 def _plain(value: Any) -> Any:

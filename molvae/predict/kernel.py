@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 from molvae import chem
 from molvae.chem.counts import DESCRIPTORS, Counts, count_features, descriptors
 
-__all__ = ["PARTS", "Features", "Kernel", "MinMax", "hashed_bits", "read_features"]
+__all__ = [
+    "PARTS",
+    "Features",
+    "Kernel",
+    "MinMax",
+    "hashed_bits",
+    "molecule_features",
+    "read_features",
+]
 
 PARTS = ("circular", "pharmacophore", "descriptors")
 LENGTH = 1.0  # of the descriptor kernel, in standard deviations
@@ -68,12 +76,16 @@ def read_features(smiles: Sequence[str]) -> tuple[Features, NDArray[np.bool_]]:
     """
     mols = [chem.parse(text) for text in smiles]
     valid = np.asarray([mol is not None for mol in mols], dtype=np.bool_)
-    stand_in = chem.parse("C")
-    usable = [mol if mol is not None else stand_in for mol in mols]
-    found = [mol for mol in usable if mol is not None]
+    return molecule_features(mols), valid
+
+
+def molecule_features(mols: Sequence[chem.Mol | None]) -> Features:
+    """Features of N molecules; None gives the row of methane."""
+    methane = chem.parse("C")
+    assert methane is not None
+    found = [methane if mol is None else mol for mol in mols]
     described = np.nan_to_num(descriptors(found), nan=0.0, posinf=0.0, neginf=0.0)
-    features = Features(count_features(found), count_features(found, "pharmacophore"), described)
-    return features, valid
+    return Features(count_features(found), count_features(found, "pharmacophore"), described)
 
 
 class MinMax:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,10 +11,11 @@ from numpy.typing import NDArray
 from molvae.data.dataset import Dataset
 from molvae.model.conditions import ConditionSet
 from molvae.model.cvae import CVAE
+from molvae.predict.classifier import Logistic
 from molvae.runtime.progress import Progress
 from molvae.runtime.randomness import Draws
 
-__all__ = ["fit_new_heads", "ridge"]
+__all__ = ["Ridge", "fit_new_heads", "ridge"]
 
 SAMPLE = 20_000  # molecules
 BATCH = 512
@@ -28,35 +31,36 @@ def fit_new_heads(
     columns: list[int],
     draws: Draws,
 ) -> None:
-    """Let the last layer of the head predict each new number from what it makes of the latents.
+    """Let the last layer of the head predict each new column from what it makes of the latents.
 
     Ridge regression on the head's hidden features of training molecules, in place of thousands of
-    steps that would unlearn what the model knows. ``known`` are the conditions it was trained with,
-    ``columns`` those of the dataset in the order of ``conditions``. Yes/no columns start at random.
+    steps that would unlearn what the model knows. A yes/no column is regressed as +1 and -1, so
+    that the same label ranks alike as a number; a logistic curve through the held-out decisions
+    makes it a logit. ``known`` are the conditions the network was trained with, ``columns`` those
+    of the dataset in the order of ``conditions``.
     """
-    new = [
-        i
-        for i, condition in enumerate(conditions.conditions)
-        if condition.name not in known and condition.kind == "number"
-    ]
+    new = [i for i, condition in enumerate(conditions.conditions) if condition.name not in known]
     if not new:
         return
     items = dataset.part("train")
     items = items[draws.permutation("heads", len(items))[:SAMPLE]]
-    values, _ = conditions.standardize(dataset.values[items][:, columns])
-    missing = np.isnan(dataset.values[items][:, columns])
+    values, mask = conditions.standardize(dataset.values[items][:, columns])
     features = _features(network, dataset, items)
     last, size = network.head.second, len(conditions)
     for i in new:
-        rows = ~missing[:, i]
+        rows = mask[:, i] > 0
         if rows.sum() < LEAST:
             continue
-        weight, bias, error = ridge(features[rows], values[rows, i].astype(np.float64))
+        fit = ridge(features[rows], values[rows, i].astype(np.float64))
+        slope, offset, log_scale = 1.0, 0.0, float(np.log(max(fit.error, 1e-2)))
+        if conditions.conditions[i].kind == "yesno":
+            curve = Logistic.fit(fit.held_out, (values[rows, i][fit.held] > 0).astype(np.float64))
+            slope, offset, log_scale = curve.slope, curve.offset, 0.0
         with torch.no_grad():
-            last.weight[i] = torch.from_numpy(weight).to(last.weight)
-            last.bias[i] = bias
+            last.weight[i] = torch.from_numpy(slope * fit.weight).to(last.weight)
+            last.bias[i] = slope * fit.constant + offset
             last.weight[size + i] = 0.0
-            last.bias[size + i] = float(np.log(max(error, 1e-2)))
+            last.bias[size + i] = log_scale
 
 
 @torch.no_grad()
@@ -81,20 +85,30 @@ def _hidden(
     return np.asarray(hidden.double().cpu().numpy())
 
 
-def ridge(
-    features: NDArray[np.float64], values: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], float, float]:
-    """(weights (F,), constant, root mean square error on a held-out fifth) of a linear predictor.
+class Ridge(NamedTuple):
+    """A linear predictor, and its predictions of a held-out fifth of the N molecules."""
 
-    The penalty is the best of :data:`PENALTIES` on that fifth (Hoerl & Kennard 1970).
+    weight: NDArray[np.float64]  # (F,)
+    constant: float
+    error: float  # root mean square, on the held-out fifth
+    held: NDArray[np.bool_]  # (N,) which molecules that is
+    held_out: NDArray[np.float64]  # predictions of these by the others
+
+
+def ridge(features: NDArray[np.float64], values: NDArray[np.float64]) -> Ridge:
+    """Fit features (N, F) to values (N,).
+
+    The penalty is the best of :data:`PENALTIES` on the held-out fifth (Hoerl & Kennard 1970).
     """
     held = np.arange(len(values)) % 5 == 0
-    errors = []
+    predictions, errors = [], []
     for penalty in PENALTIES:
-        weight, bias = _solve(features[~held], values[~held], penalty)
-        errors.append(float(np.sqrt(np.mean((features[held] @ weight + bias - values[held]) ** 2))))
+        weight, constant = _solve(features[~held], values[~held], penalty)
+        predictions.append(features[held] @ weight + constant)
+        errors.append(float(np.sqrt(np.mean((predictions[-1] - values[held]) ** 2))))
     best = int(np.argmin(errors))
-    return *_solve(features, values, PENALTIES[best]), errors[best]
+    weight, constant = _solve(features, values, PENALTIES[best])
+    return Ridge(weight, constant, errors[best], held, predictions[best])
 
 
 def _solve(

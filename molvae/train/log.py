@@ -9,14 +9,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molvae.model.conditions import ConditionSet, head_error
 from molvae.runtime.progress import say
 from molvae.runtime.workdir import name_in_errors
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["Averages", "RunLog", "TrainSummary", "column_lines", "scalars", "validation_line"]
+__all__ = ["Averages", "RunLog", "TrainSummary", "scalars", "validation_line"]
 
 
 class RunLog:
@@ -125,17 +124,3 @@ def validation_line(metrics: dict[str, Any], latent_size: int) -> str:
         f"active {metrics['active_units']}/{latent_size}, "
         f"I {information['value']:.1f} of at most {information['cap']:.1f}"
     )
-
-
-def column_lines(metrics: dict[str, Any], conditions: ConditionSet) -> Iterator[str]:
-    """How well each of the user's columns is predicted for held-out molecules."""
-    for condition in conditions.conditions:
-        error = head_error(metrics, condition.name)
-        if condition.builtin or not error:
-            continue
-        unit = f" {condition.unit}" if condition.unit else ""
-        spread = ""
-        if condition.kind == "number":
-            spread = f"; its standard deviation is {condition.std:.3g}{unit}"
-        count = metrics["head"][condition.name]["n"]
-        yield f"{condition.name} as predicted for {count:,} held-out molecules: {error}{spread}"

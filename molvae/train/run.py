@@ -75,7 +75,7 @@ def train(
         # Before an older run is replaced: whatever is wrong with the request is reported here.
         state = world.on_first(state_to_resume, run, config, dataset) if resume else None
         keep_memory()
-        trainer = world.everywhere(Trainer, dataset, run, config, where, world, model)
+        trainer = world.everywhere(Trainer, dataset, run, config, where, world, model, workers)
         stack.callback(trainer.close)
         if state is None:
             world.on_first(start_run_folder, run, config, dataset)

@@ -15,6 +15,7 @@ from molvae.data.dataset import Dataset
 from molvae.errors import ConfigError, FileError, OutputExistsError
 from molvae.model.checkpoint import folder_kind, load_state
 from molvae.model.conditions import ConditionSet
+from molvae.predict.assess import Assessment
 from molvae.runtime.device import versions
 from molvae.runtime.files import atomic_text, require_absent, write_json
 from molvae.runtime.progress import say
@@ -173,6 +174,9 @@ def model_card(training: dict[str, Any], conditions: ConditionSet) -> str:
             f"| {condition.name} | {condition.unit} | {low:g} | {high:g} | {condition.known:,} "
             f"| {shown} |"
         )
+    columns = metrics.get("columns") or {}
+    shown_columns = [f"- {Assessment.from_json(one).line(name)}" for name, one in columns.items()]
+    lines += ["", "Measured columns:", "", *shown_columns] if shown_columns else []
     lines += [
         "",
         "Every output is a valid molecule; none was checked for synthesis, stability or safety.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import time
 from collections.abc import Iterator
@@ -17,10 +16,10 @@ from numpy.typing import NDArray
 
 from molvae.config import Config
 from molvae.data.dataset import Dataset, batch_plan, check_shares
-from molvae.errors import FileError, RunError
+from molvae.errors import RunError
 from molvae.evaluate.diagnostics import figures
 from molvae.model.checkpoint import SavedModel, load_model, save_model, save_state
-from molvae.model.cvae import CVAE, current_name
+from molvae.model.cvae import CVAE
 from molvae.model.loss import Counts, LossTerms, LossWeights, elbo
 from molvae.runtime.device import autocast, choose_precision, versions
 from molvae.runtime.progress import Progress, duration, say
@@ -31,13 +30,15 @@ from molvae.train.conditions import fitted_conditions, known_columns
 from molvae.train.distributed import World
 from molvae.train.finetune import first_network
 from molvae.train.finetune_heads import fit_new_heads
-from molvae.train.log import Averages, RunLog, TrainSummary, column_lines, validation_line
+from molvae.train.log import Averages, RunLog, TrainSummary, validation_line
+from molvae.train.measured import MeasuredColumns
 from molvae.train.optimizer import make_optimizer
 from molvae.train.run_folder import cut_metrics, effective, model_card, stop_requests
 from molvae.train.schedules import KLWeight, batch_size_for, learning_rate, score, total_steps
+from molvae.train.state import restore, state_of
 from molvae.train.validations import Validations
 
-__all__ = ["Trainer", "restore", "state_of"]
+__all__ = ["Trainer"]
 
 FINAL_MOLECULES = 2000
 MAX_BAD_STEPS = 20
@@ -64,6 +65,7 @@ class Trainer:
         device: torch.device,
         world: World | None = None,
         start: SavedModel | None = None,
+        workers: int | None = None,
     ) -> None:
         self.dataset, self.run, self.config, self.device = dataset, run, config, device
         self.world = world or World()
@@ -79,9 +81,9 @@ class Trainer:
         self.network = first_network(
             config, vocabulary, dataset.constraints, self.conditions, start, counts
         ).to(device)
-        if start is not None:
-            names = start.conditions.names
-            fit_new_heads(self.network, self.conditions, names, dataset, self.columns, self.draws)
+        # Conditions that the weights know already; None where they are random.
+        self._known = None if start is None else start.conditions.names
+        self.measured = MeasuredColumns(dataset, self.columns, self.conditions, self.draws, workers)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimizer = make_optimizer(self.network, self.options, self.precision, self.world)
         self.batch_size = batch_size_for(self.options, len(self.items))
@@ -94,7 +96,8 @@ class Trainer:
             self.options, timed=self.total_steps is None, molecules=len(self.held_out)
         )
         self.step = self.epoch = self.position = self.molecules = self.bad_steps = 0
-        self.elapsed = 0.0
+        self.elapsed = self.prepared = 0.0  # seconds; prepared: of elapsed, before the first step
+        self._ready = False
         self.finished, self.reason = False, ""
         self.final: dict[str, Any] = {}
 
@@ -119,10 +122,8 @@ class Trainer:
             f"{parameters / 1e6:.1f} M parameters on {self.device}, {self.precision}{processes}; "
             f"{len(self.conditions)} conditions, {self.batch_size} molecules per step"
         )
-        if self.step == 0:
-            self._choose_threads()
-            # Before the first model: a run with a model but no state could not be resumed.
-            self.world.on_first(self.save)
+        if not self._ready:
+            self._prepare()
         started = time.monotonic() - self.elapsed
         saved = time.monotonic()
         stopped = False
@@ -158,13 +159,32 @@ class Trainer:
         self._finish()
         return self.summary()
 
+    def _prepare(self) -> None:
+        """What comes before the first step of a new run; its time is part of the budget."""
+        began = time.monotonic()
+        self._choose_threads()
+        if self._known is not None:
+            fit_new_heads(
+                self.network, self.conditions, self._known, self.dataset, self.columns, self.draws
+            )
+            self.average.load_state_dict(self.network.state_dict())
+        self.world.on_first(self.measured.fit)
+        (self.prepared,) = self.world.largest([time.monotonic() - began])
+        self.elapsed, self._ready = self.prepared, True
+        # Before the first model: a run with a model but no state could not be resumed.
+        self.world.on_first(self.save)
+
     def _progress(self) -> float:
-        """Share of the budget that is spent, by steps or by time, whichever is greater."""
+        """Share of the budget that is spent, by steps or by time, whichever is greater.
+
+        The schedules begin with the first step, so the time before it is no part of the share.
+        """
         shares = []
         if self.total_steps is not None:
             shares.append(self.step / self.total_steps)
         if self.options.max_time is not None:
-            shares.append(self.elapsed / self.options.max_time)
+            left = self.options.max_time - self.prepared
+            shares.append((self.elapsed - self.prepared) / left if left > 0 else 1.0)
         return min(max(shares), 1.0)
 
     def _epoch(self) -> Iterator[NDArray[np.int64]]:
@@ -314,6 +334,9 @@ class Trainer:
         best = load_model(self.run / "model").network if self.world.is_first else self.average
         self.final = self._figures(best.to(self.device), items[order], FINAL_MOLECULES)
         self.final["split"] = part
+        columns = self.world.on_first(self.measured.assess, best, part)
+        if columns:
+            self.final["columns"] = {name: one.to_json() for name, one in columns.items()}
         self._record("final", {"reason": self.reason, **self.final})
         if self.world.is_first:
             save_model(self.run / "model", self._saved_model(self.final, best.to("cpu")))
@@ -323,8 +346,8 @@ class Trainer:
             f"finished: {self.reason}; exact reconstruction {exact['numerator']}/"
             f"{exact['denominator']} = {exact['value']:.1%} of held-out molecules"
         )
-        for line in column_lines(self.final, self.conditions):
-            say(line)
+        for name, assessment in columns.items():
+            say(assessment.line(name))
 
     # -- files --------------------------------------------------------------------------------
 
@@ -362,6 +385,7 @@ class Trainer:
             training=training,
             card=model_card(training, self.conditions),
             max_tokens=int(self.dataset.manifest["longest"]),
+            predictors=self.measured.predictors,
         )
 
     def save(self) -> None:
@@ -372,7 +396,9 @@ class Trainer:
     def load(self, state: dict[str, Any]) -> None:
         """Continue where :meth:`save` was called. Everything random is addressed, not streamed."""
         restore(self, state)
+        self._ready = True
         self._choose_threads(before=state.get("threads"))
+        self.world.on_first(self.measured.restore, self.run / "model")
         self.log.purge = self.step + 1
         if self.world.is_first:
             cut_metrics(self.run / "metrics.jsonl", self.step, concluded=bool(self.final))
@@ -383,7 +409,7 @@ class Trainer:
 
     def conclude(self) -> TrainSummary:
         """Summary of a run that finished before; completes what a kill may have cut off."""
-        if not self.final:
+        if not self.final or (self.measured.own and "columns" not in self.final):
             self._finish()
         say(f"'{self.run}' is finished ({self.reason}); nothing to do")
         return self.summary()
@@ -399,49 +425,3 @@ class Trainer:
             seconds=self.elapsed,
             figures=self.final,
         )
-
-
-# Keys of a state: parts with a state, and attributes of the trainer.
-_PARTS = ("network", "average", "optimizer", "kl", "averages")
-_POSITION = (
-    "step", "epoch", "position", "molecules", "bad_steps", "elapsed", "finished", "reason", "final",
-)  # fmt: skip
-
-
-def state_of(trainer: Trainer) -> dict[str, Any]:
-    """Weights, moving average, optimizer, position, and the configuration of the run."""
-    return {
-        "config": json.dumps(trainer.config.model_dump(mode="json")),
-        "dataset": trainer.dataset.content_hash,
-        "network": trainer.network.state_dict(),
-        "average": trainer.average.state_dict(),
-        "optimizer": trainer.optimizer.state_dict(),
-        "kl": trainer.kl_weight.state(),
-        "averages": trainer.averages.state(),
-        "threads": trainer.threads,
-        **trainer.validations.state(),
-        **{name: getattr(trainer, name) for name in _POSITION},
-    }
-
-
-def restore(trainer: Trainer, state: dict[str, Any]) -> None:
-    """Set a trainer to a saved state.
-
-    Raises:
-        FileError: the state lacks something.
-    """
-    needed = (*_PARTS, *trainer.validations.state(), *_POSITION)
-    missing = [key for key in needed if key not in state]
-    if missing:
-        raise FileError(
-            f"'{trainer.run}/state.pt': written by another version of molvae (it lacks "
-            f"'{missing[0]}'); continue with that version, or start over with --force"
-        )
-    for network, name in ((trainer.network, "network"), (trainer.average, "average")):
-        network.load_state_dict({current_name(key): t for key, t in state[name].items()})
-    trainer.optimizer.load_state_dict(state["optimizer"])
-    trainer.kl_weight.restore(state["kl"])
-    trainer.averages.restore(state["averages"])
-    trainer.validations.restore(state)
-    for name in _POSITION:
-        setattr(trainer, name, state[name])

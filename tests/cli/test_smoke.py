@@ -10,6 +10,7 @@ VERBS = {
     "train": ["{dataset}", "-o", "out", "--preset", "tiny", "--epochs", 0.2, "--device", "cpu",
               "--set", "train.validations=1"],
     "generate": ["-m", "{run}", "-n", 2, "-o", "out.csv", "-t", "logp=1:5"],
+    "predict": ["-m", "{measured}", "{demo}", "-o", "out.csv"],
     "encode": ["-m", "{run}", "{demo}", "-o", "out.npy"],
     "decode": ["-m", "{run}", "z.npy", "-o", "out.csv"],
     "interpolate": ["-m", "{run}", "CCO", "CCN", "-o", "out.csv"],
@@ -21,10 +22,12 @@ VERBS = {
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_verb_succeeds(verb, demo_csv, tiny_dataset, tiny_run, tmp_path, monkeypatch):
+def test_a_verb_succeeds(
+    verb, demo_csv, tiny_dataset, tiny_run, measured_run, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     np.save("z.npy", np.zeros((2, 16), dtype=np.float32))
-    places = {"demo": demo_csv, "dataset": tiny_dataset, "run": tiny_run}
+    places = {"demo": demo_csv, "dataset": tiny_dataset, "run": tiny_run, "measured": measured_run}
     done = warm.run(verb, *(str(word).format(**places) for word in VERBS[verb]))
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr

@@ -12,6 +12,7 @@ from molvae import MolVAE
 from molvae.errors import ConfigError, FileError, OutputExistsError
 from molvae.latent import encode
 from molvae.latent.encode import encode_file
+from molvae.model.checkpoint import load_model
 
 GOOD = ["O=C(Nc1ccc(-c2ccc(F)c(Cl)c2)cc1)c1cncnc1", "Cn1cc(-c2ccc(S(N)(=O)=O)cc2)cn1"]
 BAD = {"C1CC": "not a valid SMILES", "": "empty", "CC[Se]C": "unknown token [Se]"}
@@ -112,6 +113,30 @@ def test_own_columns_are_predicted_with_their_spread(tiny_model, tiny_run, table
         assert 0 < float(row["assay_sd"]) < 5 * head.std
     assert rows[1]["assay"] == ""
     assert "logp" not in rows[0]
+
+
+def test_the_predictor_answers_where_there_is_one(measured_run, table, tmp_path):
+    output = tmp_path / "out.csv"
+    encode_file([table], output, model=measured_run, predict=True, **PLAIN)
+    found = load_model(measured_run).predictors.predict(GOOD)["assay"]
+    rows = rows_of(output)
+    for row, mean, sd in zip((rows[0], rows[-1]), found.mean, found.sd, strict=True):
+        assert float(row["assay"]) == pytest.approx(mean, rel=1e-4)
+        assert float(row["assay_sd"]) == pytest.approx(sd, rel=1e-4)
+
+
+def test_measured_values_are_kept_beside_predicted_ones(measured_run, tmp_path):
+    (tmp_path / "in.csv").write_text(f"smiles,assay\n{GOOD[0]},6.5\n{GOOD[1]},\n")
+    output = tmp_path / "out.csv"
+    encode_file(
+        [tmp_path / "in.csv"], output, model=measured_run, predict=True, keep=("assay",), **PLAIN
+    )
+    rows = rows_of(output)
+    assert [row["assay"] for row in rows] == ["6.5", ""]
+    found = load_model(measured_run).predictors.predict(GOOD)["assay"]
+    predicted = [float(row["assay_predicted"]) for row in rows]
+    assert predicted == pytest.approx(found.mean.tolist(), rel=1e-4)
+    assert all(float(row["assay_predicted_sd"]) > 0 for row in rows)
 
 
 def test_salts_are_encoded_as_their_parents(tiny_model):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import os
 import shutil
 import sys
@@ -24,11 +25,21 @@ from molvae.data.readers.parquet import read_parquet
 from molvae.data.readers.rows import DAMAGE, Row, Rows
 from molvae.data.readers.sdf import read_sdf
 from molvae.data.readers.tables import SMILES_NAMES, has_smiles, read_table
-from molvae.errors import FileError
+from molvae.errors import FileError, NoColumnError
 
-__all__ = ["Row", "Rows", "piped", "read_rows", "read_smiles", "save_stdin", "smiles_of"]
+__all__ = [
+    "Row",
+    "Rows",
+    "columns_present",
+    "piped",
+    "read_rows",
+    "read_smiles",
+    "save_stdin",
+    "smiles_of",
+]
 
 HEAD = 1 << 16  # bytes by which a format is recognized
+RECORDS = 1000  # of an SDF by which its columns are recognized
 MAX_LINE = 2_000_000  # characters of a line; more is damage and not kept in memory
 CUT = " [cut: line too long]"
 GZIP = b"\x1f\x8b"
@@ -55,7 +66,7 @@ def read_rows(
         raise FileError(f"'{path}': not a file")
     name = str(path) if shown is None else shown
     if kind == "smi" and columns:
-        raise FileError(
+        raise NoColumnError(
             f"'{name}': a .smi file has no column '{columns[0]}'; use .csv for labelled data"
         )
     if kind == "parquet":
@@ -82,6 +93,25 @@ def read_rows(
         raw.close()
 
     return Rows(path, rows, raw.tell, close)
+
+
+def columns_present(
+    path: str | Path, columns: Sequence[str], *, smiles_column: str | None = None
+) -> list[str]:
+    """Those of the label columns that a file has.
+
+    An SDF has a column if one of its first records has a value of it.
+    """
+    present = []
+    for column in columns:
+        try:
+            with read_rows(path, smiles_column=smiles_column, columns=[column]) as rows:
+                first = itertools.islice(rows, RECORDS)
+                if file_format(path) != "sdf" or any(row.labels.get(column) for row in first):
+                    present.append(column)
+        except NoColumnError:
+            continue
+    return present
 
 
 def _open_text(path: Path) -> tuple[IO[bytes], IO[str]]:

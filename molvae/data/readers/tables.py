@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from molvae.data.readers.rows import NO_LABELS, Row
-from molvae.errors import FileError, suggest
+from molvae.errors import FileError, NoColumnError, suggest
 
 __all__ = ["ID_NAMES", "SMILES_NAMES", "column_index", "has_smiles", "read_table", "smiles_index"]
 
@@ -140,4 +140,4 @@ def column_index(name: str, header: list[str], column: str) -> int:
         return header.index(column)
     if count:
         raise FileError(f"'{name}': {count} columns are named '{column}'; rename all but one")
-    raise FileError(f"'{name}': no column '{column}': {suggest(column, header)}")
+    raise NoColumnError(f"'{name}': no column '{column}': {suggest(column, header)}")
