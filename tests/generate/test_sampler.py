@@ -182,10 +182,10 @@ def test_workers_change_nothing(tiny_model):
 
 def test_batches_decoded_side_by_side_change_nothing(tiny_model):
     alone = sampler(tiny_model, "qed=0.5", batch_size=20)
-    first = smiles(alone, 30)
+    first = smiles(alone, 8)
     with ThreadPoolExecutor(3) as pool:
         beside = sampler(tiny_model, "qed=0.5", batch_size=20, decoders=pool, decoder_count=3)
-        assert smiles(beside, 30) == first
+        assert smiles(beside, 8) == first
     assert (beside.decoded, beside.refused) == (alone.decoded, alone.refused)
 
 
@@ -442,9 +442,9 @@ def test_a_given_molecule_is_no_analog_of_itself(tiny_model, monkeypatch, unique
 
 
 def test_a_window_of_similarity_holds(tiny_model):
-    found = list(sampler(tiny_model, "similarity=0.2:0.5", like=STARTS, max_tries=200).stream(6))
+    found = list(sampler(tiny_model, "similarity=0.1:0.3", like=STARTS).stream(4))
     assert found
-    assert all(0.2 <= m.values["similarity"] <= 0.5 for m in found)
+    assert all(0.1 <= m.values["similarity"] <= 0.3 for m in found)
     assert all(m.values["similarity"] == m.similarity for m in found)
 
 

@@ -84,6 +84,7 @@ def test_gzip_header_has_no_time_and_no_name():
     assert FILE.stat().st_size < 1_000_000
 
 
+@pytest.mark.slow
 def test_all_parse_and_are_unique(library):
     assert len(set(library)) == len(library)
     assert not any("." in smiles for smiles in library)
@@ -119,6 +120,7 @@ def test_assay_has_something_to_learn(rows):
     assert statistics.pstdev(values) > 1.5 * demo.NOISE_SD
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["amide", "thiazole", "cf3_pyrazole", "suzuki_urea"])
 def test_a_reaction_made_again_is_in_the_file(name, library):
     made = {canonical(smiles) for smiles in demo.enumerate_reaction(name)}
