@@ -86,6 +86,11 @@ class DataConfig(_Section):
     censored: Literal["missing", "limit"] = "missing"
     # Condition name -> logarithm of its column: log10 or neglog10, with a unit as in neglog10:nM.
     transforms: dict[str, str] = {}
+    # Only rows with one of these values in a column: column -> values.
+    where: dict[str, tuple[str, ...]] = {}
+    # Condition name -> column with the relation of its values (=, >, ~), or with their unit.
+    relations: dict[str, str] = {}
+    units: dict[str, str] = {}
     # Largest number of SELFIES symbols of a molecule.
     max_tokens: int = Field(120, ge=4, le=2000)
     # Molecules with tokens that the given vocabulary lacks: stop, reject them, or (in fine-tuning)
@@ -103,13 +108,14 @@ class DataConfig(_Section):
 
     @model_validator(mode="after")
     def _transforms_have_columns(self) -> Self:
-        for name in self.transforms:
-            if name not in self.properties:
-                raise PydanticCustomError(
-                    _TOGETHER,
-                    "transform of '{name}': expected a name given with -p, of {columns}",
-                    {"name": name, "columns": list(self.properties)},
-                )
+        for kind in ("transform", "relation", "unit"):
+            for name in getattr(self, f"{kind}s"):
+                if name not in self.properties:
+                    raise PydanticCustomError(
+                        _TOGETHER,
+                        "{kind} of '{name}': expected a name given with -p, of {columns}",
+                        {"kind": kind, "name": name, "columns": list(self.properties)},
+                    )
         return self
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections import Counter
 
 from rdkit import Chem, rdBase
@@ -13,6 +14,7 @@ __all__ = [
     "Mol",
     "atom_counts",
     "bertz_complexity",
+    "block_fault",
     "block_smiles",
     "brics_fragments",
     "canonical_smiles",
@@ -50,21 +52,65 @@ def parse(smiles: str) -> Mol | None:
 def canonical_smiles(smiles: str) -> str | None:
     """Canonical isomeric SMILES, or None if ``smiles`` is not a valid molecule."""
     mol = parse(smiles)
-    return None if mol is None else str(Chem.MolToSmiles(mol))
+    return None if mol is None else to_smiles(mol)
 
 
 def block_smiles(block: str) -> str | None:
-    """Canonical isomeric SMILES of a mol block, or None if RDKit refuses it or it has no atoms."""
+    """SMILES of a mol block, or None if RDKit refuses it or it has no atoms.
+
+    Enhanced stereo, such as the mark of a racemate, is appended: ``C[C@H](N)CO |&1:1|``.
+    """
     with rdBase.BlockLogs():
         mol = Chem.MolFromMolBlock(block)
     if mol is None or mol.GetNumAtoms() == 0:
         return None
-    return str(Chem.MolToSmiles(mol))
+    fields = Chem.CXSmilesFields.CX_ENHANCEDSTEREO
+    return str(Chem.MolToCXSmiles(mol, Chem.SmilesWriteParams(), fields))
 
 
-def to_smiles(mol: Mol, *, isomeric: bool = True) -> str:
-    """Canonical SMILES of a molecule; not ``isomeric``: without stereochemistry and isotopes."""
-    return str(Chem.MolToSmiles(mol, isomericSmiles=isomeric))
+def block_fault(block: str) -> tuple[str, str]:
+    """(why RDKit refuses a mol block, its SMILES as drawn): texts for a table of refused records.
+
+    The reason is a short phrase that can be counted; the SMILES is empty if there are no atoms.
+    """
+    with rdBase.BlockLogs():
+        mol = Chem.MolFromMolBlock(block, sanitize=False)
+        problems = [] if mol is None else Chem.DetectChemistryProblems(mol)
+    if mol is None:
+        return "broken SDF record", ""
+    if mol.GetNumAtoms() == 0:
+        return "no atoms", ""
+    reason = "not a valid structure"
+    if problems and problems[0].GetType() == "AtomValenceException":
+        reason += f": valence of {mol.GetAtomWithIdx(problems[0].GetAtomIdx()).GetSymbol()}"
+    elif problems:
+        reason += ": aromatic ring without alternating bonds"
+    return reason, str(Chem.MolToSmiles(mol))
+
+
+def to_smiles(mol: Mol, *, isomeric: bool = True, reread: bool = False) -> str:
+    """Canonical SMILES of a molecule; not ``isomeric``: without stereochemistry and isotopes.
+
+    RDKit writes some molecules in another way each time they are read again, by dependent centers
+    or double bonds. Texts with such are read again until they repeat, and of a cycle the first in
+    alphabetical order is taken. ``reread`` does so with any text, for a molecule that was changed.
+    """
+    smiles = str(Chem.MolToSmiles(mol, isomericSmiles=isomeric))
+    if not (reread or (isomeric and _MAY_CHANGE.search(smiles))):
+        return smiles
+    seen = [smiles]
+    while True:
+        with rdBase.BlockLogs():
+            again = Chem.MolFromSmiles(seen[-1])
+        if again is None:
+            return smiles
+        following = str(Chem.MolToSmiles(again, isomericSmiles=isomeric))
+        if following in seen:
+            return min(seen[seen.index(following) :])
+        seen.append(following)
+
+
+_MAY_CHANGE = re.compile(r"/|@[^@].*@")  # a double bond's stereo, or two centers
 
 
 def elements(mol: Mol) -> frozenset[str]:

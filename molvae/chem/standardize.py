@@ -12,7 +12,8 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdMolDescriptors, rdqueries
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
-from molvae.chem.molecules import Mol, has_radical, parse
+from molvae.chem.fragments import STEREOISOMERS, flat_groups, parent_fragment
+from molvae.chem.molecules import Mol, has_radical, parse, to_smiles
 from molvae.config import CleaningConfig
 from molvae.errors import ConfigError
 
@@ -32,10 +33,15 @@ Profile = Literal["rdkit", "chembl", "none"]
 
 @dataclass(frozen=True)
 class Cleaned:
-    """A molecule that passed, with its canonical isomeric SMILES."""
+    """A molecule that passed, with its canonical isomeric SMILES.
+
+    ``note`` is a short fixed phrase that can be counted, if the file says more than the molecule:
+    that it is a racemate, for example.
+    """
 
     mol: Mol
     smiles: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,45 +52,40 @@ class Rejected:
 
 
 @functools.cache
-def _standardizers() -> tuple[
-    rdMolStandardize.CleanupParameters,
-    rdMolStandardize.LargestFragmentChooser,
-    rdMolStandardize.Uncharger,
-]:
-    # A drug may be smaller than its counter-ion; fragments are compared by heavy atoms.
-    parameters = rdMolStandardize.CleanupParameters()
-    parameters.preferOrganic = True  # type: ignore[assignment]  # the stubs name the wrong type
-    parameters.largestFragmentChooserCountHeavyAtomsOnly = True  # type: ignore[assignment]
-    return (
-        parameters,
-        rdMolStandardize.LargestFragmentChooser(parameters),
-        rdMolStandardize.Uncharger(),
-    )
+def _standardizers() -> tuple[rdMolStandardize.CleanupParameters, rdMolStandardize.Uncharger]:
+    return rdMolStandardize.CleanupParameters(), rdMolStandardize.Uncharger()
 
 
 def standardize(mol: Mol, profile: Profile = "rdkit") -> Mol:
     """A molecule in its standard form; unchanged for profile ``none``.
 
-    ``rdkit``: RDKit's clean-up (normalize groups, cut bonds to metals, reionize), the largest
-    organic fragment, neutralized. A single neutral fragment is returned as it is: every rule of
-    the clean-up needs a charge, a metal bond or a second fragment to act on. The one exception is
-    undone: sulfoxides are written S=O, so that the salt of a sulfoxide equals its plain form.
+    ``rdkit``: RDKit's clean-up (normalize groups, cut bonds to metals, reionize), the parent
+    fragment (:func:`molvae.chem.fragments.parent_fragment`), neutralized. A single neutral fragment
+    is returned as it is: every rule of the clean-up needs a charge, a metal bond or a second
+    fragment to act on. The one exception is undone: sulfoxides are written S=O, so that the salt of
+    a sulfoxide equals its plain form.
     ``chembl``: the parent molecule by ChEMBL's own pipeline (Bento et al. 2020), which needs the
     extra of that name.
     """
+    return _standardized(mol, profile)[0]
+
+
+def _standardized(mol: Mol, profile: Profile) -> tuple[Mol, str]:
+    """The standard form, and a note about the choice of the fragment."""
     if profile == "none":
-        return mol
+        return mol, ""
     if profile == "chembl":
-        return _chembl_parent(mol)
+        return _chembl_parent(mol), ""
     simple = all(a.GetFormalCharge() == 0 for a in mol.GetAtoms()) and not _has_metal(mol)
     if simple and len(Chem.GetMolFrags(mol)) == 1:
-        return mol
-    parameters, chooser, uncharger = _standardizers()
+        return mol, ""
+    parameters, uncharger = _standardizers()
+    note = ""
     with rdBase.BlockLogs():
         mol = _cleaned_up(mol, parameters)
         if len(Chem.GetMolFrags(mol)) > 1:
-            mol = chooser.choose(mol)
-        return uncharger.uncharge(_plain_sulfoxides(mol))
+            mol, note = parent_fragment(mol)
+        return uncharger.uncharge(_plain_sulfoxides(mol)), note
 
 
 def _cleaned_up(mol: Mol, parameters: rdMolStandardize.CleanupParameters) -> Mol:
@@ -195,6 +196,7 @@ def clean(smiles: str, options: CleaningConfig) -> Cleaned | Rejected:
     if ":" in text:  # or an aromatic bond, which does no harm
         for atom in mol.GetAtoms():
             atom.SetAtomMapNum(0)
+    note = STEREOISOMERS if "|" in text and flat_groups(mol) else ""
     plain = _is_plain(mol)
     if not plain:
         if any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms()):
@@ -203,8 +205,8 @@ def clean(smiles: str, options: CleaningConfig) -> Cleaned | Rejected:
             return Rejected("organometallic")
     try:
         if not plain or options.standardize == "chembl":
-            mol = standardize(mol, options.standardize)
-            plain = False
+            mol, about = _standardized(mol, options.standardize)
+            plain, note = False, note or about
     except _ExcludedError:
         return Rejected("excluded by the ChEMBL pipeline")
     except (ValueError, RuntimeError):
@@ -216,7 +218,8 @@ def clean(smiles: str, options: CleaningConfig) -> Cleaned | Rejected:
         return Rejected(reason)
     if not options.stereo:
         Chem.RemoveStereochemistry(mol)
-    return Cleaned(mol, Chem.MolToSmiles(mol))
+        note = "" if note == STEREOISOMERS else note
+    return Cleaned(mol, to_smiles(mol, reread=not plain or bool(note)), note)
 
 
 _COMMON = frozenset({"B", "Br", "C", "Cl", "F", "I", "N", "O", "P", "S"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,6 +35,26 @@ data_options = listed(
         multiple=True,
         metavar="[NAME=]LOG[:UNIT]",
         help="Take the logarithm of a -p column; neglog10:nM turns IC50 into pIC50 (repeatable).",
+    ),
+    click.option(
+        "--where",
+        multiple=True,
+        metavar="COLUMN=VALUE",
+        help="Read only rows with this value; of one column any of several (repeatable).",
+    ),
+    click.option(
+        "--relation",
+        "relations",
+        multiple=True,
+        metavar="[NAME=]COLUMN",
+        help="Column with the relation of a -p column's values: those not = are censored.",
+    ),
+    click.option(
+        "--unit",
+        "units",
+        multiple=True,
+        metavar="[NAME=]COLUMN",
+        help="Column with the unit of a -p column's values, to convert them for --transform.",
     ),
     click.option(
         "--bad-labels",
@@ -117,26 +137,43 @@ def _columns(texts: tuple[str, ...]) -> dict[str, str] | None:
     return columns or None
 
 
-def _transforms(texts: tuple[str, ...], columns: dict[str, str] | None) -> dict[str, str] | None:
-    """Condition name -> transform; the name may be omitted if there is only one column."""
-    from molvae.data.columns import parse_transform
-
-    transforms: dict[str, str] = {}
+def _named(
+    option: str, texts: tuple[str, ...], columns: dict[str, str] | None
+) -> Iterator[tuple[str, str]]:
+    """(condition name, value) of texts NAME=VALUE; the name may be omitted for a single column."""
+    given: set[str] = set()
     for text in texts:
-        name, sign, transform = text.rpartition("=")
-        if not sign:
+        name, sign, value = text.partition("=")
+        if not sign or (option != "transform" and name not in (columns or {})):
             if columns is None or len(columns) != 1:
                 raise ConfigError(
-                    f"--transform {text}: say which column, as in --transform pIC50={text}"
+                    f"--{option} {text}: say for which -p column, as in --{option} NAME={text}"
                 )
-            name = next(iter(columns))
+            name, value = next(iter(columns)), text
+        if name in given:
+            raise ConfigError(f"--{option} is given twice for {name}")
+        given.add(name)
+        yield name, value
+
+
+def _transforms(texts: tuple[str, ...], columns: dict[str, str] | None) -> dict[str, str] | None:
+    from molvae.data.columns import parse_transform
+
+    transforms = dict(_named("transform", texts, columns))
+    for transform in transforms.values():
         parse_transform(transform)
-        if name in transforms:
-            raise ConfigError(
-                f"--transform of {name} is given twice: {transforms[name]} and {transform}"
-            )
-        transforms[name] = transform
     return transforms or None
+
+
+def _where(texts: tuple[str, ...]) -> dict[str, list[str]] | None:
+    """Column -> the values that its rows may have."""
+    wanted: dict[str, list[str]] = {}
+    for text in texts:
+        column, sign, value = text.partition("=")
+        if not sign or not column:
+            raise ConfigError(f"--where '{text}': expected COLUMN=VALUE")
+        wanted.setdefault(column, []).append(value)
+    return wanted or None
 
 
 def configuration(
@@ -155,6 +192,9 @@ def configuration(
             "data.properties": columns,
             "data.conditions": options["conditions"],
             "data.transforms": _transforms(options["transforms"], columns),
+            "data.where": _where(options["where"]),
+            "data.relations": dict(_named("relation", options["relations"], columns)) or None,
+            "data.units": dict(_named("unit", options["units"], columns)) or None,
             "data.bad_labels": options["bad_labels"],
             "data.censored": options["censored"],
             "data.max_tokens": options["max_tokens"],

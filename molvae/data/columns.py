@@ -1,6 +1,7 @@
 """Columns of the user's files: their names, and their cells as numbers.
 
-A cell may be yes/no, a gap, a censored value, or in another unit.
+A cell may be yes/no, a gap, a censored value, or in another unit. Its relation (``>``) and its unit
+may also be in columns of their own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Literal
 from molvae.errors import ConfigError, suggest
 from molvae.targets import YES_NO
 
-__all__ = ["Kind", "Label", "Transform", "is_name", "parse_transform", "read_label"]
+__all__ = ["Kind", "Label", "Transform", "is_name", "parse_transform", "read_label", "unquoted"]
 
 LONGEST_NAME = 200
 
@@ -31,17 +32,24 @@ def is_name(name: object) -> bool:
 
 MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "none", "null", "nd", "n.d.", "-", "?"})
 LARGEST = 3e38  # what a dataset can hold
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
-_CENSORED = re.compile(r"(<=|>=|<<|>>|<|>|≤|≥|~|≈)\s*(.*)")
+# A number, where a comma may part thousands if the text cannot be a decimal comma: 1,100.5.
+_AMOUNT = re.compile(
+    r"([+-]?(?:\d{1,3}(?:(?:,\d{3})+\.\d+|(?:,\d{3}){2,})|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?))"
+    r"\s*(.*)"
+)
+_RELATION = re.compile(r"(<=|>=|<<|>>|<|>|≤|≥|~|≈)\s*(.*)")
 _MOLAR = {"M": 0, "mM": -3, "uM": -6, "µM": -6, "μM": -6, "nM": -9, "pM": -12, "fM": -15}
 _TRANSFORMS = ("log10", "neglog10")
 
-Kind = Literal["number", "word", "missing", "censored", "bad"]
+Kind = Literal["number", "word", "missing", "censored", "unit", "bad"]
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One cell: its value (NaN unless a number or a yes/no word) and what kind of text it was."""
+    """One cell: its value (NaN unless a number or a yes/no word) and what kind of text it was.
+
+    ``unit`` is a value in a unit that cannot be converted to that of the column.
+    """
 
     value: float
     kind: Kind
@@ -64,13 +72,13 @@ class Transform:
         """
         return self.name.replace("neg", "-") + " M" * self.molar
 
-    def __call__(self, value: float) -> float:
-        """The transformed value; NaN where it is not defined."""
+    def __call__(self, value: float, exponent: int | None = None) -> float:
+        """The transformed value; NaN where it is not defined. ``exponent`` is that of its unit."""
         if not self.name:
             return value
         if value <= 0:
             return math.nan
-        result = math.log10(value) + self.exponent
+        result = math.log10(value) + (self.exponent if exponent is None else exponent)
         return -result if self.name == "neglog10" else result
 
 
@@ -88,20 +96,58 @@ def parse_transform(text: str) -> Transform:
     return Transform(name, _MOLAR[unit] if colon else 0, molar=bool(colon))
 
 
-def read_label(text: str, transform: Transform, *, limit: bool = False) -> Label:
-    """The value of a cell; with ``limit`` a censored one such as ``>10000`` counts as its limit."""
+def unquoted(text: str) -> str:
+    """A cell without white space and quotes around it, as ChEMBL writes ``'='``."""
+    return text.strip().strip("'\"").strip()
+
+
+def _exponent(unit: str) -> int | None:
+    """The power of ten of a unit of concentration; None for any other."""
+    shown = re.sub(r"mol[ ./]*L(\^?-1)?$", "M", unit.strip(), flags=re.IGNORECASE)
+    if shown in _MOLAR:
+        return _MOLAR[shown]
+    return {name.casefold(): power for name, power in _MOLAR.items()}.get(shown.casefold())
+
+
+def read_label(
+    text: str,
+    transform: Transform,
+    *,
+    limit: bool = False,
+    relation: str = "",
+    unit: str | None = None,
+) -> Label:
+    """The value of a cell; with ``limit`` a censored one such as ``>10000`` counts as its limit.
+
+    ``relation`` and ``unit`` are the cells of columns of their own. An empty relation is ``=``. For
+    a transform with a unit of concentration, values in another one are converted; a unit after the
+    number, as in ``53 nM``, comes before that of the column.
+    """
     text = text.strip()
     lowered = text.lower()
     if lowered in MISSING:
         return Label(math.nan, "missing")
-    censored = _CENSORED.fullmatch(text)
-    if censored is not None:
-        text = censored[2]
+    relation = unquoted(relation)
+    mark = _RELATION.fullmatch(text)
+    if mark is not None:
+        text = mark[2]
     elif lowered in YES_NO and not transform.name:
         return Label(YES_NO[lowered], "word")
-    value = transform(float(text)) if _NUMBER.fullmatch(text) else math.nan
+    amount = _AMOUNT.fullmatch(text)
+    known_relation = relation in ("", "=") or _RELATION.fullmatch(relation + " ") is not None
+    if amount is None or not known_relation:
+        return Label(math.nan, "bad")
+    number, suffix = float(amount[1].replace(",", "")), amount[2]
+    power = _exponent(suffix) if transform.molar else None
+    if suffix and power is None and (suffix != "%" or transform.molar):
+        return Label(math.nan, "bad")
+    if unit is not None and transform.molar and not suffix:
+        power = _exponent(unquoted(unit))
+        if power is None:
+            return Label(math.nan, "unit")
+    value = transform(number, power)
     if not abs(value) < LARGEST:
         return Label(math.nan, "bad")
-    if censored is not None:
+    if mark is not None or relation not in ("", "="):
         return Label(value if limit else math.nan, "censored")
     return Label(value, "number")

@@ -52,7 +52,7 @@ class Source:
         """A hash of the content, files by their bytes."""
         digest = hashlib.sha256()
         for entry in self.record:
-            kind = file_format(Path(entry["file"]))
+            kind = file_format(Path(entry["file"]), reading=True)
             digest.update(f"{kind} {entry['sha256']}\n".encode())
         digest.update(f"{self.smiles_column}\n".encode())
         for text in self.texts:

@@ -80,7 +80,7 @@ def _cached(file: Path, read: functools.partial[_FileKeys]) -> tuple[NDArray[np.
 
 
 def _key(file: Path) -> str:
-    versions = (importlib.metadata.version("rdkit"), file_format(file))
+    versions = (importlib.metadata.version("rdkit"), file_format(file, reading=True))
     parts = ("novel", SCHEMA, *versions, fingerprint(file)["sha256"])
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:32]
 

@@ -158,8 +158,10 @@ def _open_dataset(
     dataset = Dataset(folders[0])
     asked = config.data.model_dump(mode="json", exclude={"conditions", "unknown_tokens"})
     plain = DataConfig().model_dump(mode="json")
-    ignored = differences(plain, asked, "data.", dropped=False)
-    if ignored and differences(dataset.manifest["options"], asked, dropped=False):
+    given = {change.split(" was ")[0] for change in differences(plain, asked, dropped=False)}
+    changed = differences({**plain, **dataset.manifest["options"]}, asked, "data.", dropped=False)
+    ignored = [c for c in changed if c.split(" was ")[0].removeprefix("data.") in given]
+    if ignored:
         raise ConfigError(
             f"'{dataset.folder}' is prepared already, so these options would be ignored: "
             + "; ".join(ignored)

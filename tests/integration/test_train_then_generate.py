@@ -47,7 +47,9 @@ def test_prepare_train_generate_info(demo_csv, tmp_path):
         "--set", "train.validations=2",
     )  # fmt: skip
     assert "validation 2/2" in result.stderr
-    assert re.search(r"assay, \d+ held-out molecules: predictor .*; head .*; baseline ", result.stderr)
+    assert re.search(
+        r"assay, \d+ held-out molecules: predictor .*; head .*; baseline ", result.stderr
+    )
     assert f"molvae generate -m {run}" in result.stdout
     result = molvae("generate", "-m", run, "-n", 15, "-o", out, "-t", "logp=2:6", "--workers", 1)
     assert "15 of 15 molecules written" in result.stdout

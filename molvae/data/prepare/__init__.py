@@ -397,12 +397,18 @@ def summary_lines(dataset: Dataset) -> list[str]:
     lines += [f"  {count:,} × {reason}" for reason, count in m["reasons"].items()]
     if m["rejected"]:
         lines.append(f"  see {dataset.folder / 'rejects.csv'}")
+    lines += [f"  {count:,} × {remark}" for remark, count in m.get("remarks", {}).items()]
     for name in m["options"]["properties"]:
         lines += _column_lines(name, m["properties"][name], m)
     if m.get("split_conflicts"):
         lines.append(
             f"  {m['split_conflicts']:,} molecules are on two sides of the split column and "
             "are held out"
+        )
+    if m.get("split_drawn"):
+        lines.append(
+            "  the split column marks no molecule for validation: "
+            f"{m['split']['valid']:,} of those for training were drawn for it"
         )
     split = ", ".join(f"{count:,} {name}" for name, count in m["split"].items())
     lines.append(f"{split}; {len(dataset.vocabulary)} tokens, longest molecule {m['longest']}")
@@ -420,8 +426,20 @@ def _column_lines(name: str, column: Mapping[str, Any], manifest: Mapping[str, A
     notes = {
         "censored": f"censored cells (<, >) count as {'their limit' if limit else 'missing'}",
         "bad": "cells that are no value count as missing",
+        "unconverted": "values in units that cannot be converted count as missing",
         "combined": "molecules have several values, which were averaged",
         "conflicts": "molecules have both yes and no, and count as missing",
     }
     lines = [f"column {name}: {what}, {missing:,} missing"]
-    return lines + [f"  {column[key]:,} {text}" for key, text in notes.items() if column.get(key)]
+    lines += [f"  {column[key]:,} {text}" for key, text in notes.items() if column.get(key)]
+    if gap := column.get("disagreements"):
+        lines.append(
+            f"  {gap['count']:,} molecules have values that differ by more than the standard "
+            f"deviation of the column, {column['std']:.3g}; {gap['first']}: {gap['low']:g} to "
+            f"{gap['high']:g}"
+        )
+    if known > 1 and column["min"] == column["max"]:
+        lines.append(
+            f"  warning: every known value is {column['min']:g}: there is nothing to learn"
+        )
+    return lines

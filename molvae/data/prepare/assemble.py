@@ -7,8 +7,10 @@ and texts of the molecules, only by some bytes per row for hashes and splits.
 from __future__ import annotations
 
 import csv
+import gzip
 import hashlib
 import io
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molvae.chem.vocabulary import Vocabulary
+from molvae.data.columns import parse_transform
 from molvae.data.dataset import SCHEMA, SPLITS
+from molvae.data.prepare.groups import Groups, numbers
 from molvae.data.prepare.parts import ColumnNotes, Part, Recipe
 from molvae.data.prepare.split import split_by_keys
 from molvae.data.tokenize import UNKNOWN_TOKEN
@@ -53,16 +57,18 @@ def assemble(
             + _example(survey.example, recipe)
         )
     kinds = _kinds(survey, recipe)
-    groups = _Groups(equals, kinds, len(recipe.config.properties))
+    groups = Groups(equals, kinds, len(recipe.config.properties))
     split_keys = _split_keys(parts, kept, groups)
-    split = split_by_keys(split_keys, recipe)
+    split, drawn = split_by_keys(split_keys, recipe)
     vocabulary = Vocabulary(recipe.vocabulary) if recipe.vocabulary else None
     vocabulary = vocabulary or Vocabulary.of_symbols(survey.symbols)
     longest = _write_molecules(parts, folder, recipe, vocabulary, kept, groups)
+    names = [*recipe.builtin, *recipe.config.properties]
+    statistics = _statistics(folder, names, total, recipe, survey, kinds, groups)
+    _name_disagreements(statistics, folder, kept)
     np.save(folder / "split.npy", split)
     vocab = {"schema": SCHEMA, "tokens": vocabulary.tokens, "constraints": recipe.constraints}
     write_json(folder / "vocab.json", vocab)
-    names = [*recipe.builtin, *recipe.config.properties]
     write_json(
         folder / "manifest.json",
         {
@@ -74,8 +80,10 @@ def assemble(
             "reasons": dict(survey.reasons.most_common()),
             "split": {name: int((split == i).sum()) for i, name in enumerate(SPLITS)},
             "split_conflicts": groups.split_conflicts,
+            "split_drawn": drawn,
+            "remarks": dict(survey.remarks.most_common()),
             "longest": longest,
-            "properties": _statistics(folder, names, total, recipe, survey, kinds, groups),
+            "properties": statistics,
             "content_sha256": _content_hash(folder),
             "options": recipe.config.model_dump(mode="json"),
             "sources": sources,
@@ -94,6 +102,7 @@ class _Survey:
     rows: int = 0
     molecules: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    remarks: Counter[str] = field(default_factory=Counter)
     symbols: set[str] = field(default_factory=set)
     example: list[str] = field(default_factory=list)  # the first row of the rejects
     notes: list[ColumnNotes] = field(default_factory=list)
@@ -106,6 +115,7 @@ def _survey(parts: Sequence[Path], folder: Path, rejects: IO[str]) -> _Survey:
             survey.rows += part.rows
             survey.molecules += len(part)
             survey.reasons.update(part.reasons)
+            survey.remarks.update(part.remarks)
             survey.symbols.update(part.symbols)
             survey.notes = survey.notes or [ColumnNotes() for _ in part.notes]
             for total, note in zip(survey.notes, part.notes, strict=True):
@@ -148,9 +158,20 @@ def _kinds(survey: _Survey, recipe: Recipe) -> list[str]:
     kinds = []
     for (name, column), note in zip(recipe.config.properties.items(), survey.notes, strict=True):
         if note.words and note.other:
+            if recipe.config.bad_labels != "missing":
+                raise FileError(
+                    f"column '{column}' holds both yes/no words, as {note.word}, and numbers, as "
+                    f"{note.number}; make it one or the other, or add --bad-labels missing, which "
+                    f"treats {note.words:,} words as missing"
+                )
+            note.bad += note.words
+        transform = recipe.config.transforms.get(name)
+        if len(note.unit_names) > 1 and not (transform and parse_transform(transform).molar):
+            listed = ", ".join(f"'{u}' in {n:,}" for u, n in note.unit_names.most_common(5))
+            unit = recipe.config.units[name]
             raise FileError(
-                f"column '{column}' holds both yes/no words, as {note.word}, and numbers, as "
-                f"{note.number}; make it one or the other"
+                f"column '{column}' is in several units: {listed} rows; convert them with "
+                f"--transform, such as neglog10:nM, or keep one with --where '{unit}=UNIT'"
             )
         # A logarithm of 1 or 10 is a measurement all the same.
         transformed = name in recipe.config.transforms
@@ -194,62 +215,8 @@ def _bucket(
 # -- second pass: labels and splits of equal molecules ------------------------------------------
 
 
-class _Groups:
-    """Molecules that occur more than once: labels and splits combined over their rows."""
-
-    def __init__(self, equals: NDArray[np.int64], kinds: list[str], labels: int) -> None:
-        """``equals``: (m, 2) every later molecule and the first that it equals."""
-        self.first = np.unique(equals[:, 1])  # position of the molecule that represents each group
-        self.rows = np.concatenate([self.first, equals[:, 0]])
-        self.group = np.searchsorted(self.first, np.concatenate([self.first, equals[:, 1]]))
-        order = np.argsort(self.rows)
-        self.rows, self.group = self.rows[order], self.group[order]
-        self.yesno = np.asarray([kind == "yesno" for kind in kinds], dtype=np.bool_)
-        shape = (len(self.first), labels)
-        self.sums, self.counts = np.zeros(shape), np.zeros(shape, dtype=np.int64)
-        self.low, self.high = np.full(shape, np.inf), np.full(shape, -np.inf)
-        self.split_low = np.full(len(self.first), np.iinfo(np.uint64).max, dtype=np.uint64)
-        self.split_high = np.zeros(len(self.first), dtype=np.uint64)
-
-    def members(self, start: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(positions within a part, their groups) of a part's molecules."""
-        a, b = np.searchsorted(self.rows, [start, start + count])
-        return self.rows[a:b] - start, self.group[a:b]
-
-    def add(self, part: Part, start: int) -> None:
-        """Add the labels and split keys of a part's members."""
-        at, group = self.members(start, len(part))
-        np.minimum.at(self.split_low, group, part.split_keys[at])
-        np.maximum.at(self.split_high, group, part.split_keys[at])
-        values = part.labels[at]
-        known = ~np.isnan(values)
-        np.add.at(self.sums, group, np.where(known, values, 0.0))
-        np.add.at(self.counts, group, known.astype(np.int64))
-        np.minimum.at(self.low, group, np.where(known, values, np.inf))
-        np.maximum.at(self.high, group, np.where(known, values, -np.inf))
-
-    @property
-    def split_conflicts(self) -> int:
-        """Molecules that a split column puts on two sides."""
-        return int((self.split_low != self.split_high).sum())
-
-    def conflicts(self) -> NDArray[np.bool_]:
-        """(groups, columns) where rows say both yes and no."""
-        return np.asarray(self.yesno & (self.counts > 1) & (self.low != self.high))
-
-    def combined(self) -> NDArray[np.int64]:
-        """Molecules per column whose value comes from several rows."""
-        return np.asarray(((self.counts > 1) & ~self.conflicts()).sum(axis=0))
-
-    def labels(self) -> NDArray[np.float64]:
-        """(groups, columns) mean of the measurements; missing where rows say both yes and no."""
-        with np.errstate(invalid="ignore"):
-            means = self.sums / self.counts
-        return np.where(self.conflicts(), np.nan, means)
-
-
 def _split_keys(
-    parts: Sequence[Path], kept: NDArray[np.bool_], groups: _Groups
+    parts: Sequence[Path], kept: NDArray[np.bool_], groups: Groups
 ) -> NDArray[np.uint64]:
     """Split keys of the kept molecules; fills the groups on the way."""
     keys = np.empty(int(kept.sum()), dtype=np.uint64)
@@ -273,7 +240,7 @@ def _write_molecules(
     recipe: Recipe,
     vocabulary: Vocabulary,
     kept: NDArray[np.bool_],
-    groups: _Groups,
+    groups: Groups,
 ) -> int:
     """Write tokens, offsets, properties and texts of the kept molecules; the longest's length."""
     labels = groups.labels()
@@ -293,6 +260,7 @@ def _write_molecules(
         for part in map(Part.load, parts):
             mine = kept[start : start + len(part)]
             at, group = groups.members(start, len(part))
+            part.labels = numbers(part.labels, groups.yesno)
             part.labels[at] = labels[group]
             known = np.concatenate([part.values, part.labels.astype(np.float32)], axis=1)
             values_file.write(known[mine].astype("<f4").tobytes())
@@ -337,7 +305,7 @@ def _statistics(
     recipe: Recipe,
     survey: _Survey,
     kinds: list[str],
-    groups: _Groups,
+    groups: Groups,
 ) -> dict[str, Any]:
     """Per property, over the molecules where it is known: moments in two passes, and counts."""
     row = np.dtype(("<f4", len(names)))
@@ -376,10 +344,26 @@ def _statistics(
                 "kind": kinds[column],
                 "censored": note.censored,
                 "bad": note.bad,
+                "units": dict(note.unit_names.most_common(20)),
+                "unconverted": note.units,
                 "combined": int(combined[column]),
                 "conflicts": int(conflicts[column]),
+                "disagreements": groups.disagreements(column, result[name]["std"]),
             }
     return result
+
+
+def _name_disagreements(statistics: dict[str, Any], folder: Path, kept: NDArray[np.bool_]) -> None:
+    """Replace the positions of rows by the SMILES of their molecules."""
+    entries = [p["disagreements"] for p in statistics.values() if p.get("disagreements")]
+    places = {int(kept[: entry["first"]].sum()) for entry in entries}
+    smiles: dict[int, str] = {}
+    if places:
+        with gzip.open(folder / "molecules.csv.gz", "rt", encoding="utf-8", newline="") as file:
+            rows = enumerate(itertools.islice(csv.reader(file), 1, max(places) + 2))
+            smiles = {place: row[0] for place, row in rows if place in places}
+    for entry in entries:
+        entry["first"] = smiles[int(kept[: entry["first"]].sum())]
 
 
 def _content_hash(folder: Path) -> str:

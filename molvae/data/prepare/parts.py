@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from molvae import chem
 from molvae.chem.properties import compute
 from molvae.chem.selfies import use_constraints
 from molvae.config import DataConfig
-from molvae.data.columns import Transform, parse_transform, read_label
+from molvae.data.columns import Label, Transform, parse_transform, read_label, unquoted
 from molvae.data.readers import Row, smiles_of
 from molvae.data.tokenize import Clean, tokenize
 from molvae.errors import FileError
@@ -34,6 +35,9 @@ __all__ = ["SPLIT_WORDS", "ColumnNotes", "Part", "Recipe", "make_part", "rejecte
 TEXT_LIMIT = 500  # characters of a rejected row that are kept
 FORMULA = ("=", "+", "-", "@", "\t")  # how a cell that spreadsheets evaluate begins
 NO_SCAFFOLD = np.uint64(0)
+UNIT_LIMIT = 40  # characters of a unit that are kept
+WORDS = (-1e39, 1e39)  # no and yes among the labels of a part, beyond all numbers
+SIDE_BIT = 62  # of a split key made by a column: the side above a hash of the molecule
 # What a split column may say.
 SPLIT_WORDS = {
     "train": 0, "training": 0, "valid": 1, "validation": 1, "val": 1, "dev": 1, "test": 2,
@@ -58,7 +62,9 @@ class Recipe:
     @property
     def columns(self) -> list[str]:
         """The columns to read, each once."""
-        wanted = list(self.config.properties.values())
+        config = self.config
+        wanted = [*config.properties.values(), *config.where]
+        wanted += [*config.relations.values(), *config.units.values()]
         if self.split_column is not None:
             wanted.append(self.split_column)
         return list(dict.fromkeys(wanted))
@@ -74,6 +80,11 @@ class ColumnNotes:
     other: int = 0  # numbers but 0 and 1
     word: str = ""  # the first word and number, with their place, for a message
     number: str = ""
+    units: int = 0  # values in a unit that cannot be converted
+    unit_names: Counter[str] = field(default_factory=Counter)  # of the column of units
+
+    def __post_init__(self) -> None:
+        self.unit_names = Counter(self.unit_names)  # of plain data
 
     def add(self, more: ColumnNotes) -> None:
         """Take in the notes of the rows that follow."""
@@ -83,6 +94,8 @@ class ColumnNotes:
         self.other += more.other
         self.word = self.word or more.word
         self.number = self.number or more.number
+        self.units += more.units
+        self.unit_names.update(more.unit_names)
 
 
 @dataclass
@@ -96,13 +109,14 @@ class Part:
     ids: NDArray[np.uint16]  # concatenated
     lengths: NDArray[np.int32]  # (n,) ids of each molecule
     keys: NDArray[np.uint64]  # (n, 2) hash of the canonical SMILES
-    split_keys: NDArray[np.uint64]  # (n,) hash that decides the split, or its code
+    split_keys: NDArray[np.uint64]  # (n,) hash that decides the split, or a side and a hash
     values: NDArray[np.float32]  # (n, built-in properties)
     labels: NDArray[np.float64]  # (n, user columns), NaN = missing
     lines: bytes  # lines of molecules.csv
     ends: NDArray[np.int64]  # (n,) where each line ends
     notes: list[ColumnNotes] = field(default_factory=list)
     fault: str = ""  # what stops the whole preparation
+    remarks: dict[str, int] = field(default_factory=dict)  # how many molecules, by their notes
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -114,6 +128,7 @@ class Part:
             "reasons": self.reasons,
             "rejects": self.rejects,
             "symbols": self.symbols,
+            "remarks": self.remarks,
             "notes": [vars(note) for note in self.notes],
         }
         temporary = path.with_suffix(".tmp")
@@ -147,8 +162,10 @@ class Part:
             known = [symbols.setdefault(symbol, len(symbols)) for symbol in part.symbols]
             renumbered.append(np.asarray(known, dtype=np.uint16)[part.ids])
         reasons: Counter[str] = Counter()
+        remarks: Counter[str] = Counter()
         for part in parts:
             reasons.update(part.reasons)
+            remarks.update(part.remarks)
         starts = np.cumsum([0, *(len(part.lines) for part in parts)])
         stacked = {
             name: np.concatenate([getattr(part, name) for part in parts])
@@ -166,6 +183,7 @@ class Part:
             ),
             notes=[_together(notes) for notes in zip(*(part.notes for part in parts), strict=True)],
             fault=next((part.fault for part in parts if part.fault), ""),
+            remarks=dict(remarks),
             **stacked,
         )
 
@@ -215,8 +233,13 @@ class _Maker:
             else Transform()
             for name in self.config.properties
         ]
+        self.wanted = {
+            column: {unquoted(value).casefold() for value in values}
+            for column, values in self.config.where.items()
+        }
         self.rows = 0
         self.fault = ""
+        self.remarks: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self.notes = [ColumnNotes() for _ in self.config.properties]
         self.symbols: dict[str, int] = {}
@@ -244,9 +267,12 @@ class _Maker:
         """Cheap refusals first, then all that needs the molecule, while it is parsed."""
         if row.fault:
             return self.reject(row, row.fault)
+        if (column := self._unwanted(row)) is not None:
+            return self.reject(row, f"left out by --where {column}")
         text = smiles_of(row)
         if text is None:
-            return self.reject(row, "broken SDF record")
+            reason, drawn = chem.block_fault(row.block)
+            return self.reject(row if row.name else row._replace(name=drawn), reason)
         tokenized = tokenize(
             text,
             self.config.cleaning,
@@ -261,10 +287,19 @@ class _Maker:
             self._keep(row, *tokenized, labels)
         return None
 
+    def _unwanted(self, row: Row) -> str | None:
+        """The column that holds no value asked for; None if all do."""
+        for column, values in self.wanted.items():
+            if unquoted(row.labels[column]).casefold() not in values:
+                return column
+        return None
+
     def _keep(
         self, row: Row, cleaned: chem.Cleaned, symbols: list[str], labels: list[float]
     ) -> None:
         self.rows += 1
+        if cleaned.note:
+            self.remarks[cleaned.note] += 1
         numbers = self.symbols
         self.ids += [numbers.setdefault(symbol, len(numbers)) for symbol in symbols]
         self.lengths.append(len(symbols))
@@ -281,7 +316,8 @@ class _Maker:
     def _split_key(self, row: Row, cleaned: chem.Cleaned) -> int:
         column = self.recipe.split_column
         if column is not None:
-            return SPLIT_WORDS[row.labels[column].lower()]
+            side = SPLIT_WORDS[row.labels[column].lower()]
+            return side << SIDE_BIT | _hash("split:" + cleaned.smiles) >> (64 - SIDE_BIT)
         if self.config.split == "random":
             return _hash("split:" + cleaned.smiles)
         core = chem.scaffold(cleaned.mol)
@@ -302,22 +338,36 @@ class _Maker:
             self.config.properties, self.transforms, self.notes, strict=True
         ):
             text = row.labels[self.config.properties[name]]
-            label = read_label(text, transform, limit=self.config.censored == "limit")
+            units = self.config.units.get(name)
+            relations = self.config.relations.get(name)
+            unit = None if units is None else row.labels[units]
+            label = read_label(
+                text,
+                transform,
+                limit=self.config.censored == "limit",
+                relation="" if relations is None else row.labels[relations],
+                unit=unit,
+            )
             if label.kind == "bad" and self.config.bad_labels == "error":
                 self.fault = self._bad_label(row, name, text)
                 return None
             if label.kind == "bad" and self.config.bad_labels == "reject":
                 self.reject(row, f"column {name} holds no value")
                 return None
-            values.append(label.value)
-            pending.append((note, label, text))
-        for note, label, text in pending:
-            _note(note, label.kind, label.value, f"'{text}' ('{row.file}' row {row.number})")
+            value = label.value
+            if label.kind == "word":
+                value = WORDS[int(value)]
+            values.append(value)
+            pending.append((note, label, text, unit))
+        for note, label, text, unit in pending:
+            _note(note, label, f"'{text}' ('{row.file}' row {row.number})", unit)
         return values
 
     def _bad_label(self, row: Row, name: str, text: str) -> str:
         transform = self.config.transforms.get(name)
-        hint = "; write the decimal point as '.'" if "," in text else ""
+        hint = "; write the decimal point as '.', and numbers without ','" if "," in text else ""
+        if not transform and re.search(r"\d\s*[a-zµμ%]", text, re.IGNORECASE):
+            hint = "; a unit is read with --transform, such as neglog10:nM"
         positive = f" that {transform} can take" if transform else ""
         return (
             f"'{row.file}' row {row.number}: column '{self.config.properties[name]}' holds "
@@ -343,6 +393,7 @@ class _Maker:
             ends=np.asarray(self.ends, dtype=np.int64),
             notes=self.notes,
             fault=self.fault,
+            remarks=dict(self.remarks),
         )
 
 
@@ -351,15 +402,19 @@ def _one_kind_of_line_end(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _note(note: ColumnNotes, kind: str, value: float, where: str) -> None:
-    if kind == "censored":
+def _note(note: ColumnNotes, label: Label, where: str, unit: str | None) -> None:
+    if label.kind == "censored":
         note.censored += 1
-    elif kind == "bad":
+    elif label.kind == "bad":
         note.bad += 1
-    if kind == "word":
+    elif label.kind == "unit":
+        note.units += 1
+    if unit is not None and label.kind in ("number", "unit"):
+        note.unit_names[unquoted(unit)[:UNIT_LIMIT]] += 1
+    if label.kind == "word":
         note.words += 1
         note.word = note.word or where
-    elif value not in (0.0, 1.0) and value == value:
+    elif label.value not in (0.0, 1.0) and label.value == label.value:
         note.other += 1
         note.number = note.number or where
 

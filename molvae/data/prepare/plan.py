@@ -23,6 +23,7 @@ from molvae.runtime.files import write_json
 
 __all__ = ["Plan", "Shard", "read_shard", "work_versions"]
 
+RULES = "2"  # of reading and cleaning; other rules can give other molecules
 SCHEMA = 1  # of the files named above, and of parts
 # What plans have called the usual cleaning from the first on, wherever its module is.
 CLEANING = "molvae.chem.cleaning.clean"
@@ -163,4 +164,4 @@ def _name_of(clean: Any) -> str:
 def work_versions() -> dict[str, str]:
     """Versions of what decides the content of a part."""
     known = versions()
-    return {name: known[name] for name in ("molvae", "rdkit", "selfies")}
+    return {name: known[name] for name in ("molvae", "rdkit", "selfies")} | {"rules": RULES}

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from molvae.data.dataset import SPLITS
-from molvae.data.prepare.parts import NO_SCAFFOLD, Recipe
+from molvae.data.prepare.parts import NO_SCAFFOLD, SIDE_BIT, Recipe
 from molvae.errors import FileError
 
 __all__ = ["split_by_keys"]
 
 
-def split_by_keys(keys: NDArray[np.uint64], recipe: Recipe) -> NDArray[np.uint8]:
-    """The side of each molecule, 0 train, 1 valid, 2 test, shape (n,).
+def split_by_keys(keys: NDArray[np.uint64], recipe: Recipe) -> tuple[NDArray[np.uint8], bool]:
+    """The side of each molecule, 0 train, 1 valid, 2 test, shape (n,), and whether a split column
+    names none for validation, so that some of those for training were drawn.
 
     ``keys`` are the split keys of :class:`molvae.data.prepare.parts.Part`: what they mean depends
     on the split.
@@ -21,8 +21,8 @@ def split_by_keys(keys: NDArray[np.uint64], recipe: Recipe) -> NDArray[np.uint8]
     if recipe.split_column is not None:
         return _split_by_column(keys, recipe)
     if recipe.config.split == "scaffold":
-        return _split_by_scaffold(keys, recipe)
-    return _split_by_hash(keys, recipe)
+        return _split_by_scaffold(keys, recipe), False
+    return _split_by_hash(keys, recipe), False
 
 
 def _split_by_hash(keys: NDArray[np.uint64], recipe: Recipe) -> NDArray[np.uint8]:
@@ -63,12 +63,20 @@ def _split_by_scaffold(keys: NDArray[np.uint64], recipe: Recipe) -> NDArray[np.u
     return split
 
 
-def _split_by_column(keys: NDArray[np.uint64], recipe: Recipe) -> NDArray[np.uint8]:
-    split = keys.astype(np.uint8)
-    missing = [name for i, name in enumerate(SPLITS[:2]) if not (split == i).any()]
-    if missing:
+def _split_by_column(keys: NDArray[np.uint64], recipe: Recipe) -> tuple[NDArray[np.uint8], bool]:
+    """As the column says; with no molecule for validation, it is drawn from those of training."""
+    split = (keys >> np.uint64(SIDE_BIT)).astype(np.uint8)
+    train = np.flatnonzero(split == 0)
+    drawing = not (split == 1).any()
+    if len(train) < 1 + drawing:
         raise FileError(
-            f"split column '{recipe.split_column}': no usable molecule is marked '{missing[0]}'; "
-            "training needs both train and valid"
+            f"split column '{recipe.split_column}': {len(train)} usable molecules are marked "
+            "'train', expected more: one is needed to train with and one to validate with"
         )
-    return split
+    if drawing:
+        share = (keys[train] & np.uint64((1 << SIDE_BIT) - 1)).astype(np.float64) / 2.0**SIDE_BIT
+        drawn = share < recipe.config.valid_fraction
+        drawn[int(np.argmin(share))] = True
+        drawn[int(np.argmax(share))] = False
+        split[train[drawn]] = 1
+    return split, drawing

@@ -1,4 +1,4 @@
-"""Molecule files in, streamed: .smi .csv .tsv .sdf, each also gzipped, and .parquet.
+"""Molecule files in, streamed: .smi .csv .tsv .sdf, each also gzipped, .parquet and .xlsx.
 
 Nothing is parsed by RDKit here. Records are passed on as text, so that a molecule that RDKit
 crashes on cannot end the process that reads the file.
@@ -6,10 +6,13 @@ crashes on cannot end the process that reads the file.
 
 from __future__ import annotations
 
+import codecs
+import csv
 import gzip
 import io
 import itertools
 import os
+import re
 import shutil
 import sys
 import zlib
@@ -21,10 +24,12 @@ from typing import IO, Any
 
 from molvae import chem
 from molvae.data.formats import file_format
+from molvae.data.readers.excel import read_excel
+from molvae.data.readers.layout import HEAD_LINES, layout_of, smiles_cell
 from molvae.data.readers.parquet import read_parquet
 from molvae.data.readers.rows import DAMAGE, Row, Rows
 from molvae.data.readers.sdf import read_sdf
-from molvae.data.readers.tables import SMILES_NAMES, has_smiles, read_table
+from molvae.data.readers.tables import read_table
 from molvae.errors import FileError, NoColumnError
 
 __all__ = [
@@ -55,30 +60,41 @@ def read_rows(
     """Open a molecule file and stream its records.
 
     ``columns`` are label columns to carry along; the SMILES column is found by its usual names
-    unless given. A .smi file may begin with comment lines (``#``) and a header line. ``shown`` is
-    what rows call the file. Errors name the file and the columns that it does have.
+    unless given. What is in a text file, and not its name, says how its columns are separated
+    (:mod:`molvae.data.readers.layout`). A .smi file may begin with comment lines (``#``) and a
+    header line. ``shown`` is what rows call the file. Errors name the file and the columns that it
+    does have.
     """
     path = Path(path)
-    kind = file_format(path)
+    kind = file_format(path, reading=True)
     if not path.exists():
         raise FileError(f"'{path}': no such file")
     if not path.is_file():
         raise FileError(f"'{path}': not a file")
     name = str(path) if shown is None else shown
-    if kind == "smi" and columns:
-        raise NoColumnError(
-            f"'{name}': a .smi file has no column '{columns[0]}'; use .csv for labelled data"
-        )
     if kind == "parquet":
         return read_parquet(path, name, smiles_column, columns)
+    if kind == "xlsx":
+        return read_excel(path, name, smiles_column, columns)
     raw, text = _open_text(path)
+    header: Sequence[str] = ()
     try:
-        if kind == "smi":
-            rows = _smi_rows(_lines(text), name)
-        elif kind == "sdf":
-            rows = read_sdf(_lines(text), name, columns)
+        lines = _lines(text)
+        if kind == "sdf":
+            rows = read_sdf(lines, name, columns)
         else:
-            rows = read_table(_lines(text), name, kind, smiles_column, columns)
+            head = list(itertools.islice(lines, HEAD_LINES))
+            lines = itertools.chain(head, lines)
+            layout = layout_of(head, kind, smiles_column, columns)
+            if not layout.smi:
+                header, rows = read_table(lines, name, layout, smiles_column, columns)
+            elif columns:
+                raise NoColumnError(
+                    f"'{name}': has no header line with a column '{columns[0]}'; use a .csv file "
+                    "for labelled data"
+                )
+            else:
+                rows = _smi_rows(lines, name)
     except DAMAGE as error:
         text.close()
         raw.close()
@@ -92,7 +108,7 @@ def read_rows(
         text.close()
         raw.close()
 
-    return Rows(path, rows, raw.tell, close)
+    return Rows(path, rows, raw.tell, close, header)
 
 
 def columns_present(
@@ -107,7 +123,9 @@ def columns_present(
         try:
             with read_rows(path, smiles_column=smiles_column, columns=[column]) as rows:
                 first = itertools.islice(rows, RECORDS)
-                if file_format(path) != "sdf" or any(row.labels.get(column) for row in first):
+                if file_format(path, reading=True) != "sdf" or any(
+                    row.labels.get(column) for row in first
+                ):
                     present.append(column)
         except NoColumnError:
             continue
@@ -131,7 +149,19 @@ def _open_text(path: Path) -> tuple[IO[bytes], IO[str]]:
     except BaseException:
         raw.close()
         raise
-    return raw, io.TextIOWrapper(binary, encoding="utf-8-sig", errors="replace", newline="")
+    return raw, io.TextIOWrapper(binary, encoding="utf-8-sig", errors=WINDOWS, newline="")
+
+
+def _as_windows(error: UnicodeError) -> tuple[str, int]:
+    """Bytes that are no UTF-8 are those of Windows-1252, which older spreadsheets write."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    text = error.object[error.start : error.end].decode("cp1252", errors="replace")
+    return text, error.end
+
+
+WINDOWS = "molvae-windows-1252"
+codecs.register_error(WINDOWS, _as_windows)
 
 
 def _lines(text: IO[str]) -> Iterator[str]:
@@ -152,13 +182,16 @@ def _smi_rows(lines: Iterator[str], name: str) -> Iterator[Row]:
             if fields and fields[0].startswith("#"):
                 continue
             first = False
-            if fields and fields[0].strip("\"',").lower() in SMILES_NAMES:
+            if fields and smiles_cell([fields[0].strip("\"',")]):
                 continue
         number += 1
-        if not fields:
-            yield Row(name, number, "")
-        else:
-            yield Row(name, number, fields[0], fields[1] if len(fields) > 1 else "")
+        smiles, title = (*fields, "", "")[:2]
+        if (extension := _EXTENSION.match(title)) is not None:  # such as |&1:1|, a racemate
+            smiles, title = f"{smiles} {extension[0].strip()}", title[extension.end() :]
+        yield Row(name, number, smiles, title)
+
+
+_EXTENSION = re.compile(r"\|[^|]*\|(\s+|$)")
 
 
 def read_smiles(paths: Iterable[str | Path], *, smiles_column: str | None = None) -> list[str]:
@@ -222,13 +255,16 @@ def _recognize(head: bytes, smiles_column: str | None) -> str:
     if head.startswith(b"PAR1"):
         raise FileError("'-': parquet cannot be read from standard input; give the file's name")
     lines = head.decode("utf-8-sig", errors="replace").splitlines()
-    first = lines[0] if lines else ""
     if len(lines) > 3 and lines[3].rstrip().endswith(("V2000", "V3000")):
-        kind = "sdf"
-    elif has_smiles(first, "\t", smiles_column) and "\t" in first:
-        kind = "tsv"
-    elif any(has_smiles(first, delimiter, smiles_column) for delimiter in ",;"):
-        kind = "csv"
-    else:
-        kind = "smi"
+        return "sdf.gz" if packed else "sdf"
+    # As a table, if a header line says so; without one a .smi file may have any separator.
+    layout = layout_of(lines[:HEAD_LINES], "csv", smiles_column)
+    kind = "smi"
+    if lines and layout.header:
+        cells = next(
+            csv.reader(lines[layout.skip : layout.skip + 1], delimiter=layout.delimiter), []
+        )
+        cells = [cell.strip() for cell in cells]
+        if smiles_column in cells or (smiles_column is None and smiles_cell(cells)):
+            kind = "tsv" if layout.delimiter == "\t" else "csv"
     return f"{kind}.gz" if packed else kind

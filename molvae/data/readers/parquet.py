@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from molvae.data.readers.layout import id_cell
 from molvae.data.readers.rows import NO_LABELS, Row, Rows
-from molvae.data.readers.tables import ID_NAMES, column_index, smiles_index
+from molvae.data.readers.tables import column_index, smiles_index
 from molvae.errors import FileError
 
-__all__ = ["read_parquet"]
+__all__ = ["cell_text", "read_parquet"]
 
 
 def read_parquet(path: Path, name: str, smiles_column: str | None, columns: Sequence[str]) -> Rows:
@@ -31,7 +32,8 @@ def read_parquet(path: Path, name: str, smiles_column: str | None, columns: Sequ
     try:
         header = list(file.schema_arrow.names)
         smiles = header[smiles_index(name, header, smiles_column)]
-        title = next((cell for cell in header if cell.lower() in ID_NAMES), None)
+        id_at = id_cell(header)
+        title = None if id_at is None else header[id_at]
         for column in columns:
             column_index(name, header, column)
         kind = file.schema_arrow.field(smiles).type
@@ -58,15 +60,16 @@ def read_parquet(path: Path, name: str, smiles_column: str | None, columns: Sequ
             raise FileError(f"'{name}': damaged parquet file ({error})") from None
 
     size, total = path.stat().st_size, max(file.metadata.num_rows, 1)
-    return Rows(path, rows(), lambda: size * done[0] // total, file.close)
+    return Rows(path, rows(), lambda: size * done[0] // total, file.close, header)
 
 
 def _texts(column: Any) -> list[str]:
     """Cells as a CSV file would hold them."""
-    return [_cell(value) for value in column.to_pylist()]
+    return [cell_text(value) for value in column.to_pylist()]
 
 
-def _cell(value: object) -> str:
+def cell_text(value: object) -> str:
+    """A typed cell as a CSV file would hold it."""
     if value is None or value != value:
         return ""
     if isinstance(value, bool):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
@@ -56,7 +56,10 @@ def _row(
 
 
 class Rows(Iterator[Row]):
-    """The records of one open file, one after the other; closes it at the end."""
+    """The records of one open file, one after the other; closes it at the end.
+
+    ``header``: the columns of a table.
+    """
 
     def __init__(
         self,
@@ -64,7 +67,9 @@ class Rows(Iterator[Row]):
         rows: Iterator[Row],
         position: Callable[[], int],
         close: Callable[[], None],
+        header: Sequence[str] = (),
     ) -> None:
+        self.header = tuple(header)
         self.size = path.stat().st_size  # bytes as stored
         self._path, self._rows, self._position, self._close = path, rows, position, close
         self._closed = False

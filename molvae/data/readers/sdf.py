@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from molvae.data.readers.layout import id_cell
 from molvae.data.readers.rows import NO_LABELS, Row
 
 __all__ = ["read_sdf"]
@@ -12,6 +13,8 @@ __all__ = ["read_sdf"]
 MAX_RECORD = 5_000_000  # characters of a record; more is damage and not kept in memory
 
 _FIELD = re.compile(r">[^<]*<(.+)>")
+# Within a value, a stricter form: the blank line before it may be missing, but "> 5 <b>" is text.
+_NEXT_FIELD = re.compile(r">(?:\s+(?:DT\d+|\d+)?)?\s*<([^<>]+)>\s*(?:\([^)]*\))?\s*")
 
 
 def read_sdf(text: Iterator[str], name: str, columns: Sequence[str]) -> Iterator[Row]:
@@ -20,14 +23,17 @@ def read_sdf(text: Iterator[str], name: str, columns: Sequence[str]) -> Iterator
     for lines in _records(text):
         number += 1
         title = lines[0].strip()
+        text = title or next((line.strip() for line in lines if line.strip()), "")
         end = next((i for i, line in enumerate(lines) if line.startswith("M  END")), None)
         if end is None:
-            yield Row(name, number, title, fault="broken SDF record")
+            yield Row(name, number, text, fault="broken SDF record")
             continue
         labels = NO_LABELS
+        fields = _fields(lines[end + 1 :]) if columns or not title else {}
         if columns:
-            fields = _fields(lines[end + 1 :])
             labels = {column: fields.get(column, "") for column in columns}
+        if not title and (at := id_cell(list(fields))) is not None:
+            title = list(fields.values())[at]
         yield Row(name, number, "", title, labels, "\n".join(lines[: end + 1]) + "\n")
 
 
@@ -51,11 +57,11 @@ def _records(text: Iterator[str]) -> Iterator[list[str]]:
 
 
 def _fields(lines: list[str]) -> dict[str, str]:
-    """Data fields of a record: a header ``> <NAME>``, then lines up to a blank one."""
+    """Data fields of a record: a header ``> <NAME>``, then lines up to a blank one or a header."""
     fields: dict[str, list[str]] = {}
     value: list[str] | None = None
     for line in lines:
-        header = _FIELD.match(line) if value is None else None
+        header = _FIELD.match(line) if value is None else _NEXT_FIELD.fullmatch(line)
         if header is not None:
             value = fields[header[1].strip()] = []
         elif not line.strip():

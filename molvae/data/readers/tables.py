@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import csv
 import itertools
+import shlex
 from collections import deque
 from collections.abc import Iterator, Sequence
 
+from molvae.data.readers.layout import Layout, id_cell, smiles_cell, smiles_hint
 from molvae.data.readers.rows import NO_LABELS, Row
 from molvae.errors import FileError, NoColumnError, suggest
 
-__all__ = ["ID_NAMES", "SMILES_NAMES", "column_index", "has_smiles", "read_table", "smiles_index"]
+__all__ = ["column_index", "read_table", "smiles_index"]
 
-SMILES_NAMES = ("smiles", "canonical_smiles", "isomeric_smiles", "smi", "structure")
-ID_NAMES = ("id", "name", "compound_id", "molecule_id", "title")
 MAX_LINES = 1_000  # of one record; line ends within quotes are legal
 
 # A quoted cell may be long, but a megabyte of it is damage, not chemistry.
@@ -21,22 +21,39 @@ csv.field_size_limit(1_000_000)
 
 
 def read_table(
-    text: Iterator[str], name: str, kind: str, smiles_column: str | None, columns: Sequence[str]
-) -> Iterator[Row]:
-    """Records of a table, cells by their header; an error names the columns that are there."""
-    first = next((line for line in text if line.strip()), "")
-    if not first:
+    lines: Iterator[str],
+    name: str,
+    layout: Layout,
+    smiles_column: str | None,
+    columns: Sequence[str],
+) -> tuple[list[str], Iterator[Row]]:
+    """(header, records) of a table; an error names the columns that are there.
+
+    Without a header line the header is empty, and the name is the first column but the SMILES.
+    """
+    text = itertools.islice(lines, layout.skip, None)
+    if not layout.header:
+        if columns:
+            raise NoColumnError(
+                f"'{name}': has no header line, so no column '{columns[0]}'; add a header line"
+            )
+        first = list(itertools.islice(text, 1))
+        width = len(next(csv.reader(first, delimiter=layout.delimiter)))
+        records = _records_of_table(_Lines(itertools.chain(first, text)), layout.delimiter)
+        name_at = next((i for i in range(width) if i != layout.smiles_at), None)
+        return [], _table_rows(records, name, width, layout.smiles_at, name_at, [])
+    peek = list(itertools.islice(text, 20))
+    if not any(line.strip() for line in peek):
         raise FileError(f"'{name}': the file is empty, expected a header line")
-    delimiter = "\t" if kind == "tsv" else _delimiter(first, smiles_column)
-    records = _records_of_table(_Lines(itertools.chain([first], text)), delimiter)
+    records = _records_of_table(_Lines(itertools.chain(peek, text)), layout.delimiter)
     head = next(records)
     if isinstance(head, str):
         raise FileError(f"'{name}': malformed header line: {head[:200].strip()}")
     header = [cell.strip() for cell in head]
-    smiles_at = smiles_index(name, header, smiles_column)
-    name_at = next((i for i, cell in enumerate(header) if cell.lower() in ID_NAMES), None)
+    hint = smiles_hint(header, peek[1:], layout.delimiter)
+    smiles_at = smiles_index(name, header, smiles_column, hint)
     label_at = [(column, column_index(name, header, column)) for column in columns]
-    return _table_rows(records, name, len(header), smiles_at, name_at, label_at)
+    return header, _table_rows(records, name, len(header), smiles_at, id_cell(header), label_at)
 
 
 class _Lines(Iterator[str]):
@@ -83,21 +100,6 @@ def _records_of_table(lines: _Lines, delimiter: str) -> Iterator[list[str] | str
         yield cells
 
 
-def _delimiter(header: str, smiles_column: str | None) -> str:
-    """A comma, unless only a semicolon, as spreadsheets write in parts of Europe, cuts a SMILES."""
-    return (
-        ";"
-        if not has_smiles(header, ",", smiles_column) and has_smiles(header, ";", smiles_column)
-        else ","
-    )
-
-
-def has_smiles(line: str, delimiter: str, smiles_column: str | None) -> bool:
-    """Whether a header line, split at the delimiter, names a column of SMILES."""
-    cells = [cell.strip().strip('"').strip() for cell in line.split(delimiter)]
-    return smiles_column in cells or any(cell.lower() in SMILES_NAMES for cell in cells)
-
-
 def _table_rows(
     records: Iterator[list[str] | str],
     name: str,
@@ -120,16 +122,25 @@ def _table_rows(
         yield Row(name, number, cells[smiles_at].strip(), title, labels)
 
 
-def smiles_index(name: str, header: list[str], wanted: str | None) -> int:
-    """Place of the SMILES column: the wanted one, or the first with a usual name."""
+def smiles_index(name: str, header: list[str], wanted: str | None, hint: str = "") -> int:
+    """Place of the SMILES column: the wanted one, or one with a usual name.
+
+    ``hint`` is a column that looks like it, for the error.
+    """
     if wanted is not None:
         return column_index(name, header, wanted)
-    for cell in header:
-        if cell.lower() in SMILES_NAMES:
-            return column_index(name, header, cell)
+    try:
+        cell = smiles_cell(header)
+    except FileError as error:
+        raise FileError(f"'{name}': {error}") from None
+    if cell is not None:
+        return column_index(name, header, cell)
+    advice = (
+        f"--smiles-column {shlex.quote(hint)}, which looks like it" if hint else "--smiles-column"
+    )
     raise FileError(
-        f"'{name}': no SMILES column among {header[:12]}; "
-        f"expected one named {', '.join(SMILES_NAMES)}, or name it with --smiles-column"
+        f"'{name}': no SMILES column among {header[:12]}; expected one named smiles, "
+        f"canonical_smiles, isomeric_smiles, smi or structure, or name it with {advice}"
     )
 
 

@@ -266,11 +266,39 @@ def test_a_column_may_say_the_side(tmp_path):
 @pytest.mark.parametrize(
     ("word", "message"),
     [("holdout", "row 2: .*'set'.*'holdout'.*train, valid or test"),
-     ("", "row 2: .*'set'.*''"), ("train", "'valid'")],
+     ("", "row 2: .*'set'.*''")],
 )  # fmt: skip
 def test_a_split_column_is_checked(tmp_path, word, message):
     rows = [("CCO", 1, 1, "train"), ("CCN", 2, 2, word), ("CCC", 3, 3, "train")]
     with pytest.raises(FileError, match=message):
+        made(tmp_path, rows, ("smiles", "id", "y", "set"), split="set")
+
+
+@pytest.mark.parametrize("held", ["train", "test"])
+def test_a_split_column_without_validation_draws_it_from_training(tmp_path, held):
+    rows = [("C" * n, n, n, held if n % 4 == 0 else "train") for n in range(3, 43)]
+    dataset = made(tmp_path, rows, ("smiles", "id", "y", "set"), split="set", valid_fraction=0.2)
+    counts = dataset.manifest["split"]
+    assert counts["test"] == (10 if held == "test" else 0)
+    assert 1 <= counts["valid"] <= 0.4 * (counts["train"] + counts["valid"])
+    side = sides(dataset)
+    assert all(side["C" * n] == "test" for n in range(4, 43, 4) if held == "test")
+    assert any(f"{counts['valid']} of those for training were drawn" in line
+               for line in summary_lines(dataset))  # fmt: skip
+    # Which ones is a matter of the molecule, not of the rows around it.
+    again = made(
+        tmp_path, rows[::-1], ("smiles", "id", "y", "set"), split="set", valid_fraction=0.2
+    )
+    assert sides(again) == side
+
+
+@pytest.mark.parametrize("words", [["test", "test", "valid"], ["train", "test", "test"]])
+def test_a_split_column_needs_molecules_to_train_with(tmp_path, words):
+    rows = [
+        (s, i, i, word)
+        for i, (s, word) in enumerate(zip(["CCO", "CCN", "CCC"], words, strict=True))
+    ]
+    with pytest.raises(FileError, match="marked 'train', expected more"):
         made(tmp_path, rows, ("smiles", "id", "y", "set"), split="set")
 
 
