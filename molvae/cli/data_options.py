@@ -141,7 +141,7 @@ def _named(
     option: str, texts: tuple[str, ...], columns: dict[str, str] | None
 ) -> Iterator[tuple[str, str]]:
     """(condition name, value) of texts NAME=VALUE; the name may be omitted for a single column."""
-    given: set[str] = set()
+    given: dict[str, str] = {}
     for text in texts:
         name, sign, value = text.partition("=")
         if not sign or (option != "transform" and name not in (columns or {})):
@@ -151,8 +151,8 @@ def _named(
                 )
             name, value = next(iter(columns)), text
         if name in given:
-            raise ConfigError(f"--{option} is given twice for {name}")
-        given.add(name)
+            raise ConfigError(f"--{option} of {name} is given twice: {given[name]} and {value}")
+        given[name] = value
         yield name, value
 
 
