@@ -220,6 +220,7 @@ class MolVAE:
         targets: Sequence[str | Target] = (),
         *,
         minimize: bool = False,
+        pessimism: float = 1.0,
         pareto: bool = False,
         method: str = "auto",
         like: str | Sequence[str] = (),
@@ -244,7 +245,8 @@ class MolVAE:
     ) -> pd.DataFrame:
         """The best molecules of a search, as a table: SMILES, scores, number of the call.
 
-        ``objective`` is a function of a list of SMILES, or what ``--objective`` takes. A function
+        ``objective`` is a function of a list of SMILES, or what ``--objective`` takes, such as the
+        name of a measured column, scored ``pessimism`` deviations worse than its mean. A function
         runs in this process. ``budget`` is the number of molecules it may score; none is scored
         twice. Every molecule scored meets the ranges in ``targets``. Molecules of ``like`` and
         ``given`` are scored first. With ``output`` the calls are kept on disk and ``resume``
@@ -258,8 +260,9 @@ class MolVAE:
             workers = 0
         else:
             parsed = parse_objective(
-                _listed(objective), minimize=minimize, pareto=pareto, timeout=timeout
-            )
+                _listed(objective), minimize=minimize, pareto=pareto, timeout=timeout,
+                columns=lambda: self._model.predictors, pessimism=pessimism,
+            )  # fmt: skip
         request = Request(
             like=tuple(_listed(like)),
             scaffold=scaffold,

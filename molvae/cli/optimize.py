@@ -28,6 +28,7 @@ from molvae.errors import ConfigError
 if TYPE_CHECKING:
     from molvae.generate.request import Request
     from molvae.optimize.run import OptimizeSummary
+    from molvae.predict.store import Predictors
 
 __all__: list[str] = []  # verbs are reached through their group
 
@@ -42,6 +43,15 @@ __all__: list[str] = []  # verbs are reached through their group
     metavar="NAME|FILE.py:FUNCTION|process:COMMAND",
     help="Objective to maximize; @WORST:BEST rescales it to 0 … 1, *WEIGHT weights it "
     "(repeatable).",
+)
+@click.option(
+    "--pessimism",
+    type=float,
+    default=1.0,
+    show_default=True,
+    metavar="K",
+    help="Score a measured column K standard deviations worse than predicted, so that the search "
+    "stays near measured molecules.",
 )
 @click.option("--budget", type=int, required=True, help="Number of molecules to score.")
 @molecules_option
@@ -90,6 +100,7 @@ __all__: list[str] = []  # verbs are reached through their group
 @force_option
 def optimize(
     objectives: tuple[str, ...],
+    pessimism: float,
     budget: int,
     output: Path,
     minimize: bool,
@@ -105,7 +116,8 @@ def optimize(
     A FUNCTION takes a list of SMILES and returns one number (or None) for each; or it takes one
     SMILES and returns one number. A COMMAND reads SMILES line by line and prints
     {"payload": {"NAME": [...]}}. NAME is a built-in property (logp=2:3 for a range), a benchmark
-    task, or a plugin's.
+    task, a plugin's, or a measured column of the model (pIC50, or pIC50=7: for the probability of
+    a range).
 
     Every call is a row of STEM.calls.csv, written before the call and again after the answer.
 
@@ -119,7 +131,10 @@ def optimize(
             raise ConfigError("--similarity needs --like, the molecules to be similar to")
         window = parse_target(f"similarity={similarity}")
         request = replace(request, targets=(*request.targets, window))
-    objective = parse_objective(objectives, minimize=minimize, pareto=pareto, timeout=timeout)
+    objective = parse_objective(
+        objectives, minimize=minimize, pareto=pareto, timeout=timeout,
+        columns=lambda: _columns(options["model"]), pessimism=pessimism,
+    )  # fmt: skip
     from molvae.optimize.run import optimize as search
 
     summary = search(
@@ -134,6 +149,13 @@ def optimize(
         **options,
     )
     show(as_json, summary.to_json(), _lines(summary, output))
+
+
+def _columns(model: str | None) -> Predictors | None:
+    """The predictors of the model's measured columns."""
+    from molvae.model.checkpoint import load_predictors
+
+    return load_predictors(model)
 
 
 def _lines(summary: OptimizeSummary, output: Path) -> list[str]:

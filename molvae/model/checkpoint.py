@@ -30,7 +30,7 @@ from molvae.model.conditions import ConditionSet
 from molvae.model.cvae import CVAE, current_name
 from molvae.model.hub import SCHEME, pull
 from molvae.model.parts import PARTS, OptionalParts, verify_files
-from molvae.predict.store import Predictors
+from molvae.predict.store import FILES, Predictors
 from molvae.realism.critic import RealismCritic
 from molvae.realism.plausibility import Plausibility
 from molvae.runtime.files import atomic_binary, fingerprint, scratch_folder, write_json
@@ -42,6 +42,7 @@ __all__ = [
     "find_model",
     "folder_kind",
     "load_model",
+    "load_predictors",
     "load_state",
     "save_model",
     "save_state",
@@ -264,6 +265,12 @@ def _load_network(
             raise ModelFolderError(f"'{path}': tensor '{name}' holds NaN or infinity")
     network.load_state_dict(tensors, strict=True, assign=True)
     return network.eval()
+
+
+def load_predictors(name: str | Path | None = None) -> Predictors | None:
+    """The predictors alone of what :func:`load_model` takes; None if the model has none."""
+    folder = find_model(name)
+    return Predictors.load(folder) if (folder / FILES[0]).is_file() else None
 
 
 def save_state(path: str | Path, state: dict[str, Any]) -> None:

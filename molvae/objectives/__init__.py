@@ -4,6 +4,7 @@
 function, since a call may be costly.
 """
 
+from molvae.objectives.columns import ColumnScorer
 from molvae.objectives.combined import Objective, Part, parse_objective
 from molvae.objectives.scorers import (
     FileScorer,
@@ -23,6 +24,7 @@ __all__ = [
     "TASKS",
     "AtLeast",
     "AtMost",
+    "ColumnScorer",
     "FileScorer",
     "FunctionScorer",
     "Gaussian",

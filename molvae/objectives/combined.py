@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from molvae.errors import ConfigError
+from molvae.objectives.columns import Columns, checked_pessimism
 from molvae.objectives.scorers import FileScorer, PluginScorer, Scorer, find_scorer
 from molvae.objectives.shapes import Ramp
 from molvae.targets import NUMBER
@@ -101,16 +102,22 @@ def parse_objective(
     minimize: bool = False,
     pareto: bool = False,
     timeout: float | None = None,
+    columns: Columns | None = None,
+    pessimism: float = 1.0,
 ) -> Objective:
     """An objective from texts such as ``qed``, ``docking.py:score@-4:-10`` or ``logp=2:3*0.5``.
 
     ``@ZERO:ONE`` gives the scores with desirability 0 and 1, linear in between; ``*WEIGHT`` is the
     weight among several. Several scoring functions need scores from 0 to 1, or such a ramp, unless
-    a Pareto front is requested.
+    a Pareto front is requested. ``columns`` gives the measured columns of a model, which are scored
+    ``pessimism`` standard deviations worse than their mean.
     """
+    checked_pessimism(pessimism)
     if not texts:
         raise ConfigError("objective: got none, expected at least one --objective")
-    parts = tuple(_part(text, timeout) for text in texts)
+    parts = tuple(
+        _part(text, timeout, columns, -pessimism if minimize else pessimism) for text in texts
+    )
     if minimize and len(parts) > 1:
         raise ConfigError(
             "--minimize is for a single objective; for several, give NAME@WORST:BEST for each"
@@ -139,7 +146,7 @@ def parse_objective(
     return Objective(parts, minimize)
 
 
-def _part(text: str, timeout: float | None) -> Part:
+def _part(text: str, timeout: float | None, columns: Columns | None, deviations: float) -> Part:
     match = _TAIL.fullmatch(text.strip())
     if match is None:
         raise ConfigError(f"objective '{text}': expected NAME, NAME@ZERO:ONE or NAME*WEIGHT")
@@ -149,7 +156,9 @@ def _part(text: str, timeout: float | None) -> Part:
         if zero == one:
             raise ConfigError(f"objective '{text}': the scores for 0 and 1 are equal")
         ramp = Ramp(zero, one)
+        deviations = -deviations if zero > one else deviations
     weight = 1.0 if match["weight"] is None else float(match["weight"])
     if not weight > 0 or math.isinf(weight):
         raise ConfigError(f"objective '{text}': got weight {weight:g}, expected more than 0")
-    return Part(text.strip(), find_scorer(match["scorer"], timeout=timeout), ramp, weight)
+    scorer = find_scorer(match["scorer"], timeout=timeout, columns=columns, deviations=deviations)
+    return Part(text.strip(), scorer, ramp, weight)

@@ -28,6 +28,7 @@ from typing import Any, Protocol
 from molvae import chem
 from molvae.chem.properties import PROPERTIES, compute
 from molvae.errors import ConfigError, FileError, RunError, TargetError, suggest
+from molvae.objectives.columns import Columns, column_scorer
 from molvae.objectives.shapes import Window
 from molvae.objectives.tasks import ABSENT, TASKS, Term, mean
 from molvae.targets import YES_NO, parse_target
@@ -367,11 +368,18 @@ def _as_scores(result: Any, count: int) -> list[float]:
     return [score if math.isfinite(score) else math.nan for score in scores]
 
 
-def find_scorer(text: str, *, timeout: float | None = None) -> Scorer:
+def find_scorer(
+    text: str,
+    *,
+    timeout: float | None = None,
+    columns: Columns | None = None,
+    deviations: float = 1.0,
+) -> Scorer:
     """The scoring function that a text names; no molecule is scored.
 
-    ``qed``, ``logp=2:3``, ``similarity:CCO``, ``docking.py:score``, ``process:COMMAND`` or the
-    name of an entry point.
+    ``qed``, ``logp=2:3``, ``similarity:CCO``, ``docking.py:score``, ``process:COMMAND``, the name
+    of an entry point, or a measured column of a model, ``pIC50`` or ``pIC50=7:``. ``columns`` gives
+    these; ``deviations`` is for them.
     """
     head, colon, rest = text.partition(":")
     if head == "process" and colon:
@@ -388,7 +396,7 @@ def find_scorer(text: str, *, timeout: float | None = None) -> Scorer:
         scorer = FileScorer(path, function)
         scorer.load()
         return scorer
-    return _named(text)
+    return _named(text, columns, deviations)
 
 
 def _runnable(scorer: ProcessScorer, text: str) -> ProcessScorer:
@@ -401,7 +409,7 @@ def _runnable(scorer: ProcessScorer, text: str) -> ProcessScorer:
     return scorer
 
 
-def _named(text: str) -> Scorer:
+def _named(text: str, columns: Columns | None, deviations: float) -> Scorer:
     name, equals, _ = text.partition("=")
     plugins = {entry.name for entry in entry_points(group=GROUP)}
     if equals and name in PROPERTIES:
@@ -412,14 +420,18 @@ def _named(text: str) -> Scorer:
         plugin = PluginScorer(text)
         plugin.load()
         return plugin
+    measured = (columns() if columns is not None else None) or {}
+    if (scorer := column_scorer(text, measured, deviations)) is not None:
+        return scorer
     if text in ABSENT:
         raise ConfigError(
             f"objective '{text}' is a trained classifier that molvae may not distribute; wrap "
             "your copy of it as FILE.py:FUNCTION"
         )
     raise ConfigError(
-        f"unknown objective '{text}': {suggest(text, {*TASKS, *PROPERTIES, *plugins})}; your "
-        "own function is FILE.py:FUNCTION, a program process:COMMAND"
+        f"unknown objective '{text}': {suggest(text, {*TASKS, *PROPERTIES, *plugins, *measured})} "
+        "Your own function is FILE.py:FUNCTION, a program process:COMMAND, a measured column the "
+        "name it has in the model (-m)"
     )
 
 

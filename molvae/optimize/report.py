@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from molvae.objectives import Objective
 from molvae.optimize.archive import Answer, mean
+from molvae.optimize.scoring import column_details
 from molvae.optimize.search import TOP
 from molvae.report import Card, Cell, Curve, Histogram, Page, Row, Series, Table
 from molvae.report.axes import number
@@ -23,6 +24,7 @@ __all__ = ["running_best", "search_page"]
 CARDS = 60
 NOTES = 10  # reasons of failure listed
 POINTS = 400  # per curve
+NEAREST = ("_nearest", "_similarity")  # endings of columns about the nearest training molecule
 DRAWABLE = 500  # characters; longer SMILES take seconds to draw and are unreadable
 
 
@@ -56,11 +58,7 @@ def search_page(
             for index, name in enumerate(objective.names)
             if len(_column(answers, index))
         ],
-        cards=[
-            Card(answer.smiles, _values(answer, objective))
-            for answer in best[:CARDS]
-            if len(answer.smiles) <= DRAWABLE
-        ],
+        cards=_cards(best[:CARDS], objective),
         headings={"properties": "Scores", "sizes": "Progress"},
         remarks={"molecules": f"The best {min(len(best), CARDS)} of {len(best)} written."},
         notes=[
@@ -119,6 +117,26 @@ def _curves(answers: Sequence[Answer], objective: Objective) -> list[Curve]:
 def _column(answers: Sequence[Answer], index: int) -> NDArray[np.float64]:
     values = np.asarray([answer.scores[index] for answer in answers], dtype=np.float64)
     return values[np.isfinite(values)]
+
+
+def _cards(best: Sequence[Answer], objective: Objective) -> list[Card]:
+    """Molecules with their scores; of a measured column with what these rest on."""
+    details = column_details(objective, [answer.smiles for answer in best])
+    nearest, similarity = ([c for n, c in details.items() if n.endswith(e)] for e in NEAREST)
+    cards = []
+    for i, answer in enumerate(best):
+        if len(answer.smiles) > DRAWABLE:
+            continue
+        values = _values(answer, objective)
+        for name, cells in details.items():
+            if isinstance(cell := cells[i], float) and not name.endswith(NEAREST):
+                values[name] = cell
+        if nearest:
+            card = Card(answer.smiles, values, float(str(similarity[0][i])), str(nearest[0][i]))
+        else:
+            card = Card(answer.smiles, values)
+        cards.append(card)
+    return cards
 
 
 def _values(answer: Answer, objective: Objective) -> dict[str, float]:

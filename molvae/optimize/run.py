@@ -29,7 +29,7 @@ from molvae.generate.novelty import known_molecules
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import Request
 from molvae.model.checkpoint import SavedModel, find_model, load_model
-from molvae.objectives import Objective
+from molvae.objectives import ColumnScorer, Objective
 from molvae.optimize.archive import POOL, Answer, Archive, fronts, mean, worths
 from molvae.optimize.calls import method_before, open_calls
 from molvae.optimize.engines.base import Engine, Sampling
@@ -39,7 +39,7 @@ from molvae.optimize.engines.learning import Learning
 from molvae.optimize.engines.trust import TrustRegion
 from molvae.optimize.gate import Gate
 from molvae.optimize.report import search_page
-from molvae.optimize.scoring import Scoring
+from molvae.optimize.scoring import Scoring, column_details
 from molvae.optimize.search import TOP, Search, commonest, round_size
 from molvae.report import write_html
 from molvae.runtime.device import choose_device, keep_memory
@@ -221,6 +221,8 @@ def _check_sizes(budget: int, call_size: int, keep: int, *, pareto: bool) -> Non
 
 def _plan(objective: Objective, request: Request, novel: Sequence[str | Path]) -> dict[str, Any]:
     """What a resumed run must have in common with the run before."""
+    scorers = [part.scorer for part in objective.parts]
+    deviations = [one.deviations for one in scorers if isinstance(one, ColumnScorer)]
     return {
         "objective": [part.text for part in objective.parts],
         "minimize": objective.minimize,
@@ -232,6 +234,7 @@ def _plan(objective: Objective, request: Request, novel: Sequence[str | Path]) -
         "max_ring": request.max_ring,
         **({"fill": True} if request.fill else {}),
         "novel": [str(path) for path in novel],
+        **({"deviations": deviations} if deviations else {}),
     }
 
 
@@ -363,7 +366,9 @@ def best_table(
 ) -> tuple[list[str], list[list[object]]]:
     """Columns and rows: molecule, value, score of each part, call number, origin.
 
-    A Pareto search has the number of the front, 1 being the best, in place of the value.
+    What the score of a measured column rests on follows the scores: its mean and interval, the
+    nearest training molecule, the domain. A Pareto search has the number of the front, 1 being the
+    best, in place of the value.
     """
     names = list(objective.names)
     head: list[str] = []
@@ -373,11 +378,15 @@ def best_table(
         head, first = ["front"], [[numbers[i]] for i in range(len(best))]
     elif len(names) > 1:
         head, first = ["value"], [[answer.value] for answer in best]
-    columns = ["smiles", *head, *names, "call", "origin"]
+    details = column_details(objective, [answer.smiles for answer in best])
+    columns = ["smiles", *head, *names, *details, "call", "origin"]
     return columns, [
-        [answer.smiles, *cells, *answer.scores, answer.number, answer.origin]
-        for answer, cells in zip(best, first, strict=True)
-    ]
+        [
+            answer.smiles, *cells, *answer.scores, *(column[i] for column in details.values()),
+            answer.number, answer.origin,
+        ]
+        for i, (answer, cells) in enumerate(zip(best, first, strict=True))
+    ]  # fmt: skip
 
 
 def _identity(model: SavedModel | str | Path | None) -> tuple[str, str]:
@@ -388,4 +397,6 @@ def _identity(model: SavedModel | str | Path | None) -> tuple[str, str]:
     digest = hashlib.sha256()
     for name, value in model.network.state_dict().items():
         digest.update(name.encode() + value.detach().cpu().numpy().tobytes())
+    for name, predictor in (model.predictors or {}).items():
+        digest.update(name.encode() + predictor.values.tobytes())
     return "", digest.hexdigest()

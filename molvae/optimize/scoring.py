@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from molvae.objectives import Objective
+from molvae.objectives import ColumnScorer, Objective
 from molvae.objectives.worker import ScoringCall
 from molvae.runtime.pool import WorkerPool
 from molvae.runtime.progress import say
 
-__all__ = ["Scored", "Scoring"]
+__all__ = ["Scored", "Scoring", "column_details"]
 
 
 class Scored(NamedTuple):
@@ -46,6 +46,11 @@ class Scoring:
         """
         self.objective, self.timeout, self.size = objective, timeout, size
         self._pool = pool
+        # Predictors of columns hold all training molecules: they are asked here, in one call.
+        parts = objective.parts
+        self._columns = [i for i, p in enumerate(parts) if isinstance(p.scorer, ColumnScorer)]
+        others = tuple(part for i, part in enumerate(parts) if i not in self._columns)
+        objective = Objective(others, objective.minimize)
         if timeout is not None and not pool.protected:
             say("note: without worker processes, only external programs have a time limit")
         self._call = (
@@ -56,6 +61,21 @@ class Scoring:
 
     def __call__(self, smiles: Sequence[str]) -> Iterator[list[Scored]]:
         """The molecules with their scores, in the order in which calls finish."""
+        parts = self.objective.parts
+        columns = {i: parts[i].scorer(smiles) for i in self._columns}
+        rows = {text: row for row, text in enumerate(smiles)}
+        if len(columns) == len(parts):
+            scores = zip(*(columns[i] for i in range(len(parts))), strict=True)
+            yield [Scored(text, found) for text, found in zip(smiles, scores, strict=True)]
+            return
+        for scored in self._called(smiles):
+            yield [
+                one._replace(scores=_merged(one.scores, columns, rows[one.smiles]))
+                for one in scored
+            ]
+
+    def _called(self, smiles: Sequence[str]) -> Iterator[list[Scored]]:
+        """The molecules with their scores of all parts but the measured columns."""
         # Small enough that no worker is idle while another has several molecules to score.
         size = max(1, min(self.size, -(-len(smiles) // max(self._pool.count, 1))))
         chunks = [smiles[i : i + size] for i in range(0, len(smiles), size)]
@@ -76,4 +96,24 @@ class Scoring:
         lost = "the worker process died: it crashed"
         if self.timeout is not None:
             lost += f" or took longer than {self.timeout:g} s"
-        return Scored(text, (math.nan,) * len(self.objective.parts), why or lost)
+        others = len(self.objective.parts) - len(self._columns)
+        return Scored(text, (math.nan,) * others, why or lost)
+
+
+def column_details(objective: Objective, smiles: Sequence[str]) -> dict[str, list[object]]:
+    """What the scores of measured columns rest on, by the name of an output column."""
+    details: dict[str, list[object]] = {}
+    for name, part in zip(objective.names, objective.parts, strict=True):
+        if isinstance(part.scorer, ColumnScorer):
+            cells = part.scorer.details(smiles)
+            details |= {f"{name}{ending}": column for ending, column in cells.items()}
+    return details
+
+
+def _merged(
+    others: Sequence[float], columns: Mapping[int, Sequence[float]], row: int
+) -> tuple[float, ...]:
+    """The scores of all parts: those in ``columns`` by their number, the ``others`` in order."""
+    left = iter(others)
+    count = len(others) + len(columns)
+    return tuple(columns[i][row] if i in columns else next(left) for i in range(count))

@@ -71,11 +71,13 @@ class Predictions:
     def pessimistic(self, deviations: float = 1.0) -> _Floats:
         """``mean - deviations * sd``, for a search that must not flee the data; (M,).
 
-        Of a yes/no column the probability, times the similarity outside the domain.
+        Negative ``deviations`` are for a search for low values. Of a yes/no column the probability
+        of what is searched for, times the similarity outside the domain unless ``deviations`` is 0.
         """
-        if not np.isnan(self.probability).all():
-            return np.where(self.inside, self.mean, self.mean * self.similarity)
-        return self.mean - deviations * np.nan_to_num(self.sd, nan=0.0)
+        if np.isnan(self.probability).all():
+            return self.mean - deviations * np.nan_to_num(self.sd, nan=0.0)
+        trust = np.where(self.inside | (deviations == 0), 1.0, self.similarity)
+        return self.mean * trust if deviations >= 0 else 1 - (1 - self.mean) * trust
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,12 @@ class ColumnPredictor:
         ends = [(end - predictions.mean) / sd for end in (low, high)]
         share = self.calibration.cdf(ends[1]) - self.calibration.cdf(ends[0])
         return np.where(np.isnan(predictions.sd), np.nan, np.clip(share, 0.0, 1.0))
+
+    def meets(self, predictions: Predictions, low: float, high: float) -> _Floats:
+        """:meth:`between`, and less outside the domain, by the similarity over the threshold."""
+        share = self.between(predictions, low, high)
+        trust = np.where(predictions.inside, 1.0, predictions.similarity / self.threshold)
+        return share * trust
 
 
 def _usable(values: _Floats, kind: Kind, name: str) -> NDArray[np.int64]:
