@@ -210,6 +210,9 @@ class TrainConfig(_Section):
     # Held-out molecules per validation, and how many of them are decoded.
     valid_molecules: int = Field(1024, ge=1)
     reconstructions: int = Field(256, ge=0)
+    # Most samples of the trained model that its realism critic is fitted to; a short training takes
+    # fewer. 0: no critic and no plausibility table.
+    critic_samples: int = Field(60_000, ge=0)
     # Seconds between checkpoints of the training state.
     checkpoint_every: float = Field(120.0, gt=0)
     # Random seed.

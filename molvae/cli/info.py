@@ -45,6 +45,7 @@ def describe(what: str | Path) -> tuple[dict[str, Any], list[str]]:
     from molvae.data.prepare import summary_lines
     from molvae.data.prepare.plan import read_shard
     from molvae.model.checkpoint import find_model, load_model
+    from molvae.realism.summary import realism_lines
 
     path = Path(what)
     if (path / "manifest.json").is_file():
@@ -56,6 +57,7 @@ def describe(what: str | Path) -> tuple[dict[str, Any], list[str]]:
         return data, [f"shard {shard.index} of {shard.count} of {chunks:,} chunks"]
     folder = find_model(what)
     model = load_model(folder)
+    realism, realism_text = realism_lines(model.critic, model.plausibility)
     data = {
         "folder": str(folder),
         "parameters": sum(p.numel() for p in model.network.parameters()),
@@ -64,8 +66,9 @@ def describe(what: str | Path) -> tuple[dict[str, Any], list[str]]:
         "conditions": model.conditions.to_json()["conditions"],
         "columns": _columns(model)[0],
         "training": model.training,
+        "realism": realism,
     }
-    lines = [f"model {folder}", *_model_lines(model, data["parameters"])]
+    lines = [f"model {folder}", *_model_lines(model, data["parameters"]), "", *realism_text]
     log = path / "metrics.jsonl"
     if log.is_file() and (last := _last_record(log)) is not None:
         data["run"] = {key: last[key] for key in ("kind", "step", "molecules", "seconds")}

@@ -7,6 +7,8 @@ NaN = missing), ``split.npy`` (0 train, 1 valid, 2 test), ``vocab.json``, ``mani
 
 from __future__ import annotations
 
+import csv
+import gzip
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +32,7 @@ __all__ = [
 
 SPLITS = ("train", "valid", "test")
 SCHEMA = 1
+MOLECULES = "molecules.csv.gz"
 WINDOW = 64  # batches whose molecules are sorted by length together
 COUNTED_TOGETHER = 100_000  # molecules whose tokens are in memory at a time
 
@@ -130,6 +133,24 @@ class Dataset:
         """Token ids of one molecule, without <bos> and <eos>."""
         stored = self.tokens[self.offsets[item] : self.offsets[item + 1]]
         return stored.astype(np.int64) if self._ids is None else self._ids[stored]
+
+    def smiles(self, items: NDArray[np.int64]) -> list[str]:
+        """Canonical SMILES of the molecules with these indices, which ascend.
+
+        Raises:
+            FileError: ``molecules.csv.gz`` is missing, damaged or of another dataset.
+        """
+        path = self.folder / MOLECULES
+        wanted = np.zeros(len(self), dtype=np.bool_)
+        wanted[items] = True
+        try:
+            with gzip.open(path, "rt", encoding="utf-8", newline="") as handle:
+                rows = csv.reader(handle)
+                place = next(rows).index("smiles")
+                chosen = [row[place] for row, use in zip(rows, wanted, strict=True) if use]
+        except (OSError, EOFError, ValueError, IndexError, StopIteration, csv.Error) as error:
+            raise FileError(f"'{path}': cannot be read ({error}); prepare the data again") from None
+        return chosen
 
     def token_counts(self, part: str) -> NDArray[np.int64]:
         """How often each token occurs in the molecules of a split, (V,) by id."""

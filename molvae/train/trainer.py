@@ -21,6 +21,7 @@ from molvae.evaluate.diagnostics import figures
 from molvae.model.checkpoint import SavedModel, load_model, save_model, save_state
 from molvae.model.cvae import CVAE
 from molvae.model.loss import Counts, LossTerms, LossWeights, elbo
+from molvae.realism.summary import realism_lines
 from molvae.runtime.device import autocast, choose_precision, versions
 from molvae.runtime.progress import Progress, duration, say
 from molvae.runtime.randomness import Draws
@@ -33,6 +34,7 @@ from molvae.train.finetune_heads import fit_new_heads
 from molvae.train.log import Averages, RunLog, TrainSummary, validation_line
 from molvae.train.measured import MeasuredColumns
 from molvae.train.optimizer import make_optimizer
+from molvae.train.realism import with_realism
 from molvae.train.run_folder import cut_metrics, effective, model_card, stop_requests
 from molvae.train.schedules import KLWeight, batch_size_for, learning_rate, score, total_steps
 from molvae.train.state import restore, state_of
@@ -67,8 +69,10 @@ class Trainer:
         start: SavedModel | None = None,
         workers: int | None = None,
     ) -> None:
+        """``workers`` processes for RDKit at the end of the training; None takes all CPUs."""
         self.dataset, self.run, self.config, self.device = dataset, run, config, device
         self.world = world or World()
+        self.start, self.workers = start, workers
         self.options = config.train
         self.precision = choose_precision(self.options.precision, device)
         self.draws = Draws(self.options.seed)
@@ -337,9 +341,8 @@ class Trainer:
         columns = self.world.on_first(self.measured.assess, best, part)
         if columns:
             self.final["columns"] = {name: one.to_json() for name, one in columns.items()}
-        self._record("final", {"reason": self.reason, **self.final})
-        if self.world.is_first:
-            save_model(self.run / "model", self._saved_model(self.final, best.to("cpu")))
+        realism = self.world.on_first(self._complete, self._saved_model(self.final, best))
+        self._record("final", {"reason": self.reason, **self.final, "realism": realism})
         self.save()
         exact = self.final["exact"]
         say(
@@ -348,6 +351,16 @@ class Trainer:
         )
         for name, assessment in columns.items():
             say(assessment.line(name))
+
+    def _complete(self, saved: SavedModel) -> dict[str, Any]:
+        """Save the final model with its critic and table, and describe them; first process only."""
+        where = self.device.type
+        saved = with_realism(
+            saved, self.dataset, self.options, self.start, self.molecules, where, self.workers
+        )
+        saved.network.to("cpu")
+        save_model(self.run / "model", saved)
+        return realism_lines(saved.critic, saved.plausibility)[0]
 
     # -- files --------------------------------------------------------------------------------
 
@@ -411,6 +424,10 @@ class Trainer:
         """Summary of a run that finished before; completes what a kill may have cut off."""
         if not self.final or (self.measured.own and "columns" not in self.final):
             self._finish()
+        elif self.world.is_first and self.options.critic_samples:
+            saved = load_model(self.run / "model")
+            if saved.plausibility is None:  # of an earlier molvae
+                self._complete(saved)
         say(f"'{self.run}' is finished ({self.reason}); nothing to do")
         return self.summary()
 

@@ -1,5 +1,6 @@
 """Padding, the folder on disk, and the plan of batches."""
 
+import gzip
 import json
 import shutil
 
@@ -158,3 +159,20 @@ def test_an_epoch_is_taken_up_in_the_middle_by_index():
     _, _, first = plan(epoch=3)
     _, _, again = plan(epoch=3)
     assert same(first[40:], again[40:])
+
+
+def test_smiles_are_those_of_the_molecules(tiny_dataset, tmp_path):
+    dataset = Dataset(tiny_dataset)
+    items = np.asarray([0, 7, 299])
+    for item, text in zip(items, dataset.smiles(items), strict=True):
+        assert dataset.vocabulary.encode(text).tolist() == dataset.ids(item).tolist()
+    folder = shutil.copytree(tiny_dataset, tmp_path / "ds")
+    with gzip.open(folder / "molecules.csv.gz", "rt") as handle:
+        rows = handle.read().splitlines(keepends=True)
+    with gzip.open(folder / "molecules.csv.gz", "wt") as handle:
+        handle.writelines(rows[:-1])
+    with pytest.raises(FileError, match=r"molecules\.csv\.gz.*prepare the data again"):
+        Dataset(folder).smiles(items)
+    (folder / "molecules.csv.gz").unlink()
+    with pytest.raises(FileError, match=r"molecules\.csv\.gz"):
+        Dataset(folder).smiles(items)

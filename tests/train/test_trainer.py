@@ -30,7 +30,8 @@ if importlib.util.find_spec("tensorboard"):
 
 def config(**options):
     settings = {
-        "epochs": 4, "validations": 4, "valid_molecules": 20, "reconstructions": 4, **options,
+        "epochs": 4, "validations": 4, "valid_molecules": 20, "reconstructions": 4,
+        "critic_samples": 0, **options,
     }  # fmt: skip
     return load_config(
         preset="tiny", overrides={f"train.{key}": value for key, value in settings.items()}

@@ -1,0 +1,135 @@
+"""Realism critic and plausibility table of a trained model: from its samples and its data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from molvae import chem
+from molvae.chem.realism_features import describe
+from molvae.config import TrainConfig
+from molvae.data.dataset import Dataset
+from molvae.errors import FileError, InputError
+from molvae.generate.request import Request
+from molvae.generate.run import generate
+from molvae.model.checkpoint import SavedModel
+from molvae.realism.critic import LEAST_MOLECULES, RealismCritic, fit_critic
+from molvae.realism.inputs import FactTable
+from molvae.realism.plausibility import Plausibility
+from molvae.realism.summary import realism_lines
+from molvae.runtime.pool import WorkerPool
+from molvae.runtime.progress import say
+from molvae.runtime.randomness import Draws
+
+__all__ = ["MOST", "fitted_realism", "with_realism"]
+
+MOST = 60_000  # training molecules, and own samples, that the critic is fitted to
+LEAST_OWN = 2000  # own samples, unless there are fewer than a quarter as many molecules
+LEAST_REAL = 2000  # molecules for the critic, however short the training was
+SEEN_PER_SAMPLE = 20  # molecules trained on per own sample: sampling stays a small part of the time
+SEED = 1 << 40  # of the own samples; far from seeds that users take
+
+
+class _Described(NamedTuple):
+    """Facts of some molecules."""
+
+    facts: FactTable
+    table: Plausibility
+
+
+def _described(smiles: Sequence[str]) -> _Described:
+    """Facts of molecules; texts that RDKit cannot read are left out."""
+    mols = (chem.parse(text) if text else None for text in smiles)
+    facts = [describe(mol) for mol in mols if mol is not None]
+    return _Described(FactTable.of(facts), Plausibility.of(facts))
+
+
+def _counted(smiles: Sequence[str]) -> Plausibility:
+    return _described(smiles).table
+
+
+def fitted_realism(
+    model: SavedModel,
+    smiles: Sequence[str],
+    *,
+    start: SavedModel | None = None,
+    most: int = MOST,
+    seed: int = 0,
+    device: str = "auto",
+    workers: int | None = None,
+) -> SavedModel:
+    """The model with a critic between its training molecules and its samples, and a table.
+
+    ``smiles`` are the distinct training molecules (N,). All count for the table; at most ``most``,
+    drawn by ``seed``, are used for the critic, against as many own samples or more. ``start`` is
+    the model that the training started from: its critic is the prior, and its table is added.
+
+    With fewer than 50 molecules there is no critic, and without a start no table; a line says so.
+    """
+    if len(smiles) < LEAST_MOLECULES:
+        say(
+            f"note: no realism critic: got {len(smiles)} training molecules, expected "
+            f"{LEAST_MOLECULES} or more"
+        )
+        return replace(model, critic=None, plausibility=start and start.plausibility)
+    order = Draws(seed).permutation("realism", len(smiles)).tolist()
+    chosen, rest = [smiles[i] for i in order[:most]], [smiles[i] for i in order[most:]]
+    bare = replace(model, critic=None, plausibility=None)
+    own_count = max(len(chosen), min(LEAST_OWN, 4 * len(chosen)))
+    own = generate(
+        own_count, model=bare, request=Request(unique=False), seed=SEED, device=device,
+        workers=workers,
+    )  # fmt: skip
+    own_smiles = [molecule.smiles for molecule in own]
+    with WorkerPool(workers) as pool:
+        real_facts, table = _joined(pool, chosen)
+        own_facts, _ = _joined(pool, own_smiles)
+        for _, part in pool.map_texts("plausibility", _counted, rest, len(rest)):
+            table = table.merged(part)
+    if start is not None and start.plausibility is not None:
+        table = table.merged(start.plausibility)
+    critic: RealismCritic | None = None
+    try:
+        critic = fit_critic(real_facts, own_facts, prior=start and start.critic)
+    except InputError as error:
+        say(f"note: {error}")
+    return replace(model, critic=critic, plausibility=table)
+
+
+def _joined(pool: WorkerPool, smiles: Sequence[str]) -> _Described:
+    parts = [part for _, part in pool.map_texts("realism", _described, smiles, len(smiles))]
+    table = Plausibility.of([])
+    for part in parts:
+        table = table.merged(part.table)
+    return _Described(FactTable.joined(part.facts for part in parts), table)
+
+
+def with_realism(
+    model: SavedModel,
+    dataset: Dataset,
+    options: TrainConfig,
+    start: SavedModel | None,
+    seen: int,
+    device: str,
+    workers: int | None,
+) -> SavedModel:
+    """:func:`fitted_realism` for the training part of a dataset, with lines about the result.
+
+    A training that has ``seen`` few molecules, repeats included, gets a critic of fewer molecules,
+    since each needs an own sample.
+    """
+    if not options.critic_samples:
+        return model
+    try:
+        smiles = dataset.smiles(dataset.part("train"))
+    except FileError as error:  # the training itself did not need the file
+        say(f"note: no realism critic: {error}")
+        return model
+    most = min(max(seen // SEEN_PER_SAMPLE, LEAST_REAL), options.critic_samples)
+    model = fitted_realism(
+        model, smiles, start=start, most=most, seed=options.seed, device=device, workers=workers
+    )
+    for line in realism_lines(model.critic, model.plausibility)[1]:
+        say(line)
+    return model
