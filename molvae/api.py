@@ -150,6 +150,8 @@ class MolVAE:
         elements: Sequence[str] = (),
         max_ring: int | None = None,
         nll: bool = False,
+        realism: float | None = 0.5,
+        novel_rings: bool = False,
         novel: str | Path | Sequence[str | Path] = (),
         seed: int = 0,
         device: str = "auto",
@@ -160,10 +162,10 @@ class MolVAE:
         """Up to ``n`` molecules as a table: SMILES, requested properties, errors of points.
 
         ``targets`` are texts, ``["logp=2:3", "pIC50=8"]``, or a table, ``{"pIC50": 8}``. The
-        options up to ``nll`` are fields of :class:`molvae.generate.request.Request`, the others
-        arguments of :func:`molvae.generate.run.generate`. A warning says when fewer molecules were
-        found, and why. With ``precision="fp32"`` the same seed gives the same molecules on any
-        machine; otherwise on machines that compute in the same precision.
+        options up to ``novel_rings`` are fields of :class:`molvae.generate.request.Request`, the
+        others arguments of :func:`molvae.generate.run.generate`. A warning says when fewer
+        molecules were found, and why. With ``precision="fp32"`` the same seed gives the same
+        molecules on any machine; otherwise on machines that compute in the same precision.
 
         Raises:
             TypeError: an option is unknown; the message suggests a similar one.
@@ -190,6 +192,8 @@ class MolVAE:
             elements=tuple(elements),
             max_ring=max_ring,
             nll=nll,
+            realism=realism,
+            novel_rings=novel_rings,
         ).with_targets(targets, self._model)
         summary = GenerationSummary(wanted=n)
         molecules = generate(
@@ -205,7 +209,7 @@ class MolVAE:
         )
         rows = [molecule_row(m, request.targets, request.extras) for m in molecules]
         if len(rows) < n:
-            reasons = ", ".join(f"{count:,} × {why}" for why, count in summary.refused.items())
+            reasons = ", ".join(f"{count:,} × {why}" for why, count in summary.refusals.items())
             warnings.warn(
                 f"only {len(rows):,} of {n:,} molecules were found (refused: {reasons or 'none'}); "
                 "widen a range, raise max_tries, or set allow_misses",
@@ -230,6 +234,8 @@ class MolVAE:
         alerts: Sequence[str] = (),
         elements: Sequence[str] = (),
         max_ring: int | None = None,
+        realism: float | None = None,
+        novel_rings: bool = False,
         novel: Sequence[str | Path] = (),
         keep: int = 100,
         timeout: float | None = None,
@@ -270,6 +276,7 @@ class MolVAE:
             alerts=tuple(alerts),
             elements=tuple(elements),
             max_ring=max_ring,
+            novel_rings=novel_rings,
         )
         summary = optimize(
             output,
@@ -280,6 +287,7 @@ class MolVAE:
             constraints=targets,
             request=request,
             given=(*request.like, *given),
+            realism=realism,
             novel=novel,
             pareto=pareto,
             keep=keep,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,15 @@ from molvae.chem.molecules import Mol, canonical_smiles, has_radical, parse
 from molvae.chem.selfies import from_selfies, selfies_of, use_constraints
 from molvae.errors import PropertyError, suggest
 
-__all__ = ["PROPERTIES", "Measured", "Property", "compute", "get_property", "measure_selfies"]
+__all__ = [
+    "PROPERTIES",
+    "Measured",
+    "Property",
+    "ScreenResult",
+    "compute",
+    "get_property",
+    "measure_selfies",
+]
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,20 @@ def compute(mol: Mol, names: Iterable[str]) -> NDArray[np.float64]:
     return np.asarray(values, dtype=np.float64)
 
 
+class ScreenResult(NamedTuple):
+    """What a screen adds to the properties of a molecule."""
+
+    refusal: str = ""  # why the molecule is refused; empty if it is not
+    example: str = ""  # what of the molecule is refused, if the reason does not name it
+    fingerprint: bytes = b""  # Morgan bits, packed; empty if not requested
+    core: str = ""  # Bemis-Murcko scaffold; empty if not requested
+    margin: float = math.inf  # realism: logit − log M
+    skip: bool = False  # refused before its properties are computed
+
+
+NOT_SCREENED = ScreenResult()
+
+
 @dataclass(frozen=True)
 class Measured:
     """A generated molecule as RDKit sees it; ``smiles`` is empty if it is not valid."""
@@ -100,7 +122,7 @@ class Measured:
     values: tuple[float, ...]
     radical: bool = False  # it has unpaired electrons
     selfies: str = ""  # of the canonical SMILES, if asked for and expressible
-    screened: Any = None  # the result of ``inspect``
+    screened: ScreenResult = NOT_SCREENED  # the result of ``inspect``
 
 
 def measure_selfies(
@@ -109,13 +131,14 @@ def measure_selfies(
     constraints: dict[str, int],
     *,
     rewrite: bool = False,
-    inspect: Callable[[Mol], Any] | None = None,
+    inspect: Callable[[str, Mol], ScreenResult] | None = None,
 ) -> list[Measured]:
     """Canonical SMILES and built-in properties of SELFIES strings; runs in worker processes.
 
-    ``rewrite`` adds the SELFIES of the canonical SMILES, as an encoder was trained to read it; the
-    result of ``inspect`` is kept with every molecule. A SELFIES that describes no atom, or that
-    RDKit refuses, is not valid.
+    ``rewrite`` adds the SELFIES of the canonical SMILES, as an encoder was trained to read it. The
+    result of ``inspect``, which is called first, with the text and the molecule, is kept with every
+    molecule; properties are not computed where it says ``skip``. A SELFIES that describes no atom,
+    or that RDKit refuses, is not valid.
     """
     results, limits = [], tuple(constraints.items())
     with use_constraints(constraints):
@@ -126,8 +149,10 @@ def measure_selfies(
             if smiles is None or mol is None:
                 results.append(Measured("", ()))
                 continue
-            values = tuple(compute(mol, names).tolist())
-            again = selfies_of(smiles, limits) if rewrite else ""
-            screened = None if inspect is None else inspect(mol)
+            screened = NOT_SCREENED if inspect is None else inspect(text, mol)
+            values, again = (math.nan,) * len(names), ""
+            if not screened.skip:
+                values = tuple(compute(mol, names).tolist())
+                again = selfies_of(smiles, limits) if rewrite else ""
             results.append(Measured(smiles, values, has_radical(mol), again, screened))
     return results

@@ -27,6 +27,7 @@ __all__ = [
     "contains",
     "has_points",
     "is_pattern",
+    "matched_atoms",
     "matches",
     "require_scaffold",
     "templates",
@@ -211,10 +212,16 @@ def contains(mol: Mol, text: str, *, fill: bool = False) -> bool:
     With attachment points (``*``), no other atom may have more neighbors than in the SMILES; with
     ``fill`` none may have fewer either. Parts of a text may not share atoms.
     """
+    return bool(matched_atoms(mol, text, fill=fill))
+
+
+def matched_atoms(mol: Mol, text: str, *, fill: bool = False) -> frozenset[int]:
+    """Atom indices of the first match of the substructure of :func:`contains`; empty if none."""
     pattern = _pattern(text)
     if pattern is None:
         raise TargetError(f"'{text}' is neither a SMILES nor a SMARTS")
-    return bool(mol.HasSubstructMatch(pattern.query, pattern.filled if fill else pattern.options))
+    options = pattern.filled if fill else pattern.options
+    return frozenset(mol.GetSubstructMatch(pattern.query, options))
 
 
 def matches(mol: Mol, smarts: str) -> bool:

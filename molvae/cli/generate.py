@@ -85,7 +85,7 @@ def generate(
     ]
     if summary.scaffold_share is not None:
         lines.append(f"  {summary.scaffold_share:.0%} of the candidates contain the scaffold")
-    lines += [f"  {count:,} × {reason}" for reason, count in summary.refused.items()]
+    lines += [f"  {count:,} × {reason}" for reason, count in summary.refusals.items()]
     show(as_json, summary.to_json(), lines)
     advice = "widen a range, raise --max-tries, or add --allow-misses"
     if not summary.written:

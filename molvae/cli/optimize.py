@@ -160,6 +160,8 @@ def _columns(model: str | None) -> Predictors | None:
 
 def _lines(summary: OptimizeSummary, output: Path) -> list[str]:
     """The summary for the terminal."""
+    from molvae.generate.refusals import with_examples
+
     lines = [
         f"{summary.calls:,} calls by {summary.method} ({summary.reason}); "
         f"{summary.written:,} best molecules written to {output}"
@@ -173,8 +175,9 @@ def _lines(summary: OptimizeSummary, output: Path) -> list[str]:
     if summary.scaffold_share is not None:
         lines.append(f"  {summary.scaffold_share:.0%} of the checked molecules have the scaffold")
     lines += [f"  {count:,} × {move}" for move, count in sorted(summary.moves.items())]
+    refused = with_examples(summary.refused, summary.examples)
     failures = Counter(summary.failures).most_common()
     lines += [f"  {count:,} failed: {why}" for why, count in failures[:5]]
     if len(failures) > 5:
         lines.append(f"  {sum(count for _, count in failures[5:]):,} failed for other reasons")
-    return lines + [f"  {count:,} not scored: {why}" for why, count in summary.refused.items()]
+    return lines + [f"  {count:,} not scored: {why}" for why, count in refused.items()]

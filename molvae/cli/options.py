@@ -283,6 +283,17 @@ def _constraint_options(*, sampling: bool) -> Callable[[F], F]:
             metavar="N",
             help="Exclude molecules with a ring of more than N atoms.",
         ),
+        click.option(
+            "--realism",
+            metavar="SHARE|off",
+            help="Keep this share of the candidates, those that look most like training "
+            f"molecules; off keeps all (default: {'0.5' if sampling else 'off'}).",
+        ),
+        click.option(
+            "--novel-rings",
+            is_flag=True,
+            help="Allow ring systems and atom environments that no training molecule has.",
+        ),
     )
 
 
@@ -321,14 +332,38 @@ def _pop_request(options: dict[str, Any], *, sampling: bool) -> Request:
         "alerts": options.pop("alerts") or (),
         "elements": options.pop("elements") or (),
         "max_ring": options.pop("max_ring"),
+        "novel_rings": options.pop("novel_rings"),
     }
+    share = _realism(options, default=0.5 if sampling else None)
     if sampling:
+        fields["realism"] = share
         plain = ("temperature", "epsilon_cutoff", "candidates", "walk", "allow_misses")
         fields |= {name: options.pop(name) for name in (*plain, "unique", "max_tries", "nll")}
         fields["critic"] = not options.pop("no_critic")
         for name in ("noise", "guidance"):
             fields[name] = _span(options.pop(name), f"--{name}")
+    else:
+        options["realism"] = share
     return Request(**fields)
+
+
+def _realism(options: dict[str, Any], *, default: float | None) -> float | None:
+    """The share of ``--realism``, removed from ``options``; None for ``off``."""
+    text = options.pop("realism")
+    if text is None:
+        return default
+    if text == "off":
+        return None
+    try:
+        share = float(text)
+    except ValueError:
+        raise ConfigError(
+            f"--realism: got '{text}', expected the share of candidates to keep, or off"
+        ) from None
+    from molvae.generate.realism import require_critic
+
+    require_critic(options["model"], text)
+    return share
 
 
 def _span(text: str | None, option: str) -> float | tuple[float, float] | None:

@@ -61,10 +61,10 @@ class SeedMolecules:
     ) -> NDArray[np.float64]:
         """Tanimoto similarity of every candidate to its seed molecule; NaN without one."""
         result = np.full(len(items), np.nan)
-        valid = np.flatnonzero([bool(molecule.smiles) for molecule in measured])
+        valid = np.flatnonzero([bool(molecule.screened.fingerprint) for molecule in measured])
         if not self.smiles or not len(valid):
             return result
-        packed = b"".join(m.screened.fingerprint for m in measured if m.smiles)
+        packed = b"".join(molecule.screened.fingerprint for molecule in measured)
         bits = np.frombuffer(packed, dtype=np.uint8).reshape(len(valid), -1)
         seeds = self._bits[items[valid] // TRIES % len(self)]
         shared, union = (np.unpackbits(b, axis=1).sum(axis=1) for b in (bits & seeds, bits | seeds))
@@ -120,7 +120,8 @@ class Critic:
             values[name] = np.asarray(column, dtype=np.float64)
         if self.predicted:
             pairs = zip(measured, texts, strict=True)
-            latents = self._proposer.encode_selfies([m.selfies or text for m, text in pairs])
+            given = ["" if m.screened.skip else m.selfies or text for m, text in pairs]
+            latents = self._proposer.encode_selfies(given)
             predicted = self._proposer.predict(latents)
             for name in self.predicted:
                 values[name] = predicted[:, self.model.conditions.names.index(name)]

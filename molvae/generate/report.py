@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from molvae.chem.properties import PROPERTIES
 from molvae.errors import InputError
+from molvae.generate.refusals import example
 from molvae.model.conditions import Condition, ConditionSet
 from molvae.report import Card, Cell, Histogram, Page, Row, Table
 from molvae.report.axes import finite, mean_sd, number
@@ -304,7 +305,10 @@ def _summary(summary: Mapping[str, Any], model: str, seed: int | None) -> Table:
         ),
         **({"Model": Cell(model)} if model else {}),
         **({"Seed": Cell(str(seed))} if seed is not None else {}),
-        **{f"Refused: {why}": Cell(f"{n:,}") for why, n in summary.get("refused", {}).items()},
+        **{
+            f"Refused: {why}": Cell(f"{n:,}", example(why, summary.get("examples", {})))
+            for why, n in summary.get("refused", {}).items()
+        },
     }
     rows = [Row(name, [cell]) for name, cell in cells.items()]
     return Table(["Value"], rows, head="Run", detail_head="")

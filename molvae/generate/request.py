@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,13 +48,15 @@ class Request:
     critic: bool = True  # select candidates by their RDKit properties
     walk: bool | None = None  # move candidates in the latent space; None: where it helps
     candidates: int = 8  # per wanted molecule, with point targets
-    max_tries: int | None = None  # candidates per wanted molecule; None: 64 or more
+    max_tries: int | None = None  # candidates per wanted molecule; None: see `tries`
     allow_misses: bool = False  # keep molecules outside a requested range
     unique: bool = True  # keep no molecule twice
     alerts: tuple[str, ...] = ()  # catalogs of structural alerts that no molecule may match
     elements: tuple[str, ...] = ()  # the only elements allowed; empty: all
     max_ring: int | None = None  # atoms in the largest ring allowed; 0 allows no ring
     nll: bool = False  # compute −log p of every molecule
+    realism: float | None = 0.5  # share of candidates kept by the realism critic; None: all
+    novel_rings: bool = False  # allow ring systems and atom environments without training molecules
 
     def __post_init__(self) -> None:
         low, high = _ends(self.levels)
@@ -72,6 +75,11 @@ class Request:
             )
         if self.max_ring is not None and self.max_ring < 0:
             raise TargetError(f"max-ring: got {self.max_ring}, expected 0 or more atoms")
+        if self.realism is not None and not 0 < self.realism <= 1:
+            raise TargetError(
+                f"realism: got {self.realism:g}, expected the share of candidates to keep, above 0 "
+                "and at most 1, or off"
+            )
         for name, number in (("candidates", self.candidates), ("max-tries", self.tries)):
             if not 1 <= number < TRIES:
                 raise TargetError(f"{name}: got {number}, expected from 1 to {TRIES - 1:,}")
@@ -99,8 +107,14 @@ class Request:
 
     @property
     def tries(self) -> int:
-        """Candidates per wanted molecule before it is given up."""
-        return max(64, self.candidates) if self.max_tries is None else self.max_tries
+        """Candidates per wanted molecule before it is given up.
+
+        By default as many pass the realism critic as are tried without it.
+        """
+        if self.max_tries is not None:
+            return self.max_tries
+        tries = max(64, self.candidates)
+        return tries if self.realism is None else min(math.ceil(tries / self.realism), TRIES - 1)
 
     @property
     def compares(self) -> bool:

@@ -22,6 +22,7 @@ from molvae.data.writers import format_cell, picture_format, require_writer, wri
 from molvae.errors import ConfigError, InputError
 from molvae.generate.blocks import Blocks, open_blocks
 from molvae.generate.novelty import known_molecules
+from molvae.generate.refusals import with_examples
 from molvae.generate.report import GenerationReport
 from molvae.generate.request import Generated, Request, Targets
 from molvae.generate.sampler import BLOCK, Sampler
@@ -58,6 +59,7 @@ class GenerationSummary:
     decoded: int = 0
     seconds: float = 0.0
     refused: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)  # of refusals, by reason
     obtained: dict[str, dict[str, float]] = field(default_factory=dict)  # for point targets
     scaffold_share: float | None = None  # of candidates with the requested scaffold
     notes: list[str] = field(default_factory=list)
@@ -71,6 +73,11 @@ class GenerationSummary:
     def to_json(self) -> dict[str, Any]:
         """Plain data for ``--json``."""
         return dict(self.__dict__)
+
+    @property
+    def refusals(self) -> dict[str, int]:
+        """``refused`` for people: reasons with their example."""
+        return with_examples(self.refused, self.examples)
 
 
 def columns_of(targets: Sequence[Target], extras: Sequence[str] = ()) -> list[str]:
@@ -135,6 +142,7 @@ def generate(
     if summary is not None:
         summary.seconds = time.monotonic() - started
         summary.count(sampler.decoded, sampler.refused, request)
+        summary.examples = sampler.refused.examples
         summary.notes = sampler.notes()
 
 
@@ -227,9 +235,11 @@ def _fill(blocks: Blocks, sampler: Sampler, numbers: Mapping[int, range]) -> Non
             record = {
                 "decoded": sampler.decoded - decoded,
                 "refused": dict(sampler.refused - refused),
+                "examples": dict(sampler.refused.examples),
                 "obtained": _sums(molecules, targets),
             }
             decoded, refused = sampler.decoded, Counter(sampler.refused)
+            sampler.refused.examples.clear()
             rows = [molecule_row(molecule, targets, extras) for molecule in molecules]
             blocks.write(number, rows, record)
             progress.advance(len(molecules), done=progress.done + len(missing[number]))
@@ -251,11 +261,13 @@ def _sum_up(
     summary: GenerationSummary, blocks: Blocks, request: Request, model: SavedModel
 ) -> None:
     """Add up the records of all blocks; note the point targets that the molecules miss by far."""
-    records = list(blocks.finished.values())
+    records = [blocks.finished[number] for number in sorted(blocks.finished)]
     refused: Counter[str] = Counter()
     for record in records:
         refused.update(record["refused"])
     summary.count(sum(record["decoded"] for record in records), refused, request)
+    for record in reversed(records):  # the first block decides
+        summary.examples.update(record.get("examples", {}))
     sums = [record.get("obtained", {}) for record in records]
     for target in (target for target in request.targets if target.is_point):
         name = target.name

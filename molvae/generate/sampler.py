@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
@@ -15,9 +16,18 @@ from numpy.typing import NDArray
 
 from molvae.chem.hashing import KeySet, keys_of
 from molvae.chem.properties import Measured
-from molvae.chem.screening import NO_ATOMS, RADICAL, MoleculeScreen, ScreenResult
+from molvae.chem.screening import NO_ATOMS, RADICAL, Decoded, MoleculeScreen
 from molvae.generate.critic import Critic, SeedMolecules
 from molvae.generate.proposer import Proposer
+from molvae.generate.realism import (
+    applicable,
+    calibration_items,
+    has_condition,
+    realism_note,
+    realism_screen,
+    request_log_m,
+)
+from molvae.generate.refusals import Refusals
 from molvae.generate.request import SIMILARITY, TRIES, Generated, Request
 from molvae.model.checkpoint import SavedModel
 from molvae.model.conditions import head_error
@@ -107,7 +117,8 @@ class Sampler:
 
         ``known`` holds the keys (:func:`molvae.chem.hashing.keys_of`) of molecules to exclude.
         """
-        self.model, self.request = model, request
+        self._realism_note = realism_note(request, model)
+        self.model, self.request = model, (request := applicable(request, model))
         self.proposer = Proposer(
             model,
             request,
@@ -120,25 +131,43 @@ class Sampler:
         self.executor, self.workers = executor, workers
         self.decoders, self.decoder_count = decoders, decoder_count
         self.known = known or KeySet()
-        self.refused: Counter[str] = Counter()
+        self.refused = Refusals()
         self.decoded = 0
         self._written = KeySet()
         self.critic = Critic(model, request, self.proposer)
         self.seed_molecules = SeedMolecules(request.like, model, self.proposer)
         self._excluded = set(self.seed_molecules.smiles) if request.unique else set()
         self._walks = self._must_walk()
-        self._screen = MoleculeScreen(
+
+    @functools.cached_property
+    def _screen(self) -> MoleculeScreen:
+        request = self.request
+        return MoleculeScreen(
             names=self.critic.exact,
-            constraints=model.constraints,
+            constraints=self.model.constraints,
             rewrite=bool(self.critic.predicted) or self._walks or request.nll,
             alerts=request.alerts,
             elements=request.elements,
             max_ring=request.max_ring,
             scaffolds=request.scaffolds,
             fill=request.fill,
+            realism=realism_screen(self.model, request, self._log_m(), self.seed_molecules.smiles),
             fingerprint=bool(request.like),
             core=request.compares,
         )
+
+    def _log_m(self) -> float:
+        """The threshold of the realism critic, for requests from candidates of the request."""
+        share, critic, scaffold = self.request.realism, self.model.critic, self.proposer.scaffold
+        if share is None or critic is None:
+            return -math.inf
+        grows = scaffold is not None and scaffold.grows
+        if share == 1 or not has_condition(self.request, self.model, grows=grows):
+            return critic.log_m(share)
+        items = calibration_items()
+        # In one batch, whatever its size is otherwise: rounding must not move the threshold.
+        texts = self._decode(_Batch(items, *self._starts(items))).texts
+        return request_log_m(self.model, share, texts, set(self.seed_molecules.smiles))
 
     def _must_walk(self) -> bool:
         """Whether latents are to be moved along the head's gradient."""
@@ -150,7 +179,7 @@ class Sampler:
 
     def notes(self) -> list[str]:
         """Warnings about the request, for the user."""
-        notes = self.model.conditions.warnings(self.request.targets)
+        notes = self._realism_note + self.model.conditions.warnings(self.request.targets)
         if self.proposer.scaffold is not None:
             notes += self.proposer.scaffold.notes
         for target in self.request.targets:
@@ -271,16 +300,20 @@ class Sampler:
 
     def _batches(self, items: NDArray[np.int64], wanted: list[_Wanted]) -> Iterator[_Batch]:
         """Batches of candidates; with walks, those of later rounds start at the best so far."""
-        size = self.model.network.config.latent_size
-        latents = np.full((len(items), size), np.nan, dtype=np.float32)
-        levels = self.proposer.levels(items)
-        if self.seed_molecules:
-            latents[:] = self.seed_molecules.latents(items)
+        latents, levels = self._starts(items)
         if self._walks and wanted[0].tried:
             self._move(items, wanted, latents, levels)
         for start in range(0, len(items), self.batch_size):
             part = slice(start, start + self.batch_size)
             yield _Batch(items[part], latents[part], levels[part])
+
+    def _starts(self, items: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Latents (N, Z), NaN where one is to be drawn, and noise levels (N,) of candidates."""
+        size = self.model.network.config.latent_size
+        latents = np.full((len(items), size), np.nan, dtype=np.float32)
+        if self.seed_molecules:
+            latents[:] = self.seed_molecules.latents(items)
+        return latents, self.proposer.levels(items)
 
     def _decode(self, batch: _Batch) -> _Proposals:
         return _Proposals(batch.items, self.proposer.texts(*batch))
@@ -316,15 +349,16 @@ class Sampler:
         """Every batch, decoded and measured by RDKit, while the next ones are decoded."""
         sent: deque[_Proposals] = deque()
 
-        def texts() -> Iterator[list[str]]:
+        def decoded() -> Iterator[Decoded]:
             for batch in map_ordered(
                 self._decode, batches, workers=self.decoder_count, executor=self.decoders, ahead=2
             ):
                 sent.append(batch)
-                yield batch.texts
+                uniform = self.proposer.draws.uniform("realism", batch.items, 1)[:, 0]
+                yield Decoded(batch.texts, np.log(uniform).tolist())
 
         for measured in map_ordered(
-            self._screen, texts(), workers=self.workers, executor=self.executor
+            self._screen, decoded(), workers=self.workers, executor=self.executor
         ):
             batch = sent.popleft()
             self.decoded += len(batch.items)
@@ -347,11 +381,12 @@ class Sampler:
             if not candidate.smiles:
                 self.refused[NO_ATOMS] += 1
                 continue
-            screened: ScreenResult = candidate.screened
-            radical = candidate.radical and self.request.critic
-            refusal = RADICAL if radical else screened.refusal
-            if refusal:
-                self.refused[refusal] += 1
+            screened = candidate.screened
+            if candidate.radical and self.request.critic:
+                self.refused[RADICAL] += 1
+                continue
+            if screened.refusal:
+                self.refused.add(screened)
                 continue
             # Misses count too: later candidates may start at a molecule outside the range.
             if costs[i] < owner.nearest[0]:

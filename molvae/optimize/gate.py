@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Executor
 
@@ -13,12 +12,15 @@ from numpy.typing import NDArray
 from molvae import chem
 from molvae.chem.fingerprints import tanimoto
 from molvae.chem.hashing import KeySet, keys_of
-from molvae.chem.properties import Measured
-from molvae.chem.screening import NO_ATOMS, RADICAL, MoleculeScreen, ScreenResult, scaffold_share
+from molvae.chem.properties import Measured, ScreenResult
+from molvae.chem.screening import NO_ATOMS, RADICAL, Decoded, MoleculeScreen, scaffold_share
 from molvae.errors import ConfigError
 from molvae.generate.critic import Critic, seed_molecules
 from molvae.generate.proposer import Proposer
+from molvae.generate.realism import realism_screen
+from molvae.generate.refusals import Refusals
 from molvae.generate.request import SIMILARITY, Request
+from molvae.realism.screen import UNLIKE
 from molvae.runtime.processes import map_ordered
 
 __all__ = ["Gate"]
@@ -30,8 +32,9 @@ class Gate:
     """Checks strings by RDKit and by the model; counts rejections by reason.
 
     Constraints are ranges of built-in properties (exact) or measured columns (predicted), alerts,
-    elements, ring sizes, a scaffold, a range of similarity to given molecules, and known molecules
-    to exclude.
+    elements, ring sizes, a scaffold, a range of similarity to given molecules, known molecules
+    to exclude, and realism: the critic's number of a molecule belongs to its SMILES, so that it is
+    decided alike whenever it comes up.
     """
 
     def __init__(
@@ -40,9 +43,11 @@ class Gate:
         request: Request,
         *,
         known: KeySet | None = None,
+        starts: Sequence[str] = (),
         executor: Executor | None = None,
         workers: int = 1,
     ) -> None:
+        """``starts`` are SMILES that realism does not refuse; of the request those of ``like``."""
         points = [target.text for target in request.targets if target.is_point]
         if points:
             raise ConfigError(
@@ -52,27 +57,33 @@ class Gate:
         self.request, self.known = request, known or KeySet()
         self.executor, self.workers = executor, workers
         self.checked = 0
-        self.refused: Counter[str] = Counter()
+        self.refused = Refusals()
         self._proposer = proposer
         self._critic = Critic(proposer.model, request, proposer)
         self._given: NDArray[np.uint8] | None = None
         if self._compares:
             self._given = chem.fingerprints(seed_molecules(request.like))
+        model, log_m = proposer.model, -math.inf
+        if model.critic is not None and request.realism is not None:
+            log_m = model.critic.log_m(request.realism)
+        starts = [*request.like, *starts]
+        self._starts = set(filter(None, map(chem.canonical_smiles, starts)))
         self._screen = MoleculeScreen(
             names=self._critic.exact,
-            constraints=proposer.model.constraints,
+            constraints=model.constraints,
             rewrite=True,
             alerts=request.alerts,
             elements=request.elements,
             max_ring=request.max_ring,
             scaffolds=request.scaffolds,
             fill=request.fill,
+            realism=realism_screen(model, request, log_m, starts),
             fingerprint=self._compares,
         )
 
     def __call__(self, texts: Sequence[str]) -> list[str | None]:
         """For each SELFIES the canonical SMILES, or None if it may not be scored."""
-        chunks = [texts[i : i + CHUNK] for i in range(0, len(texts), CHUNK)]
+        chunks = [Decoded(texts[i : i + CHUNK]) for i in range(0, len(texts), CHUNK)]
         measured = [
             molecule
             for chunk_result in map_ordered(
@@ -82,15 +93,24 @@ class Gate:
         ]
         similarity = self._similarity(measured)
         _, _, outside = self._critic.judge(measured, texts, similarity)
-        known = self.known.holds(keys_of([molecule.smiles for molecule in measured]))
         self.checked += len(measured)
+        keys = keys_of([molecule.smiles for molecule in measured])
+        known, unlike = self.known.holds(keys), self._unlike(measured, keys)
         result: list[str | None] = []
-        for molecule, out, old in zip(measured, outside, known, strict=True):
-            reason = self._refusal(molecule, out=bool(out), old=bool(old))
-            if reason:
-                self.refused[reason] += 1
-            result.append(None if reason else molecule.smiles)
+        for molecule, out, old, rare in zip(measured, outside, known, unlike, strict=True):
+            screened = self._refusal(molecule, out=bool(out), old=bool(old), unlike=bool(rare))
+            if screened.refusal:
+                self.refused.add(screened)
+            result.append(None if screened.refusal else molecule.smiles)
         return result
+
+    def _unlike(self, measured: Sequence[Measured], keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Which molecules the realism critic refuses, (N,)."""
+        uniform = self._proposer.draws.uniform("realism", (keys >> np.uint64(1)).view(np.int64), 1)
+        margins = np.asarray([molecule.screened.margin for molecule in measured])
+        starts = np.asarray([molecule.smiles in self._starts for molecule in measured], np.bool_)
+        unlike: NDArray[np.bool_] = (np.log(uniform[:, 0]) >= margins) & ~starts
+        return unlike
 
     @property
     def scaffold_share(self) -> float | None:
@@ -105,25 +125,29 @@ class Gate:
     def _similarity(self, measured: Sequence[Measured]) -> NDArray[np.float64]:
         """Tanimoto similarity to the closest given molecule; NaN if no constraint needs it."""
         best = np.full(len(measured), np.nan)
-        made = np.flatnonzero([bool(molecule.smiles) for molecule in measured])
+        made = np.flatnonzero([bool(molecule.screened.fingerprint) for molecule in measured])
         if self._given is None or not len(made):
             return best
-        packed = b"".join(molecule.screened.fingerprint for molecule in measured if molecule.smiles)
+        packed = b"".join(molecule.screened.fingerprint for molecule in measured)
         bits = np.frombuffer(packed, dtype=np.uint8).reshape(len(made), -1)
         best[made] = tanimoto(bits, self._given).max(axis=1)
         return best
 
     @staticmethod
-    def _refusal(molecule: Measured, *, out: bool, old: bool) -> str:
+    def _refusal(molecule: Measured, *, out: bool, old: bool, unlike: bool) -> ScreenResult:
+        screened, reason = molecule.screened, ""
         if not molecule.smiles:
-            return NO_ATOMS
-        if molecule.radical:
-            return RADICAL
-        screened: ScreenResult = molecule.screened
-        if screened.refusal:
-            return screened.refusal
-        if old:
-            return "not novel"
-        if not molecule.selfies:
-            return "cannot be written as SELFIES"
-        return "outside a constraint" if out else ""
+            reason = NO_ATOMS
+        elif molecule.radical:
+            reason = RADICAL
+        elif unlike:
+            return ScreenResult(UNLIKE, molecule.smiles)
+        elif screened.refusal:
+            return screened
+        elif old:
+            reason = "not novel"
+        elif not molecule.selfies:
+            reason = "cannot be written as SELFIES"
+        elif out:
+            reason = "outside a constraint"
+        return ScreenResult(reason)

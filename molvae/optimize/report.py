@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from molvae.generate.refusals import example
 from molvae.objectives import Objective
 from molvae.optimize.archive import Answer, mean
 from molvae.optimize.scoring import column_details
@@ -172,7 +173,12 @@ def _run(summary: Mapping[str, Any], model: str, seed: int | None) -> Table:
         **({"Model": Cell(model)} if model else {}),
         **({"Seed": Cell(str(seed))} if seed is not None else {}),
         **{f"Calls by {move}": Cell(f"{n:,}") for move, n in summary["moves"].items()},
-        **{f"Not scored: {why}": Cell(f"{n:,}", since) for why, n in summary["refused"].items()},
+        **{
+            f"Not scored: {why}": Cell(
+                f"{n:,}", " ".join(filter(None, [example(why, summary["examples"]), since]))
+            )
+            for why, n in summary["refused"].items()
+        },
     }
     return Table(
         ["Value"], [Row(name, [cell]) for name, cell in cells.items()], head="Run", detail_head=""

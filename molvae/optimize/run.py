@@ -78,6 +78,7 @@ class OptimizeSummary:
     scaffold_share: float | None = None  # of checked molecules with the required scaffold
     front: int | None = None  # molecules on the front of a Pareto search
     refused: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)  # of refusals, by reason
     moves: dict[str, int] = field(default_factory=dict)  # calls by the move that led to them
     failures: dict[str, int] = field(default_factory=dict)
     molecules: list[Answer] = field(default_factory=list)  # the best ones
@@ -106,6 +107,7 @@ def optimize(
     constraints: Sequence[str | Target] = (),
     request: Request | None = None,
     given: Sequence[str] = (),
+    realism: float | None = None,
     novel: Sequence[str | Path] = (),
     pareto: bool = False,
     keep: int = KEPT,
@@ -131,9 +133,11 @@ def optimize(
         method: one of :data:`METHODS`, or ``auto``.
         constraints: ranges such as ``mw=:450`` that every molecule scored must meet, beside
             the targets of ``request``.
-        request: alerts, elements, max_ring, scaffold, and the start molecules
+        request: alerts, elements, max_ring, scaffold, novel_rings, and the start molecules
             of ``similarity=0.4:``.
         given: SMILES to score first.
+        realism: share of samples that the realism critic keeps; what it refuses is not scored.
+            It replaces that of ``request``. None: all.
         novel: files of molecules that must not be scored.
         pareto: search for the Pareto front of several objectives, not for their best mean.
         keep: molecules written, the best first; at most 1,000 of a Pareto search.
@@ -158,7 +162,7 @@ def optimize(
     saved = model if isinstance(model, SavedModel) else load_model(model)
     label, identity = _identity(model)
     request = request or Request()
-    request = replace(request.with_targets(constraints, saved), critic=True)
+    request = replace(request.with_targets(constraints, saved), critic=True, realism=realism)
     plan = {
         **_plan(objective, request, novel),
         **{"pareto": pareto, "method": name, "seed": seed, "model": identity},
@@ -174,7 +178,7 @@ def optimize(
         proposer = Proposer(saved, request, draws=Draws(seed), device=where, precision=precision)
         if pool is None or budget <= INLINE:
             pool, count = None, 1
-        gate = Gate(proposer, request, known=known, executor=pool, workers=count)
+        gate = Gate(proposer, request, known=known, starts=given, executor=pool, workers=count)
         stack.enter_context(one_thread())
         archive = Archive(pareto=pareto)
         engine = _engine(name, proposer, archive, budget)
@@ -234,7 +238,10 @@ def _plan(objective: Objective, request: Request, novel: Sequence[str | Path]) -
         "max_ring": request.max_ring,
         **({"fill": True} if request.fill else {}),
         "novel": [str(path) for path in novel],
+        # Only where given, so that older searches can be resumed.
         **({"deviations": deviations} if deviations else {}),
+        **({} if request.realism is None else {"realism": request.realism}),
+        **({"novel_rings": True} if request.novel_rings else {}),
     }
 
 
@@ -345,6 +352,7 @@ def _summary(search: Search, gate: Gate, method: str) -> OptimizeSummary:
         failed=sum(answer.failed for answer in answers),
         refused=dict(gate.refused.most_common()),
         scaffold_share=gate.scaffold_share,
+        examples=gate.refused.examples,
         moves=dict(Counter(answer.origin for answer in answers)),
         failures=dict(Counter(answer.note for answer in answers if answer.failed)),
     )

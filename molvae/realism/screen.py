@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 from molvae.chem import Mol
 from molvae.chem.realism_features import describe
+from molvae.chem.screening import RealismVerdict
 from molvae.realism.critic import RealismCritic
 from molvae.realism.plausibility import NOTHING, Exempt, Plausibility
 
@@ -27,19 +29,14 @@ class RealismScreen:
     table: Plausibility | None = None
     exempt: Exempt = NOTHING
 
-    def refusal(
-        self, mol: Mol, log_uniform: float, *, atoms: frozenset[int] = frozenset()
-    ) -> str | None:
-        """The reason, or None.
+    unlike: Final = UNLIKE
 
-        ``log_uniform`` is the logarithm of a number from (0, 1) that belongs to the candidate, as
-        :func:`molvae.realism.critic.accepts` takes it; ``atoms`` are those of the scaffold.
-        """
-        if self.critic is None and self.table is None:
-            return None
+    def verdict(self, mol: Mol, atoms: frozenset[int] = frozenset()) -> RealismVerdict:
+        """The margin by the critic, and what the table refuses; ``atoms``: of the scaffold."""
         facts = describe(mol)
-        if self.critic is not None and not log_uniform < self.critic.logit(facts) - self.log_m:
-            return UNLIKE
-        if self.table is None:
-            return None
-        return self.table.refused(mol, self.exempt, facts=facts, atoms=atoms)
+        margin = math.inf if self.critic is None else self.critic.logit(facts) - self.log_m
+        reason = None
+        if self.table is not None:
+            reason = self.table.refused(mol, self.exempt, facts=facts, atoms=atoms)
+        refusal, _, example = (reason or "").partition(": ")
+        return RealismVerdict(margin, refusal, example)
