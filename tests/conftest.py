@@ -106,3 +106,38 @@ def tiny_model(tiny_run):
     from molvae.model.checkpoint import load_model
 
     return load_model(tiny_run)
+
+
+@pytest.fixture(scope="session")
+def realistic_folder(tmp_path_factory):
+    """The golden model, which knows its molecules better than the tiny one, with a realism critic.
+
+    The plausibility table knows half of the samples too, or few would pass.
+    """
+    from dataclasses import replace
+
+    from molvae.generate.request import Request
+    from molvae.generate.sampler import Sampler
+    from molvae.model.checkpoint import load_model, save_model
+    from molvae.realism.critic import fit_critic
+    from molvae.realism.inputs import FactTable
+    from molvae.realism.plausibility import Plausibility
+    from tests.molecules import demo_smiles, facts
+
+    model = load_model(Path(__file__).parent / "golden" / "model-v1")
+    real = [facts(text) for text in demo_smiles(300)]
+    drawn = Sampler(model, Request(unique=False), seed=11).stream(300)
+    own = [facts(molecule.smiles) for molecule in drawn]
+    critic = fit_critic(FactTable.of(real), FactTable.of(own))
+    folder = tmp_path_factory.mktemp("realistic") / "model"
+    table = Plausibility.of(real + own[:150])
+    save_model(folder, replace(model, critic=critic, plausibility=table))
+    return folder
+
+
+@pytest.fixture
+def realistic_model(realistic_folder):
+    """The model of ``realistic_folder``, loaded afresh."""
+    from molvae.model.checkpoint import load_model
+
+    return load_model(realistic_folder)

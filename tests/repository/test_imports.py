@@ -180,7 +180,7 @@ def test_what_loads_without_torch():
 
 def worker_tasks(folder):
     """What the workers of each verb compute, and an argument; of prepare the module alone."""
-    from molvae.chem.screening import MoleculeScreen
+    from molvae.chem.screening import Decoded, MoleculeScreen
     from molvae.chem.selfies import constraints
     from molvae.config import CleaningConfig
     from molvae.data.tokenize import Tokenizer
@@ -195,7 +195,10 @@ def worker_tasks(folder):
         "encode": (Tokenizer(CleaningConfig(), constraints(), frozenset({"[C]", "[O]"})), ["CCO"]),
         "evaluate": (scan, ["CCO"]),
         "evaluate: description": (description(Wanted(properties=("qed",))), ["CCO"]),
-        "generate": (MoleculeScreen(("qed",), constraints(), alerts=("brenk",)), ["[C][C][O]"]),
+        "generate": (
+            MoleculeScreen(("qed",), constraints(), alerts=("brenk",)),
+            Decoded(["[C][C][O]"]),
+        ),
         "optimize": (ScoringCall(objective, None, None), ["CCO"]),
         "prepare": (eval, "bool(__import__('molvae.data.prepare.jobs'))"),
     }
