@@ -36,6 +36,7 @@ from molvae.runtime.threads import one_thread
 from molvae.targets import Target
 
 __all__ = [
+    "ADVICE",
     "GenerationSummary",
     "OutputOptions",
     "columns_of",
@@ -47,6 +48,7 @@ __all__ = [
 INLINE = 5000  # candidates, up to which starting worker processes costs more than it saves
 LEAST_DECODERS, MOST_DECODERS = 3, 8  # batches decoded at a time; the GIL sets the limit
 FAR_OFF = 1.0  # mean distance from a point target, in standard deviations, above which we warn
+ADVICE = "widen a range, raise --max-tries, or add --allow-misses"  # when too few are found
 GRID = 100  # molecules in a grid picture
 
 
@@ -175,8 +177,9 @@ def generate_file(
 ) -> GenerationSummary:
     """Generate molecules into a file whose format follows its name; see :func:`generate`.
 
-    If no molecule is found, no file is written. Finished blocks of 1,024 wanted molecules are kept
-    in ``FILE.part`` until the end; with ``resume`` a run that was killed continues after them.
+    Fewer molecules than wanted are a note; if none is found, no file is written. Finished blocks
+    of 1,024 wanted molecules are kept in ``FILE.part`` until the end; with ``resume`` a run that
+    was killed continues after them.
     ``shard`` is this run's share of the blocks.
     """
     _check_number(n)
@@ -205,6 +208,11 @@ def generate_file(
             summary.seconds = time.monotonic() - started
             return summary
         with blocks.joined() as summary.written:
+            if summary.written < summary.wanted:
+                summary.notes.append(
+                    f"{summary.written:,} of {summary.wanted:,} molecules were found; {ADVICE}"
+                )
+                say(f"note: {summary.notes[-1]}")
             summary.seconds = time.monotonic() - started
             if options.report is not None:
                 figures = (saved.training.get("figures") or {}).get("head")

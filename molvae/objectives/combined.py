@@ -6,12 +6,12 @@ import itertools
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from molvae.errors import ConfigError
-from molvae.objectives.columns import Columns, checked_pessimism
-from molvae.objectives.scorers import FileScorer, PluginScorer, Scorer, find_scorer
-from molvae.objectives.shapes import Ramp
+from molvae.objectives.columns import Columns, ColumnScorer, checked_pessimism
+from molvae.objectives.scorers import FileScorer, PluginScorer, Scorer, TaskScorer, find_scorer
+from molvae.objectives.shapes import Ramp, Window
 from molvae.targets import NUMBER
 
 __all__ = ["Objective", "Part", "parse_objective"]
@@ -25,15 +25,31 @@ _TAIL = re.compile(
 
 @dataclass(frozen=True)
 class Part:
-    """One scoring function of an objective, the desirability of its scores, and its weight."""
+    """One scoring function of an objective, the desirability of its scores, and its weight.
+
+    A property with a range, ``logp=2:3``, has a ``window``: its score is the property itself.
+    """
 
     text: str
     scorer: Scorer
     ramp: Ramp | None = None
     weight: float = 1.0
+    window: Window | None = None
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the desirability is known to lie between 0 and 1."""
+        return self.ramp is not None or self.window is not None or self.scorer.bounded
+
+    @property
+    def is_probability(self) -> bool:
+        """Whether the score is the probability that a measured column lies in a range."""
+        return isinstance(self.scorer, ColumnScorer) and self.scorer.window is not None
 
     def worth(self, score: float) -> float:
-        """The desirability of a score, or the score itself without a ramp."""
+        """The desirability of a score, or the score itself without a window and ramp."""
+        if self.window is not None:
+            score = self.window(score)
         return score if self.ramp is None else self.ramp(score)
 
 
@@ -52,7 +68,9 @@ class Objective:
     def names(self) -> tuple[str, ...]:
         """Names of the parts as columns: unique, repeated ones numbered."""
         names = [
-            f"{part.scorer.name}_score" if part.scorer.name in TAKEN else part.scorer.name
+            f"{part.scorer.name}_score"
+            if part.scorer.name in TAKEN or part.is_probability
+            else part.scorer.name
             for part in self.parts
         ]
         columns: list[str] = []
@@ -61,6 +79,22 @@ class Objective:
             free = (column for column in numbered if column not in columns and column not in names)
             columns.append(name if names.count(name) == 1 else next(free))
         return tuple(columns)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """`names`, and the column ``NAME_score`` of the desirability of each property's range."""
+        names = list(self.names)
+        for name, part in zip(self.names, self.parts, strict=True):
+            if part.window is not None:
+                numbered = (f"{name}_score_{number}" for number in itertools.count(1))
+                options = itertools.chain([f"{name}_score"], numbered)
+                names.append(next(column for column in options if column not in names))
+        return tuple(names)
+
+    def cells(self, scores: Sequence[float]) -> list[float]:
+        """The numbers of `columns` for a molecule."""
+        pairs = zip(self.parts, scores, strict=True)
+        return [*scores, *(p.window(score) for p, score in pairs if p.window is not None)]
 
     def load(self) -> None:
         """Import the files and packages of the parts, which may take a while."""
@@ -138,7 +172,7 @@ def parse_objective(
     if pareto and len(parts) == 1:
         raise ConfigError("--pareto needs several objectives: give --objective more than once")
     for part in parts:
-        if len(parts) > 1 and not pareto and part.ramp is None and not part.scorer.bounded:
+        if len(parts) > 1 and not pareto and not part.bounded:
             raise ConfigError(
                 f"objective '{part.text}': scores that may lie outside 0 to 1 cannot be combined; "
                 f"give the scores for 0 and 1, as in '{part.text}@0:10', or use --pareto"
@@ -161,4 +195,7 @@ def _part(text: str, timeout: float | None, columns: Columns | None, deviations:
     if not weight > 0 or math.isinf(weight):
         raise ConfigError(f"objective '{text}': got weight {weight:g}, expected more than 0")
     scorer = find_scorer(match["scorer"], timeout=timeout, columns=columns, deviations=deviations)
-    return Part(text.strip(), scorer, ramp, weight)
+    window = None
+    if isinstance(scorer, TaskScorer):
+        window, scorer = scorer.shape, replace(scorer, window=None)
+    return Part(text.strip(), scorer, ramp, weight, window)

@@ -85,6 +85,14 @@ class TaskScorer:
             return TASKS[self.text].bounded
         return self.window is not None or self.name in ("similarity", "qed", "fsp3")
 
+    @property
+    def shape(self) -> Window | None:
+        """The desirability of a property with a window."""
+        if self.window is None:
+            return None
+        known = PROPERTIES[self.text]
+        return Window(*self.window, SHARE * (known.high - known.low))
+
     def __call__(self, smiles: Sequence[str]) -> list[float]:
         """One score per SMILES; NaN where RDKit has none."""
         mols = map(chem.parse, smiles)
@@ -104,10 +112,7 @@ def _terms(scorer: TaskScorer) -> tuple[list[Term], bool]:
         return task.terms(), task.geometric and task.bounded
     if scorer.name == "similarity":
         return [Term(chem.Likeness(scorer.text.partition(":")[2]))], False
-    known, shape = PROPERTIES[scorer.text], None
-    if scorer.window is not None:
-        shape = Window(*scorer.window, SHARE * (known.high - known.low))
-    return [Term(lambda mol: float(compute(mol, [known.name])[0]), shape)], False
+    return [Term(lambda mol: float(compute(mol, [scorer.text])[0]), scorer.shape)], False
 
 
 @dataclass(frozen=True)

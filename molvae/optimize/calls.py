@@ -24,7 +24,7 @@ from molvae.errors import ConfigError, FileError, OutputExistsError
 from molvae.objectives import Objective
 from molvae.optimize.archive import Answer
 from molvae.optimize.scoring import Scored
-from molvae.runtime.files import write_json
+from molvae.runtime.files import atomic_text, write_json
 from molvae.runtime.workdir import clear_unfinished, exclusive_lock, name_in_errors
 
 __all__ = ["Asked", "Calls", "method_before", "open_calls"]
@@ -50,7 +50,7 @@ class Calls:
         self.path, self.objective, self.pareto = path, objective, pareto
         self.answers: list[Answer] = []
         self.pending: dict[str, Asked] = {}
-        self._columns = [*FIXED, *objective.names]
+        self._columns = [*FIXED, *objective.columns]
         self._handle: Any = None
 
     @property
@@ -113,7 +113,8 @@ class Calls:
         note: str = "",
         scores: tuple[float, ...] = (),
     ) -> list[str]:
-        cells = [_cell(score) for score in scores] or [""] * len(self.objective.parts)
+        empty = [math.nan] * len(self.objective.parts)
+        cells = [_cell(number) for number in self.objective.cells(scores or empty)]
         head = [str(call.number), str(call.round), call.origin, call.smiles, status]
         return [*head, _cell(value), note, *cells]
 
@@ -138,27 +139,53 @@ class Calls:
             self.start()
             return
         lines = whole[:end].decode("utf-8", "replace").split("\n")[:-1]
-        if next(csv.reader(lines[:1]), None) != self._columns:
+        head = next(csv.reader(lines[:1]), None)
+        before = head == [*FIXED, *self.objective.names] != self._columns
+        if head != self._columns and not before:
             raise FileError(f"'{self.path}': not the log of such a run, its columns differ")
         for number, line in enumerate(lines[1:], start=2):
             try:
                 (row,) = csv.reader([line])
-                self._take(row)
+                self._take(self._with_properties(row) if before else row)
             except (ValueError, KeyError, IndexError, csv.Error):
                 raise FileError(
                     f"'{self.path}', line {number}: damaged; restore it, or start "
                     "again with --force"
                 ) from None
+        if before:
+            self._rewrite()
+            end = self.path.stat().st_size
         self._handle = open(self.path, "r+", encoding="utf-8", newline="")  # noqa: SIM115
         self._handle.truncate(end)
         self._handle.seek(end)
+
+    def _with_properties(self, row: list[str]) -> list[str]:
+        """A row of an older log, which has the desirability in place of a property with a range."""
+        cells = row[len(FIXED) :]
+        for i, part in enumerate(self.objective.parts):
+            if part.window is not None and cells[i]:
+                cells[i] = _cell(part.scorer([row[3]])[0])
+        return [*row[: len(FIXED)], *cells]
+
+    def _rewrite(self) -> None:
+        """Write the log again, with the columns of today."""
+        with atomic_text(self.path) as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(self._columns)
+            for a in self.answers:
+                asked = Asked(a.number, a.round, a.origin, a.smiles)
+                status = FAILED if a.failed else ANSWERED
+                rows.writerow(self._row(asked, ASKED))
+                rows.writerow(self._row(a, status, a.value, a.note, a.scores))
+            rows.writerows(self._row(asked, ASKED) for asked in self.pending.values())
 
     def _take(self, row: list[str]) -> None:
         number, round_, origin, smiles, status = row[:5]
         if status == ASKED:
             self.pending[smiles] = Asked(int(number), int(round_), origin, smiles)
         elif status in (ANSWERED, FAILED):
-            scores = tuple(float(cell) if cell else math.nan for cell in row[len(FIXED) :])
+            cells = row[len(FIXED) :][: len(self.objective.parts)]
+            scores = tuple(float(cell) if cell else math.nan for cell in cells)
             if len(scores) != len(self.objective.parts):
                 raise ValueError(smiles)
             self._done([self._answer(self.pending[smiles], scores, row[6])])

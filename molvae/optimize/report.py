@@ -55,8 +55,9 @@ def search_page(
                     ("all calls", _column(answers, index)),
                     ("written", _column(best, index)),
                 ],
+                request=None if part.window is None else (part.window.low, part.window.high),
             )
-            for index, name in enumerate(objective.names)
+            for index, (name, part) in enumerate(zip(objective.names, objective.parts, strict=True))
             if len(_column(answers, index))
         ],
         cards=_cards(best[:CARDS], objective),
@@ -92,7 +93,8 @@ def _curves(answers: Sequence[Answer], objective: Objective) -> list[Curve]:
             for index, name in enumerate(objective.names)
         }
     else:
-        name = objective.names[0] if len(objective.names) == 1 else "desirability"
+        # The last column of a single property with a range is its desirability.
+        name = objective.columns[-1] if len(objective.names) == 1 else "desirability"
         columns = {name: [answer.value for answer in answers]}
     chosen = np.unique(np.linspace(0, len(answers) - 1, POINTS).round().astype(int))
     curves = []
@@ -141,8 +143,8 @@ def _cards(best: Sequence[Answer], objective: Objective) -> list[Card]:
 
 
 def _values(answer: Answer, objective: Objective) -> dict[str, float]:
-    parts = dict(zip(objective.names, answer.scores, strict=True))
-    several = len(parts) > 1 and not math.isnan(answer.value)
+    parts = dict(zip(objective.columns, objective.cells(answer.scores), strict=True))
+    several = len(objective.parts) > 1 and not math.isnan(answer.value)
     return ({"value": answer.value} if several else {}) | parts
 
 

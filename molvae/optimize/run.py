@@ -374,27 +374,26 @@ def best_table(
 ) -> tuple[list[str], list[list[object]]]:
     """Columns and rows: molecule, value, score of each part, call number, origin.
 
-    What the score of a measured column rests on follows the scores: its mean and interval, the
-    nearest training molecule, the domain. A Pareto search has the number of the front, 1 being the
-    best, in place of the value.
+    A property with a range has its value, and ``NAME_score`` with the desirability. What the score
+    of a measured column rests on follows the scores: its mean and interval, the nearest training
+    molecule, the domain. A Pareto search has the number of the front, 1 being the best, in place of
+    the value.
     """
-    names = list(objective.names)
+    names = list(objective.columns)
     head: list[str] = []
     first: list[list[object]] = [[] for _ in best]
     if pareto:
         numbers = {i: n for n, front in enumerate(fronts(worths(best)), start=1) for i in front}
         head, first = ["front"], [[numbers[i]] for i in range(len(best))]
-    elif len(names) > 1:
+    elif len(objective.parts) > 1:
         head, first = ["value"], [[answer.value] for answer in best]
     details = column_details(objective, [answer.smiles for answer in best])
     columns = ["smiles", *head, *names, *details, "call", "origin"]
-    return columns, [
-        [
-            answer.smiles, *cells, *answer.scores, *(column[i] for column in details.values()),
-            answer.number, answer.origin,
-        ]
-        for i, (answer, cells) in enumerate(zip(best, first, strict=True))
-    ]  # fmt: skip
+    rows = []
+    for i, (answer, cells) in enumerate(zip(best, first, strict=True)):
+        known = [*objective.cells(answer.scores), *(column[i] for column in details.values())]
+        rows.append([answer.smiles, *cells, *known, answer.number, answer.origin])
+    return columns, rows
 
 
 def _identity(model: SavedModel | str | Path | None) -> tuple[str, str]:

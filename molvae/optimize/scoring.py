@@ -106,7 +106,8 @@ def column_details(objective: Objective, smiles: Sequence[str]) -> dict[str, lis
     for name, part in zip(objective.names, objective.parts, strict=True):
         if isinstance(part.scorer, ColumnScorer):
             cells = part.scorer.details(smiles)
-            details |= {f"{name}{ending}": column for ending, column in cells.items()}
+            stem = name.removesuffix("_score") if part.is_probability else name
+            details |= {f"{stem}{ending}": column for ending, column in cells.items()}
     return details
 
 

@@ -1,5 +1,6 @@
 """What the command line says when something is wrong: one line, and the right exit code."""
 
+import json
 import os
 import shutil
 import signal
@@ -168,10 +169,18 @@ def test_an_impossible_range_ends_with_exit_code_one(here):
 
 
 def test_a_narrow_range_writes_those_that_were_found(here):
-    result = run("generate -m run -n 4 -o a.csv --temperature 0 --workers 1")
-    assert result.exit_code == 1
+    line = "generate -m run -n 4 -o a.csv --temperature 0 --workers 1"
+    result = run(line)
+    assert result.exit_code == 0
     assert len((here / "a.csv").read_text().splitlines()) == 2  # cold, it knows one molecule
     assert "× written before" in result.stdout
+    assert "note: 1 of 4 molecules were found" in result.stderr
+    strict = run(f"{line} --strict --force --json")
+    assert strict.exit_code == 1
+    assert "error: only 1 of 4 molecules" in strict.stderr
+    assert any("1 of 4" in note for note in json.loads(strict.stdout)["notes"])
+    assert len((here / "a.csv").read_text().splitlines()) == 2
+    assert run(f"{line} --strict --force".replace("-n 4", "-n 1")).exit_code == 0
 
 
 def test_nothing_unlikely_is_drawn_above_a_cutoff(here):
@@ -182,7 +191,7 @@ def test_nothing_unlikely_is_drawn_above_a_cutoff(here):
     assert (here / "a.csv").read_text() == (here / "b.csv").read_text()
 
 
-def test_a_limit_of_ones_own_is_no_failure_where_something_was_found(here):
+def test_a_limit_on_tries_is_a_failure_only_where_nothing_was_found(here):
     result = run("generate -m run -n 4 -o a.csv --temperature 0 --max-tries 4 --workers 1")
     assert result.exit_code == 0
     assert "1 of 4 molecules written" in result.stdout

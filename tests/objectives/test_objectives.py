@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molvae import chem
+from molvae.chem.properties import PROPERTIES
 from molvae.errors import ConfigError, FileError, RunError, TargetError
 from molvae.objectives import (
     PMO,
@@ -139,6 +140,23 @@ def test_properties_and_windows():
     assert find_scorer("qed").bounded
     assert find_scorer("logp=1").bounded
     assert not find_scorer("logp").bounded
+
+
+def test_a_property_with_a_range_has_its_value_and_its_desirability():
+    from rdkit.Chem import Crippen, MolFromSmiles
+
+    objective = parse_objective(["logp=4:5", "qed", "logp=2@0:0.5"])
+    assert objective.names == ("logp_1", "qed", "logp_2")
+    assert objective.columns == ("logp_1", "qed", "logp_2", "logp_1_score", "logp_2_score")
+    (scores,) = objective.scores([ASPIRIN])
+    logp = Crippen.MolLogP(MolFromSmiles(ASPIRIN))
+    assert (scores[0], scores[2]) == pytest.approx((logp, logp), abs=1e-4)
+    # The spread is a tenth of the usual range of the property.
+    spread = 0.1 * (PROPERTIES["logp"].high - PROPERTIES["logp"].low)
+    far, near = (math.exp(-0.5 * ((logp - end) / spread) ** 2) for end in (4, 2))
+    assert objective.cells(scores)[3:] == pytest.approx([far, near], abs=1e-4)
+    assert objective.worth(scores) == pytest.approx((far, scores[1], min(near / 0.5, 1)), abs=1e-4)
+    assert all(map(math.isnan, objective.cells([math.nan] * 3)))
 
 
 def test_similarity_to_a_molecule():

@@ -1,6 +1,7 @@
 """Ranking, moves, calls on disk, scoring that fails, the gate, and the engines against samples."""
 
 import csv
+import json
 import math
 import sys
 import time
@@ -177,6 +178,56 @@ def test_calls_go_on_after_a_kill_at_any_byte(tmp_path):
         with calls_in(path, resume=True) as calls:
             assert len(calls.answers) == asked
             assert not calls.pending
+
+
+def test_a_log_with_the_desirability_as_property_is_brought_up_to_date(tmp_path):
+    """Before, the column of logp=2:3 held its desirability."""
+    from rdkit.Chem import Crippen, MolFromSmiles
+
+    path, objective = tmp_path / "best.calls.csv", parse_objective(["logp=2:3", "qed"])
+    logp, qed = Crippen.MolLogP(MolFromSmiles("CCO")), 0.4
+    (near,) = (objective.parts[0].worth(value) for value in [logp])
+    path.write_text(
+        "call,round,origin,smiles,status,value,note,logp,qed\n"
+        "1,0,sample,CCO,asked,,,,\n"
+        f"1,0,sample,CCO,answered,{(near * qed) ** 0.5!r},,{near!r},{qed!r}\n"
+        "2,0,sample,CCN,asked,,,,\n2,0,sample,CCN,failed,,it broke,,\n"
+        "3,1,sample,CCC,asked,,,,\n"
+    )
+    path.with_suffix(".json").write_text(json.dumps(PLAN))
+    with calls_in(path, objective, resume=True) as calls:
+        assert [a.smiles for a in calls.answers] == ["CCO", "CCN"]
+        assert list(calls.pending) == ["CCC"]
+        assert calls.answers[0].scores == pytest.approx((logp, qed), abs=1e-4)
+        assert calls.answers[0].value == pytest.approx((near * qed) ** 0.5, abs=1e-4)
+        calls.answer([Scored("CCC", (1.0, 0.5))])
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[7:] == ["logp", "qed", "logp_score"]
+    after = [row["status"] for row in rows if row["status"] != "asked"]
+    assert (len(rows), after) == (6, ["answered", "failed", "answered"])
+    assert float(rows[1]["logp"]) == pytest.approx(logp, abs=1e-4)
+    assert float(rows[1]["logp_score"]) == pytest.approx(near, abs=1e-4)
+    assert rows[3]["note"] == "it broke"
+    with calls_in(path, objective, resume=True) as again:
+        assert len(again.answers) == 3
+
+
+def test_a_property_with_a_range_is_written_as_it_is(tmp_path, tiny_run):
+    from rdkit.Chem import Crippen, MolFromSmiles
+
+    output = tmp_path / "best.csv"
+    optimize(output, parse_objective(["logp=2:3"]), 10, model=tiny_run, workers=0)
+    for file in (output, tmp_path / "best.calls.csv"):
+        with file.open() as handle:
+            rows = [row for row in csv.DictReader(handle) if row["logp"]]
+        assert len(rows) == 10
+        for row in rows:
+            assert float(row["logp"]) == pytest.approx(
+                Crippen.MolLogP(MolFromSmiles(row["smiles"])), abs=1e-3
+            )
+            inside = 2 <= float(row["logp"]) <= 3
+            assert (float(row["logp_score"]) == 1) is inside
 
 
 def test_calls_cut_short_before_their_first_line_start_again(tmp_path):
