@@ -39,7 +39,8 @@ __all__ = [
 CALIBRATION = 256  # candidates from which log M of a request is estimated
 FIRST = 1 << 42  # wanted number of the first of them; no request gets there
 NO_CRITIC = (
-    "this model has no realism critic, which molvae fits at the end of training; train it again"
+    "this model has no realism critic, which training fits at its end; train it again, or fit one "
+    "with scripts/fit_realism.py"
 )
 
 

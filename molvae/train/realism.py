@@ -77,10 +77,10 @@ def fitted_realism(
     chosen, rest = [smiles[i] for i in order[:most]], [smiles[i] for i in order[most:]]
     bare = replace(model, critic=None, plausibility=None)
     own_count = max(len(chosen), min(LEAST_OWN, 4 * len(chosen)))
+    request = Request(unique=False, realism=None)
     own = generate(
-        own_count, model=bare, request=Request(unique=False), seed=SEED, device=device,
-        workers=workers,
-    )  # fmt: skip
+        own_count, model=bare, request=request, seed=SEED, device=device, workers=workers
+    )
     own_smiles = [molecule.smiles for molecule in own]
     with WorkerPool(workers) as pool:
         real_facts, table = _joined(pool, chosen)

@@ -118,9 +118,14 @@ class Bench:
                 # As evaluate keeps them.
                 self.known = Reference("train", from_files(given.train), workers).keys
 
+    def _request(self) -> Request:
+        share = self.given.realism
+        span = _span(self.given.guidance)
+        return Request(guidance=span, realism=share, novel_rings=share is None)
+
     def requests(self) -> dict[str, Request]:
         """Mode → request."""
-        k, base = self.given.candidates, Request(guidance=_span(self.given.guidance))
+        k, base = self.given.candidates, self._request()
         return {
             "one shot": replace(base, critic=False, candidates=1, max_tries=1, unique=False),
             f"critic, {k}": replace(base, candidates=k, max_tries=k, allow_misses=True),
@@ -198,7 +203,7 @@ class Bench:
         test = list(from_files(self.given.test))
         order = np.random.default_rng(self.given.seed).permutation(len(test))[:SHUFFLED]
         shuffled, values = _measured([test[i] for i in order])
-        request = Request(guidance=_span(self.given.guidance))
+        request = self._request()
         for texts in REAL:
             targets = [parse_target(text) for text in texts]
             inside = np.logical_and.reduce([self.meets(t, values[t.name]) for t in targets])
@@ -266,6 +271,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=1000, help="molecules per target")
     parser.add_argument("--candidates", type=int, default=8)
     parser.add_argument("--guidance", help="weight or LOW:HIGH; as generate, if not given")
+    parser.add_argument("--realism", type=float, help="share that the critic keeps; default: off")
     parser.add_argument("--parts", nargs="+", default=["points", "ranges", "far"])
     parser.add_argument("--test", type=Path, help="test molecules, for realism")
     parser.add_argument("--train", type=Path, help="training molecules, for novelty")

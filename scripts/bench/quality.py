@@ -133,9 +133,10 @@ class Bench:
 
     def free_fcd(self, model: SavedModel, t: float) -> dict[str, Any]:
         """FCD of molecules decoded from N(0, I) at a noise level."""
+        request = Request(noise=t, unique=False, realism=None, novel_rings=True)
         drawn = generate(
-            self.samples, model=model, request=Request(noise=t, unique=False),
-            seed=self.draws.seed, device=self.device, workers=0,
+            self.samples, model=model, request=request, seed=self.draws.seed, device=self.device,
+            workers=0,
         )  # fmt: skip
         return self.fcd([molecule.smiles for molecule in drawn])
 

@@ -95,7 +95,7 @@ def samples(options: argparse.Namespace, name: str, n: int, seed: int) -> list[s
     """Samples of the model, drawn once."""
     path = options.output / f"{name}.csv"
     if not path.is_file():
-        request = Request(unique=False)
+        request = Request(unique=False, realism=None, novel_rings=True)
         generate_file(path, n, model=options.model, request=request, seed=seed, workers=0)
     return read_smiles([path])[:n]
 

@@ -70,7 +70,7 @@ def main() -> None:
             started, summary = time.monotonic(), GenerationSummary(wanted=given.each)
             request = Request(
                 candidates=given.candidates, max_tries=given.candidates, allow_misses=True,
-                walk=walk, guidance=given.guidance,
+                walk=walk, guidance=given.guidance, realism=None, novel_rings=True,
             )  # fmt: skip
             found = list(
                 generate(
