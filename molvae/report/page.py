@@ -6,6 +6,7 @@ Everything from outside is escaped: by jinja2 in the template, by
 
 from __future__ import annotations
 
+import functools
 import importlib.resources
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,17 +71,22 @@ def render(page: Page) -> str:
     unknown = sorted(set(page.remarks) - set(SECTIONS))
     if unknown:
         raise ValueError(f"remarks on {unknown}; the sections are {', '.join(SECTIONS)}")
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
     sections = _sections(page)
-    return environment.from_string(_resource("report.html.j2")).render(
+    return _template().render(
         page=page,
         style=_style(),
         sections=sections,
         navigated=len(sections) >= NAVIGATED,
         definitions=_definitions(page),
     )
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.from_string(_resource("report.html.j2"))
 
 
 def _sections(page: Page) -> list[Section]:

@@ -43,7 +43,7 @@ def found(folder):
     path = write(folder / "a.csv", ["smiles,w", *(f"{t},{i}" for i, t in enumerate(TEXTS))])
     train = write(folder / "t.smi", ["CCO", "CCN", "CCCC"])
     return evaluate.evaluate(
-        path, train=train, options=Options(targets=["logp=@w", "qed=0.5:"], draw=4)
+        path, train=train, options=Options(targets=["logp=@w", "qed=0.5:"], replicates=100, draw=4)
     )
 
 
@@ -51,7 +51,9 @@ def found(folder):
 def compared(folder):
     a = write(folder / "a.smi", TEXTS * 20)
     b = write(folder / "b.smi", ["CCCC", "CCCCC", "CCN", "c1ccncc1"] * 20)
-    return evaluate.compare([a, b], test=a, options=Options(targets=["heavy=4"], draw=2))
+    return evaluate.compare(
+        [a, b], test=a, options=Options(targets=["heavy=4"], replicates=100, draw=2)
+    )
 
 
 def test_lines_fit_a_terminal(found, compared):

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from molvae import chem
 from molvae.cli import main
+from molvae.evaluate.diagnostics import examine
 from molvae.runtime.progress import set_quiet
 from tests.peak import needs_proc, peak_memory
 
@@ -92,15 +93,17 @@ def test_an_earlier_evaluation_stands_beside(here):
 
 
 @pytest.mark.slow
-def test_a_model_alone_and_with_molecules(here, tiny_run):
+def test_a_model_alone_and_with_molecules(here, tiny_run, monkeypatch):
+    monkeypatch.setattr(examine, "ASKED", 8)
     shutil.copytree(tiny_run, "run")
-    result = good("evaluate --model run --test rest.csv -o m.json --report m.html --device cpu")
+    line = "evaluate --test rest.csv --device cpu --workers 0 "
+    result = good(f"{line} --model run -o m.json --report m.html")
     data = json.loads(Path("m.json").read_text(encoding="utf-8"))
     assert data["model"]["rate"]["R"]["1"] == 0
     assert data["model"]["mutual_information"]["cap"] > 0
     assert "active units" in result.stdout
     assert "of the variance" in Path("m.html").read_text(encoding="utf-8")
-    result = good("evaluate a.csv -m run --test rest.csv --no-fcd --json --device cpu")
+    result = good(f"{line} a.csv -m run --no-fcd --bootstrap 0 --json")
     data = json.loads(result.stdout)
     assert {"metrics", "model"} <= set(data)
 
@@ -158,7 +161,8 @@ ODD = {
 def test_odd_files_have_results(here, name):
     text, expected = ODD[name]
     Path(name).write_text(text, encoding="utf-8")
-    line = f"evaluate {name} --train a.csv --test b.csv --no-fcd --guacamol --json --report r.html"
+    line = f"evaluate {name} --train a.csv --test b.csv --no-fcd --guacamol --bootstrap 100 "
+    line += "--json --report r.html"
     data = json.loads(good(line).stdout)
     for metric, value in expected.items():
         got = data["metrics"][metric]
