@@ -152,15 +152,21 @@ class Dataset:
             raise FileError(f"'{path}': cannot be read ({error}); prepare the data again") from None
         return chosen
 
-    def token_counts(self, part: str) -> NDArray[np.int64]:
-        """How often each token occurs in the molecules of a split, (V,) by id."""
+    def token_counts(self, part: str, *, molecules: bool = False) -> NDArray[np.int64]:
+        """How often each token occurs in the molecules of a split, (V,) by id.
+
+        With ``molecules``, in how many of them.
+        """
         counts = np.zeros(len(self.vocabulary), dtype=np.int64)
         inside = self.split == SPLITS.index(part)
         for first in range(0, len(self), COUNTED_TOGETHER):
             offsets = np.asarray(self.offsets[first : first + COUNTED_TOGETHER + 1])
             chosen = np.repeat(inside[first : first + COUNTED_TOGETHER], np.diff(offsets))
             stored = np.asarray(self.tokens[offsets[0] : offsets[-1]])[chosen]
-            ids = stored if self._ids is None else self._ids[stored]
+            ids = stored.astype(np.int64) if self._ids is None else self._ids[stored]
+            if molecules:
+                rows = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))[chosen]
+                ids = np.unique(rows * len(counts) + ids) % len(counts)
             counts += np.bincount(ids, minlength=len(counts))
         return counts
 

@@ -38,20 +38,28 @@ class Steps:
     With guidance they are log p(x) + weight · (log p(x | c) − log p(x)), at every step.
     """
 
-    def __init__(self, network: CVAE, context: Context, guidance: Guidance | None = None) -> None:
+    def __init__(
+        self,
+        network: CVAE,
+        context: Context,
+        guidance: Guidance | None = None,
+        never: NDArray[np.int64] | None = None,
+    ) -> None:
+        """``never`` are ids of tokens that are not drawn, besides <pad> and <bos>."""
         if guidance is not None:
             context = context.joined(guidance.context)
         self._decoding = network.decoding(context)
         self._weight = None if guidance is None else guidance.weight.unsqueeze(-1)
+        self._never = [PAD, BOS, *([] if never is None else never.tolist())]
 
     def __call__(self, tokens: Tensor) -> Tensor:
-        """Logits (B, V) of the token after these, (B,); <pad> and <bos> are −∞."""
+        """Logits (B, V) of the token after these, (B,); those never drawn are −∞."""
         if self._weight is None:
             logits = self._decoding(tokens)
         else:
             shown, free = self._decoding(tokens.repeat(2)).log_softmax(dim=-1).chunk(2)
             logits = torch.lerp(free, shown, self._weight)
-        logits[:, [PAD, BOS]] = -torch.inf
+        logits[:, self._never] = -torch.inf
         return logits
 
     def keep(self, rows: Tensor) -> None:
@@ -87,11 +95,13 @@ def decode_tokens(
     uniform: Tensor | None,
     guidance: Guidance | None = None,
     cutoff: float = 0.0,
+    never: NDArray[np.int64] | None = None,
 ) -> Tensor:
     """Token ids (B, ≤ limit), <pad> after <eos>, one step at a time.
 
     ``uniform`` (B, limit) holds the random numbers for :func:`pick`; None (or temperature 0) takes
-    the most likely tokens. Finished rows leave the batch, many at a time.
+    the most likely tokens. ``never`` is as in :class:`Steps`; it must leave <eos>. Finished rows
+    leave the batch, many at a time.
     """
     count, device = context.size, context.request.device
     rows = torch.arange(count, device=device)
@@ -101,7 +111,7 @@ def decode_tokens(
         guidance = guidance and guidance.rows(filled)
         rows = torch.arange(context.size, device=device)
     result = torch.full((len(rows), limit), PAD, dtype=torch.long, device=device)
-    decoding = Steps(network, context, guidance)
+    decoding = Steps(network, context, guidance, never)
     token = torch.full_like(rows, BOS)
     for step in range(limit):
         logits = decoding(token)
@@ -155,6 +165,8 @@ def decode_latents(
         uniform = None
         if temperature > 0:
             uniform = torch.from_numpy(draws.uniform("tokens", items, limit)).to(device)
-        tokens = decode_tokens(network, context, limit, temperature=temperature, uniform=uniform)
+        tokens = decode_tokens(
+            network, context, limit, temperature=temperature, uniform=uniform, never=model.never
+        )
         rows += list(tokens.cpu().numpy())
     return rows

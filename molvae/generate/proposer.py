@@ -96,6 +96,7 @@ class Proposer:
                     temperature=request.temperature,
                     guidance=guidance,
                     cutoff=request.epsilon_cutoff,
+                    never=self.model.never,
                 )
             tokens = decode_tokens(
                 network,
@@ -105,6 +106,7 @@ class Proposer:
                 uniform=self.tensor(uniform),
                 guidance=guidance,
                 cutoff=request.epsilon_cutoff,
+                never=self.model.never,
             )
         return [self.model.vocabulary.selfies(row) for row in tokens.tolist()]
 

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -23,7 +24,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from molvae.chem.vocabulary import Vocabulary, grammar_table, read_vocabulary
+from molvae.chem.vocabulary import SPECIAL_TOKENS, Vocabulary, grammar_table, read_vocabulary
 from molvae.config import ModelConfig
 from molvae.errors import FileError, ModelFolderError, suggest
 from molvae.model.conditions import ConditionSet
@@ -72,6 +73,16 @@ class SavedModel:
     critic: RealismCritic | None = None  # of these very weights
     plausibility: Plausibility | None = None
     predictors: Predictors | None = None
+    # (V,) training molecules that have each token, -1 unknown; None in models of earlier versions.
+    token_counts: NDArray[np.int64] | None = None
+
+    @cached_property
+    def never(self) -> NDArray[np.int64]:
+        """Ids of tokens that no training molecule has, which are never drawn."""
+        if self.token_counts is None:
+            return np.empty(0, dtype=np.int64)
+        ids = np.flatnonzero(self.token_counts == 0).astype(np.int64)
+        return ids[ids >= len(SPECIAL_TOKENS)]
 
     def with_network(self, network: CVAE, conditions: ConditionSet) -> SavedModel:
         """This model with other weights and conditions; its critic says nothing about those."""
@@ -102,7 +113,10 @@ def _write_parts(folder: Path, model: SavedModel, dtype: torch.dtype) -> None:
     }
     # Written here, since safetensors does not raise an OSError when the disk is full.
     (folder / "model.safetensors").write_bytes(save(tensors))
-    vocabulary = {"tokens": list(model.vocabulary.tokens), "constraints": model.constraints}
+    vocabulary: dict[str, Any] = {"tokens": list(model.vocabulary.tokens)}
+    vocabulary["constraints"] = model.constraints
+    if model.token_counts is not None:
+        vocabulary["molecules"] = [n if n >= 0 else None for n in model.token_counts.tolist()]
     write_json(folder / "vocab.json", {"schema": SCHEMA, **vocabulary})
     write_json(folder / "conditions.json", {"schema": SCHEMA, **model.conditions.to_json()})
     (folder / "card.md").write_text(model.card, encoding="utf-8")
@@ -224,8 +238,24 @@ def load_model(name: str | Path | None = None) -> SavedModel:
         training=training,
         card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
         max_tokens=max_tokens,
+        token_counts=_token_counts(folder / "vocab.json", len(vocabulary)),
         **OptionalParts.load(folder, names, conditions)._asdict(),
     )
+
+
+def _token_counts(path: Path, size: int) -> NDArray[np.int64] | None:
+    """Training molecules that have each token, if the file says so; null: unknown."""
+    counts = read_json(path).get("molecules")
+    if counts is None:
+        return None
+    sound = isinstance(counts, list) and all(
+        n is None or (type(n) is int and 0 <= n < 1 << 62) for n in counts
+    )
+    if not sound or len(counts) != size:
+        raise ModelFolderError(
+            f"'{path}': molecules: expected {size} counts, one for each token, or no such field"
+        )
+    return np.asarray([-1 if n is None else n for n in counts], dtype=np.int64)
 
 
 def _load_network(

@@ -19,7 +19,14 @@ from molvae.model.conditions import ConditionSet
 from molvae.model.cvae import CVAE
 from molvae.runtime.progress import say
 
-__all__ = ["adapted_conditions", "adapted_config", "adapted_dataset", "first_network"]
+__all__ = [
+    "adapted_conditions",
+    "adapted_config",
+    "adapted_dataset",
+    "first_network",
+    "known_tokens",
+    "rare_tokens",
+]
 
 
 # Settings of the loss that fine-tuning takes from the model's training.
@@ -34,6 +41,7 @@ OBJECTIVE = (
     "unconditioned_share",
 )
 FAR = 5.0  # standard deviations
+FEW = 5  # molecules, below which a token is hardly learned
 # Where a condition is read: zero for a new one, which then changes nothing at first.
 UNUSED_AT_FIRST = ("context.0.weight", "forecast.gain")
 
@@ -59,6 +67,30 @@ def first_network(
     if model is not None:
         _transplant(network, vocabulary, conditions, model, counts)
     return network
+
+
+def known_tokens(dataset: Dataset, start: SavedModel | None) -> NDArray[np.int64]:
+    """(V,) training molecules that have each token, with those of the start model; −1: unknown."""
+    counts = dataset.token_counts("train", molecules=True)
+    if start is None:
+        return counts
+    before = np.zeros_like(counts)
+    size = len(start.vocabulary)
+    before[:size] = -1 if start.token_counts is None else start.token_counts
+    return np.where(before < 0, before, before + counts)
+
+
+def rare_tokens(model: SavedModel, start: SavedModel | None) -> str:
+    """A note on tokens that were learned from few molecules; empty if there are none."""
+    if start is None or model.token_counts is None:
+        return ""
+    before = np.zeros_like(model.token_counts)
+    before[: len(start.vocabulary)] = 1 if start.token_counts is None else start.token_counts
+    pairs = zip(model.vocabulary.tokens, model.token_counts.tolist(), before.tolist(), strict=True)
+    rare = [f"{token} ({count})" for token, count, old in pairs if not old and 0 < count < FEW]
+    if not rare:
+        return ""
+    return f"note: learned from fewer than {FEW} molecules: {', '.join(rare)}"
 
 
 def adapted_config(config: Config, model: SavedModel, identity: str) -> Config:

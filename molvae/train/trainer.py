@@ -29,7 +29,7 @@ from molvae.runtime.threads import choose_threads
 from molvae.train.batches import drawn_batch, noise_levels
 from molvae.train.conditions import fitted_conditions, known_columns
 from molvae.train.distributed import World
-from molvae.train.finetune import first_network
+from molvae.train.finetune import first_network, known_tokens, rare_tokens
 from molvae.train.finetune_heads import fit_new_heads
 from molvae.train.log import Averages, RunLog, TrainSummary, validation_line
 from molvae.train.measured import MeasuredColumns
@@ -82,6 +82,7 @@ class Trainer:
         self.conditions = fitted_conditions(dataset, self.columns, self.items, self.draws, start)
         vocabulary = dataset.vocabulary
         counts = None if start is None else dataset.token_counts("train")
+        self.token_counts = known_tokens(dataset, start)
         self.network = first_network(
             config, vocabulary, dataset.constraints, self.conditions, start, counts
         ).to(device)
@@ -360,6 +361,9 @@ class Trainer:
         )
         saved.network.to("cpu")
         save_model(self.run / "model", saved)
+        rare = rare_tokens(saved, self.start)
+        if rare:
+            say(rare)
         return realism_lines(saved.critic, saved.plausibility)[0]
 
     # -- files --------------------------------------------------------------------------------
@@ -399,6 +403,7 @@ class Trainer:
             card=model_card(training, self.conditions),
             max_tokens=int(self.dataset.manifest["longest"]),
             predictors=self.measured.predictors,
+            token_counts=self.token_counts,
         )
 
     def save(self) -> None:

@@ -3,6 +3,7 @@
 import itertools
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,6 +26,7 @@ from molvae.chem.selfies import from_selfies
 from molvae.chem.vocabulary import BOS, EOS, PAD
 from molvae.errors import FileError, TargetError
 from molvae.generate.decoding import Guidance, decode_latents, decode_tokens
+from molvae.generate.proposer import Proposer
 from molvae.generate.request import TRIES, Request
 from molvae.generate.sampler import Sampler, _Candidate, _Wanted
 from molvae.model.records import Context
@@ -53,7 +55,7 @@ def context_of(values):
     return Context(values, values, values, values)
 
 
-def decode(logits, uniform, temperature=1.0, cutoff=0.0):
+def decode(logits, uniform, temperature=1.0, cutoff=0.0, never=None):
     n, limit = uniform.shape
     return decode_tokens(
         fake(logits),
@@ -62,11 +64,32 @@ def decode(logits, uniform, temperature=1.0, cutoff=0.0):
         temperature=temperature,
         uniform=uniform,
         cutoff=cutoff,
+        never=never,
     )
 
 
 def uniform(n, limit):
     return torch.from_numpy(Draws(3).uniform("token", np.arange(n), limit))
+
+
+def test_tokens_without_training_molecules_are_never_drawn(tiny_model):
+    scores = torch.tensor([0.0, 0.0, 1.0, 2.0, 5.0, 0.5])
+    allowed = scores.softmax(0)[[EOS, 3, 5]]
+    found = decode(scores, uniform(20_000, 1), never=np.asarray([4]))[:, 0]
+    share = torch.bincount(torch.where(found == PAD, EOS, found), minlength=6) / 20_000
+    assert share[4] == 0
+    torch.testing.assert_close(share[[EOS, 3, 5]], allowed / allowed.sum(), rtol=0, atol=0.012)
+    best = decode(scores, uniform(3, 1), temperature=0, never=np.asarray([4]))
+    assert best[:, 0].tolist() == [3, 3, 3]
+    counts = np.where(np.arange(len(tiny_model.vocabulary)) == 0, 0, 1)
+    place = tiny_model.vocabulary.tokens.index("[N]")
+    counts[place] = 0
+    masked = replace(tiny_model, token_counts=counts)
+    for model, expected in ((tiny_model, True), (masked, False)):
+        texts = Proposer(model, Request(), draws=Draws(0), device=torch.device("cpu")).texts(
+            np.arange(64), np.full((64, 16), np.nan, np.float32), np.ones(64, np.float32)
+        )
+        assert any("[N]" in text for text in texts) is expected
 
 
 def sampler(model, *targets, **options):

@@ -69,13 +69,23 @@ def erratic(seed, sharpness=3.0):
 
 
 def decode(
-    net, scaffold, n, *, limit=LIMIT, particles=1, seed=0, temperature=1.0, first=0, cutoff=0.0
+    net,
+    scaffold,
+    n,
+    *,
+    limit=LIMIT,
+    particles=1,
+    seed=0,
+    temperature=1.0,
+    first=0,
+    cutoff=0.0,
+    never=None,
 ):
     context = context_of(torch.zeros(n, 1))
     items = np.arange(first, first + n)
     return decode_scaffold(
         net, context, scaffold, items, Draws(seed), limit=limit, temperature=temperature,
-        cutoff=cutoff, particles=particles,
+        cutoff=cutoff, particles=particles, never=never,
     )  # fmt: skip
 
 
@@ -182,6 +192,22 @@ def test_draws_belong_to_their_number(temperature):
     apart = [decode(network(logits), scaffold, 1, first=i, **options)[0] for i in range(12)]
     assert together == apart
     assert together != decode(network(logits), scaffold, 12, seed=1, **options)
+
+
+def test_tokens_without_training_molecules_come_in_the_scaffold_alone():
+    names = VOCABULARY.tokens
+    never = np.asarray([i for i, name in enumerate(names) if "O" in name or name == "[N]"])
+    scaffold = make("CN")
+    free = molecules(decode(erratic(1), scaffold, 60))
+    assert any(atom.GetSymbol() == "O" for mol in free for atom in mol.GetAtoms())
+    found = molecules(decode(erratic(1), scaffold, 60, never=never))
+    for mol in found:
+        assert mol.HasSubstructMatch(Chem.MolFromSmarts("CN"))
+        assert all(atom.GetSymbol() != "O" for atom in mol.GetAtoms())
+    # Where the scaffold leaves no other token, one of them is taken.
+    everything = np.arange(3, len(names))
+    bare = molecules(decode(erratic(1), scaffold, 20, never=everything))
+    assert all(mol.HasSubstructMatch(Chem.MolFromSmarts("CN")) for mol in bare)
 
 
 def test_a_cutoff_holds_among_the_tokens_that_are_allowed():

@@ -204,7 +204,17 @@ def test_optional_parts_come_back_and_are_stated(whole, optional, tmp_path):
         assert (whole / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
+def test_counts_of_tokens_come_back_and_zero_means_never(tmp_path):
+    counts = np.asarray([0, 0, 9, 7, 0, -1])
+    save_model(tmp_path / "m", replace(new_model(), token_counts=counts))
+    back = load_model(tmp_path / "m")
+    assert back.token_counts.tolist() == counts.tolist()
+    assert back.never.tolist() == [4]  # not <pad> and <bos>, nor what is unknown
+    assert json.loads((tmp_path / "m" / "vocab.json").read_text())["molecules"][5] is None
+
+
 def test_a_model_may_lack_optional_parts(folder):
+    assert load_model(folder).never.tolist() == []
     back = load_model(folder)
     assert (back.critic, back.plausibility, back.predictors) == (None, None, None)
 
@@ -289,6 +299,14 @@ def other_vocabulary(folder):
 def longer_vocabulary(folder):
     edit(folder, lambda d: d["tokens"].append("[S]"), "vocab.json")
     seal(folder)
+
+
+def counts_of(molecules):
+    def change(folder):
+        edit(folder, lambda d: d.update(molecules=molecules), "vocab.json")
+        seal(folder)
+
+    return change
 
 
 def config_with(**fields):
@@ -389,6 +407,11 @@ DAMAGE = {
     "vocabulary changed": (flip("vocab.json"), r"vocab\.json does not match its sha256"),
     "vocabulary swapped": (other_vocabulary, r"vocab\.json"),
     "vocabulary longer": (longer_vocabulary, r"tensor 'embedding\.weight' has shape \(6, 5\)"),
+    "counts of other tokens": (counts_of([1, 2]), r"vocab\.json': molecules: expected 6 counts"),
+    "counts below zero": (counts_of([-1] * 6), r"vocab\.json': molecules: expected 6 counts"),
+    "counts as text": (counts_of(["1"] * 6), r"vocab\.json': molecules: expected 6 counts"),
+    "counts of yes": (counts_of([True] * 6), r"vocab\.json': molecules: expected 6 counts"),
+    "counts that are none": (counts_of("many"), r"vocab\.json': molecules: expected 6 counts"),
     "bad bonding limits": (bad_limits, r"vocab\.json"),
     "conditions cut off": (cut("conditions.json"), r"conditions\.json has \d+ bytes"),
     "weights absent": (

@@ -24,6 +24,7 @@ from molvae.train.finetune import (
     adapted_conditions,
     adapted_config,
     first_network,
+    known_tokens,
 )
 from molvae.train.run import train
 from molvae.train.trainer import Trainer
@@ -256,9 +257,18 @@ def test_new_tokens_are_learnt(tiny_run, strange_dataset, tmp_path, capsys):
     count = len(old.vocabulary)
     assert new.vocabulary.tokens[:count] == old.vocabulary.tokens
     assert {"[Si]", "[Se]", "[As]"} <= set(new.vocabulary.tokens[count:])
-    assert f"tokens that are new to the model: {len(new.vocabulary) - count} (" in (
-        capsys.readouterr().err
-    )
+    shown = capsys.readouterr().err
+    assert f"tokens that are new to the model: {len(new.vocabulary) - count} (" in shown
+    # Of the three strange molecules, those in the training part say how often a token is there.
+    dataset = Dataset(strange_dataset)
+    smiles = dataset.smiles(dataset.part("train"))
+    for element, token in (("[As]", "[As]"), ("[Si]", "[Si]"), ("[Se]", "[Se]")):
+        molecules = sum(element in text for text in smiles)
+        assert new.token_counts[new.vocabulary.tokens.index(token)] == molecules
+        assert (f"{token} ({molecules})" in shown) == (molecules > 0)
+    # Of the start's tokens nobody knows how many molecules had them.
+    assert set(new.token_counts[:count].tolist()) == {-1}
+    assert "fewer than 5 molecules" in shown
     [found] = encode(["CC[As](C)C"], new, score=True, device="cpu", workers=0)
     assert np.isfinite(found.nats)
     [refused] = encode(["CC[As](C)C"], old, device="cpu", workers=0)
@@ -293,6 +303,18 @@ def test_new_tokens_start_as_their_relatives_but_as_rare_as_in_the_data(tiny_run
     )
 
 
+def test_the_counts_of_the_start_are_added(tiny_model, strange_dataset):
+    dataset = Dataset(strange_dataset)
+    dataset.translate(tiny_model.vocabulary.extended(dataset.vocabulary.tokens))
+    own = dataset.token_counts("train", molecules=True)
+    size = len(tiny_model.vocabulary)
+    before = np.arange(size, dtype=np.int64) % 7 - 1
+    found = known_tokens(dataset, replace(tiny_model, token_counts=before))
+    expected = np.where(before < 0, -1, before + own[:size])
+    assert found.tolist() == [*expected.tolist(), *own[size:].tolist()]
+    assert known_tokens(dataset, None).tolist() == own.tolist()
+
+
 def test_a_new_token_is_never_likelier_than_its_relative():
     counts = np.asarray([0, 9, 4, 20, 0])
     found = _relative_log_odds([0, 1, 2, 1, 1], 3, counts)
@@ -312,6 +334,11 @@ def test_tokens_of_the_training_part_are_counted(strange_dataset, tiny_run, monk
             for token in dataset.ids(item).tolist():
                 expected[token] += 1
         assert dataset.token_counts("train").tolist() == expected
+        having = [
+            sum(token in dataset.ids(item) for item in dataset.part("train"))
+            for token in range(len(vocabulary))
+        ]
+        assert dataset.token_counts("train", molecules=True).tolist() == having
         assert sum(expected) > 0
 
 

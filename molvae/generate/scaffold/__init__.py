@@ -184,6 +184,15 @@ class Scaffold:
                     return first
         return text
 
+    def drawn_tokens(self, never: NDArray[np.int64] | None) -> NDArray[np.bool_]:
+        """Which tokens (V,) may be drawn: not these ids, unless the scaffold has them."""
+        grammar = self._skeletons[0].grammar
+        drawn = np.ones(len(grammar.symbols), dtype=np.bool_)
+        drawn[[] if never is None else never] = False
+        for skeleton in self._skeletons:
+            drawn[[grammar.ids[symbol] for symbol in skeleton.symbols]] = True
+        return drawn
+
     def skeletons(self, shares: NDArray[np.float64]) -> list[Skeleton]:
         """Ways to write the scaffold, chosen by numbers from 0 to 1."""
         places = (shares * len(self._skeletons)).astype(np.int64)
@@ -215,13 +224,15 @@ def decode_scaffold(
     particles: int = PARTICLES,
     guidance: Guidance | None = None,
     cutoff: float = 0.0,
+    never: NDArray[np.int64] | None = None,
 ) -> list[str]:
     """SELFIES that contain the scaffold, one for each of the contexts and items (B,).
 
     Decodes ``particles`` molecules per context, at that many times the cost, and chooses one of
     those that contain the scaffold. ``limit`` is the most symbols, not above the scaffold's.
     Temperature 0 takes the most likely tokens and the largest weight. ``guidance`` and ``cutoff``
-    are as in `decode_tokens`, the latter among the tokens that the scaffold allows.
+    are as in `decode_tokens`, the latter among the tokens that the scaffold allows. ``never`` are
+    ids that come only where the scaffold has them or leaves no other.
     """
     device = context.request.device
     double = torch.float32 if device.type == "mps" else torch.float64
@@ -230,6 +241,7 @@ def decode_scaffold(
     parts = [draws.uniform("token", items, limit, epoch=k) for k in range(particles)]
     uniform = np.stack(parts, axis=1).reshape(len(rows), limit)
     weights = np.zeros(len(rows))  # log weights
+    drawn_tokens = scaffold.drawn_tokens(never)
     repeated = torch.arange(len(items), device=device).repeat_interleave(particles)
     decoding = Steps(network, context.rows(repeated), guidance and guidance.rows(repeated))
     alive = np.arange(len(rows))
@@ -238,7 +250,10 @@ def decode_scaffold(
         logits = decoding(token)
         drawn = uniform[alive, step]
         _begin_skeletons(rows, alive, drawn, weights)
-        mask = torch.from_numpy(np.stack([rows[row].choices() for row in alive])).to(device)
+        choices = np.stack([rows[row].choices() for row in alive])
+        drawable = choices & drawn_tokens
+        choices = np.where(drawable.any(axis=1, keepdims=True), drawable, choices)
+        mask = torch.from_numpy(choices).to(device)
         # Temperature 0 scores tokens as temperature 1 does.
         scores = (logits.to(double) / (temperature or 1.0)).log_softmax(dim=-1)
         scores = scores.masked_fill(~mask, -torch.inf)
