@@ -35,7 +35,11 @@ def cards(
     small = np.asarray([len(text) <= DRAWABLE for text in described.smiles])
     chosen = np.sort(sample.order[(is_first & small)[sample.order]][:wanted])
     plain = [
-        Card(described.smiles[i], {name: float(column[i]) for name, column in values.items()})
+        Card(
+            described.smiles[i],
+            {name: float(column[i]) for name, column in values.items()},
+            row=int(described.positions[i]) + 1,
+        )
         for i in chosen
     ]
     if train is None or not len(train):

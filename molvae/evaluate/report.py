@@ -52,6 +52,7 @@ DEFINITIONS = {
     "GuacaMol/KL": "mean of exp(-KL) over ten descriptors, against 10,000 training molecules",
     "GuacaMol/FCD": "exp(-0.2 FCD) against 10,000 training molecules",
 }
+FIRST = ("Filters", "novelty", "unique", "valid")  # of a single set, before the distributions
 HIGHER = {"valid", "unique", "unique@1000", "unique@10000", "Filters", "hit rate", "Frag", "Scaf"}
 LOWER = {"FCD", "W1", "MAD"}  # for the other metrics, neither is better without limit
 
@@ -204,7 +205,10 @@ def page(
     data = [r.to_json() for r in reports]
     reference = next((f"{r.reference} set" for r in reports if r.reference), "reference")
     cards = [card for r in reports for card in _cards(r, grouped=len(reports) > 1)]
-    remarks = {"molecules": f"{len(cards):,} distinct valid molecules, drawn by the seed."}
+    remarks = {
+        "molecules": f"{len(cards):,} distinct valid molecules, drawn by the seed, with their rows "
+        "(1 is the first below the header)."
+    }
     if examined is not None:
         remarks["model"] = f"Of {examined.molecules.n:,} molecules that were held out."
     single = len(data) == 1 and not beside
@@ -223,6 +227,7 @@ def page(
         cards=cards,
         remarks=remarks if cards or examined is not None else {},
         notes=_notes(result),
+        headings={"summary": "Metrics"},
         definitions=_definitions(data),
         versions=reports[0].versions if reports else examined.versions if examined else {},
         command=command,
@@ -259,6 +264,7 @@ def _cell(entry: _Json) -> Cell:
 
 def _table(entries: Sequence[tuple[str, str, _Json]]) -> TableOf:
     kept = [entry for entry in entries if entry[1] not in ("MAD", "hit rate")]
+    kept.sort(key=lambda entry: FIRST.index(entry[1]) if entry[1] in FIRST else len(FIRST))
     return TableOf(["Value"], [_row(name, kind, [_cell(e)]) for name, kind, e in kept])
 
 

@@ -217,8 +217,16 @@ class GenerationReport:
             histograms.append(self._similarity())
         thin = f"one row in {self.stride:,} ({len(self._sample):,} of {self.rows:,})"
         cards, table = self._cards(), self._targets(samples)
+        examples = summary.get("examples", {})
+        refused = [
+            Row(why, [Cell(f"{n:,}", example(why, examples))])
+            for why, n in summary.get("refused", {}).items()
+        ]
         shown = {"Decoded", *((*table.columns, "5–95 %") if table else ())}
-        remarks = {"molecules": f"{len(cards):,} of {self.rows:,}, evenly spaced in the output."}
+        remarks = {
+            "molecules": f"{len(cards):,} of {self.rows:,}, evenly spaced in the output, with "
+            "their rows (1 is the first below the header)."
+        }
         if self.stride > 1:
             remarks["targets"] = (
                 f"Medians and intervals are of {thin}; everything else is of all rows."
@@ -231,6 +239,7 @@ class GenerationReport:
             targets=table,
             histograms=histograms,
             reference="training",
+            refused=Table(["Candidates"], refused, head="Reason", detail_head=""),
             cards=cards,
             remarks=remarks,
             notes=summary.get("notes", ()),
@@ -267,11 +276,15 @@ class GenerationReport:
         )
 
     def _cards(self) -> list[Card]:
-        drawable = [row for row in self._sample if len(str(row[0])) <= DRAWABLE]
+        drawable = [
+            (1 + i * self.stride, row)
+            for i, row in enumerate(self._sample)
+            if len(str(row[0])) <= DRAWABLE
+        ]
         wanted = min(CARDS, len(drawable))
-        return [self._card(drawable[i * len(drawable) // wanted]) for i in range(wanted)]
+        return [self._card(*drawable[i * len(drawable) // wanted]) for i in range(wanted)]
 
-    def _card(self, row: tuple[Any, ...]) -> Card:
+    def _card(self, number: int, row: tuple[Any, ...]) -> Card:
         start, similarity = (
             row[self._extra[name]] if name in self._extra else None
             for name in ("start", "similarity")
@@ -287,6 +300,7 @@ class GenerationReport:
             similarity=None if similarity is None else float(similarity),
             neighbor=start or "",
             relation="start molecule",
+            row=number,
         )
 
 
@@ -305,10 +319,6 @@ def _summary(summary: Mapping[str, Any], model: str, seed: int | None) -> Table:
         ),
         **({"Model": Cell(model)} if model else {}),
         **({"Seed": Cell(str(seed))} if seed is not None else {}),
-        **{
-            f"Refused: {why}": Cell(f"{n:,}", example(why, summary.get("examples", {})))
-            for why, n in summary.get("refused", {}).items()
-        },
     }
     rows = [Row(name, [cell]) for name, cell in cells.items()]
     return Table(["Value"], rows, head="Run", detail_head="")

@@ -6,6 +6,7 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -60,9 +61,13 @@ def search_page(
             for index, (name, part) in enumerate(zip(objective.names, objective.parts, strict=True))
             if len(_column(answers, index))
         ],
+        refused=_refused(summary),
         cards=_cards(best[:CARDS], objective),
-        headings={"properties": "Scores", "sizes": "Progress"},
-        remarks={"molecules": f"The best {min(len(best), CARDS)} of {len(best)} written."},
+        headings={"properties": "Scores", "sizes": "Progress", "refused": "Not scored"},
+        remarks={
+            "molecules": f"The best {min(len(best), CARDS)} of {len(best)} written, with their "
+            "rows (1 is the first below the header)."
+        },
         notes=[
             f"{count:,} calls failed: {why}"
             for why, count in Counter(summary["failures"]).most_common(NOTES)
@@ -134,10 +139,10 @@ def _cards(best: Sequence[Answer], objective: Objective) -> list[Card]:
         for name, cells in details.items():
             if isinstance(cell := cells[i], float) and not name.endswith(NEAREST):
                 values[name] = cell
+        card = Card(answer.smiles, values, row=i + 1)
         if nearest:
-            card = Card(answer.smiles, values, float(str(similarity[0][i])), str(nearest[0][i]))
-        else:
-            card = Card(answer.smiles, values)
+            known = float(str(similarity[0][i]))
+            card = replace(card, similarity=known, neighbor=str(nearest[0][i]))
         cards.append(card)
     return cards
 
@@ -175,13 +180,20 @@ def _run(summary: Mapping[str, Any], model: str, seed: int | None) -> Table:
         **({"Model": Cell(model)} if model else {}),
         **({"Seed": Cell(str(seed))} if seed is not None else {}),
         **{f"Calls by {move}": Cell(f"{n:,}") for move, n in summary["moves"].items()},
-        **{
-            f"Not scored: {why}": Cell(
-                f"{n:,}", " ".join(filter(None, [example(why, summary["examples"]), since]))
-            )
-            for why, n in summary["refused"].items()
-        },
     }
     return Table(
         ["Value"], [Row(name, [cell]) for name, cell in cells.items()], head="Run", detail_head=""
     )
+
+
+def _refused(summary: Mapping[str, Any]) -> Table:
+    """Molecules that were not scored, by reason, with an example."""
+    since = "" if summary["made"] == summary["calls"] else "since the run was resumed"
+    rows = [
+        Row(
+            why,
+            [Cell(f"{n:,}", " ".join(filter(None, [example(why, summary["examples"]), since])))],
+        )
+        for why, n in summary["refused"].items()
+    ]
+    return Table(["Molecules"], rows, head="Reason", detail_head="")

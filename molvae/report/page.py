@@ -23,16 +23,18 @@ from molvae.runtime.files import atomic_text
 __all__ = ["SECTIONS", "Figure", "Section", "render", "write_html"]
 
 SECTIONS = {  # key → heading, in the order of the page
-    "summary": "Summary",
     "comparison": "Comparison",
+    "molecules": "Molecules",
     "targets": "Targets",
     "calibration": "Requested and obtained",
+    "summary": "Summary",
     "properties": "Properties",
     "sizes": "Sample size",
     "model": "Model",
-    "molecules": "Molecules",
+    "refused": "Refused candidates",
     "notes": "Notes",
 }
+SHOWN = 12  # molecules of a group that are not folded away
 NAVIGATED = 3  # a page of this many sections or more gets a navigation
 
 
@@ -77,6 +79,7 @@ def render(page: Page) -> str:
         style=_style(),
         sections=sections,
         navigated=len(sections) >= NAVIGATED,
+        shown=SHOWN,
         definitions=_definitions(page),
     )
 
@@ -105,6 +108,7 @@ def _sections(page: Page) -> list[Section]:
         "comparison": page.comparison,
         "targets": page.targets,
         "model": page.model,
+        "refused": page.refused,
     }
     sections = [
         Section(
@@ -118,7 +122,11 @@ def _sections(page: Page) -> list[Section]:
         )
         for key, heading in SECTIONS.items()
     ]
-    return [s for s in sections if s.figures or s.table or s.groups or s.notes]
+    return [
+        s
+        for s in sections
+        if s.figures or (s.table is not None and s.table.rows) or s.groups or s.notes
+    ]
 
 
 def _calibration(chart: Calibration) -> Figure:
@@ -141,7 +149,7 @@ def _map(chart: LatentMap) -> Figure:
 def _definitions(page: Page) -> dict[str, str]:
     """The definitions of the page, then those of rows that differ from them."""
     definitions = dict(page.definitions)
-    for table in (page.table, page.comparison, page.targets, page.model):
+    for table in (page.table, page.comparison, page.targets, page.model, page.refused):
         for row in table.rows if table else ():
             if row.definition and row.definition not in definitions.values():
                 definitions[row.name] = row.definition

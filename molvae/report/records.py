@@ -175,7 +175,8 @@ class Card:
     """A molecule to draw, its numbers, and the molecule it is compared with where there is one.
 
     ``relation`` says what that is; empty, it is its nearest training molecule. Cards are
-    drawn together with those of the same ``group``, the sample they come from.
+    drawn together with those of the same ``group``, the sample they come from. ``row`` finds the
+    molecule in its file: 1 is the first below the header.
     """
 
     smiles: str
@@ -184,14 +185,15 @@ class Card:
     neighbor: str = ""  # that molecule, as SMILES
     group: str = ""
     relation: str = ""
+    row: int | None = None
 
 
 @dataclass(frozen=True)
 class Page:
     """All sections of the page, in order; empty ones are left out.
 
-    ``remarks`` has a sentence for below a section's heading, by the section's key:
-    summary, comparison, targets, calibration, properties, sizes, model, molecules.
+    ``remarks`` has a sentence for below a section's heading, by the section's key in
+    :data:`molvae.report.page.SECTIONS`. ``refused`` counts what was left out, by reason.
     ``headings`` replaces the heading of a section, by the same key. ``definitions`` adds to those
     of the rows.
     """
@@ -207,6 +209,7 @@ class Page:
     curves: Sequence[Curve] = ()
     maps: Sequence[LatentMap] = ()
     model: Table | None = None
+    refused: Table | None = None
     cards: Sequence[Card] = ()
     remarks: Mapping[str, str] = field(default_factory=dict)
     headings: Mapping[str, str] = field(default_factory=dict)

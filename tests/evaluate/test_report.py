@@ -107,8 +107,9 @@ def test_the_page_of_one_set(found):
     page = pages.page(found, None, command="molvae evaluate a.csv")
     assert page.summary == "a.csv: 5 rows, 4 valid molecules."
     assert page.comparison is None
-    row = page.table.rows[0]
-    assert (row.name, row.cells[0].value) == ("valid", "0.8000")
+    assert [row.name for row in page.table.rows][:4] == ["Filters", "novelty", "unique", "valid"]
+    row = page.table.rows[3]
+    assert row.cells[0].value == "0.8000"
     assert row.cells[0].detail.endswith(", 4/5")
     assert row.definition == pages.DEFINITIONS["valid"]
     assert [row.name for row in page.targets.rows] == ["logp=@w MAD", "qed=0.5: hit rate"]
@@ -119,6 +120,9 @@ def test_the_page_of_one_set(found):
     assert page.reference == "train set"
     assert len(page.cards) == 3
     assert page.cards[0].neighbor
+    assert [(card.row, card.smiles) for card in page.cards] == [
+        (1, "CCO"), (3, "Oc1ccccc1"), (4, "CC(=O)Nc1ccc(O)cc1"),
+    ]  # fmt: skip
     assert page.curves == []  # five molecules give one size only
     assert page.definitions["novelty"]
     assert "molvae evaluate a.csv" in report.render(page)

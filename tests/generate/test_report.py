@@ -188,11 +188,13 @@ def test_what_the_model_does_not_know_has_no_training_values():
 
 
 def test_the_run_is_accounted_for():
-    cells = lines(made([], {}, smiles=["C"], extra={"x": [1.0]}, model="moses", seed=7).table)
+    page = made([], {}, smiles=["C"], extra={"x": [1.0]}, model="moses", seed=7)
+    cells = lines(page.table)
+    refused = {name: cell.value for name, cell in lines(page.refused).items()}
+    assert refused == {"outside the requested range": "2,345", "written before": "17"}
     assert {name: cell.value for name, cell in cells.items()} == {
         "Asked for": "500", "Written": "400", "Decoded": "3,000", "Seconds": "8.0",
-        "Model": "moses", "Seed": "7", "Refused: outside the requested range": "2,345",
-        "Refused: written before": "17",
+        "Model": "moses", "Seed": "7",
     }  # fmt: skip
     assert cells["Written"].detail == "80.0% of those asked for"
     assert cells["Decoded"].detail == "7.5 candidates per molecule written"
@@ -242,7 +244,8 @@ def test_sixty_molecules_are_drawn_evenly():
     assert len(numbers) == 60
     assert set(np.diff(numbers)) <= {16, 17}
     assert page.cards[0].values == {"mw": 1.0, "nll": 2.0}
-    assert page.remarks["molecules"] == "60 of 1,000, evenly spaced in the output."
+    assert page.remarks["molecules"].startswith("60 of 1,000, evenly spaced in the output")
+    assert all(card.row == card.values["mw"] + 1 for card in page.cards)
     few = made(["mw=300"], {"mw": [1.0, 2.0]})
     assert [card.values["mw"] for card in few.cards] == [1, 2]
 

@@ -64,9 +64,10 @@ def full_page(**changes):
         "curves": [Curve("unique", "share", [100, 1000], [Series("ours", [1.0, 0.75])])],
         "maps": [LatentMap("mw", "Da", RNG.normal(size=(9, 2)), np.arange(9.0), "PC 1", "PC 2")],
         "model": Table(["Value"], [Row("gap", [Cell("9.2", "nats")])]),
+        "refused": Table(["Candidates"], [Row("not novel", [Cell("1,234")])]),
         "cards": [
             Card("CCO", {"mw": 46.069, "qed": float("nan")}, 0.25, "CCN", "ours"),
-            Card("CCC", {"mw": 44.0, "qed": 0.5}),
+            Card("CCC", {"mw": 44.0, "qed": 0.5}, row=1717),
         ],
         "remarks": {"molecules": "2 of 11"},
         "notes": ["a sample of 30,000"],
@@ -113,6 +114,7 @@ class Tags(HTMLParser):
         "CCO", "46.07", "0.25", "CCN", "rdkit 2026.9", "molvae evaluate hits.csv", "−0.58",
         "[−0.6, −0.5]", "Fréchet distance", "ten thousand molecules each", "0.75 at 1,000",
         "PC 1", "nats", "natural units", "2 of 11", "a sample of 30,000", "n = 10 to 12",
+        "row 1,717", "not novel", "1,234",
     ],
 )  # fmt: skip
 def test_the_page_holds_its_numbers(text):
@@ -199,6 +201,26 @@ def test_sections_come_in_their_order_and_are_linked():
     assert re.findall(r'href="#(\w+)"', html) == list(SECTIONS)
 
 
+def test_molecules_come_before_metrics_distributions_and_refusals():
+    keys = list(SECTIONS)
+    order = ["molecules", "targets", "summary", "properties", "refused"]
+    assert sorted(order, key=keys.index) == order
+
+
+def test_molecules_beyond_a_dozen_are_folded():
+    cards = [Card("C" * n, {}, row=n) for n in range(1, 16)]
+    html = report.render(full_page(cards=cards))
+    open_part, _, folded = html.partition('<details class="more">')
+    assert re.findall(r"row (\d+)<", open_part) == [str(n) for n in range(1, 13)]
+    assert re.findall(r"row (\d+)<", folded) == ["13", "14", "15"]
+    assert "<summary>3 more</summary>" in folded
+
+
+def test_cells_of_wide_tables_name_their_column():
+    """On a phone a row is a block, and its cells are below each other."""
+    assert Tags(report.render(full_page())).values("data-column")[:3] == list(COMPARISON.columns)
+
+
 def test_a_short_page_has_no_navigation():
     html = report.render(Page("t", "s", table=TABLE, targets=TABLE))
     assert "<nav" not in html
@@ -261,7 +283,8 @@ def test_the_scale_of_maps_only_gets_lighter(scheme):
 
 def test_marks_are_words_not_only_colors():
     html = report.render(full_page())
-    assert '<td class="number better">−0.58 <span class="mark">better</span>' in html
+    cell = '<td class="number better" data-column="difference">−0.58 '
+    assert f'{cell}<span class="mark">better</span>' in html
 
 
 def test_a_row_of_the_wrong_length_is_refused():
