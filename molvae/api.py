@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from molvae import chem
 from molvae.chem.selfies import use_constraints
 from molvae.config import load_config
 from molvae.errors import ConfigError, FileError, InputError, suggest
@@ -25,6 +24,7 @@ from molvae.latent.encode import encode
 from molvae.latent.interpolate import COLUMNS, interpolate
 from molvae.latent.predict import predict, prediction_columns, predictors_of
 from molvae.model.checkpoint import SavedModel, load_model, save_model
+from molvae.model.given import cleaned
 from molvae.model.hub import push
 from molvae.objectives import FunctionScorer, Objective, Part, parse_objective
 from molvae.optimize.run import best_table, optimize
@@ -307,19 +307,19 @@ class MolVAE:
     def encode(
         self, smiles: str | Sequence[str], *, invalid: Literal["raise", "nan"] = "raise"
     ) -> NDArray[np.float32]:
-        """Latent means, shape (N, Z).
+        """Latent means, shape (N, Z), of molecules that are cleaned as the training data were.
 
         A SMILES that is invalid, or has atoms that the model does not know, is an error that names
         it; with ``invalid="nan"`` it is a row of NaN.
         """
         ids: dict[int, NDArray[np.int64]] = {}
         texts = _checked_smiles(smiles)
-        for i, text in enumerate(texts):
-            try:
-                ids[i] = self._ids(text)
-            except FileError:
-                if invalid == "raise":
-                    raise
+        for i, molecule in enumerate(cleaned(texts, self._model)):
+            if isinstance(molecule, str):
+                with use_constraints(self._model.constraints):
+                    ids[i] = self._model.vocabulary.encode(molecule)
+            elif invalid == "raise":
+                raise FileError(f"'{texts[i]}' is not valid for this model: {molecule.reason}")
         device = next(self._model.network.parameters()).device
         proposer = Proposer(
             self._model,
@@ -413,13 +413,6 @@ class MolVAE:
         rows = [[m.text, *m.cells, m.note] for m in predicted]
         columns = ["smiles", *prediction_columns(predictors), "note"]
         return pd.DataFrame(rows, columns=columns)
-
-    def _ids(self, smiles: str) -> NDArray[np.int64]:
-        canonical = chem.canonical_smiles(smiles)
-        if canonical is None:
-            raise FileError(f"'{smiles}' is not a valid SMILES")
-        with use_constraints(self._model.constraints):
-            return self._model.vocabulary.encode(canonical)
 
 
 def _listed(texts: str | Sequence[str]) -> Sequence[str]:

@@ -12,6 +12,7 @@ from molvae import chem
 from molvae.chem.properties import PROPERTIES
 from molvae.data.readers import read_smiles
 from molvae.errors import InputError, TargetError
+from molvae.runtime.progress import say
 from molvae.targets import Target, parse_targets
 
 if TYPE_CHECKING:
@@ -160,16 +161,35 @@ class Generated:
 
 
 def read_seed_molecules(texts: Sequence[str]) -> tuple[str, ...]:
-    """SMILES from what ``--like`` takes: SMILES and names of molecule files."""
+    """SMILES from what ``--like`` takes: SMILES and names of molecule files.
+
+    A note counts the rows of a file that hold no molecule and names the first of them.
+    """
     smiles: list[str] = []
     for text in texts:
         if Path(text).is_file():
-            smiles += read_smiles([text])
+            smiles += _molecules_of(text)
         elif chem.canonical_smiles(text) is None:
             raise InputError(f"like: '{text}' is neither a valid SMILES nor a file")
         else:
             smiles.append(text)
     return tuple(smiles)
+
+
+def _molecules_of(file: str) -> list[str]:
+    texts = read_smiles([file])
+    usable = [text for text in texts if chem.canonical_smiles(text) is not None]
+    if not usable:
+        raise InputError(f"like: '{file}': none of {len(texts)} rows holds a molecule")
+    if bad := len(texts) - len(usable):
+        kept = set(usable)
+        rows = [f"row {i} '{text[:40]}'" for i, text in enumerate(texts, 1) if text not in kept]
+        more = f" and {bad - 5} more" if bad > 5 else ""
+        say(
+            f"note: like: '{file}': {bad} of {len(texts)} rows hold no molecule: "
+            f"{', '.join(rows[:5])}{more}"
+        )
+    return usable
 
 
 def _ends(span: Span) -> tuple[float, float]:

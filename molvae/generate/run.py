@@ -27,6 +27,7 @@ from molvae.generate.report import GenerationReport
 from molvae.generate.request import Generated, Request, Targets
 from molvae.generate.sampler import BLOCK, Sampler
 from molvae.model.checkpoint import SavedModel, find_model, load_model
+from molvae.model.given import clean_given
 from molvae.report import write_html
 from molvae.runtime.device import available_cpus, choose_device, keep_memory, versions
 from molvae.runtime.files import fingerprint
@@ -322,7 +323,7 @@ def _open_sampler(
         known = known_molecules(novel, workers=count, executor=pool) if novel else None
         sampler = Sampler(
             model,
-            request,
+            replace(request, like=clean_given(request.like, model, name="like")),
             seed=seed,
             device=where,
             precision=precision,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 
 from molvae.chem.selfies import use_constraints
-from molvae.config import CleaningConfig
 from molvae.data.readers import read_rows, smiles_of
 from molvae.data.tokenize import Tokenizer
 from molvae.data.writers import require_writer, write_rows
@@ -24,6 +22,7 @@ from molvae.errors import ConfigError, FileError
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import Request
 from molvae.model.checkpoint import SavedModel, load_model
+from molvae.model.given import cleaning_of
 from molvae.runtime.device import choose_device
 from molvae.runtime.files import atomic_binary, require_absent
 from molvae.runtime.pool import WorkerPool
@@ -33,7 +32,6 @@ from molvae.runtime.randomness import Draws
 __all__ = [
     "EncodeSummary",
     "Encoded",
-    "cleaning_of",
     "encode",
     "encode_file",
     "own_names",
@@ -111,16 +109,6 @@ def own_names(model: SavedModel) -> list[str]:
             "model trained with -p NAME"
         )
     return own
-
-
-def cleaning_of(model: SavedModel) -> CleaningConfig:
-    """The cleaning of the model's training data; the default if the model does not store it."""
-    try:
-        stored = model.training["config"]["data"]["cleaning"]
-        return CleaningConfig.model_validate_json(json.dumps(stored))
-    except (KeyError, TypeError, ValueError):
-        say("note: the model does not store how its data were cleaned; using the default")
-        return CleaningConfig()
 
 
 def _batch(

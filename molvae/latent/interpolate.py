@@ -20,6 +20,7 @@ from molvae.generate.proposer import Proposer
 from molvae.generate.request import Request
 from molvae.latent.decode import decode
 from molvae.model.checkpoint import SavedModel, load_model
+from molvae.model.given import clean_given
 from molvae.runtime.files import require_absent
 from molvae.runtime.randomness import Draws
 
@@ -52,7 +53,7 @@ def interpolate(
     """
     if points < 2:
         raise InputError(f"points: got {points}, expected 2 or more")
-    ends = [_canonical(text) for text in (first, last)]
+    ends = [_end(text, model) for text in (first, last)]
     with use_constraints(model.constraints):
         ids = [model.vocabulary.encode(smiles) for smiles in ends]
     proposer = Proposer(
@@ -100,10 +101,8 @@ def interpolate_file(
     return path
 
 
-def _canonical(text: str) -> str:
-    smiles = chem.canonical_smiles(text)
-    if smiles is None:
-        raise InputError(f"'{text}' is not a valid SMILES")
+def _end(text: str, model: SavedModel) -> str:
+    [smiles] = clean_given([text], model, name="interpolate")
     return smiles
 
 

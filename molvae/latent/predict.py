@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from molvae.data.readers import columns_present
 from molvae.data.writers import require_writer, write_rows
 from molvae.errors import ConfigError, FileError
-from molvae.latent.encode import cleaning_of, own_names, read_kept
+from molvae.latent.encode import own_names, read_kept
 from molvae.model.checkpoint import SavedModel, load_model
+from molvae.model.given import cleaning_of
 from molvae.predict.predictor import LEVEL, Predictions
 from molvae.predict.reading import Cleaner, read_texts
 from molvae.predict.store import Predictors

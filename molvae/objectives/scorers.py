@@ -104,6 +104,12 @@ class TaskScorer:
         return mean((term(mol) for term in terms), geometric=geometric)
 
 
+def _likeness(smiles: str) -> chem.Likeness:
+    """Similarity to a molecule that is cleaned as ``prepare`` does, without its counter-ion."""
+    mol = chem.parse(smiles)
+    return chem.Likeness(smiles if mol is None else chem.to_smiles(chem.standardize(mol)))
+
+
 @functools.lru_cache(maxsize=64)
 def _terms(scorer: TaskScorer) -> tuple[list[Term], bool]:
     if scorer.text in TASKS:
@@ -111,7 +117,7 @@ def _terms(scorer: TaskScorer) -> tuple[list[Term], bool]:
         # The geometric mean of a single number is that number, unless it is negative.
         return task.terms(), task.geometric and task.bounded
     if scorer.name == "similarity":
-        return [Term(chem.Likeness(scorer.text.partition(":")[2]))], False
+        return [Term(_likeness(scorer.text.partition(":")[2]))], False
     return [Term(lambda mol: float(compute(mol, [scorer.text])[0]), scorer.shape)], False
 
 
@@ -394,7 +400,7 @@ def find_scorer(
             ProcessScorer(command if named else rest, key if named else "", timeout), text
         )
     if head == "similarity" and colon:
-        chem.Likeness(rest)
+        _likeness(rest)
         return TaskScorer(text)
     path, colon, function = text.rpartition(":")
     if colon and path.endswith(".py"):

@@ -140,6 +140,8 @@ class Gate:
             reason = NO_ATOMS
         elif molecule.radical:
             reason = RADICAL
+        elif "." in molecule.smiles:
+            reason = "more than one fragment"
         elif unlike:
             return ScreenResult(UNLIKE, molecule.smiles)
         elif screened.refusal:

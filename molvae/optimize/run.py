@@ -29,6 +29,7 @@ from molvae.generate.novelty import known_molecules
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import Request
 from molvae.model.checkpoint import SavedModel, find_model, load_model
+from molvae.model.given import clean_given, cleaned
 from molvae.objectives import ColumnScorer, Objective
 from molvae.optimize.archive import POOL, Answer, Archive, fronts, mean, worths
 from molvae.optimize.calls import method_before, open_calls
@@ -167,6 +168,7 @@ def optimize(
         **_plan(objective, request, novel),
         **{"pareto": pareto, "method": name, "seed": seed, "model": identity},
     }
+    request = replace(request, like=clean_given(request.like, saved, name="like"))
     started = time.monotonic()
     where, count = choose_device(device), worker_count(workers)
     keep_memory()
@@ -331,11 +333,14 @@ def _best(search: Search, gate: Gate, keep: int) -> list[Answer]:
 def _given(gate: Gate, smiles: Sequence[str], model: SavedModel) -> list[tuple[str, str]]:
     """Given molecules that may be scored; a note says why others may not."""
     limits = tuple(model.constraints.items())
-    texts = [selfies_of(text, limits) for text in smiles]
+    molecules = cleaned(smiles, model)
+    usable = [one for one in molecules if isinstance(one, str)]
+    texts = [selfies_of(text, limits) for text in usable]
     passed = gate([text for text in texts if text])
-    refused = len(texts) - sum(text is not None for text in passed)
+    refused = len(smiles) - sum(text is not None for text in passed)
     if refused:
         reasons = gate.refused + Counter({UNWRITABLE: sum(not text for text in texts)})
+        reasons += Counter(one.reason for one in molecules if not isinstance(one, str))
         why = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common() if count)
         say(f"note: {refused} of {len(smiles)} given molecules are not scored ({why})")
     return [(text, "given") for text in passed if text is not None]

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from molvae.data.exports import option_advice
 from molvae.data.prepare.parts import Part, Recipe, make_part, rejected_part
 from molvae.data.prepare.plan import Plan, Shard
 from molvae.data.readers import Row, Rows, read_rows, save_stdin
@@ -200,8 +201,20 @@ class Input:
         )
 
     def check(self) -> None:
-        """Raise an error now if it cannot be opened or lacks a column, rather than in an hour."""
-        self._open().close()
+        """Raise an error now if it cannot be opened or lacks a column, rather than in an hour.
+
+        A note names the options that an export of an assay database calls for.
+        """
+        config = self.recipe.config
+        with self._open() as rows:
+            header = rows.header
+
+        def values_of(column: str) -> list[str]:
+            with read_rows(self.path, smiles_column=config.smiles_column, columns=[column]) as rows:
+                return [row.labels.get(column, "") for row in islice(rows, CHUNK)]
+
+        for note in option_advice(self.shown, header, config, values_of):
+            say(note)
 
     def check_unchanged(self) -> None:
         """An error if the file is not what it was when its fingerprint was taken."""

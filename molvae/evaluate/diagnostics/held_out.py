@@ -183,7 +183,8 @@ def _prepared(
         say(f"note: {error}; examining without the columns {', '.join(config.properties)}")
         notes.append(f"{error}: the columns {', '.join(config.properties)} were left out")
         builtin, _ = condition_names(config)
-        update = {"properties": {}, "transforms": {}, "conditions": tuple(builtin)}
+        bare = {key: {} for key in ("properties", "transforms", "relations", "units")}
+        update = {**bare, "conditions": tuple(builtin)}
         return cached_dataset(paths, config.model_copy(update=update), workers=workers)
 
 
@@ -220,6 +221,14 @@ def _data_config(model: SavedModel, paths: list[Path], notes: list[str]) -> Data
     if set(names) != _names(config) or there != config.properties:
         update["properties"], update["conditions"] = there, tuple(names)
         update["transforms"] = {n: t for n, t in config.transforms.items() if n in there}
+    # Columns about other columns, and about which rows to read, count where they are.
+    for kind in ("relations", "units"):
+        update[kind] = {
+            name: column
+            for name, column in getattr(config, kind).items()
+            if name in there and _has(paths, smiles_column, column)
+        }
+    update["where"] = {c: v for c, v in config.where.items() if _has(paths, smiles_column, c)}
     if config.split not in ("random", "scaffold") and not _has(paths, smiles_column, config.split):
         update["split"] = "random"  # all of them are test molecules
     if there and config.bad_labels == "error":
