@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import selfies
@@ -20,6 +20,7 @@ from molvae.chem.selfies import (
     use_constraints,
 )
 from molvae.errors import FileError, ModelFolderError
+from molvae.runtime.untrusted import read_json
 
 __all__ = [
     "ATOM",
@@ -38,6 +39,8 @@ PAD, BOS, EOS = 0, 1, 2
 SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>")
 
 ATOM, BRANCH, RING = 1, 2, 3
+MAX_TOKENS = 1 << 16  # ids are stored in two bytes
+MAX_BONDS = 16
 _KINDS = {"other": 0, "atom": ATOM, "branch": BRANCH, "ring": RING}
 
 
@@ -153,8 +156,28 @@ class Vocabulary:
 def read_vocabulary(path: Path) -> tuple[Vocabulary, dict[str, int]]:
     """The vocabulary and the bonding limits stored in a ``vocab.json``."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        limits = {str(atom): int(bonds) for atom, bonds in data["constraints"].items()}
-        return Vocabulary([str(token) for token in data["tokens"]]), limits
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        data = read_json(path)
+        tokens, limits = data.get("tokens"), data.get("constraints")
+        if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+            raise ModelFolderError("tokens: expected a list of texts")
+        if len(tokens) > MAX_TOKENS:
+            raise ModelFolderError(f"tokens: got {len(tokens):,}, expected at most {MAX_TOKENS:,}")
+        return Vocabulary(tokens), _limits(limits)
+    except (OSError, ModelFolderError) as error:
         raise FileError(f"'{path}': not a vocabulary file ({error})") from None
+
+
+def _limits(data: Any) -> dict[str, int]:
+    """Bonding limits as SELFIES takes them."""
+    if not isinstance(data, dict):
+        raise ModelFolderError("constraints: expected an object of atoms and numbers of bonds")
+    for atom, bonds in data.items():
+        if type(bonds) is not int or not 0 <= bonds <= MAX_BONDS:
+            raise ModelFolderError(
+                f"constraints: {atom}: got {str(bonds)[:40]}, expected 0 to {MAX_BONDS} bonds"
+            )
+    try:
+        with use_constraints(data):
+            return data
+    except ValueError as error:  # an atom that is none, or no "?"
+        raise ModelFolderError(f"constraints: {error}") from None

@@ -21,7 +21,10 @@ __all__ = ["describe", "describe_cache", "describe_shipped"]
 @click.argument("what", type=PATH, required=False)
 @click.option("--cache", is_flag=True, help="List the datasets and downloads in the cache.")
 @click.option("--clear", is_flag=True, help="With --cache: delete everything in it.")
-def info(what: Path | None, cache: bool, clear: bool, as_json: bool) -> None:
+@click.option(
+    "--verify", is_flag=True, help="Compare a dataset of any size with its stored checksum."
+)
+def info(what: Path | None, cache: bool, clear: bool, verify: bool, as_json: bool) -> None:
     """Show what a model, run, dataset or shard folder holds: sizes, conditions, figures.
 
     Without an argument, list the shipped models.
@@ -35,12 +38,15 @@ def info(what: Path | None, cache: bool, clear: bool, as_json: bool) -> None:
     elif what is None:
         data, lines = describe_shipped()
     else:
-        data, lines = describe(what)
+        data, lines = describe(what, verify=verify)
     show(as_json, data, lines)
 
 
-def describe(what: str | Path) -> tuple[dict[str, Any], list[str]]:
-    """(plain data, lines of text) about a dataset, run or model folder, or a model name."""
+def describe(what: str | Path, *, verify: bool = False) -> tuple[dict[str, Any], list[str]]:
+    """(plain data, lines of text) about a dataset, run or model folder, or a model name.
+
+    ``verify`` compares the contents of a dataset with its checksum; models always are.
+    """
     from molvae.data.dataset import Dataset
     from molvae.data.prepare import summary_lines
     from molvae.data.prepare.plan import read_shard
@@ -49,7 +55,7 @@ def describe(what: str | Path) -> tuple[dict[str, Any], list[str]]:
 
     path = Path(what)
     if (path / "manifest.json").is_file():
-        dataset = Dataset(path)
+        dataset = Dataset(path, verify=verify)
         return dataset.manifest, [f"dataset {path}", *summary_lines(dataset)]
     if (path / "shard.json").is_file():
         plan, shard, chunks = read_shard(path)
@@ -147,12 +153,12 @@ def _model_lines(model: SavedModel, parameters: int) -> list[str]:
         )
     columns = _columns(model)[1]
     lines += ["", *columns] if columns else []
-    if figures:
+    if all(figures.get(name) for name in ("exact", "R", "D")):
         exact = figures["exact"]
         lines += [
             "",
             f"exact reconstruction {exact['numerator']}/{exact['denominator']} "
-            f"({exact['value']:.1%}), active units {figures['active_units']}",
+            f"({exact['value']:.1%}), active units {figures.get('active_units')}",
             "noise level t " + "".join(f"{t:>9}" for t in figures["R"]),
             "R(t), nats    " + "".join(f"{v:>9.2f}" for v in figures["R"].values()),
             "D(t), nats    " + "".join(f"{v:>9.2f}" for v in figures["D"].values()),

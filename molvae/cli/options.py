@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import shlex
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,22 +44,43 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+SAME_STOP = 1.0  # seconds: a launcher and the terminal may both send a signal
 PATH = click.Path(path_type=Path)
 INPUT = click.Path(path_type=Path, allow_dash=True)
 
 
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """Let SIGTERM, which job schedulers send, stop a verb as cleanly as Ctrl-C does."""
+    """Let SIGTERM, which job schedulers send, stop a verb as cleanly as Ctrl-C does.
+
+    Another signal, more than a second later, ends the process at once, as a kill does: worker
+    processes end with it, and what can be resumed survives it. From the first signal on, this
+    holds until the process has ended.
+    """
+    stopped: list[float] = []
+
+    def stop(number: int, frame: object) -> None:
+        if not stopped:
+            stopped.append(time.monotonic())
+            raise KeyboardInterrupt
+        if time.monotonic() - stopped[0] > SAME_STOP:
+            os.write(2, b"stopped at once\n")
+            os._exit(1)
+
+    before: dict[int, Any] = {}
     try:
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if number == signal.SIGTERM or signal.getsignal(number) is signal.default_int_handler:
+                before[number] = signal.signal(number, stop)
     except ValueError:  # not the main thread: the caller handles signals
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+        if not stopped:
+            for number, handler in before.items():
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 class Verb(click.Command):
@@ -385,7 +408,12 @@ def command_line() -> str:
 def show(as_json: bool, data: dict[str, Any], lines: list[str]) -> None:
     """Print the result: JSON for machines, lines for people."""
     if as_json:
-        click.echo(json.dumps(data, indent=1, ensure_ascii=False, default=str, allow_nan=False))
+        text = json.dumps(data, indent=1, ensure_ascii=False, default=str, allow_nan=False)
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # the name of a file need not be text
+            text = json.dumps(data, indent=1, default=str, allow_nan=False)
+        click.echo(text)
         return
     for line in lines:
         click.echo(line)

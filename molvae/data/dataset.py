@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import csv
 import gzip
-import json
+import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from molvae.chem.vocabulary import BOS, EOS, PAD, Vocabulary, read_vocabulary
+from molvae.chem.vocabulary import BOS, EOS, PAD, SPECIAL_TOKENS, Vocabulary, read_vocabulary
+from molvae.data.manifest import SPLITS, read_manifest
 from molvae.errors import ConfigError, FileError
 from molvae.runtime.randomness import Draws
 
@@ -26,14 +27,14 @@ __all__ = [
     "Dataset",
     "batch_plan",
     "check_shares",
+    "content_hash",
     "pad_tokens",
     "steps_per_epoch",
 ]
 
-SPLITS = ("train", "valid", "test")
-SCHEMA = 1
 MOLECULES = "molecules.csv.gz"
 WINDOW = 64  # batches whose molecules are sorted by length together
+CHEAP = 1 << 26  # bytes of arrays whose checksum is compared whenever they are opened
 COUNTED_TOGETHER = 100_000  # molecules whose tokens are in memory at a time
 
 
@@ -62,56 +63,85 @@ def pad_tokens(
     return inputs, targets, lengths
 
 
-# What every manifest.json must say.
-FIELDS = ("properties", "content_sha256", "sources", "longest", "split", "rows_read", "kept")
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise FileError(f"'{path}': damaged dataset ({error})") from None
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        schema = data.get("schema") if isinstance(data, dict) else None
-        raise FileError(f"'{path}': dataset schema is {schema!r}, expected {SCHEMA}")
-    missing = [name for name in FIELDS if name not in data]
-    if missing:
-        raise FileError(f"'{path}': damaged dataset (no field '{missing[0]}')")
-    return data
-
-
 class Dataset:
     """A dataset folder opened for reading; arrays are memory-mapped."""
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, verify: bool = False) -> None:
+        """Open and check a folder, which anyone may have written.
+
+        Sizes, types, offsets, ids and values are always checked; the checksum of the contents if
+        they are small, or with ``verify``.
+        """
         self.folder = Path(folder)
-        manifest = self.folder / "manifest.json"
-        if not manifest.is_file():
+        if not (self.folder / "manifest.json").exists():
             raise FileError(
                 f"'{self.folder}': not a dataset folder (no manifest.json); "
                 "make one with molvae prepare"
             )
-        self.manifest = _read_manifest(manifest)
+        self.manifest = read_manifest(self.folder / "manifest.json")
         self.names: list[str] = list(self.manifest["properties"])
         self.kinds = {n: str(p["kind"]) for n, p in self.manifest["properties"].items()}
         self.vocabulary, self.constraints = read_vocabulary(self.folder / "vocab.json")
-        try:
-            self.offsets: NDArray[np.int64] = np.load(self.folder / "offsets.npy", mmap_mode="r")
-            self.values: NDArray[np.float32] = np.load(
-                self.folder / "properties.npy", mmap_mode="r"
-            )
-            self.split: NDArray[np.uint8] = np.load(self.folder / "split.npy")
-            self.tokens = np.memmap(
-                self.folder / "tokens.bin", dtype=self.vocabulary.dtype, mode="r"
-            )
-        except (OSError, ValueError) as error:
-            raise FileError(f"'{self.folder}': damaged dataset ({error})") from None
         self._ids: NDArray[np.int64] | None = None  # of another vocabulary, see translate
-        sizes = {len(self.offsets) - 1, len(self.values), len(self.split)}
-        if self.values.ndim != 2 or self.values.shape[1] != len(self.names):
-            raise FileError(f"'{self.folder}': damaged dataset (columns and names disagree)")
-        if len(sizes) != 1 or self.offsets[-1] != len(self.tokens):
-            raise FileError(f"'{self.folder}': damaged dataset (array lengths disagree)")
+        count, columns = int(self.manifest["kept"]), len(self.names)
+        self.offsets: NDArray[np.int64] = self._array("offsets", np.int64, (count + 1,))
+        self.values: NDArray[np.float32] = self._array("properties", np.float32, (count, columns))
+        self.split: NDArray[np.uint8] = np.array(self._array("split", np.uint8, (count,)))
+        self.tokens = self._tokens()
+        small = self.tokens.nbytes + self.offsets.nbytes + self.values.nbytes <= CHEAP
+        self._check_contents()
+        if (small or verify) and content_hash(self.folder) != self.content_hash:
+            raise self._damaged("the arrays do not match content_sha256 of manifest.json")
+
+    def _damaged(self, why: str) -> FileError:
+        return FileError(f"'{self.folder}': damaged dataset ({why}); prepare it again")
+
+    def _file(self, name: str) -> Path:
+        path = self.folder / name
+        if not path.is_file():  # a pipe would block
+            raise self._damaged(f"{name} is missing, or not a plain file")
+        return path
+
+    def _array(self, name: str, kind: type[np.generic], shape: tuple[int, ...]) -> NDArray[Any]:
+        """An array mapped from a file, of the type and shape that the manifest implies."""
+        try:
+            array = np.load(self._file(f"{name}.npy"), mmap_mode="r", allow_pickle=False)
+        except Exception as error:  # NumPy's parser of headers raises many kinds
+            why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            raise self._damaged(f"{name}.npy: {why}") from None
+        if not isinstance(array, np.ndarray) or array.dtype != kind or array.shape != shape:
+            got = f"{getattr(array, 'dtype', type(array))} {getattr(array, 'shape', '')}"
+            raise self._damaged(f"{name}.npy: got {got}, expected {kind.__name__} {shape}")
+        return array
+
+    def _tokens(self) -> NDArray[Any]:
+        path, kind = self._file("tokens.bin"), np.dtype(self.vocabulary.dtype)
+        expected = int(self.offsets[-1]) * kind.itemsize
+        if (size := path.stat().st_size) != expected or not size:
+            raise self._damaged(f"tokens.bin: got {size:,} bytes, expected {expected:,}")
+        return np.memmap(path, dtype=kind, mode="r")
+
+    def _check_contents(self) -> None:
+        """Check what the arrays hold, a part at a time."""
+        longest = 0
+        for first in range(0, len(self), COUNTED_TOGETHER):
+            offsets = np.asarray(self.offsets[first : first + COUNTED_TOGETHER + 1])
+            lengths = np.diff(offsets)
+            if lengths.min() < 1 or offsets[0] < 0 or (first == 0 and offsets[0] != 0):
+                raise self._damaged("offsets.npy: expected numbers that rise from 0")
+            longest = max(longest, int(lengths.max()))
+            ids = self.tokens[offsets[0] : offsets[-1]]
+            if ids.min() < len(SPECIAL_TOKENS) or ids.max() >= len(self.vocabulary):
+                raise self._damaged("tokens.bin: an id that is no token of a molecule")
+            if np.isinf(self.values[first : first + COUNTED_TOGETHER]).any():
+                raise self._damaged("properties.npy: an infinite value")
+        if longest != self.manifest["longest"]:
+            raise self._damaged(
+                f"longest is {self.manifest['longest']}, the longest molecule has {longest} tokens"
+            )
+        counts = {name: int((self.split == i).sum()) for i, name in enumerate(SPLITS)}
+        if counts != self.manifest["split"]:
+            raise self._damaged(f"split.npy: got {counts}, expected {self.manifest['split']}")
 
     def __len__(self) -> int:
         return len(self.split)
@@ -182,6 +212,19 @@ class Dataset:
         """The given molecules, padded together."""
         inputs, targets, lengths = pad_tokens([self.ids(int(i)) for i in items])
         return Batch(items, inputs, targets, lengths, np.asarray(self.values[items]))
+
+
+def content_hash(folder: Path) -> str:
+    """SHA-256 of the arrays' contents in a folder: tokens, offsets, properties, split."""
+    content = hashlib.sha256()
+    for name in ("tokens.bin", "offsets.npy", "properties.npy", "split.npy"):
+        with open(folder / name, "rb") as handle:
+            if name.endswith(".npy"):
+                np.lib.format.read_magic(handle)
+                np.lib.format.read_array_header_1_0(handle)
+            while data := handle.read(1 << 24):
+                content.update(data)
+    return content.hexdigest()
 
 
 def steps_per_epoch(molecules: int, batch_size: int) -> int:

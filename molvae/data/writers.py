@@ -14,7 +14,17 @@ from molvae.data.formats import Format, file_format
 from molvae.errors import FileError
 from molvae.runtime.files import atomic_binary, atomic_text
 
-__all__ = ["format_cell", "picture_format", "require_writer", "write_picture", "write_rows"]
+__all__ = [
+    "FORMULA",
+    "format_cell",
+    "harmless",
+    "picture_format",
+    "require_writer",
+    "write_picture",
+    "write_rows",
+]
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # may begin a formula
 
 GROUP = 1 << 15  # rows of a parquet file that are written at once
 
@@ -33,7 +43,7 @@ def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence
     with atomic_text(path) as text:
         writer = csv.writer(text, delimiter="\t" if kind == "tsv" else ",", lineterminator="\n")
         if kind in ("csv", "tsv"):
-            writer.writerow(columns)
+            writer.writerow(map(harmless, columns))
         for count, row in enumerate(rows, start=1):
             cells = [format_cell(value) for value in row]
             if kind == "smi":
@@ -42,8 +52,22 @@ def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence
                 values = dict(zip(columns[1:], cells[1:], strict=True))
                 text.write(chem.sdf_block(cells[0], f"molvae-{count}", values))
             else:
-                writer.writerow(cells)
+                writer.writerow(map(harmless, cells))
     return count
+
+
+def harmless(text: str) -> str:
+    """A cell that no spreadsheet evaluates: text that would be a formula begins with ``'``.
+
+    Numbers, and a single character such as a dash, remain as they are.
+    """
+    if len(text) < 2 or not text.startswith(FORMULA):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
 
 
 def require_writer(path: Path) -> Format:

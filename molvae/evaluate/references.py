@@ -21,7 +21,8 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,9 +45,11 @@ SCHEMA = 3  # of the cache; to be increased when the same file would give other 
 SAMPLE = (
     30_000  # molecules of a training set whose properties are computed, if there is no test set
 )
+PATIENCE = 3  # times that the cache may be cleared before its files are read
 SAMPLE_SEED = 42  # fixed, so that the sample of a set can be cached
 
 _Arrays = dict[str, NDArray[Any]]
+T = TypeVar("T")
 
 
 class Reference:
@@ -98,12 +101,12 @@ class Reference:
     @functools.cached_property
     def fingerprints(self) -> NDArray[np.uint8]:
         """Packed, shape (N, 128), mapped from the file."""
-        self.require("fingerprints.bin")
         if not len(self):
             return np.empty((0, FINGERPRINT_BYTES), dtype=np.uint8)
-        path = self._cache.find("fingerprints.bin")
-        assert path is not None
-        return np.memmap(path, dtype=np.uint8, mode="r").reshape(-1, FINGERPRINT_BYTES)
+        return self._read(
+            "fingerprints.bin",
+            lambda path: np.memmap(path, dtype=np.uint8, mode="r").reshape(-1, FINGERPRINT_BYTES),
+        )
 
     @functools.cached_property
     def fragments(self) -> Counter[str]:
@@ -229,31 +232,44 @@ class Reference:
                 if name in files:
                     files[name].write(json.dumps(content).encode())
 
+    def _read(self, name: str, read: Callable[[Path], T]) -> T:
+        """What a file holds; it is computed again if the cache is cleared before it is read."""
+        for cleared in itertools.count():
+            if cleared == PATIENCE:
+                self._cache.detach()
+            self.require(name)
+            content = self._cache.read(name, read)
+            if content is not None:
+                break
+        return content
+
     def _bytes(self, name: str) -> bytes:
-        self.require(name)
-        path = self._cache.find(name)
-        assert path is not None
-        return path.read_bytes()
+        return self._read(name, Path.read_bytes)
 
     def _json(self, name: str) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(self._bytes(name))
         return content
 
     def _arrays(self, name: str, compute: Callable[[], _Arrays]) -> _Arrays:
-        path = self._cache.find(name)
-        if path is None:
+        stored = self._stored(name)
+        if stored is None:
             self.require()  # the number of rows; the lock cannot be taken twice
             with self._cache.lock():
-                path = self._cache.find(name)
-                if path is None:
+                stored = self._stored(name)
+                if stored is None:
+                    stored = compute()
                     buffer = io.BytesIO()
-                    np.savez(buffer, **compute())  # type: ignore[arg-type]
+                    np.savez(buffer, **stored)  # type: ignore[arg-type]
                     with self._cache.writing(name) as files:
                         files[name].write(buffer.getvalue())
-                    path = self._cache.find(name)
-        assert path is not None
-        with np.load(path, allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in arrays.files}
+        return stored
+
+    def _stored(self, name: str) -> _Arrays | None:
+        def load(path: Path) -> _Arrays:
+            with np.load(path, allow_pickle=False) as arrays:
+                return {key: arrays[key] for key in arrays.files}
+
+        return self._cache.read(name, load)
 
     def _moments(self, name: str, smiles: Callable[[], Sequence[str]]) -> Moments:
         file = f"fcd-{importlib.metadata.version('fcd')}-{name}.npz"

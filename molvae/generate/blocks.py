@@ -9,15 +9,17 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from molvae.data.prepare.plan import Shard
 from molvae.data.writers import require_writer, write_rows
 from molvae.errors import ConfigError, FileError, RunError
-from molvae.runtime.files import atomic_binary, require_absent, write_json
+from molvae.runtime.files import atomic_binary, require_absent, require_distinct, write_json
 from molvae.runtime.progress import say
 from molvae.runtime.workdir import (
     PLAN,
@@ -29,10 +31,42 @@ from molvae.runtime.workdir import (
     remove_discarded,
 )
 
-__all__ = ["Blocks", "block_files", "open_blocks"]
+__all__ = ["BLOCK", "BlockNumbers", "Blocks", "block_files", "open_blocks"]
 
 SCHEMA = 1  # of the plan and of blocks
+BLOCK = 1024  # wanted molecules of a block
 CLAIMED = "claimed.json"
+MAX_BLOCK = 1 << 28  # bytes of an unpacked block; a larger one is no block of ours
+Accept = Callable[[int, dict[str, Any], list[list[object]]], bool]
+
+
+class BlockNumbers(Mapping[int, range]):
+    """Number of each block of a shard → the wanted molecules in it; nothing is stored."""
+
+    def __init__(self, n: int, shard: Shard) -> None:
+        self._n = n
+        self._numbers = range(shard.index - 1, -(-n // BLOCK), shard.count)
+        if not self._numbers:
+            raise ConfigError(
+                f"shard {shard.index}/{shard.count}: {n:,} molecules are {-(-n // BLOCK)} blocks "
+                f"of {BLOCK:,}; expected at least as many blocks as shards"
+            )
+
+    def __getitem__(self, number: int) -> range:
+        if number not in self._numbers:
+            raise KeyError(number)
+        return range(number * BLOCK, min((number + 1) * BLOCK, self._n))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @property
+    def wanted(self) -> int:
+        """Molecules in all blocks; only the last one may be short."""
+        return (len(self) - 1) * BLOCK + len(self[self._numbers[-1]])
 
 
 @contextmanager
@@ -44,6 +78,7 @@ def open_blocks(
     extra_files: Sequence[Path] = (),
     resume: bool = False,
     force: bool = False,
+    accept: Accept = lambda *_: True,
 ) -> Iterator[Blocks]:
     """The finished blocks of ``output``, in the folder ``FILE.part``, which is locked.
 
@@ -58,6 +93,8 @@ def open_blocks(
         extra_files: other files that the caller makes from the joined blocks.
         resume: continue with the blocks of an equal plan, if there are any.
         force: overwrite the output; where ``resume`` is not given, drop unfinished work.
+        accept: whether a block of these rows and this record belongs to the plan; others, which
+            somebody else has put there, are removed.
 
     Raises:
         OutputExistsError: the output or unfinished work exists, and no flag says what to do.
@@ -69,6 +106,7 @@ def open_blocks(
     work = output.with_name(f"{output.name}.part")
     remove_discarded(work)
     ours = _claimed(work) if resume else []
+    require_distinct((output, *extra_files))
     for path in (output, *extra_files):
         claimed = str(path.absolute()) in ours
         require_absent(path, force=force or claimed, resume=resume and not work.exists())
@@ -80,8 +118,11 @@ def open_blocks(
         worth_keeping=1,
         resume=resume,
         force=force,
+        names=rf"block-\d+\.json\.gz|{CLAIMED}|{re.escape(output.name)}",
     ):
-        blocks = Blocks(work, output, columns, plan, extra_files=extra_files, force=force)
+        blocks = Blocks(
+            work, output, columns, plan, extra_files=extra_files, force=force, accept=accept
+        )
         yield blocks
         if not blocks.complete:
             raise RunError(f"'{output}': not written, as its blocks were not joined")
@@ -99,7 +140,9 @@ class Blocks:
         *,
         extra_files: Sequence[Path] = (),
         force: bool = False,
+        accept: Accept = lambda *_: True,
     ) -> None:
+        self._accept = accept
         self.output, self.columns = output, list(columns)
         self.finished: dict[int, dict[str, Any]] = {}
         self.complete = False
@@ -173,20 +216,42 @@ class Blocks:
         count = 0
         for number, path in kept.items():
             try:
-                self.finished[number], rows = _read(path)
-                count += len(rows)
+                record, rows = _read(path)
+                if not self._is_block(record, rows):
+                    raise ValueError(number)
             except _DAMAGE:
                 say(f"note: block {number} is damaged and will be made again")
+                path.unlink()
+                continue
+            if self._accept(number, record, rows):
+                self.finished[number] = record
+                count += len(rows)
+            else:
+                say(f"note: block {number} does not belong to this plan; it is removed")
                 path.unlink()
         if self.finished:
             say(f"resuming with {count:,} finished molecules")
         write_json(self._work / PLAN, plan)
 
+    def _is_block(self, record: Any, rows: Any) -> bool:
+        """Whether a block has the shape that :meth:`write` gives it."""
+        return (
+            isinstance(record, dict)
+            and isinstance(rows, list)
+            and all(
+                isinstance(row, list)
+                and len(row) == len(self.columns)
+                and all(isinstance(cell, str | int | float | None) for cell in row)
+                for row in rows
+            )
+        )
+
 
 def _claimed(work: Path) -> list[str]:
     """The files that this work was writing, or had written, when it was killed."""
+    file = work / CLAIMED
     try:
-        return list(json.loads((work / CLAIMED).read_text(encoding="utf-8"))["files"])
+        return list(json.loads(file.read_text(encoding="utf-8"))["files"]) if file.is_file() else []
     except (OSError, ValueError, TypeError, KeyError):
         return []
 
@@ -196,11 +261,15 @@ def block_files(folder: Path) -> dict[int, Path]:
     return numbered_files(folder, "block-", ".json.gz")
 
 
-_DAMAGE = (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError)
+_DAMAGE = (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, RecursionError)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[list[object]]]:
-    block = json.loads(gzip.decompress(path.read_bytes()))
+    with gzip.open(path) as packed:
+        data = packed.read(MAX_BLOCK + 1)
+    if len(data) > MAX_BLOCK:
+        raise ValueError(f"more than {MAX_BLOCK:,} bytes")
+    block = json.loads(data)
     return block["record"], block["rows"]
 
 

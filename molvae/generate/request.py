@@ -22,6 +22,8 @@ __all__ = ["SIMILARITY", "TRIES", "Generated", "Request", "Span", "Targets", "re
 
 TRIES = 1 << 20  # candidate numbers reserved for each wanted molecule
 SIMILARITY = "similarity"  # Tanimoto, to the seed molecule: a target that needs no training
+HOTTEST = 100  # sampling temperature: tokens are drawn almost evenly
+STRONGEST = 1000  # weight of guidance
 GUIDANCE = 2.0  # for points (research/log.md); ranges do not need it
 ANALOGS = (0.2, 0.5)  # noise levels for analogs (research/log.md)
 
@@ -64,12 +66,13 @@ class Request:
         if not 0 <= low <= high <= 1:
             raise TargetError(f"noise: got {_shown(self.levels)}, expected levels from 0 to 1")
         low, high = _ends(self.weights)
-        if not 0 <= low <= high < float("inf"):
+        if not 0 <= low <= high <= STRONGEST:
             raise TargetError(
-                f"guidance: got {_shown(self.weights)}, expected a weight of 0 or more, or a range"
+                f"guidance: got {_shown(self.weights)}, expected a weight from 0 to {STRONGEST:,}, "
+                "or a range"
             )
-        if not self.temperature >= 0:
-            raise TargetError(f"temperature: got {self.temperature:g}, expected 0 or more")
+        if not 0 <= self.temperature <= HOTTEST:
+            raise TargetError(f"temperature: got {self.temperature:g}, expected 0 to {HOTTEST}")
         if not 0 <= self.epsilon_cutoff < 1:
             raise TargetError(
                 f"epsilon-cutoff: got {self.epsilon_cutoff:g}, expected a probability below 1"
@@ -142,6 +145,7 @@ class Request:
             targets = [f"{name}={value}" for name, value in targets.items()]
         elif isinstance(targets, str):
             targets = [targets]
+        chem.require_elements(self.elements)
         more = {SIMILARITY} if self.like else set()
         own = set(model.conditions.names) - set(PROPERTIES)
         hint = "" if own else " A column of your own needs the model trained with it (-m)."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 import time
 from collections import Counter
@@ -20,7 +22,7 @@ from molvae.data.columns import is_name
 from molvae.data.prepare.plan import Shard
 from molvae.data.writers import format_cell, picture_format, require_writer, write_picture
 from molvae.errors import ConfigError, InputError
-from molvae.generate.blocks import Blocks, open_blocks
+from molvae.generate.blocks import BlockNumbers, Blocks, open_blocks
 from molvae.generate.novelty import known_molecules
 from molvae.generate.refusals import with_examples
 from molvae.generate.report import GenerationReport
@@ -46,6 +48,7 @@ __all__ = [
     "molecule_row",
 ]
 
+MOST = 10**12  # molecules of one command
 INLINE = 5000  # candidates, up to which starting worker processes costs more than it saves
 LEAST_DECODERS, MOST_DECODERS = 3, 8  # batches decoded at a time; the GIL sets the limit
 FAR_OFF = 1.0  # mean distance from a point target, in standard deviations, above which we warn
@@ -192,12 +195,20 @@ def generate_file(
     request = (request or Request()).with_targets(targets, saved)
     columns = columns_of(request.targets, request.extras)
     header = _with_header(columns, options.smiles_header)
-    numbers = _blocks_of(n, shard)
+    numbers = BlockNumbers(n, shard)
     plan = _plan(find_model(model), request, n, seed, precision, novel, shard)
-    summary = GenerationSummary(wanted=sum(map(len, numbers.values())))
+    summary = GenerationSummary(wanted=numbers.wanted)
     started = time.monotonic()
     extra = [Path(path) for path in (options.report, options.grid) if path is not None]
-    with open_blocks(output, header, plan, extra_files=extra, resume=resume, force=force) as blocks:
+    with open_blocks(
+        output,
+        header,
+        plan,
+        extra_files=extra,
+        resume=resume,
+        force=force,
+        accept=functools.partial(_is_of_plan, numbers),
+    ) as blocks:
         with _open_sampler(
             saved, request, summary.wanted, seed, device, precision, workers, novel
         ) as sampler:
@@ -228,19 +239,21 @@ def generate_file(
     return summary
 
 
-def _fill(blocks: Blocks, sampler: Sampler, numbers: Mapping[int, range]) -> None:
+def _fill(blocks: Blocks, sampler: Sampler, numbers: BlockNumbers) -> None:
     """Generate the blocks that are not finished."""
-    done = [number for number in numbers if number in blocks.finished]
+    done = sorted(blocks.finished)
     smiles = (str(row[0]) for number in done for row in blocks.rows(number))
     while chunk := list(islice(smiles, BLOCK)):
         sampler.forbid(chunk)
     targets, extras = sampler.request.targets, sampler.request.extras
-    total = sum(map(len, numbers.values()))
     before = sum(len(numbers[number]) for number in done)
-    missing = {k: wanted for k, wanted in numbers.items() if k not in blocks.finished}
-    with Progress("generate", total=total, done=before) as progress:
+    finished = frozenset(done)
+    missing = (number for number in numbers if number not in finished)
+    wanted, missing = itertools.tee(missing)
+    made = sampler.blocks(numbers[number] for number in wanted)
+    with Progress("generate", total=numbers.wanted, done=before) as progress:
         decoded, refused = sampler.decoded, Counter(sampler.refused)
-        for number, molecules in zip(missing, sampler.blocks(missing.values()), strict=True):
+        for number, molecules in zip(missing, made, strict=True):
             record = {
                 "decoded": sampler.decoded - decoded,
                 "refused": dict(sampler.refused - refused),
@@ -251,7 +264,28 @@ def _fill(blocks: Blocks, sampler: Sampler, numbers: Mapping[int, range]) -> Non
             sampler.refused.examples.clear()
             rows = [molecule_row(molecule, targets, extras) for molecule in molecules]
             blocks.write(number, rows, record)
-            progress.advance(len(molecules), done=progress.done + len(missing[number]))
+            progress.advance(len(molecules), done=progress.done + len(numbers[number]))
+
+
+def _is_of_plan(
+    numbers: Mapping[int, range], number: int, record: Mapping[str, Any], rows: Sequence[object]
+) -> bool:
+    """Whether a block is of this run, with a record as :func:`_fill` writes it."""
+    if number not in numbers or len(rows) > len(numbers[number]):
+        return False
+    refused, obtained = record.get("refused"), record.get("obtained", {})
+    sums = obtained.values() if isinstance(obtained, dict) else [None]
+    return (
+        isinstance(record.get("decoded"), int)
+        and isinstance(refused, dict)
+        and all(isinstance(count, int) for count in refused.values())
+        and all(
+            isinstance(item, list)
+            and len(item) == 3
+            and all(isinstance(x, int | float) and math.isfinite(x) for x in item)
+            for item in sums
+        )
+    )
 
 
 def _sums(
@@ -363,23 +397,8 @@ def _with_header(columns: Sequence[str], name: str) -> list[str]:
 
 
 def _check_number(n: int) -> None:
-    if n < 1:
-        raise InputError(f"number of molecules: got {n}, expected 1 or more")
-
-
-def _blocks_of(n: int, shard: Shard) -> dict[int, range]:
-    """Number of each block of this shard → the wanted molecules in it."""
-    blocks = {
-        number: range(start, min(start + BLOCK, n))
-        for number, start in enumerate(range(0, n, BLOCK))
-        if shard.owns(number)
-    }
-    if not blocks:
-        raise ConfigError(
-            f"shard {shard.index}/{shard.count}: {n:,} molecules are {-(-n // BLOCK)} blocks of "
-            f"{BLOCK:,}; expected at least as many blocks as shards"
-        )
-    return blocks
+    if not 1 <= n <= MOST:
+        raise InputError(f"number of molecules: got {n}, expected from 1 to {MOST:,}")
 
 
 def _plan(

@@ -21,7 +21,7 @@ from molvae.generate.request import Request
 from molvae.latent.decode import decode
 from molvae.model.checkpoint import SavedModel, load_model
 from molvae.model.given import clean_given
-from molvae.runtime.files import require_absent
+from molvae.runtime.files import require_absent, require_distinct
 from molvae.runtime.randomness import Draws
 
 __all__ = ["COLUMNS", "Point", "along", "interpolate", "interpolate_file", "path_between"]
@@ -89,6 +89,7 @@ def interpolate_file(
         require_writer(Path(output))
     if grid is not None:
         picture_format(Path(grid))
+    require_distinct((output, grid))
     for file in (output, grid):
         if file is not None:
             require_absent(file, force=force)

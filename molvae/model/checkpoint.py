@@ -10,8 +10,9 @@ Folder: ``config.json`` (sizes, provenance, size and sha256 of every other file 
 from __future__ import annotations
 
 import json
-import os
 import shutil
+import textwrap
+import time
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +32,7 @@ from molvae.model.conditions import ConditionSet
 from molvae.model.cvae import CVAE, current_name
 from molvae.model.hub import SCHEME, pull
 from molvae.model.parts import PARTS, OptionalParts, verify_files
+from molvae.model.provenance import Training
 from molvae.predict.store import FILES, Predictors
 from molvae.realism.critic import RealismCritic
 from molvae.realism.plausibility import Plausibility
@@ -53,6 +55,9 @@ __all__ = [
 SCHEMA = 1
 SHIPPED = Path(__file__).parents[1] / "pretrained"
 DEFAULT = "default"
+TRIES = 20  # to load a folder that is replaced meanwhile
+MAX_WEIGHT = 1e5  # far above any weight, far below what overflows in a product
+PAUSE = 0.05  # seconds; without an exchange in one step, a folder is gone for a moment
 MAX_TOKENS = 2000  # the longest molecule the configuration allows in training
 # Of models from before there were derivation features and modulation.
 WITHOUT = {"derivation": False, "modulation": False}
@@ -131,8 +136,6 @@ def _write_parts(folder: Path, model: SavedModel, dtype: torch.dtype) -> None:
         "training": model.training,
     }
     write_json(folder / "config.json", config)
-    for name in (*names, "config.json", "card.md"):
-        _sync(folder / name)
 
 
 def shipped_models() -> list[str]:
@@ -186,8 +189,40 @@ def folder_kind(folder: Path) -> str | None:
 
 
 def load_model(name: str | Path | None = None) -> SavedModel:
-    """Load and verify a model folder, run folder or shipped model; no code of it is run."""
-    folder = find_model(name)
+    """Load and verify a model folder, run folder or shipped model; no code of it is run.
+
+    If the folder is replaced meanwhile, as a training does, it is loaded again.
+    """
+    for attempt in range(TRIES):
+        try:
+            folder = find_model(name)
+        except ModelFolderError:
+            if attempt:
+                raise
+            time.sleep(PAUSE)
+            continue
+        before = _identity(folder)
+        try:
+            model = _load(folder)
+        except (ModelFolderError, OSError):
+            if _identity(folder) == before:
+                raise
+        else:
+            if _identity(folder) == before:
+                return model
+    raise ModelFolderError(f"'{name}': replaced by another process {TRIES} times while it was read")
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Changes when the folder is replaced."""
+    try:
+        status = (folder / "config.json").stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _load(folder: Path) -> SavedModel:
     config = read_json(folder / "config.json", schema=SCHEMA)
     names = verify_files(folder, config)
     try:
@@ -208,13 +243,14 @@ def load_model(name: str | Path | None = None) -> SavedModel:
         ValidationError,
     ) as error:
         raise ModelFolderError(f"'{folder}': config.json: {_fault(error)}") from None
-    figures = training.get("figures") or {}
-    if not isinstance(figures, dict) or not isinstance(figures.get("head") or {}, dict):
-        raise ModelFolderError(f"'{folder}': config.json: training.figures: expected an object")
     if not 1 <= max_tokens <= MAX_TOKENS:
         raise ModelFolderError(
             f"'{folder}': config.json: max_tokens is {max_tokens}, expected 1 to {MAX_TOKENS}"
         )
+    try:
+        Training.model_validate(training)
+    except ValidationError as error:
+        raise ModelFolderError(f"'{folder}': config.json: {_fault(error, 'training')}") from None
     try:
         vocabulary, constraints = read_vocabulary(folder / "vocab.json")
     except FileError as error:
@@ -293,6 +329,11 @@ def _load_network(
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise ModelFolderError(f"'{path}': tensor '{name}' holds NaN or infinity")
+        if tensor.numel() and (largest := float(tensor.abs().max())) > MAX_WEIGHT:
+            raise ModelFolderError(
+                f"'{path}': tensor '{name}' holds a weight of {largest:.2g}, expected at most "
+                f"{MAX_WEIGHT:.0e}"
+            )
     network.load_state_dict(tensors, strict=True, assign=True)
     return network.eval()
 
@@ -325,11 +366,12 @@ def load_state(path: str | Path) -> dict[str, Any]:
     return state
 
 
-def _fault(error: Exception) -> str:
+def _fault(error: Exception, part: str = "model") -> str:
     """The fault in config.json, by the name of the field."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]
-        return f"model.{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}"
+        got = textwrap.shorten(repr(first["input"]), 80, placeholder=" …")
+        return f"{part}.{'.'.join(map(str, first['loc']))}: {first['msg']}, got {got}"
     if isinstance(error, KeyError):
         return f"no field {error}"
     return _first_line(error)
@@ -337,8 +379,3 @@ def _fault(error: Exception) -> str:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-def _sync(path: Path) -> None:
-    with open(path, "rb") as handle:
-        os.fsync(handle.fileno())

@@ -294,7 +294,9 @@ def _probability(condition: Condition, value: float) -> tuple[float, float]:
 def head_error(figures: Mapping[str, Any] | None, name: str) -> str:
     """The property head's error for a condition, out of a model's figures; empty if unknown."""
     error = ((figures or {}).get("head") or {}).get(name) or {}
-    return ", ".join(f"{kind} {value:.3g}" for kind, value in error.items() if kind != "n")
+    return ", ".join(
+        f"{kind} {value:.3g}" for kind, value in error.items() if kind != "n" and value is not None
+    )
 
 
 def _score_correlations(values: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -17,6 +17,8 @@ from molvae.targets import NUMBER
 __all__ = ["Objective", "Part", "parse_objective"]
 
 # Names of other columns in the files of a search.
+LIGHTEST, HEAVIEST = 1e-6, 1e6  # weights
+LONGEST = 10_000_000  # seconds for one molecule: four months
 TAKEN = frozenset({"smiles", "front", "value", "call", "round", "origin", "status", "note"})
 _TAIL = re.compile(
     rf"(?P<scorer>.+?)(?:@(?P<zero>{NUMBER}):(?P<one>{NUMBER}))?(?:\*(?P<weight>{NUMBER}))?"
@@ -161,8 +163,8 @@ def parse_objective(
             f"objective '{parts[0].text}': @WORST:BEST already defines which scores are better; "
             "leave out --minimize"
         )
-    if timeout is not None and not 0 < timeout < math.inf:
-        raise ConfigError(f"timeout: got {timeout:g}, expected seconds, more than 0")
+    if timeout is not None and not 0 < timeout <= LONGEST:
+        raise ConfigError(f"timeout: got {timeout:g}, expected more than 0, up to {LONGEST:,} s")
     weighted = [part.text for part in parts if part.weight != 1]
     if pareto and weighted:
         raise ConfigError(
@@ -192,8 +194,10 @@ def _part(text: str, timeout: float | None, columns: Columns | None, deviations:
         ramp = Ramp(zero, one)
         deviations = -deviations if zero > one else deviations
     weight = 1.0 if match["weight"] is None else float(match["weight"])
-    if not weight > 0 or math.isinf(weight):
-        raise ConfigError(f"objective '{text}': got weight {weight:g}, expected more than 0")
+    if not LIGHTEST <= weight <= HEAVIEST:
+        raise ConfigError(
+            f"objective '{text}': got weight {weight:g}, expected from {LIGHTEST:g} to {HEAVIEST:g}"
+        )
     scorer = find_scorer(match["scorer"], timeout=timeout, columns=columns, deviations=deviations)
     window = None
     if isinstance(scorer, TaskScorer):

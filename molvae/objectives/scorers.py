@@ -9,12 +9,8 @@ import contextlib
 import functools
 import importlib.util
 import inspect
-import json
 import math
-import os
-import shlex
-import signal
-import subprocess
+import multiprocessing
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -27,10 +23,12 @@ from typing import Any, Protocol
 
 from molvae import chem
 from molvae.chem.properties import PROPERTIES, compute
-from molvae.errors import ConfigError, FileError, RunError, TargetError, suggest
+from molvae.errors import ConfigError, FileError, TargetError, suggest
 from molvae.objectives.columns import Columns, column_scorer
+from molvae.objectives.program import ProcessScorer, as_scores, split_command
 from molvae.objectives.shapes import Window
 from molvae.objectives.tasks import ABSENT, TASKS, Term, mean
+from molvae.runtime.processes import delay_interrupts
 from molvae.targets import YES_NO, parse_target
 
 __all__ = [
@@ -95,8 +93,12 @@ class TaskScorer:
 
     def __call__(self, smiles: Sequence[str]) -> list[float]:
         """One score per SMILES; NaN where RDKit has none."""
-        mols = map(chem.parse, smiles)
-        return [math.nan if mol is None else self.of(mol) for mol in mols]
+        scores = []
+        for text in smiles:
+            with delay_interrupts():
+                mol = chem.parse(text)
+                scores.append(math.nan if mol is None else self.of(mol))
+        return scores
 
     def of(self, mol: chem.Mol) -> float:
         """The score of a molecule."""
@@ -119,6 +121,12 @@ def _terms(scorer: TaskScorer) -> tuple[list[Term], bool]:
     if scorer.name == "similarity":
         return [Term(_likeness(scorer.text.partition(":")[2]))], False
     return [Term(lambda mol: float(compute(mol, [scorer.text])[0]), scorer.shape)], False
+
+
+def _is_stop(error: BaseException) -> bool:
+    """Whether an error of foreign code is a Ctrl-C of the user; workers get none."""
+    here = multiprocessing.parent_process() is None
+    return here and isinstance(error, KeyboardInterrupt)
 
 
 @dataclass(frozen=True)
@@ -165,7 +173,9 @@ def _module(path: str) -> ModuleType:
     try:
         with contextlib.redirect_stdout(sys.stderr):  # standard output is for results
             spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if _is_stop(error):
+            raise
         raise FileError(f"objective: '{path}' fails on import: {error!r}") from error
     return module
 
@@ -215,7 +225,9 @@ def _plugin(name: str) -> Callable[[Any], Any]:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             plugin = entries[0].load()
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if _is_stop(error):
+            raise
         raise FileError(
             f"objective '{name}' ({entries[0].value}) fails on import: {error!r}"
         ) from error
@@ -223,85 +235,6 @@ def _plugin(name: str) -> Callable[[Any], Any]:
         raise ConfigError(f"objective '{name}': '{entries[0].value}' is no function")
     function: Callable[[Any], Any] = plugin
     return function
-
-
-@dataclass(frozen=True)
-class ProcessScorer:
-    """Another program: SMILES on its standard input, one per line; JSON on its output.
-
-    The protocol of REINVENT 4's ExternalProcess: ``{"version": 1, "payload": {"NAME": [...]}}``,
-    one number per SMILES or null. If the payload has several lists, ``process:NAME=COMMAND``
-    chooses one. The program is started for every batch, and killed with its child processes when
-    it takes longer than ``timeout`` seconds per molecule.
-    """
-
-    command: str
-    key: str = ""
-    timeout: float | None = None
-    bounded: bool = False
-
-    @property
-    def name(self) -> str:
-        """The name in tables."""
-        return self.key or "process"
-
-    def __call__(self, smiles: Sequence[str]) -> list[float]:
-        """The scores that the program prints; an error if it fails or prints anything else."""
-        limit = None if self.timeout is None else self.timeout * len(smiles)
-        try:
-            program = subprocess.Popen(
-                _words(self.command),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                encoding="utf-8",
-                errors="replace",
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise RunError(f"objective: cannot run '{self.command}': {error}") from None
-        with program:
-            try:
-                text, errors = program.communicate("".join(f"{s}\n" for s in smiles), limit)
-            except subprocess.TimeoutExpired:
-                raise RunError(
-                    f"objective: '{self.command}' took longer than {limit:g} s"
-                ) from None
-            finally:
-                _end(program)
-        if program.returncode:
-            last = (errors.strip().splitlines() or ["no message"])[-1]
-            raise RunError(f"objective: '{self.command}' ended with {program.returncode}: {last}")
-        return _as_scores(self._payload(text), len(smiles))
-
-    def _payload(self, text: str) -> Any:
-        try:
-            payload = json.loads(text)["payload"]
-            if self.key:
-                return payload[self.key]
-            (only,) = payload.values()
-        except (ValueError, KeyError, TypeError, AttributeError):
-            wanted = f'"{self.key}"' if self.key else "one name"
-            raise RunError(
-                f"objective: '{self.command}' printed {text[:80]!r}; expected JSON such as "
-                f'{{"version": 1, "payload": {{"NAME": [0.5, null]}}}} with {wanted} in it'
-            ) from None
-        return only
-
-
-def _end(program: subprocess.Popen[str]) -> None:
-    """Kill a program that is still running, and its child processes."""
-    if program.poll() is not None:
-        return
-    if hasattr(os, "killpg"):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(program.pid, signal.SIGKILL)
-    else:
-        program.kill()
-
-
-def _words(command: str) -> list[str]:
-    return shlex.split(command, posix=os.name != "nt")
 
 
 # Whether a function takes one SMILES at a time. By identity, as callables need not be hashable; the
@@ -316,7 +249,7 @@ def _call(function: Callable[[Any], Any], smiles: Sequence[str]) -> list[float]:
         _takes_one[key] = function, True
     known = key in _takes_one
     if known and _takes_one[key][1]:
-        return _as_scores([function(text) for text in smiles], len(smiles))
+        return as_scores([function(text) for text in smiles], len(smiles))
     try:
         result = function(list(smiles))
     except (TypeError, AttributeError) as error:  # such as RDKit's, given a list
@@ -337,11 +270,11 @@ def _call(function: Callable[[Any], Any], smiles: Sequence[str]) -> list[float]:
             with contextlib.suppress(Exception):  # if it raises, it is not for one SMILES
                 first = _score_of_one(function, smiles[0])
         if first is None:
-            scores = _as_scores(result, len(smiles))
+            scores = as_scores(result, len(smiles))
             _takes_one[key] = function, False
             return scores
     _takes_one[key] = function, True
-    return _as_scores([first, *(function(text) for text in smiles[1:])], len(smiles))
+    return as_scores([first, *(function(text) for text in smiles[1:])], len(smiles))
 
 
 def _is_for_one(function: Callable[[Any], Any]) -> bool:
@@ -361,22 +294,6 @@ def _score_of_one(function: Callable[[Any], Any], smiles: str) -> float | None:
 def _brief(error: Exception) -> str:
     """The beginning of an error message; RDKit's list every signature of a function."""
     return textwrap.shorten(str(error) or type(error).__name__, 90, placeholder=" …")
-
-
-def _as_scores(result: Any, count: int) -> list[float]:
-    """The result of a user's function as a list of floats; an error if it is none."""
-    try:
-        if isinstance(result, str | bytes | set | frozenset | dict):
-            raise TypeError
-        scores = [math.nan if score is None else float(score) for score in result]
-    except (TypeError, ValueError):
-        raise RunError(
-            f"objective: got {type(result).__name__} {str(result)[:60]!r}, expected a list of "
-            f"{count} numbers"
-        ) from None
-    if len(scores) != count:
-        raise RunError(f"objective: got {len(scores)} scores for {count} molecules")
-    return [score if math.isfinite(score) else math.nan for score in scores]
 
 
 def find_scorer(
@@ -412,7 +329,7 @@ def find_scorer(
 
 def _runnable(scorer: ProcessScorer, text: str) -> ProcessScorer:
     try:
-        words = _words(scorer.command)
+        words = split_command(scorer.command)
     except ValueError as error:
         raise ConfigError(f"objective '{text}': {error}") from None
     if not words:

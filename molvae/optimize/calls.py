@@ -19,7 +19,9 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock
 
+from molvae import chem
 from molvae.config import differences
+from molvae.data.writers import harmless
 from molvae.errors import ConfigError, FileError, OutputExistsError
 from molvae.objectives import Objective
 from molvae.optimize.archive import Answer
@@ -50,7 +52,7 @@ class Calls:
         self.path, self.objective, self.pareto = path, objective, pareto
         self.answers: list[Answer] = []
         self.pending: dict[str, Asked] = {}
-        self._columns = [*FIXED, *objective.columns]
+        self._columns = [*FIXED, *map(harmless, objective.columns)]
         self._handle: Any = None
 
     @property
@@ -116,7 +118,7 @@ class Calls:
         empty = [math.nan] * len(self.objective.parts)
         cells = [_cell(number) for number in self.objective.cells(scores or empty)]
         head = [str(call.number), str(call.round), call.origin, call.smiles, status]
-        return [*head, _cell(value), note, *cells]
+        return [*head, _cell(value), harmless(note), *cells]
 
     def _write(self, rows: Sequence[Sequence[str]]) -> None:
         with name_in_errors(self.path):
@@ -182,13 +184,16 @@ class Calls:
     def _take(self, row: list[str]) -> None:
         number, round_, origin, smiles, status = row[:5]
         if status == ASKED:
+            if chem.parse(smiles) is None:  # the objective is called with it
+                raise ValueError(smiles)
             self.pending[smiles] = Asked(int(number), int(round_), origin, smiles)
         elif status in (ANSWERED, FAILED):
             cells = row[len(FIXED) :][: len(self.objective.parts)]
             scores = tuple(float(cell) if cell else math.nan for cell in cells)
-            if len(scores) != len(self.objective.parts):
+            if len(scores) != len(self.objective.parts) or any(map(math.isinf, scores)):
                 raise ValueError(smiles)
-            self._done([self._answer(self.pending[smiles], scores, row[6])])
+            note = row[6][1:] if row[6].startswith("'") else row[6]
+            self._done([self._answer(self.pending[smiles], scores, note)])
         else:
             raise ValueError(status)
 

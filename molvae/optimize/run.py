@@ -8,10 +8,13 @@ twice, and a run that was killed can be resumed.
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,7 +47,7 @@ from molvae.optimize.scoring import Scoring, column_details
 from molvae.optimize.search import TOP, Search, commonest, round_size
 from molvae.report import write_html
 from molvae.runtime.device import choose_device, keep_memory
-from molvae.runtime.files import fingerprint, require_absent
+from molvae.runtime.files import fingerprint, require_absent, require_distinct
 from molvae.runtime.pool import WorkerPool
 from molvae.runtime.processes import process_pool, worker_count
 from molvae.runtime.progress import Progress, say
@@ -189,8 +192,11 @@ def optimize(
             log, objective, plan, pareto=pareto, outputs=outputs, resume=resume, force=force
         )
         calls = stack.enter_context(logged)
-        scorers = stack.enter_context(WorkerPool(workers))
+        # Before the workers, so that it is checked after they have ended.
         printed = stack.enter_context(_printed(output, clear=force and not resume))
+        scorers = stack.enter_context(WorkerPool(workers))
+        if not scorers.protected:
+            stack.enter_context(_output_aside())
         scoring = Scoring(objective, scorers, timeout=timeout, size=call_size, log=printed)
         say(f"method {name}, {round_size(budget)} calls per round")
         starts, done = _given(gate, given, saved), len(calls.answers)
@@ -260,7 +266,7 @@ def _printed(output: str | Path | None, *, clear: bool) -> Iterator[Path | None]
         yield None
         return
     calls = calls_path(Path(output))
-    path = calls.with_name(f"{calls.name.removesuffix('.calls.csv')}.objective.log")
+    path = _printed_path(calls)
     if clear:
         path.unlink(missing_ok=True)
     try:
@@ -270,6 +276,26 @@ def _printed(output: str | Path | None, *, clear: bool) -> Iterator[Path | None]
             path.unlink()
         if path.exists():
             say(f"note: the objective printed something, see '{path}'")
+
+
+def _printed_path(calls: Path) -> Path:
+    return calls.with_name(f"{calls.name.removesuffix('.calls.csv')}.objective.log")
+
+
+@contextmanager
+def _output_aside() -> Iterator[None]:
+    """Send standard output to standard error, also that of C libraries and threads.
+
+    The file descriptor belongs to the process: only its main thread redirects it.
+    """
+    with redirect_stdout(sys.stderr), ExitStack() as stack:
+        if threading.current_thread() is threading.main_thread():
+            with suppress(OSError):  # either is closed
+                before = os.dup(1)
+                stack.callback(os.close, before)
+                os.dup2(2, 1)
+                stack.callback(os.dup2, before, 1)
+        yield
 
 
 def _engine(name: str, proposer: Proposer, archive: Archive, budget: int) -> Engine:
@@ -310,9 +336,14 @@ def _checked_outputs(
     paths = [Path(path).absolute() for path in (output, report, log) if path is not None]
     if len(set(paths)) < len(paths):
         raise ConfigError(f"'{report}': the report needs another file than the other outputs")
+    resumed = resume and log is not None and log.exists()
     for path in (output, report):
-        if path is not None and not (resume and log is not None and log.exists()):
-            require_absent(path, force=force)
+        if path is not None:
+            require_absent(path, force=force or resumed)
+    beside = () if log is None else (log, log.with_suffix(".json"), _printed_path(log))
+    require_distinct((output, report, *beside))
+    for path in beside:
+        require_absent(path, force=True)  # what is there is overwritten, or refused, later
     return log
 
 

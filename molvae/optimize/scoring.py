@@ -56,7 +56,7 @@ class Scoring:
         self._call = (
             ScoringCall(objective, timeout, None if log is None else str(log.absolute()))
             if pool.protected
-            else ScoringCall(objective, None, None)
+            else ScoringCall(objective, None, None, inline=True)
         )
 
     def __call__(self, smiles: Sequence[str]) -> Iterator[list[Scored]]:
@@ -79,7 +79,7 @@ class Scoring:
         # Small enough that no worker is idle while another has several molecules to score.
         size = max(1, min(self.size, -(-len(smiles) // max(self._pool.count, 1))))
         chunks = [smiles[i : i + size] for i in range(0, len(smiles), size)]
-        for chunk, result in self._pool.map(self._call, chunks, ordered=False):
+        for chunk, result in self._pool.map(self._call, chunks, ordered=False, delay=False):
             if isinstance(result, list):
                 yield [Scored(text, scores) for text, scores in zip(chunk, result, strict=True)]
             elif len(chunk) == 1:

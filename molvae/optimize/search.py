@@ -64,8 +64,10 @@ class Search:
         for first in range(0, len(answers), POOL):
             self.archive.add(answers[first : first + POOL])
         if self.calls.pending:
-            say(f"{len(self.calls.pending)} calls were unfinished; they are repeated")
-            self._answered(list(self.calls.pending))
+            left = max(self.budget - len(self.calls.answers), 0)
+            again = list(self.calls.pending)[:left]
+            say(f"{len(self.calls.pending)} calls were unfinished; {len(again)} are repeated")
+            self._answered(again)
         self.engine.restore(self.calls.answers)
         new = [pair for pair in dict(given).items() if pair[0] not in self.archive.answers][
             : max(self.budget - self.calls.count, 0)

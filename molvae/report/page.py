@@ -63,7 +63,8 @@ class Section:
 
 def write_html(path: str | Path, page: Page) -> None:
     """Write the page, complete or not at all."""
-    html = render(page)
+    # A command line, and so the page, may name files whose names are not UTF-8.
+    html = render(page).encode("utf-8", "backslashreplace").decode()
     with atomic_text(path) as text:
         text.write(html)
 

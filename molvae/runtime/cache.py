@@ -17,12 +17,12 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import platformdirs
 from filelock import FileLock, Timeout
@@ -33,6 +33,7 @@ from molvae.runtime.progress import say
 
 __all__ = ["Entry", "Kind", "ResultCache", "cache_folder", "clear", "entries", "lock_folder"]
 
+T = TypeVar("T")
 Kind = Literal["dataset", "download", "reference", "unfinished"]
 
 REFERENCES = "references"
@@ -227,6 +228,21 @@ class ResultCache:
             except (OSError, ValueError):
                 continue  # interrupted before its checksum was written
         return None
+
+    def read(self, name: str, reader: Callable[[Path], T]) -> T | None:
+        """What ``reader`` makes of an intact file; None if there is none, or not any more."""
+        path = self.find(name)
+        if path is not None:
+            try:
+                return reader(path)
+            except FileNotFoundError:  # the cache was cleared after it was found
+                self._checked.clear()
+        return None
+
+    def detach(self) -> None:
+        """From now on, use the temporary folder only."""
+        self._checked.clear()
+        self._folder = None
 
     @contextmanager
     def writing(self, *names: str) -> Iterator[dict[str, Any]]:

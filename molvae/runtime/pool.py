@@ -17,15 +17,21 @@ from concurrent.futures import (
     CancelledError,
     Executor,
     Future,
-    ProcessPoolExecutor,
     wait,
 )
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from molvae.errors import ConfigError, RunError
-from molvae.runtime.processes import DIED, delay_interrupts, process_pool, worker_count
+from molvae.runtime.processes import (
+    DIED,
+    ProcessPool,
+    delay_interrupts,
+    process_pool,
+    worker_count,
+)
 from molvae.runtime.progress import Progress, say
 
 __all__ = ["Timeout", "WorkerPool"]
@@ -93,7 +99,7 @@ class WorkerPool:
         self._scheduler = scheduler
         self._client: Any = None
         self._pool: Executor | None = None
-        self._single: ProcessPoolExecutor | None = None  # one process, for suspected items
+        self._single: ProcessPool | None = None  # one process, for suspected items
         self._killed: type[BaseException] = BrokenProcessPool  # a cluster has another name for it
 
     @property
@@ -113,9 +119,9 @@ class WorkerPool:
         trace: TracebackType | None,
     ) -> None:
         for pool in (self._pool, self._single):
-            if isinstance(pool, ProcessPoolExecutor):
+            if isinstance(pool, ProcessPool):
                 if kind is not None and issubclass(kind, KeyboardInterrupt):
-                    _kill(pool)  # Ctrl-C does not wait for work that hangs
+                    pool.end()  # Ctrl-C does not wait for work that hangs
                 pool.shutdown(wait=True, cancel_futures=True)
         self._pool = self._single = None
         if self._client is not None:
@@ -159,14 +165,16 @@ class WorkerPool:
         *,
         ahead: int = 4,
         ordered: bool = True,
+        delay: bool = True,
     ) -> Iterator[tuple[A, B | None]]:
         """(item, its result, or None if it was lost) in the order of the items.
 
-        Not ``ordered``: as they are done, so that one long item holds up no other.
+        Not ``ordered``: as they are done, so that one long item holds up no other. Without
+        workers, ``delay`` lets Ctrl-C wait for the end of an item.
         """
         if not self.protected:
             for item in items:
-                with delay_interrupts():
+                with delay_interrupts() if delay else nullcontext():
                     result = function(item)
                 yield item, result
             return
@@ -266,6 +274,8 @@ class WorkerPool:
         """Drop a pool that lost a worker; the next item starts another."""
         if pool is self._pool:
             say("a worker process was lost; trying its items again")
+            if isinstance(pool, ProcessPool):
+                pool.end()  # the others may ignore the SIGTERM of the standard library
             pool.shutdown()
             self._pool = None
 
@@ -297,12 +307,6 @@ def _next(
                 pending.rotate(-index)
                 break
     return pending.popleft()
-
-
-def _kill(pool: ProcessPoolExecutor) -> None:
-    """End the workers at once; the standard library offers that from Python 3.14 on."""
-    for process in list((pool._processes or {}).values()):
-        process.kill()
 
 
 def _chunks(texts: Iterator[str]) -> Iterator[list[str]]:

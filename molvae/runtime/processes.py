@@ -6,30 +6,48 @@ process needs :class:`molvae.runtime.pool.WorkerPool`.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import multiprocessing.util
 import os
 import pickle
 import shutil
 import signal
 import tempfile
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from molvae.errors import ConfigError, RunError
 from molvae.runtime.device import available_cpus
 
-__all__ = ["delay_interrupts", "map_ordered", "process_pool", "require_main", "worker_count"]
+__all__ = [
+    "Deadline",
+    "ProcessPool",
+    "delay_interrupts",
+    "end_group",
+    "map_ordered",
+    "process_pool",
+    "require_main",
+    "results_folder",
+    "worker_count",
+]
 
 A = TypeVar("A")
 B = TypeVar("B")
 SMALL = 2048  # bytes of a result that go through the pipe in one write, with the message around it
+TERM_WAIT = 0.5  # seconds between SIGTERM and SIGKILL
+EXIT_WAIT = 5.0  # seconds for threads and exit handlers of a worker that has no more work
+TICK = 0.1  # seconds between two looks at the deadlines of workers
+DEADLINE = ".deadline"  # ends the name of the file with the deadline of a worker
 DIED = (
     "a worker process died (out of memory, RDKit crashed on a molecule, or the calling script "
     'lacks `if __name__ == "__main__":`); try --workers 1'
@@ -59,20 +77,42 @@ def worker_count(workers: int | None) -> int:
     return max(workers, 1)
 
 
-def process_pool(workers: int) -> ProcessPoolExecutor:
+def process_pool(workers: int) -> ProcessPool:
     """Spawned processes: forking a process that has torch threads can deadlock."""
-    return _Pool(workers)
+    return ProcessPool(workers)
 
 
-class _Pool(ProcessPoolExecutor):
+def end_group(group: int, ended: Callable[[], object] = lambda: None) -> None:
+    """End a process group: SIGTERM, and SIGKILL to what is left half a second later.
+
+    ``ended`` is called while waiting, to collect child processes that have ended. A process that
+    does not lead a group yet is ended alone.
+    """
+    if not hasattr(os, "killpg"):
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGTERM)
+        limit = time.monotonic() + TERM_WAIT
+        while time.monotonic() < limit:
+            ended()
+            os.killpg(group, 0)
+            time.sleep(0.01)
+        os.killpg(group, signal.SIGKILL)
+
+
+class ProcessPool(ProcessPoolExecutor):
     """A pool that notices a worker killed while it sends a result.
 
     The standard pool reads half a message and waits for the rest for ever, as the other workers
     hold the pipe open. Here large results travel in files, and the pipe carries only messages
     short enough for one write.
+
+    Processes that the work of a worker has started end with that worker, unless they have left its
+    process group.
     """
 
     def __init__(self, workers: int) -> None:
+        self._watch: threading.Thread | None = None
         self._results = tempfile.TemporaryDirectory(prefix="molvae-", ignore_cleanup_errors=True)
         super().__init__(
             workers,
@@ -82,13 +122,80 @@ class _Pool(ProcessPoolExecutor):
         )
 
     def submit(self, function: Callable[..., B], /, *arguments: Any, **keywords: Any) -> Future[B]:
+        """As of the standard library."""
         future = super().submit(_call, function, *arguments, **keywords)
+        if self._watch is None:
+            arguments = Path(self._results.name), self._processes
+            self._watch = threading.Thread(target=_enforce, args=arguments, daemon=True)
+            self._watch.start()
         return cast(Future[B], future)  # unpickling a _Result gives its content
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """As of the standard library; what workers leave behind is ended."""
+        workers = list(self._processes or ())
         super().shutdown(wait, cancel_futures=cancel_futures)
         if wait:
             self._results.cleanup()
+            for worker in workers:
+                end_group(worker)
+
+    def end(self) -> None:
+        """End all workers and what they have started, at once."""
+        processes = list((self._processes or {}).values())
+        groups = [
+            threading.Thread(target=end_group, args=(process.pid, process.is_alive))
+            for process in processes
+        ]
+        for thread in groups:
+            thread.start()
+        for thread, process in zip(groups, processes, strict=True):
+            thread.join()
+            process.kill()
+
+
+def _enforce(folder: Path, processes: Mapping[int, BaseProcess]) -> None:
+    """End workers whose deadline is over, until the pool is shut down."""
+    while folder.is_dir():
+        for file in folder.glob(f"*{DEADLINE}"):
+            with contextlib.suppress(OSError, ValueError):  # withdrawn, or being written
+                late = time.monotonic() > float(file.read_text(encoding="ascii"))
+                process = processes.get(int(file.stem))
+                if late and process is not None and process.pid is not None:
+                    file.unlink()
+                    end_group(process.pid, process.is_alive)
+                    process.kill()
+        time.sleep(TICK)
+
+
+class Deadline:
+    """A time limit that the parent process of a worker keeps: a context manager.
+
+    Code that runs under it, such as a user's function that uses the alarm clock of the process,
+    cannot switch it off. Outside of a worker process nothing is timed.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds = seconds
+        self._file = None
+        if seconds is not None and _results_folder is not None:
+            self._file = _results_folder / f"{os.getpid()}{DEADLINE}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def start(self) -> None:
+        """Start the clock."""
+        if self._file is not None and self.seconds is not None:
+            self._file.write_text(repr(time.monotonic() + self.seconds), encoding="ascii")
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+
+
+def results_folder() -> Path | None:
+    """In a worker: a folder for temporary files, which the parent process removes."""
+    return _results_folder
 
 
 _results_folder: Path | None = None  # in a worker: where it leaves large results
@@ -149,12 +256,26 @@ def _start_worker(results_folder: Path) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    multiprocessing.util.Finalize(None, _limit_exit, exitpriority=0)
+
+
+def _limit_exit() -> None:
+    """Do not wait for ever for threads and processes that foreign code has started."""
+    timer = threading.Timer(EXIT_WAIT, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
 
 
 def _end_with(parent: Any) -> None:
     parent.join()
     if _results_folder is not None:
         shutil.rmtree(_results_folder, ignore_errors=True)
+    with contextlib.suppress(OSError, DeprecationWarning):
+        if hasattr(os, "fork") and os.fork() == 0:  # a witness that survives SIGTERM to the group
+            group = os.getpgid(0)
+            os.setsid()
+            end_group(group)
+            os._exit(1)
     os._exit(1)
 
 

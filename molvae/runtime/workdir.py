@@ -6,13 +6,14 @@ Whatever can be resumed uses this: parts of :mod:`molvae.data.prepare`, blocks o
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,12 @@ __all__ = [
     "remove_discarded",
     "replace_folder",
     "restore_folder",
+    "sync_folder",
 ]
 
 LOCK, PLAN = ".lock", "plan.json"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+OCCUPIED = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
 UNFINISHED = ".unfinished"  # how the names of temporary files and folders end
 RESUME_ADVICE = "continue with --resume, or delete it"
 
@@ -90,8 +93,27 @@ def restore_folder(place: Path) -> None:
 
 
 def replace_folder(new: Path, place: Path) -> None:
-    """Move a complete folder to its place by renames, so that nobody sees half of it."""
+    """Move a complete folder to its place, flushed to disk, so that nobody sees half of it.
+
+    An older folder is exchanged for it in one step where the system can do that. Elsewhere it is
+    renamed first, and who opens it between the two steps finds nothing.
+    """
     restore_folder(place)
+    for path in (*new.rglob("*"), new):
+        _sync(path)
+    try:
+        os.replace(new, place)
+    except OSError as error:
+        if os.name == "posix" and error.errno not in OCCUPIED:
+            raise
+        if _exchange(new, place):
+            _remove(new)
+        else:
+            _rename_twice(new, place)
+    sync_folder(place.parent)
+
+
+def _rename_twice(new: Path, place: Path) -> None:
     old = _old_name(place)
     shutil.rmtree(old, ignore_errors=True)
     if place.exists():
@@ -102,6 +124,39 @@ def replace_folder(new: Path, place: Path) -> None:
         restore_folder(place)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange two names in one step; False if the system cannot."""
+    names = os.fsencode(first), os.fsencode(second)
+    library = ctypes.CDLL(None) if os.name == "posix" else None
+    if hasattr(library, "renameat2"):  # Linux; -100 is the current folder, 2 RENAME_EXCHANGE
+        return bool(library.renameat2(-100, names[0], -100, names[1], 2) == 0)
+    if hasattr(library, "renamex_np"):  # macOS; 2 is RENAME_SWAP
+        return bool(library.renamex_np(*names, 2) == 0)
+    return False
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to disk: without it, a power failure may undo a rename."""
+    if os.name == "posix":  # Windows opens no folder
+        _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    with suppress(OSError):  # not every file system can, and not everything can be opened
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 @contextmanager
@@ -117,6 +172,8 @@ def name_in_errors(path: Path) -> Iterator[None]:
 
 def exclusive_lock(file: Path, busy: str) -> FileLock:
     """An acquired lock on a file; if another process has it, a FileError that says ``busy``."""
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        raise FileError(f"'{file}': is not a lock that molvae made; remove it")
     lock = FileLock(file)
     try:
         lock.acquire(timeout=0)
@@ -128,7 +185,8 @@ def exclusive_lock(file: Path, busy: str) -> FileLock:
 def numbered_files(folder: Path, prefix: str, suffix: str) -> dict[int, Path]:
     """Number → file of the pieces in a folder, which may not exist, in order."""
     paths = sorted(folder.glob(f"{prefix}*{suffix}"))
-    return {int(path.name.removeprefix(prefix).removesuffix(suffix)): path for path in paths}
+    numbers = {path: path.name.removeprefix(prefix).removesuffix(suffix) for path in paths}
+    return {int(number): path for path, number in numbers.items() if number.isdecimal()}
 
 
 def plan_conflict(file: Path, plan: Mapping[str, Any]) -> str:
@@ -136,16 +194,36 @@ def plan_conflict(file: Path, plan: Mapping[str, Any]) -> str:
     try:
         stored = json.loads(file.read_text(encoding="utf-8"))
         return next(iter(differences(stored, plan)), "")
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return f"its {file.name} cannot be read"
 
 
-def _is_workdir(work: Path) -> bool:
-    """Whether there is nothing of that name, or a folder made by :func:`open_workdir`."""
-    if not work.exists():
-        return True
-    names = {path.name for path in work.iterdir()} if work.is_dir() else {work.name}
-    return not names or bool(names & {LOCK, PLAN})  # empty: killed as soon as it was made
+def _require_workdir(work: Path, names: str) -> None:
+    """Refuse what :func:`open_workdir` did not make: it would be removed at the end.
+
+    Also a folder of ours in which somebody left other files, links, or pipes that would block.
+    """
+    if not work.exists() and not work.is_symlink():
+        return
+    foreign = FileError(f"'{work}': exists and was not created by molvae; rename or remove it")
+    if work.is_symlink() or not work.is_dir():
+        raise foreign
+    paths = {path.name: path for path in work.iterdir()}
+    if paths and LOCK not in paths and not _is_plan(work / PLAN):
+        raise foreign  # an empty one: killed as soon as it was made
+    for name, path in paths.items():
+        known = name in (LOCK, PLAN) or is_unfinished(path) or re.fullmatch(names, name)
+        plain = path.is_file() or path.is_dir()
+        if not known or path.is_symlink() or not plain:
+            raise FileError(f"'{path}': was not created by molvae; move it out of that folder")
+
+
+def _is_plan(file: Path) -> bool:
+    try:
+        plan = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(plan, dict) and bool(plan.keys() & {"schema", "plan"})
 
 
 @contextmanager
@@ -159,6 +237,7 @@ def open_workdir(
     resume: bool,
     force: bool,
     advice: str = RESUME_ADVICE,
+    names: str = ".*",
 ) -> Iterator[Path]:
     """The folder ``work``, locked; removed at the end, unless an error left pieces in it.
 
@@ -171,13 +250,13 @@ def open_workdir(
         resume: keep what is there.
         force: discard it, where ``resume`` is not given.
         advice: advice to the user about pieces that are kept.
+        names: pattern of the names of all pieces; a folder with other files is refused.
 
     Raises:
         FileError: something else has the name of the folder, or another process works there.
         OutputExistsError: pieces worth keeping are there, and neither flag was given.
     """
-    if not _is_workdir(work):
-        raise FileError(f"'{work}': exists and was not created by molvae; rename or remove it")
+    _require_workdir(work, names)
     if len(finished(work)) >= worth_keeping and not (resume or force):
         raise OutputExistsError(
             f"'{work}' holds unfinished work; continue it with --resume, or discard it with --force"

@@ -130,11 +130,22 @@ class World:
 
 def is_first() -> bool:
     """Whether this process is the only one, or the first of those that ``torchrun`` started."""
-    return _processes() == 1 or os.environ["RANK"] == "0"
+    return _processes() == 1 or _number("RANK") == 0
 
 
 def _processes() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+    return max(_number("WORLD_SIZE", 1), 1) if "RANK" in os.environ else 1
+
+
+def _number(variable: str, default: int = 0) -> int:
+    """A number that torchrun sets in the environment."""
+    text = os.environ.get(variable, str(default))
+    if not text.isdecimal():
+        raise ConfigError(
+            f"several processes: the environment variable {variable} is '{text}', expected a "
+            "number as torchrun sets it"
+        )
+    return int(text)
 
 
 @contextmanager
@@ -150,7 +161,7 @@ def joined(device: str) -> Iterator[tuple[World, torch.device]]:
     if place.type == "cuda":
         place = torch.device("cuda", _local_gpu())
         torch.cuda.set_device(place)
-    world = World(int(os.environ["RANK"]), size)
+    world = World(_number("RANK"), size)
     backend = "nccl" if place.type == "cuda" else "gloo"
     try:
         distributed.init_process_group(backend, timeout=PATIENCE)
@@ -169,7 +180,7 @@ def joined(device: str) -> Iterator[tuple[World, torch.device]]:
 
 def _local_gpu() -> int:
     """The GPU of this process: one for each of a machine."""
-    index, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    index, there = _number("LOCAL_RANK"), torch.cuda.device_count()
     if index >= there:
         raise ConfigError(
             f"several processes: {index + 1} or more on this machine, which has {there} GPUs; "

@@ -6,7 +6,7 @@ import json
 import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,8 @@ def check_run_folder(run: Path, *, resume: bool, force: bool) -> None:
     """Refuse to write into a folder that holds something, unless it is a run and asked for."""
     if run.exists() and not run.is_dir():
         raise OutputExistsError(f"'{run}' is a file; choose another name")
-    require_absent(run, force=True)  # the folder around it must be there, or be possible to make
+    # The folder around it must be there, or be possible to make.
+    require_absent(run, force=True, folder=True)
     if resume and force:
         raise ConfigError("--resume and --force: one continues a run, the other starts it over")
     contents = run.iterdir() if run.is_dir() else ()
@@ -79,8 +80,9 @@ def start_run_folder(run: Path, config: Config, dataset: Dataset) -> None:
     # First: it marks the folder as a run's, which may then be resumed whatever is missing.
     write_json(run / "config.json", record)
     rejects = dataset.folder / "rejects.csv"
-    if rejects.is_file():
-        shutil.copyfile(rejects, run / "rejects.csv")
+    if rejects.is_file() and not rejects.is_symlink():  # a dataset may be from a stranger
+        with suppress(FileNotFoundError):  # the cache was cleared meanwhile
+            shutil.copyfile(rejects, run / "rejects.csv")
 
 
 def effective(config: Config, dataset: Dataset) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Every format there and back; what is odd in a file ends in a stated row or a named error."""
 
+import csv
+import gzip
 import math
 import sys
 import tracemalloc
@@ -189,3 +191,29 @@ def test_an_invalid_molecule_stops_an_sdf_file_and_leaves_nothing(tmp_path):
 )  # fmt: skip
 def test_cells(value, text):
     assert format_cell(value) == text
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "csv.gz"])
+def test_no_cell_and_no_header_is_a_formula(tmp_path, suffix):
+    texts = [
+        "=1+1",
+        "+cmd|' /C calc'!A0",
+        "-2+3",
+        "@SUM(A1)",
+        "\t=1",
+        "＝1",
+        "-",
+        "-1.5",
+        "+2",
+        "C",
+    ]
+    path = tmp_path / f"a.{suffix}"
+    write_rows(path, ["smiles", "=x", "+x", "-1"], [["C", text, -1.5, None] for text in texts])
+    opened = gzip.open if suffix.endswith("gz") else open
+    with opened(path, "rt", encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file, delimiter="\t" if suffix == "tsv" else ",")
+    assert header == ["smiles", "'=x", "'+x", "-1"]
+    assert [row[1] for row in rows] == [f"'{text}" for text in texts[:6]] + texts[6:]
+    assert {row[2] for row in rows} == {"-1.5"}
+    with read_rows(path, columns=["+x"]) as again:  # the reader knows the name
+        assert {row.labels["+x"] for row in again} == {"-1.5"}

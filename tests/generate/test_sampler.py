@@ -24,7 +24,7 @@ from molvae import chem
 from molvae.chem.hashing import KeySet, keys_of
 from molvae.chem.selfies import from_selfies
 from molvae.chem.vocabulary import BOS, EOS, PAD
-from molvae.errors import FileError, TargetError
+from molvae.errors import ConfigError, FileError, TargetError
 from molvae.generate.decoding import Guidance, decode_latents, decode_tokens
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import TRIES, Request
@@ -348,6 +348,8 @@ def test_an_unknown_property_is_refused(tiny_model):
         ({"noise": 1.5}, "noise"),
         ({"noise": float("nan")}, "noise"),
         ({"temperature": -1}, "temperature"),
+        ({"temperature": float("inf")}, "temperature.*inf"),
+        ({"guidance": 1e30}, r"guidance.*1e\+30"),
         ({"epsilon_cutoff": 1}, "epsilon-cutoff.* 1"),
         ({"epsilon_cutoff": -0.1}, "epsilon-cutoff"),
         ({"candidates": 0}, "candidates"),
@@ -503,6 +505,11 @@ def test_large_rings_are_refused(tiny_model):
 def test_a_ring_size_below_none_is_refused():
     with pytest.raises(TargetError, match=r"max-ring.*-1"):
         Request(max_ring=-1)
+
+
+def test_what_is_no_element_is_refused(tiny_model):
+    with pytest.raises(ConfigError, match="'Xx' is not an element"):
+        Request(elements=("C", "Xx")).with_targets((), tiny_model)
 
 
 def test_elements_and_alerts_hold_in_the_output(tiny_model):

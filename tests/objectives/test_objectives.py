@@ -415,6 +415,8 @@ def test_smiles_may_hold_the_signs_of_the_grammar():
         (["qed"], {"timeout": math.nan}, "timeout.*nan"),
         (["qed@1:1"], {}, "equal"),
         (["qed*0"], {}, "weight.* 0"),
+        (["qed*1e308", "logp=2:3"], {}, r"weight 1e\+308"),
+        (["qed"], {"timeout": 1e30}, r"timeout.*1e\+30"),
     ],
 )
 def test_objectives_that_cannot_be_combined(texts, options, message):

@@ -252,6 +252,45 @@ def test_a_note_may_hold_anything(tmp_path):
     assert len(one.note) < 300
 
 
+def test_a_note_is_no_formula(tmp_path):
+    path = tmp_path / "best.calls.csv"
+    with calls_in(path) as calls:
+        calls.ask([("CC", "sample")], round_=0)
+        calls.answer([Scored("CC", (math.nan,), "=HYPERLINK(1)")])
+    assert path.read_text().splitlines()[2] == "1,0,sample,CC,failed,,'=HYPERLINK(1),"
+    with calls_in(path, resume=True) as calls:
+        assert calls.answers[0].note == "=HYPERLINK(1)"
+
+
+@pytest.mark.parametrize(
+    "row",
+    ["1,0,sample,no molecule,asked,,,", "1,0,sample,CC,asked,,,\n1,0,sample,CC,answered,inf,,inf"],
+)
+def test_a_log_of_a_stranger(tmp_path, row):
+    path = tmp_path / "best.calls.csv"
+    with calls_in(path):
+        pass
+    path.write_text(path.read_text() + row + "\n")
+    with pytest.raises(FileError, match="damaged"), calls_in(path, resume=True):
+        pass
+
+
+def test_unfinished_calls_are_within_the_budget(tmp_path, tiny_run, monkeypatch):
+    """Somebody has added rows: no more molecules are scored than were asked for."""
+    output, called = tmp_path / "best.csv", []
+    settings = {"model": tiny_run, "workers": 0, "device": "cpu", "method": "sampling"}
+    optimize(output, QED, 10, **settings)
+    with (tmp_path / "best.calls.csv").open("a") as log:
+        log.writelines(f"{i + 11},1,sample,{'C' * (i + 30)},asked,,,\n" for i in range(50))
+    real = Scoring.__call__
+    monkeypatch.setattr(
+        Scoring, "__call__", lambda self, smiles: (called.extend(smiles), real(self, smiles))[1]
+    )
+    summary = optimize(output, QED, 12, resume=True, **settings)
+    assert len(called) == 2
+    assert summary.calls == 12
+
+
 def test_calls_of_another_run_are_not_gone_on_with(tmp_path):
     path = tmp_path / "best.calls.csv"
     with (

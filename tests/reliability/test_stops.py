@@ -82,3 +82,38 @@ def test_a_stop(verb, blow, tmp_path, tiny_dataset, tiny_run, library, record_pr
     assert word in log
     if verb == "train":
         assert load_state(tmp_path / "run" / "state.pt")["step"] > 0
+
+
+STUBBORN = """
+import time
+from pathlib import Path
+def score(smiles):
+    try:
+        Path({begun!r}).touch()
+        time.sleep(600)
+    except KeyboardInterrupt:
+        time.sleep(600)
+"""
+
+
+def test_a_second_stop_ends_at_once(tmp_path, tiny_run):
+    begun = tmp_path / "begun"
+    (tmp_path / "stubborn.py").write_text(STUBBORN.format(begun=str(begun)))
+    process = subprocess.Popen(
+        [*MOLVAE, "optimize", "-m", tiny_run, "-o", tmp_path / "best.csv", "--workers", "0",
+         "--objective", f"{tmp_path}/stubborn.py:score", "--budget", "5"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + HUNG
+    while not begun.exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    while process.poll() is None:  # those of the first second count as the same
+        assert time.monotonic() < deadline
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    _, log = process.communicate()
+    assert process.returncode == 1
+    assert log.rstrip().endswith("stopped at once")
+    assert "Traceback" not in log

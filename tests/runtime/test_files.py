@@ -1,11 +1,12 @@
 """Files appear whole or not at all, and never over another without being forced."""
 
+import os
 import stat
 
 import pytest
 
 from molvae.errors import FileError, OutputExistsError
-from molvae.runtime.files import atomic_text, require_absent
+from molvae.runtime.files import atomic_text, require_absent, scratch_folder
 
 
 def test_a_file_appears_only_when_it_is_complete(tmp_path):
@@ -47,3 +48,64 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write anywhere
     with pytest.raises(FileError, match="writable"):
         require_absent(tmp_path / "new.csv", force=False)
+
+
+def test_the_umask_is_that_of_the_user_at_every_moment(tmp_path, monkeypatch):
+    """It belongs to the whole process: changing it would open files that other threads make."""
+    before = os.umask(0o027)
+    try:
+        monkeypatch.setattr("os.umask", lambda mask: pytest.fail("changed"))
+        with atomic_text(tmp_path / "a.txt") as text:
+            text.write("x")
+        folder = scratch_folder(tmp_path / "ds")
+    finally:
+        monkeypatch.undo()
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o640
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o750
+
+
+def test_a_new_name_is_on_the_disk(tmp_path, monkeypatch):
+    synced, real = [], os.fsync
+    monkeypatch.setattr(
+        "os.fsync",
+        lambda handle: (synced.append(os.readlink(f"/proc/self/fd/{handle}")), real(handle)),
+    )
+    with atomic_text(tmp_path / "a.txt") as text:
+        text.write("x")
+    assert len(synced) == 2
+    assert synced[1] == str(tmp_path)
+
+
+def test_what_is_no_file_is_refused_before_the_work(tmp_path, capsys):
+    (tmp_path / "folder.csv").mkdir()
+    os.mkfifo(tmp_path / "pipe.csv")
+    for name in ("folder.csv", "pipe.csv"):
+        with pytest.raises(FileError, match=f"{name}': is a"):
+            require_absent(tmp_path / name, force=True)
+    with pytest.raises(FileError, match="device"):
+        require_absent("/dev/null", force=True)
+    require_absent(tmp_path / "folder.csv", force=True, folder=True)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_link_is_replaced_and_this_is_said(tmp_path, capsys):
+    (tmp_path / "target.csv").write_text("mine")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "target.csv")
+    require_absent(tmp_path / "link.csv", force=True)
+    assert "target.csv' is left alone" in capsys.readouterr().err
+    with atomic_text(tmp_path / "link.csv") as text:
+        text.write("new")
+    assert (tmp_path / "target.csv").read_text() == "mine"
+    assert not (tmp_path / "link.csv").is_symlink()
+
+
+@pytest.mark.parametrize("letter", ["a", "é"])
+def test_a_name_is_as_long_as_its_temporary_name_allows(tmp_path, letter):
+    size = len(letter.encode())
+    longest = tmp_path / (letter * (219 // size) + ".csv")
+    require_absent(longest, force=False)
+    with atomic_text(longest) as text:
+        text.write("x")
+    with pytest.raises(FileError, match="bytes, expected at most 223"):
+        require_absent(tmp_path / (letter * (224 // size) + ".csv"), force=False)

@@ -28,7 +28,8 @@ from molvae.chem.properties import PROPERTIES, get_property
 from molvae.chem.vocabulary import Vocabulary
 from molvae.config import DataConfig
 from molvae.data.columns import is_name, parse_transform
-from molvae.data.dataset import SCHEMA, Dataset
+from molvae.data.dataset import Dataset
+from molvae.data.manifest import SCHEMA
 from molvae.data.prepare.assemble import assemble
 from molvae.data.prepare.jobs import (
     STDIN,
@@ -235,7 +236,7 @@ def _place(output: str | Path, marker: str, *, resume: bool = False, force: bool
     remove_discarded(work)
     restore_folder(output)
     placed = resume and (work / PLACED).exists()
-    require_absent(output, force=force or placed, resume=resume and not work.exists())
+    require_absent(output, force=force or placed, resume=resume and not work.exists(), folder=True)
     _require_ours(output, marker)
     return output
 
@@ -279,7 +280,7 @@ def _put_in_place(folder: Path, output: Path, *, force: bool) -> None:
     there = output / marker
     if not force and there.is_file() and there.read_bytes() == (folder / marker).read_bytes():
         return  # made by this very work, which was killed before it could be forgotten
-    require_absent(output, force=force)  # it may have appeared while we worked
+    require_absent(output, force=force, folder=True)  # it may have appeared while we worked
     _require_ours(output, marker)
     replace_folder(folder, output)
 

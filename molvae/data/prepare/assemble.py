@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import hashlib
 import io
 import itertools
 from collections import Counter
@@ -22,7 +21,8 @@ from numpy.typing import NDArray
 
 from molvae.chem.vocabulary import Vocabulary
 from molvae.data.columns import parse_transform
-from molvae.data.dataset import SCHEMA, SPLITS
+from molvae.data.dataset import content_hash
+from molvae.data.manifest import SCHEMA, SPLITS
 from molvae.data.prepare.groups import Groups, numbers
 from molvae.data.prepare.parts import ColumnNotes, Part, Recipe
 from molvae.data.prepare.split import split_by_keys
@@ -84,7 +84,7 @@ def assemble(
             "remarks": dict(survey.remarks.most_common()),
             "longest": longest,
             "properties": statistics,
-            "content_sha256": _content_hash(folder),
+            "content_sha256": content_hash(folder),
             "options": recipe.config.model_dump(mode="json"),
             "sources": sources,
             "versions": versions(),
@@ -364,16 +364,3 @@ def _name_disagreements(statistics: dict[str, Any], folder: Path, kept: NDArray[
             smiles = {place: row[0] for place, row in rows if place in places}
     for entry in entries:
         entry["first"] = smiles[int(kept[: entry["first"]].sum())]
-
-
-def _content_hash(folder: Path) -> str:
-    """Hash of the arrays' contents: tokens, offsets, properties, split."""
-    content = hashlib.sha256()
-    for name in ("tokens.bin", "offsets.npy", "properties.npy", "split.npy"):
-        with open(folder / name, "rb") as handle:
-            if name.endswith(".npy"):
-                np.lib.format.read_magic(handle)
-                np.lib.format.read_array_header_1_0(handle)
-            while data := handle.read(1 << 24):
-                content.update(data)
-    return content.hexdigest()

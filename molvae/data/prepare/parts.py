@@ -27,13 +27,13 @@ from molvae.config import DataConfig
 from molvae.data.columns import Label, Transform, parse_transform, read_label, unquoted
 from molvae.data.readers import Row, smiles_of
 from molvae.data.tokenize import Clean, tokenize
+from molvae.data.writers import FORMULA, harmless
 from molvae.errors import FileError
 from molvae.runtime.pool import Timeout
 
 __all__ = ["SPLIT_WORDS", "ColumnNotes", "Part", "Recipe", "make_part", "rejected_part"]
 
 TEXT_LIMIT = 500  # characters of a rejected row that are kept
-FORMULA = ("=", "+", "-", "@", "\t")  # how a cell that spreadsheets evaluate begins
 NO_SCAFFOLD = np.uint64(0)
 UNIT_LIMIT = 40  # characters of a unit that are kept
 WORDS = (-1e39, 1e39)  # no and yes among the labels of a part, beyond all numbers
@@ -261,7 +261,7 @@ class _Maker:
         text = _one_kind_of_line_end(row.text[:TEXT_LIMIT])
         if text.startswith(FORMULA):
             text = f"'{text}"  # so that no spreadsheet evaluates text of an unknown file
-        self._reject_writer.writerow([row.file, row.number, text, reason])
+        self._reject_writer.writerow([harmless(row.file), row.number, text, harmless(reason)])
 
     def add(self, row: Row) -> None:
         """Cheap refusals first, then all that needs the molecule, while it is parsed."""
@@ -307,7 +307,7 @@ class _Maker:
         self.split_keys.append(self._split_key(row, cleaned))
         self.values.append(compute(cleaned.mol, self.recipe.builtin))
         self.labels.append(labels)
-        self._line_writer.writerow([cleaned.smiles, _one_kind_of_line_end(row.name)])
+        self._line_writer.writerow([cleaned.smiles, harmless(_one_kind_of_line_end(row.name))])
         self._bytes += self._lines.getvalue().encode()
         self._lines.seek(0)
         self._lines.truncate()

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from molvae.data.readers.layout import Layout, id_cell, smiles_cell, smiles_hint
 from molvae.data.readers.rows import NO_LABELS, Row
+from molvae.data.writers import harmless
 from molvae.errors import FileError, NoColumnError, suggest
 
 __all__ = ["column_index", "read_table", "smiles_index"]
@@ -149,6 +150,8 @@ def column_index(name: str, header: list[str], column: str) -> int:
     count = header.count(column)
     if count == 1:
         return header.index(column)
+    if not count and harmless(column) in header:  # as molvae writes such names
+        return header.index(harmless(column))
     if count:
         raise FileError(f"'{name}': {count} columns are named '{column}'; rename all but one")
     raise NoColumnError(f"'{name}': no column '{column}': {suggest(column, header)}")

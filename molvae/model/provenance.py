@@ -1,0 +1,48 @@
+"""The shape of what a model folder says about its training, which anyone may have written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt
+
+__all__ = ["Training"]
+
+
+class _Part(BaseModel):
+    """JSON whose known fields have these types; others are kept as they are."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class _Ratio(_Part):
+    value: FiniteFloat
+    numerator: NonNegativeInt
+    denominator: NonNegativeInt
+
+
+class _Figures(_Part):
+    head: dict[str, dict[str, FiniteFloat | None]] | None = None
+    exact: _Ratio | None = None
+    active_units: NonNegativeInt | None = None
+    R: dict[str, FiniteFloat] | None = None
+    D: dict[str, FiniteFloat] | None = None
+
+
+class _Config(_Part):
+    data: dict[str, Any] | None = None
+
+
+class _Data(_Part):
+    molecules: NonNegativeInt | None = None
+    content_sha256: str | None = None
+    sources: list[dict[str, Any]] | None = None
+
+
+class Training(_Part):
+    """``training`` of config.json; every part may be missing."""
+
+    config: _Config | None = None
+    data: _Data | None = None
+    figures: _Figures | None = None
+    step: NonNegativeInt | None = None
