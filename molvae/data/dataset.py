@@ -170,7 +170,7 @@ class Dataset:
         Raises:
             FileError: ``molecules.csv.gz`` is missing, damaged or of another dataset.
         """
-        path = self.folder / MOLECULES
+        path = self._file(MOLECULES)
         wanted = np.zeros(len(self), dtype=np.bool_)
         wanted[items] = True
         try:

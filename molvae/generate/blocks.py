@@ -34,7 +34,7 @@ from molvae.runtime.workdir import (
 __all__ = ["BLOCK", "BlockNumbers", "Blocks", "block_files", "open_blocks"]
 
 SCHEMA = 1  # of the plan and of blocks
-BLOCK = 1024  # wanted molecules of a block
+BLOCK = 1024  # wanted molecules chosen together; fixed, so that results do not depend on batches
 CLAIMED = "claimed.json"
 MAX_BLOCK = 1 << 28  # bytes of an unpacked block; a larger one is no block of ours
 Accept = Callable[[int, dict[str, Any], list[list[object]]], bool]

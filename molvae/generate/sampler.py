@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from molvae.chem.hashing import KeySet, keys_of
 from molvae.chem.properties import Measured
 from molvae.chem.screening import NO_ATOMS, RADICAL, Decoded, MoleculeScreen
+from molvae.generate.blocks import BLOCK
 from molvae.generate.critic import Critic, SeedMolecules
 from molvae.generate.proposer import Proposer
 from molvae.generate.realism import (
@@ -36,7 +37,6 @@ from molvae.runtime.randomness import Draws
 
 __all__ = ["BLOCK", "Sampler"]
 
-BLOCK = 1024  # wanted molecules chosen together; fixed, so that results do not depend on batches
 WALK_NOISE = 0.3  # noise level at which a moved latent is decoded
 SCAFFOLD_SHARE = 0.05  # largest share of a block with one scaffold, while there is a choice
 PARENTS = 0.1  # share of a block's wanted molecules whose best candidates start later ones
