@@ -233,7 +233,7 @@ _SAMPLING = listed(
     click.option(
         "--no-critic",
         is_flag=True,
-        help="Keep the first valid molecule; do not select by RDKit properties.",
+        help="Keep the first valid molecule; do not select by RDKit properties or realism.",
     ),
     click.option(
         "--walk/--no-walk",
@@ -249,7 +249,9 @@ _SAMPLING = listed(
         help="Never write a molecule twice.",
     ),
     click.option(
-        "--max-tries", type=int, help="Candidates per molecule before giving up (default: 64)."
+        "--max-tries",
+        type=int,
+        help="Candidates per molecule before giving up (default: 64 / share of --realism).",
     ),
     click.option(
         "--nll",
@@ -357,8 +359,11 @@ def _pop_request(options: dict[str, Any], *, sampling: bool) -> Request:
         "max_ring": options.pop("max_ring"),
         "novel_rings": options.pop("novel_rings"),
     }
+    given = options["realism"]
     share = _realism(options, default=0.5 if sampling else None)
     if sampling:
+        if options["no_critic"] and given and share is not None:
+            raise ConfigError(f"--no-critic and --realism {given}: expected only one of them")
         fields["realism"] = share
         plain = ("temperature", "epsilon_cutoff", "candidates", "walk", "allow_misses")
         fields |= {name: options.pop(name) for name in (*plain, "unique", "max_tries", "nll")}

@@ -52,13 +52,15 @@ def require_critic(name: str | Path | None, share: str) -> None:
 
 
 def applicable(request: Request, model: SavedModel) -> Request:
-    """The request without realism if the model has no critic."""
+    """The request without realism if the model has no critic, or nothing is to be selected."""
+    if not request.critic:
+        return replace(request, realism=None, novel_rings=True)
     return request if model.critic is not None else replace(request, realism=None)
 
 
 def realism_note(request: Request, model: SavedModel) -> list[str]:
     """A note if realism is requested of a model that has no critic."""
-    if request.realism is None or model.critic is not None:
+    if request.realism is None or model.critic is not None or not request.critic:
         return []
     return [f"{NO_CRITIC}, or hide this note with --realism off"]
 

@@ -48,7 +48,7 @@ class Request:
     guidance: Span | None = None  # weight of classifier-free guidance; None: 2 for points, else 1
     temperature: float = 1.0  # sampling temperature; 0 takes the most likely token
     epsilon_cutoff: float = 0.0  # tokens with a lower probability are never drawn
-    critic: bool = True  # select candidates by their RDKit properties
+    critic: bool = True  # select candidates by their RDKit properties and by realism
     walk: bool | None = None  # move candidates in the latent space; None: where it helps
     candidates: int = 8  # per wanted molecule, with point targets
     max_tries: int | None = None  # candidates per wanted molecule; None: see `tries`

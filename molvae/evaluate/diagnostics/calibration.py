@@ -130,8 +130,6 @@ def _one_shot(model: SavedModel, target: Target, seed: int, device: torch.device
         allow_misses=True,
         unique=False,
         guidance=1.0,
-        realism=None,
-        novel_rings=True,
     )
     return Sampler(model, request, seed=seed, device=device)
 
