@@ -31,8 +31,10 @@ __all__ = [
     "FINGERPRINT_SIZE",
     "RADIUS",
     "Facts",
+    "Kinds",
     "describe",
     "environment_name",
+    "kinds",
     "ring_system_name",
 ]
 
@@ -76,6 +78,14 @@ class Facts(NamedTuple):
     ring_systems: tuple[int, ...]  # 64-bit ids, one per ring system, repeats included
     ring_atoms: tuple[tuple[int, ...], ...]  # atom indices of each ring system
     environments: tuple[int, ...]  # 64-bit ids, one per atom, in the order of the atoms
+
+
+class Kinds(NamedTuple):
+    """What the plausibility table needs of a molecule, as in :class:`Facts`."""
+
+    ring_systems: tuple[int, ...]
+    ring_atoms: tuple[tuple[int, ...], ...]
+    environments: tuple[int, ...]
 
 
 # -- one pass over a molecule ---------------------------------------------------------------------
@@ -158,13 +168,24 @@ def describe(mol: Mol) -> Facts:
     dense = _morgan().GetCountFingerprintAsNumPy(mol)
     bins = dense.nonzero()[0]
     counts = dense[bins].astype(np.int64)
-    systems = _ring_systems(graph)
     return Facts(
         bins=bins,
         counts=counts,
         integers=_integers(graph),
         mass=rdMolDescriptors.CalcExactMolWt(mol),
         identity=_identity(bins, counts),
+        **_kinds_of(graph)._asdict(),
+    )
+
+
+def kinds(mol: Mol) -> Kinds:
+    """The ring systems and environments alone, in half the time of :func:`describe`."""
+    return _kinds_of(_graph(mol))
+
+
+def _kinds_of(graph: _Graph) -> Kinds:
+    systems = _ring_systems(graph)
+    return Kinds(
         ring_systems=tuple(_system_id(*_system_key(graph, system)) for system in systems),
         ring_atoms=tuple(map(tuple, systems)),
         environments=_environments(graph),

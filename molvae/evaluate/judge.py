@@ -12,7 +12,7 @@ from molvae import report
 from molvae.chem.fingerprints import tanimoto
 from molvae.chem.hashing import among, keys_of
 from molvae.chem.properties import PROPERTIES
-from molvae.evaluate import metrics
+from molvae.evaluate import metrics, realism
 from molvae.evaluate.bootstrap import Bootstrap, Replicates, with_interval
 from molvae.evaluate.cards import cards
 from molvae.evaluate.curves import curves
@@ -24,6 +24,7 @@ from molvae.evaluate.references import Reference
 from molvae.evaluate.results import Curves, PropertySummary, Report
 from molvae.evaluate.sample import Sample, read
 from molvae.evaluate.sources import LONGEST, Source
+from molvae.realism.inputs import FactTable
 from molvae.runtime.device import versions
 from molvae.runtime.pool import WorkerPool
 from molvae.runtime.randomness import Draws
@@ -101,6 +102,7 @@ class Judge:
         results |= self._against("SNN") | self._against("Frag") | self._against("Scaf")
         results |= self._diversity()
         results["Filters"] = self._filters()
+        results |= self._realism()
         if self.options.guacamol:
             results |= self._guacamol()
         reference, properties = self._properties()
@@ -276,6 +278,25 @@ class Judge:
         self.terms["Filters"] = passes
         self.bootstrap.ratio("Filters", passes.astype(float), np.ones(self.n))
         return metrics.fraction_passing(self.sample.described, self.options.filters)
+
+    def _realism(self) -> dict[str, Metric]:
+        """Against the training molecules: what none of them has, and how separable the sets are."""
+        train = self.references.get("train")
+        if train is None or not self.n:
+            note = NO_VALID if train is not None else "needs a training set (--train)"
+            return dict.fromkeys((*realism.UNSEEN, realism.AUC), Metric(None, self.n, note=note))
+        smiles = self.sample.described.smiles
+        task = realism.novelties(train.plausibility)
+        parts = [p for _, p in self.workers.map_texts("ring systems", task, smiles, self.n)]
+        results = {}
+        for name, of_parts in zip(realism.UNSEEN, zip(*parts, strict=True), strict=True):
+            flags = np.concatenate(of_parts)
+            self.bootstrap.ratio(name, flags.astype(float), np.ones(len(flags)))
+            results[name] = realism.unseen(flags)
+        chosen = [smiles[i] for i in np.sort(self.sample.order[: realism.SAMPLE])]
+        facts = self.workers.map_texts("facts", realism.fact_table, chosen, len(chosen))
+        generated = FactTable.joined(part for _, part in facts)
+        return {**results, realism.AUC: realism.realism_auc(train.facts, generated)}
 
     def _guacamol(self) -> dict[str, Metric]:
         train = self.references.get("train")

@@ -33,8 +33,12 @@ from molvae.chem.properties import PROPERTIES
 from molvae.evaluate.metrics import FINGERPRINT_BYTES, MoleculeSet, Wanted, frechet, guacamol
 from molvae.evaluate.metrics.frechet import Moments
 from molvae.evaluate.metrics.guacamol import Described
+from molvae.evaluate.realism import SAMPLE as FACT_SAMPLE
+from molvae.evaluate.realism import fact_arrays, fact_table, from_arrays, plausibility, table_arrays
 from molvae.evaluate.sample import description
 from molvae.evaluate.sources import Source
+from molvae.realism.inputs import FactTable
+from molvae.realism.plausibility import Plausibility
 from molvae.runtime.cache import ResultCache
 from molvae.runtime.pool import WorkerPool
 from molvae.runtime.randomness import Draws
@@ -141,6 +145,31 @@ class Reference:
             return {"values": np.concatenate([part.values for _, part in parts])}
 
         return self._arrays("sample.npz", compute)["values"]
+
+    @functools.cached_property
+    def plausibility(self) -> Plausibility:
+        """Ring systems and atom environments of all molecules."""
+
+        def compute() -> _Arrays:
+            table = Plausibility.of([])
+            role = f"{self.role} ring systems"
+            for _, part in self._workers.map_texts(role, plausibility, self.source, self.rows):
+                table = table.merged(part)
+            return table_arrays(table)
+
+        return from_arrays(self._arrays("plausibility.npz", compute))
+
+    @functools.cached_property
+    def facts(self) -> FactTable:
+        """The realism critic's facts of up to 10,000 rows, drawn at random."""
+
+        def compute() -> _Arrays:
+            chosen = Draws(SAMPLE_SEED).permutation("facts", self.rows)[:FACT_SAMPLE]
+            texts, role = self._rows_at(chosen), f"{self.role} facts"
+            parts = self._workers.map_texts(role, fact_table, texts, len(chosen))
+            return fact_arrays(FactTable.joined(part for _, part in parts))
+
+        return FactTable(**self._arrays("facts.npz", compute))
 
     @functools.cached_property
     def moments(self) -> Moments:

@@ -43,6 +43,12 @@ DEFINITIONS = {
     "Frag": "cosine between the BRICS fragment counts of generated and reference molecules",
     "Scaf": "cosine between the counts of ring scaffolds of generated and reference molecules",
     "Filters": "share of the valid molecules that pass MOSES' structural filters",
+    "unseen ring systems": "share of the valid molecules with a ring system that no training "
+    "molecule has",
+    "unseen environments": "share of the valid molecules with an atom whose element, charge, "
+    "hydrogens and neighbors together no training molecule has",
+    "realism AUC": "area under the ROC curve of a logistic regression that separates held-out "
+    "generated molecules from training molecules; 0.5: not at all",
     "W1": "1-Wasserstein distance to the reference values, in the unit of the property",
     "MAD": "mean absolute difference between obtained and requested value",
     "hit rate": "share of the molecules with a value that are in the requested range",
@@ -54,7 +60,8 @@ DEFINITIONS = {
 }
 FIRST = ("Filters", "novelty", "unique", "valid")  # of a single set, before the distributions
 HIGHER = {"valid", "unique", "unique@1000", "unique@10000", "Filters", "hit rate", "Frag", "Scaf"}
-LOWER = {"FCD", "W1", "MAD"}  # for the other metrics, neither is better without limit
+# For the other metrics, neither is better without limit.
+LOWER = {"FCD", "W1", "MAD", "unseen ring systems", "unseen environments", "realism AUC"}
 
 _Json = Mapping[str, Any]
 _Result = Report | Comparison | None

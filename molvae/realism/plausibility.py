@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from molvae.chem import Mol
-from molvae.chem.realism_features import Facts, describe, environment_name, ring_system_name
+from molvae.chem.realism_features import Facts, Kinds, environment_name, kinds, ring_system_name
 from molvae.errors import ModelFolderError
 from molvae.runtime.untrusted import read_tensors
 
@@ -51,7 +51,7 @@ class Exempt(NamedTuple):
     @classmethod
     def of(cls, mols: Iterable[Mol]) -> Exempt:
         """The ring systems and environments of these molecules."""
-        facts = [describe(mol) for mol in mols]
+        facts = [kinds(mol) for mol in mols]
         return cls(
             frozenset(ring for molecule in facts for ring in molecule.ring_systems),
             frozenset(atom for molecule in facts for atom in molecule.environments),
@@ -109,7 +109,7 @@ class Plausibility:
     molecules: int  # counted
 
     @classmethod
-    def of(cls, facts: Iterable[Facts]) -> Plausibility:
+    def of(cls, facts: Iterable[Facts | Kinds]) -> Plausibility:
         """The table of training molecules."""
         rings: Counter[int] = Counter()
         environments: Counter[int] = Counter()
@@ -129,7 +129,7 @@ class Plausibility:
         )
 
     def unseen(
-        self, facts: Facts, exempt: Exempt = NOTHING, atoms: frozenset[int] = frozenset()
+        self, facts: Facts | Kinds, exempt: Exempt = NOTHING, atoms: frozenset[int] = frozenset()
     ) -> Unseen:
         """What no training molecule has, apart from what the scaffold's ``atoms`` make up.
 
@@ -155,7 +155,7 @@ class Plausibility:
         mol: Mol,
         exempt: Exempt = NOTHING,
         *,
-        facts: Facts | None = None,
+        facts: Facts | Kinds | None = None,
         atoms: frozenset[int] = frozenset(),
     ) -> str | None:
         """Why a molecule is refused: its first unseen ring system, else environment; or None.
@@ -163,7 +163,7 @@ class Plausibility:
         ``facts`` are those of the molecule, if they are known already; ``atoms`` as for
         :meth:`unseen`.
         """
-        facts = describe(mol) if facts is None else facts
+        facts = kinds(mol) if facts is None else facts
         new = self.unseen(facts, exempt, atoms)
         if new.ring_systems:
             name = ring_system_name(mol, facts.ring_atoms[new.ring_systems[0]])
@@ -173,7 +173,7 @@ class Plausibility:
             return f"atom environment without training molecules: {name}"
         return None
 
-    def shares(self, facts: Sequence[Facts]) -> dict[str, dict[str, float]]:
+    def shares(self, facts: Sequence[Facts | Kinds]) -> dict[str, dict[str, float]]:
         """Molecules with an unseen ring system, and with an unseen environment, of these."""
         unseen = [self.unseen(molecule) for molecule in facts]
         result = {}
