@@ -210,6 +210,9 @@ class TrainConfig(_Section):
     # Held-out molecules per validation, and how many of them are decoded.
     valid_molecules: int = Field(1024, ge=1)
     reconstructions: int = Field(256, ge=0)
+    # After --from: share of samples of the start model in every batch, besides the molecules of the
+    # data; half after --from. They keep what the start model knew.
+    replay: float = Field(0.0, ge=0, lt=1)
     # Most samples of the trained model that its realism critic is fitted to; a short training takes
     # fewer. 0: no critic and no plausibility table.
     critic_samples: int = Field(60_000, ge=0)
@@ -283,7 +286,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 # rate, as a high one would undo what the model has learned.
 FINE_TUNING: dict[str, dict[str, Any]] = {
     "data": {"unknown_tokens": "learn"},
-    "train": {"kl_warm_up": 0.0, "learning_rate": 5e-4},
+    "train": {"kl_warm_up": 0.0, "learning_rate": 5e-4, "replay": 0.5},
 }
 
 

@@ -17,12 +17,12 @@ from molvae.generate.decoding import Guidance, decode_tokens
 from molvae.generate.request import Request, Span
 from molvae.generate.scaffold import Scaffold, decode_scaffold
 from molvae.model.checkpoint import SavedModel
-from molvae.model.cvae import noisy_latent
+from molvae.model.cvae import CVAE, noisy_latent
 from molvae.model.loss import reconstruction
 from molvae.runtime.device import autocast, choose_precision
 from molvae.runtime.randomness import Draws
 
-__all__ = ["Proposer"]
+__all__ = ["Proposer", "nats_of"]
 
 WALK_STEPS = 20
 WALK_RATE = 0.02  # step size; the noise of a step has variance 2 · rate
@@ -126,7 +126,6 @@ class Proposer:
             means.append(posterior.mean.cpu().numpy())
         return np.concatenate(means)
 
-    @torch.no_grad()
     def nats(
         self, ids: Sequence[NDArray[np.int64]], latents: NDArray[np.float32] | None = None
     ) -> list[float]:
@@ -134,19 +133,10 @@ class Proposer:
 
         At t = 1, where it is exact because no latent enters; with ``latents`` (N, Z) at t = 0.
         """
-        nats: list[float] = []
-        for start in range(0, len(ids), self.batch_size):
-            arrays = pad_tokens(list(ids[start : start + self.batch_size]))
-            inputs, targets, lengths = map(self.tensor, arrays)
-            z = torch.zeros(len(lengths), self.network.config.latent_size, device=self.device)
-            t = torch.ones_like(z[:, 0])
-            if latents is not None:
-                z, t = self.tensor(latents[start : start + len(lengths)]), torch.zeros_like(t)
-            with autocast(self.device, self.precision):
-                context = self.network.make_context(z, t)
-                logits = self.network.decode(inputs, context)
-            nats += reconstruction(logits, targets, lengths).tolist()
-        return nats
+        return nats_of(
+            self.network, ids, device=self.device, precision=self.precision,
+            batch_size=self.batch_size, latents=latents,
+        )  # fmt: skip
 
     def encode_selfies(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Posterior means (N, Z) of SELFIES; NaN where the model lacks a token."""
@@ -217,6 +207,33 @@ class Proposer:
     def tensor(self, array: NDArray[np.generic]) -> Tensor:
         """The array on the device."""
         return torch.from_numpy(array).to(self.device)
+
+
+@torch.no_grad()
+def nats_of(
+    network: CVAE,
+    ids: Sequence[NDArray[np.int64]],
+    *,
+    device: torch.device,
+    precision: str,
+    batch_size: int = 256,
+    latents: NDArray[np.float32] | None = None,
+) -> list[float]:
+    """−log p of molecules given as token ids, as :meth:`Proposer.nats`."""
+    nats: list[float] = []
+    for start in range(0, len(ids), batch_size):
+        arrays = pad_tokens(list(ids[start : start + batch_size]))
+        inputs, targets, lengths = (torch.from_numpy(array).to(device) for array in arrays)
+        z = torch.zeros(len(lengths), network.config.latent_size, device=device)
+        t = torch.ones_like(z[:, 0])
+        if latents is not None:
+            z = torch.from_numpy(latents[start : start + len(lengths)]).to(device)
+            t = torch.zeros_like(t)
+        with autocast(device, precision):
+            context = network.make_context(z, t)
+            logits = network.decode(inputs, context)
+        nats += reconstruction(logits, targets, lengths).tolist()
+    return nats
 
 
 def _drawn(span: Span, draws: Draws, purpose: str, items: NDArray[np.int64]) -> NDArray[np.float32]:

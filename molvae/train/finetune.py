@@ -25,7 +25,7 @@ __all__ = [
     "adapted_dataset",
     "first_network",
     "known_tokens",
-    "rare_tokens",
+    "note_rare_tokens",
 ]
 
 
@@ -80,17 +80,16 @@ def known_tokens(dataset: Dataset, start: SavedModel | None) -> NDArray[np.int64
     return np.where(before < 0, before, before + counts)
 
 
-def rare_tokens(model: SavedModel, start: SavedModel | None) -> str:
-    """A note on tokens that were learned from few molecules; empty if there are none."""
+def note_rare_tokens(model: SavedModel, start: SavedModel | None) -> None:
+    """Name the tokens that were learned from few molecules, if any."""
     if start is None or model.token_counts is None:
-        return ""
+        return
     before = np.zeros_like(model.token_counts)
     before[: len(start.vocabulary)] = 1 if start.token_counts is None else start.token_counts
     pairs = zip(model.vocabulary.tokens, model.token_counts.tolist(), before.tolist(), strict=True)
     rare = [f"{token} ({count})" for token, count, old in pairs if not old and 0 < count < FEW]
-    if not rare:
-        return ""
-    return f"note: learned from fewer than {FEW} molecules: {', '.join(rare)}"
+    if rare:
+        say(f"note: learned from fewer than {FEW} molecules: {', '.join(rare)}")
 
 
 def adapted_config(config: Config, model: SavedModel, identity: str) -> Config:

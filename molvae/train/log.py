@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from molvae.runtime.progress import say
 from molvae.runtime.workdir import name_in_errors
+from molvae.train.replay import START
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -123,4 +124,5 @@ def validation_line(metrics: dict[str, Any], latent_size: int) -> str:
         f"gap {metrics['gap']:.1f}, exact {metrics['exact']['value']:.1%}, "
         f"active {metrics['active_units']}/{latent_size}, "
         f"I {information['value']:.1f} of at most {information['cap']:.1f}"
+        + (f", {START} {metrics[START]:.2f}" if START in metrics else "")
     )

@@ -107,6 +107,11 @@ def _start(start: str | Path | None, run: Path, config: Config) -> tuple[SavedMo
     if start is None:
         if config.start is not None:
             raise ConfigError("start: says which model a run started from; give it with --from")
+        if config.train.replay:
+            raise ConfigError(
+                f"train.replay: got {config.train.replay:g}, expected 0 without --from, as there "
+                "is no model to draw samples of"
+            )
         return None, config
     place = find_model(start)
     if place.resolve().is_relative_to(run.resolve()):

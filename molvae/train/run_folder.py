@@ -103,6 +103,9 @@ def state_to_resume(run: Path, config: Config, dataset: Dataset) -> dict[str, An
         config_before, trained_on = json.loads(state["config"]), state["dataset"]
         if config_before["train"].get("word_dropout") == 0.0:  # a setting that was removed
             del config_before["train"]["word_dropout"]
+        if "replay" not in config_before["train"]:  # before there was replay
+            settings = config.train.model_copy(update={"replay": 0.0})
+            config = config.model_copy(update={"train": settings})
         before = validate(config_before)
     except (AttributeError, KeyError, TypeError, ValueError, ConfigError):
         raise FileError(f"'{run}/state.pt': not a training state of this molvae") from None

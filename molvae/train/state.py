@@ -13,6 +13,7 @@ from molvae.data.dataset import Dataset
 from molvae.errors import FileError
 from molvae.model.cvae import CVAE, current_name
 from molvae.train.log import Averages
+from molvae.train.replay import Replay
 from molvae.train.schedules import KLWeight
 from molvae.train.validations import Validations
 
@@ -31,6 +32,7 @@ class Resumable(Protocol):
     kl_weight: KLWeight
     averages: Averages
     validations: Validations
+    replay: Replay
     threads: int
     prepared: float
 
@@ -54,6 +56,7 @@ def state_of(trainer: Resumable) -> dict[str, Any]:
         "averages": trainer.averages.state(),
         "threads": trainer.threads,
         "prepared": trainer.prepared,
+        "replay": trainer.replay.state(),
         **trainer.validations.state(),
         **{name: getattr(trainer, name) for name in _POSITION},
     }
@@ -78,6 +81,7 @@ def restore(trainer: Resumable, state: dict[str, Any]) -> None:
     trainer.kl_weight.restore(state["kl"])
     trainer.averages.restore(state["averages"])
     trainer.validations.restore(state)
+    trainer.replay.restore(state.get("replay", {}))  # older states lack it
     for name in _POSITION:
         setattr(trainer, name, state[name])
     trainer.prepared = float(state.get("prepared", 0.0))  # older states lack it

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from molvae.config import Config
-from molvae.data.dataset import Dataset, batch_plan, check_shares
+from molvae.data.dataset import Dataset, check_shares
 from molvae.errors import RunError
 from molvae.evaluate.diagnostics import figures
 from molvae.model.checkpoint import SavedModel, load_model, save_model, save_state
@@ -29,12 +29,13 @@ from molvae.runtime.threads import choose_threads
 from molvae.train.batches import drawn_batch, noise_levels
 from molvae.train.conditions import fitted_conditions, known_columns
 from molvae.train.distributed import World
-from molvae.train.finetune import first_network, known_tokens, rare_tokens
+from molvae.train.finetune import first_network, known_tokens, note_rare_tokens
 from molvae.train.finetune_heads import fit_new_heads
 from molvae.train.log import Averages, RunLog, TrainSummary, validation_line
 from molvae.train.measured import MeasuredColumns
 from molvae.train.optimizer import make_optimizer
 from molvae.train.realism import with_realism
+from molvae.train.replay import Replay
 from molvae.train.run_folder import cut_metrics, effective, model_card, stop_requests
 from molvae.train.schedules import KLWeight, batch_size_for, learning_rate, score, total_steps
 from molvae.train.state import restore, state_of
@@ -78,13 +79,12 @@ class Trainer:
         self.draws = Draws(self.options.seed)
         self.columns = known_columns(dataset, config)
         self.items, self.held_out = dataset.part("train"), dataset.part("valid")
-        self.lengths = dataset.lengths(self.items)
+        self.replay = Replay(dataset, self.options)
         self.conditions = fitted_conditions(dataset, self.columns, self.items, self.draws, start)
-        vocabulary = dataset.vocabulary
         counts = None if start is None else dataset.token_counts("train")
         self.token_counts = known_tokens(dataset, start)
         self.network = first_network(
-            config, vocabulary, dataset.constraints, self.conditions, start, counts
+            config, dataset.vocabulary, dataset.constraints, self.conditions, start, counts
         ).to(device)
         # Conditions that the weights know already; None where they are random.
         self._known = None if start is None else start.conditions.names
@@ -102,8 +102,7 @@ class Trainer:
         )
         self.step = self.epoch = self.position = self.molecules = self.bad_steps = 0
         self.elapsed = self.prepared = 0.0  # seconds; prepared: of elapsed, before the first step
-        self._ready = False
-        self.finished, self.reason = False, ""
+        self._ready, self.finished, self.reason = False, False, ""
         self.final: dict[str, Any] = {}
 
     @cached_property
@@ -130,8 +129,7 @@ class Trainer:
         if not self._ready:
             self._prepare()
         started = time.monotonic() - self.elapsed
-        saved = time.monotonic()
-        stopped = False
+        saved, stopped = time.monotonic(), False
         with (
             stop_requests() as stop,
             Progress("train", total=1.0, done=self._progress()) as progress,
@@ -143,9 +141,8 @@ class Trainer:
                     now = time.monotonic() - started
                     asked, self.elapsed = self.world.largest([float(bool(stop)), now])
                     stopped = asked > 0
-                    progress.advance(
-                        len(items), done=self._progress(), note=f"loss {terms['loss']:.1f}"
-                    )
+                    note, count = f"loss {terms['loss']:.1f}", self.replay.real(items)
+                    progress.advance(count, done=self._progress(), note=note)
                     self._record_when_due()
                     self._validate_when_due()
                     if stopped or self.finished:
@@ -174,6 +171,10 @@ class Trainer:
             )
             self.average.load_state_dict(self.network.state_dict())
         self.world.on_first(self.measured.fit)
+        samples = self.world.on_first(
+            self.replay.draw, self.start, self.columns, self.device.type, self.workers
+        )
+        self.replay.restore(samples)
         (self.prepared,) = self.world.largest([time.monotonic() - began])
         self.elapsed, self._ready = self.prepared, True
         # Before the first model: a run with a model but no state could not be resumed.
@@ -194,7 +195,7 @@ class Trainer:
 
     def _epoch(self) -> Iterator[NDArray[np.int64]]:
         """The batches of this epoch that are still to come, of all processes together."""
-        plan = batch_plan(self.items, self.lengths, self.batch_size, self.draws, epoch=self.epoch)
+        plan = self.replay.plan(self.batch_size, self.draws, epoch=self.epoch)
         while self.position < len(plan):
             self.position += 1
             yield plan[self.position - 1]
@@ -214,7 +215,7 @@ class Trainer:
         # All numbers at once: each read from a GPU waits for it.
         *values, length = torch.stack([*terms[:5], norm]).tolist()
         self._apply(math.isfinite(length))
-        self.molecules += len(items)
+        self.molecules += self.replay.real(items)
         self._hold_distortion(share, terms, levels)
         names = ("loss", "reconstruction", "KL", "head", "forecast")
         losses = {k: v * self.world.size for k, v in zip(names, values, strict=True)}
@@ -226,7 +227,7 @@ class Trainer:
         levels = noise_levels(items, self.options, self.draws, epoch=self.epoch)
         share = slice(self.world.rank, None, self.world.size)
         batch = drawn_batch(
-            self.dataset.batch(items[share]),
+            self.replay.batch(items[share]),
             levels[share],
             self.columns,
             self.conditions,
@@ -318,7 +319,7 @@ class Trainer:
         self, network: CVAE, items: NDArray[np.int64], reconstructions: int
     ) -> dict[str, Any]:
         """Figures on these molecules, computed by the first process, for all of them."""
-        return self.world.on_first(
+        values: dict[str, Any] = self.world.on_first(
             figures,
             network,
             self.dataset,
@@ -329,6 +330,8 @@ class Trainer:
             draws=self.draws,
             precision=self.precision,
         )
+        values |= self.world.on_first(self.replay.figures, network, self.device, self.precision)
+        return values
 
     def _finish(self) -> None:
         """Figures of the best weights on held-out molecules, into the log and the model folder."""
@@ -361,9 +364,7 @@ class Trainer:
         )
         saved.network.to("cpu")
         save_model(self.run / "model", saved)
-        rare = rare_tokens(saved, self.start)
-        if rare:
-            say(rare)
+        note_rare_tokens(saved, self.start)
         return realism_lines(saved.critic, saved.plausibility)[0]
 
     # -- files --------------------------------------------------------------------------------

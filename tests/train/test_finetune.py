@@ -56,7 +56,10 @@ def new_dataset(tiny_run, tmp_path_factory):
 
 
 def config(**options):
-    settings = {"epochs": 2, "validations": 1, "reconstructions": 4, **options}
+    settings = {
+        "epochs": 2, "validations": 1, "reconstructions": 4, "replay": 0,
+        "critic_samples": 0, **options,
+    }  # fmt: skip
     overrides = {f"train.{key}": value for key, value in settings.items()}
     return load_config(overrides=overrides, fine_tuning=True)
 
