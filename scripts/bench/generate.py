@@ -5,7 +5,8 @@ Contestants, each in a separate process, take turns in every round:
     MOSES    ``VAE.sample`` and RDKit of the published code by ``moses_sample.py`` in this folder,
              in the batches it samples with by default (32) and in large ones (512)
     molvae   ``molvae generate`` for each model given: distinct valid molecules as canonical SMILES
-             in a file, the start of the workers included; then the same with three properties
+             in a file, the start of the workers included; the same without realism (only for models
+             that have a critic does it differ), and with three properties
 
 The measure is distinct valid molecules per second. A model of the preset small shows the speed of
 the shipped model, one of the sizes of MOSES (see ``train.py``) that of the code. The lengths of the
@@ -48,13 +49,32 @@ from molvae.chem import properties
 from molvae.chem.screening import MoleculeScreen
 from molvae.chem.selfies import from_selfies, split_selfies
 from molvae.generate.proposer import Proposer
+from molvae.generate.request import Request
 from molvae.generate.run import generate_file
 from molvae.runtime.device import versions
+from molvae.targets import parse_target
 
 BATCHES = (32, 512)  # of MOSES
 OUTPUT = "out.csv"
 PROPERTIES = ("logp=-20:20", "qed=0:1", "sas=1:10")  # ranges that hold every molecule
-WAYS = {"": (), " + properties": PROPERTIES}
+
+
+class Way(NamedTuple):
+    """A request, and its options on the command line."""
+
+    request: Request = Request()
+    options: tuple[str, ...] = ()
+
+
+NO_REALISM = " without realism"
+WAYS = {
+    "": Way(),
+    NO_REALISM: Way(Request(realism=None, novel_rings=True), ("--realism", "off", "--novel-rings")),
+    " + properties": Way(
+        Request(targets=tuple(map(parse_target, PROPERTIES))),
+        tuple(part for target in PROPERTIES for part in ("-t", target)),
+    ),
+}
 
 
 class Contestant(NamedTuple):
@@ -68,7 +88,7 @@ class Contestant(NamedTuple):
 # -- where the time goes, in a separate process ---------------------------------------------------
 
 
-def measure_stages(model: str, n: int, targets: tuple[str, ...]) -> dict[str, Any]:
+def measure_stages(model: str, n: int, request: Request) -> dict[str, Any]:
     """Seconds of each stage of the call in this process alone, in one thread."""
     torch.set_num_threads(1)
     spent: defaultdict[str, float] = defaultdict(float)
@@ -100,7 +120,7 @@ def measure_stages(model: str, n: int, targets: tuple[str, ...]) -> dict[str, An
     for (owner, name), function in changes.items():
         setattr(owner, name, function)
     with tempfile.TemporaryDirectory() as folder:
-        summary = generate_file(Path(folder) / OUTPUT, n, model=model, targets=targets, workers=0)
+        summary = generate_file(Path(folder) / OUTPUT, n, model=model, request=request, workers=0)
     stages = {"network": spent["network"], "SELFIES": spent["SELFIES"]}
     stages["RDKit"] = spent["checks"] - spent["SELFIES"]
     stages["rest"] = summary.seconds - sum(stages.values())
@@ -127,10 +147,9 @@ def contestants(options: argparse.Namespace, output: Path) -> list[Contestant]:
             for batch in BATCHES
         ]
     for label, model in options.model:
-        for way, targets in WAYS.items():
+        for way, (_, chosen) in WAYS.items():
             race = [sys.executable, "-m", "molvae", "generate", "-m", model, "-o", str(output)]
-            race += ["-n", str(options.number)]
-            race += [part for target in targets for part in ("-t", target)]
+            race += ["-n", str(options.number), *chosen]
             if options.workers is not None:
                 race += ["--workers", str(options.workers)]
             found.append(Contestant(label + way, [*race, "--force", "--quiet", "--json"]))
@@ -163,6 +182,11 @@ def table(found: dict[str, Any]) -> list[str]:
             f"| {name} | {statistics.median(speeds):,.0f} | {stages[0]['tokens']:.1f} | {against} "
             f"| {' | '.join(cells)} |"
         )
+    for name, turns in races.items():
+        if name.removesuffix(NO_REALISM) != name:
+            kept = races[name.removesuffix(NO_REALISM)]
+            speeds = [[turn["molecules_per_s"] for turn in some] for some in (kept, turns)]
+            lines += ["", f"{name}: with realism {ratio(*speeds)} × as fast."]
     return [*lines, "", "Stages in µs per molecule, ours of one thread, the best of all rounds."]
 
 
@@ -188,8 +212,8 @@ def main() -> None:
     options = arguments()
     if options.one is not None:
         ((_, model),) = options.model
-        targets = WAYS.get(options.one, ())
-        json.dump(measure_stages(model, options.number, targets), sys.stdout)
+        request = WAYS.get(options.one, Way()).request
+        json.dump(measure_stages(model, options.number, request), sys.stdout)
         return
     races: dict[str, list[dict[str, Any]]] = {}
     stages: dict[str, list[dict[str, Any]]] = {}
