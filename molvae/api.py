@@ -18,7 +18,13 @@ from molvae.config import load_config
 from molvae.errors import ConfigError, FileError, InputError, suggest
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import Request, Span, Targets
-from molvae.generate.run import GenerationSummary, columns_of, generate, molecule_row
+from molvae.generate.run import (
+    GenerationSummary,
+    columns_of,
+    extras_of,
+    generate,
+    molecule_row,
+)
 from molvae.latent.decode import decode
 from molvae.latent.encode import encode
 from molvae.latent.interpolate import COLUMNS, interpolate
@@ -159,7 +165,7 @@ class MolVAE:
         workers: int | None = None,
         **unknown: object,
     ) -> pd.DataFrame:
-        """Up to ``n`` molecules as a table: SMILES, requested properties, errors of points.
+        """Up to ``n`` molecules as a table: SMILES, requested properties, distances of points.
 
         ``targets`` are texts, ``["logp=2:3", "pIC50=8"]``, or a table, ``{"pIC50": 8}``. The
         options up to ``novel_rings`` are fields of :class:`molvae.generate.request.Request`, the
@@ -207,7 +213,8 @@ class MolVAE:
             novel=[novel] if isinstance(novel, str | Path) else novel,
             summary=summary,
         )
-        rows = [molecule_row(m, request.targets, request.extras) for m in molecules]
+        extras = extras_of(request, self._model)
+        rows = [molecule_row(m, request.targets, extras) for m in molecules]
         if len(rows) < n:
             reasons = ", ".join(f"{count:,} × {why}" for why, count in summary.refusals.items())
             warnings.warn(
@@ -215,7 +222,7 @@ class MolVAE:
                 "widen a range, raise max_tries, or set allow_misses",
                 stacklevel=2,
             )
-        return pd.DataFrame(rows, columns=columns_of(request.targets, request.extras))
+        return pd.DataFrame(rows, columns=columns_of(request.targets, extras))
 
     def optimize(
         self,

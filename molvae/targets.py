@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from molvae.errors import TargetError, suggest
 
 __all__ = [
+    "DISTANCE",
     "NUMBER",
     "YES_NO",
     "Target",
@@ -23,6 +24,9 @@ __all__ = [
     "parse_targets",
     "require_once",
 ]
+
+
+DISTANCE = "_minus_target"  # ending of the column with obtained minus requested values
 
 
 @dataclass(frozen=True)

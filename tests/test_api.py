@@ -75,11 +75,11 @@ def test_a_noise_level_outside_its_range_is_refused(model):
 
 def test_generating_gives_a_table(model):
     table = model.generate(8, ["logp=2", "qed=0.3:"], seed=3, candidates=4, workers=0)
-    assert list(table.columns) == ["smiles", "logp", "qed", "error_logp"]
+    assert list(table.columns) == ["smiles", "logp", "qed", "logp_minus_target"]
     assert len(table) == 8
     for row in table.itertuples():
         assert row.logp == pytest.approx(Crippen.MolLogP(MolFromSmiles(row.smiles)), rel=1e-5)
-    assert (table["error_logp"] == table["logp"] - 2).all()
+    assert (table["logp_minus_target"] == table["logp"] - 2).all()
     assert (table["qed"] >= 0.3).all()
     assert table.equals(model.generate(8, ["logp=2", "qed=0.3:"], seed=3, candidates=4, workers=0))
 
@@ -168,7 +168,7 @@ def test_targets_are_texts_or_a_table(model, targets, demo_csv):
     table = model.generate(5, targets, novel=str(demo_csv), workers=0)
     assert list(table.columns) == ["smiles", "logp"]
     assert table["logp"].between(1, 5).all()
-    assert list(model.generate(2, {"logp": 2}, workers=0).columns)[1:] == ["logp", "error_logp"]
+    assert list(model.generate(2, {"logp": 2}, workers=0).columns)[1:] == ["logp", "logp_minus_target"]
 
 
 def test_an_option_that_generate_does_not_have_is_named(model):

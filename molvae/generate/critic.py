@@ -12,13 +12,15 @@ from molvae import chem
 from molvae.chem.properties import PROPERTIES, Measured
 from molvae.chem.selfies import use_constraints
 from molvae.errors import TargetError
+from molvae.generate.evidence import Evidence
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import SIMILARITY, TRIES, Request
 from molvae.model.checkpoint import SavedModel
-from molvae.targets import hit, misfit
+from molvae.targets import Target, hit, misfit
 
 __all__ = ["Critic", "SeedMolecules", "Verdicts", "seed_molecules"]
 
+LEAST = 1e-6  # probability of meeting a target, below which the distance counts too
 SIMILARITY_SPREAD = 0.15  # unit of distance, as the standard deviation is for a property
 
 
@@ -76,18 +78,26 @@ class Verdicts(NamedTuple):
     """How N candidates meet a request of R targets."""
 
     values: NDArray[np.float64]  # (N, R) obtained; NaN where there is no molecule
-    costs: NDArray[np.float64]  # (N,) distance to the request in spreads, summed over targets
+    costs: NDArray[np.float64]  # (N,) distance to the request, summed over targets
     outside: NDArray[np.bool_]  # (N,) whether a value misses a requested range
+    evidence: Evidence | None = None  # of measured columns with a predictor
 
 
 class Critic:
-    """Judges candidates by RDKit's properties, and own columns by the property head."""
+    """Judges candidates by RDKit's properties and by predictors of measured columns.
+
+    The cost of a target is the distance to it in spreads; of a measured column, −log of the
+    probability that the true value meets it. A column without a predictor, of a model that an older
+    molvae trained, is judged like a property by the value that the property head predicts.
+    """
 
     def __init__(self, model: SavedModel, request: Request, proposer: Proposer) -> None:
         self.model, self.request, self._proposer = model, request, proposer
         names = {t.name for t in request.targets}
         self.exact = tuple(t.name for t in request.targets if t.name in PROPERTIES)
         self.predicted = names - {*PROPERTIES, SIMILARITY}
+        known = model.predictors or {}
+        self._predictors = {t.name: known[t.name] for t in request.targets if t.name in known}
         unknown = self.predicted - set(model.conditions.names)
         if unknown or (SIMILARITY in names and not request.like):
             raise TargetError(f"unknown property '{min(unknown, default=SIMILARITY)}'")
@@ -96,19 +106,40 @@ class Critic:
         self, measured: Sequence[Measured], texts: Sequence[str], similarity: NDArray[np.float64]
     ) -> Verdicts:
         """Judge candidates that RDKit has measured; ``texts`` are the SELFIES they come from."""
-        obtained = self._values(measured, texts) | {SIMILARITY: similarity}
+        evidence = None
+        if self._predictors:
+            smiles = [m.smiles if m.smiles and not m.screened.refusal else "" for m in measured]
+            evidence = Evidence(self._predictors, smiles)
+        obtained = self._values(measured, texts, evidence) | {SIMILARITY: similarity}
         costs, outside = np.zeros(len(measured)), np.zeros(len(measured), dtype=np.bool_)
         values = np.empty((len(measured), len(self.request.targets)))
         for k, target in enumerate(self.request.targets):
             values[:, k] = obtained[target.name]
             if self.request.critic:
-                costs += misfit(target, values[:, k], self._spread(target.name))
+                cost, misses = self._missed(target, values[:, k], evidence)
+                costs += cost
                 if not target.is_point:
-                    outside |= ~hit(target, values[:, k])
-        return Verdicts(values, costs, outside)
+                    outside |= misses
+        return Verdicts(values, costs, outside, evidence)
+
+    def _missed(
+        self, target: Target, values: NDArray[np.float64], evidence: Evidence | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """(cost of a target, whether it is missed) of N candidates."""
+        spread = self._spread(target.name)
+        cost, misses = misfit(target, values, spread), ~hit(target, values)
+        if evidence is None or target.name not in self._predictors:
+            return cost, misses
+        met = evidence.met(target, spread)
+        known = np.isfinite(met)  # not of a column with very few values
+        # Where the probability vanishes, the distance still tells candidates apart.
+        cost = np.where(met >= LEAST, 0.0, cost)
+        cost[known] -= np.log(np.maximum(met[known], LEAST))
+        misses[known] = met[known] < 0.5
+        return cost, misses
 
     def _values(
-        self, measured: Sequence[Measured], texts: Sequence[str]
+        self, measured: Sequence[Measured], texts: Sequence[str], evidence: Evidence | None
     ) -> dict[str, NDArray[np.float64]]:
         """Requested properties by name.
 
@@ -118,12 +149,14 @@ class Critic:
         for k, name in enumerate(self.exact):
             column = [m.values[k] if m.smiles else np.nan for m in measured]
             values[name] = np.asarray(column, dtype=np.float64)
-        if self.predicted:
+        if evidence is not None:
+            values |= {name: evidence.values(name) for name in self._predictors}
+        if left := self.predicted - set(self._predictors):
             pairs = zip(measured, texts, strict=True)
             given = ["" if m.screened.skip else m.selfies or text for m, text in pairs]
             latents = self._proposer.encode_selfies(given)
             predicted = self._proposer.predict(latents)
-            for name in self.predicted:
+            for name in left:
                 values[name] = predicted[:, self.model.conditions.names.index(name)]
         return values
 

@@ -21,7 +21,7 @@ from molvae.model.conditions import Condition, ConditionSet
 from molvae.report import Card, Cell, Histogram, Page, Row, Table
 from molvae.report.axes import finite, mean_sd, number
 from molvae.runtime.device import versions
-from molvae.targets import Target, hit
+from molvae.targets import DISTANCE, Target, hit
 
 __all__ = ["GenerationReport"]
 
@@ -39,7 +39,6 @@ DEFINITIONS = {
     "5–95 %": "the interval that holds the middle 90 % of the molecules",
     "Decoded": "candidates that the network generated; one molecule may need several",
 }
-_HELD_OUT = {"mae": "mean absolute error", "accuracy": "accuracy"}
 
 _Floats = NDArray[np.float64]
 
@@ -145,9 +144,9 @@ class _Answer:
 class GenerationReport:
     """Collects rows one by one, in bounded memory, for one page.
 
-    ``columns`` are those of :func:`molvae.generate.run.columns_of`; ``start``, ``similarity`` and
-    columns of numbers may follow. ``held_out`` holds the error of the model's predictions by
-    condition, as in ``training["figures"]["head"]`` of a model.
+    ``columns`` are those of :func:`molvae.generate.run.columns_of`; ``start``, ``similarity``, what
+    speaks for predictions, and columns of numbers may follow. ``held_out`` says by condition how
+    good the model's predictions of it are on held-out molecules.
     """
 
     def __init__(
@@ -155,9 +154,9 @@ class GenerationReport:
         columns: Sequence[str],
         targets: Sequence[Target],
         conditions: ConditionSet,
-        held_out: Mapping[str, Mapping[str, float]] | None = None,
+        held_out: Mapping[str, str] | None = None,
     ) -> None:
-        points = [f"error_{t.name}" for t in targets if t.is_point]
+        points = [f"{t.name}{DISTANCE}" for t in targets if t.is_point]
         expected = ["smiles", *(t.name for t in targets), *points]
         if list(columns[: len(expected)]) != expected:
             raise InputError(
@@ -174,7 +173,7 @@ class GenerationReport:
             _Answer(
                 target,
                 conditions[target.name] if target.name in conditions.names else None,
-                "" if target.name in PROPERTIES else _source((held_out or {}).get(target.name, {})),
+                "" if target.name in PROPERTIES else _source((held_out or {}).get(target.name, "")),
             )
             for target in targets
         ]
@@ -285,21 +284,29 @@ class GenerationReport:
         return [self._card(*drawable[i * len(drawable) // wanted]) for i in range(wanted)]
 
     def _card(self, number: int, row: tuple[Any, ...]) -> Card:
-        start, similarity = (
-            row[self._extra[name]] if name in self._extra else None
-            for name in ("start", "similarity")
-        )
-        names = {answer.target.name: k for k, answer in enumerate(self._answers, start=1)}
-        values = {name: np.nan if row[i] is None else float(row[i]) for name, i in names.items()}
-        for name, i in self._extra.items():
-            if name not in {"similarity", *names} and isinstance(row[i], Real):
-                values[name] = float(row[i])
+        extra = {name: row[i] for name, i in self._extra.items()}
+        targets = [answer.target.name for answer in self._answers]
+        values = {
+            name: np.nan if row[k] is None else float(row[k])
+            for k, name in enumerate(targets, start=1)
+        }
+        values |= {
+            name: float(value)
+            for name, value in extra.items()
+            if name != "similarity" and not name.endswith("_similarity")
+            if name not in targets and isinstance(value, Real)
+        }
+        other, similarity, relation = extra.get("start"), extra.get("similarity"), "start molecule"
+        measured = next((name for name in targets if f"{name}_nearest" in extra), None)
+        if not other and measured is not None:
+            other, similarity = extra[f"{measured}_nearest"], extra[f"{measured}_similarity"]
+            relation = f"nearest molecule with a measured {measured}"
         return Card(
             smiles=str(row[0]),
             values=values,
             similarity=None if similarity is None else float(similarity),
-            neighbor=start or "",
-            relation="start molecule",
+            neighbor=other or "",
+            relation=relation,
             row=number,
         )
 
@@ -324,11 +331,10 @@ def _summary(summary: Mapping[str, Any], model: str, seed: int | None) -> Table:
     return Table(["Value"], rows, head="Run", detail_head="")
 
 
-def _source(held_out: Mapping[str, float]) -> str:
-    stated = [f"{name} {number(held_out[k])}" for k, name in _HELD_OUT.items() if k in held_out]
+def _source(held_out: str) -> str:
     return (
         "predicted by the model, not measured; on held-out molecules "
-        f"{', '.join(stated) or 'its error is not known'}"
+        f"{held_out or 'its error is not known'}"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -162,6 +162,7 @@ class Generated:
     start: str = ""  # the seed molecule
     similarity: float | None = None  # Tanimoto, to the seed molecule
     nll: float | None = None  # −log p of its SELFIES at t = 1 and without conditions, in nats
+    evidence: Mapping[str, object] = field(default_factory=dict)  # for predicted columns
 
 
 def read_seed_molecules(texts: Sequence[str]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from molvae.data.prepare.plan import Shard
 from molvae.data.writers import format_cell, picture_format, require_writer, write_picture
 from molvae.errors import ConfigError, InputError
 from molvae.generate.blocks import BlockNumbers, Blocks, open_blocks
+from molvae.generate.evidence import evidence_columns, held_out_words
 from molvae.generate.novelty import known_molecules
 from molvae.generate.refusals import with_examples
 from molvae.generate.report import GenerationReport
@@ -36,13 +37,14 @@ from molvae.runtime.files import fingerprint
 from molvae.runtime.processes import process_pool, worker_count
 from molvae.runtime.progress import Progress, say
 from molvae.runtime.threads import one_thread
-from molvae.targets import Target
+from molvae.targets import DISTANCE, Target
 
 __all__ = [
     "ADVICE",
     "GenerationSummary",
     "OutputOptions",
     "columns_of",
+    "extras_of",
     "generate",
     "generate_file",
     "molecule_row",
@@ -87,21 +89,32 @@ class GenerationSummary:
 
 
 def columns_of(targets: Sequence[Target], extras: Sequence[str] = ()) -> list[str]:
-    """Columns of the output: SMILES, each requested property, the error of each point target.
+    """Columns of the output: SMILES, requested properties, their distance from requested values.
 
-    ``extras`` are those of :attr:`molvae.generate.request.Request.extras`.
+    ``extras`` are those of :func:`extras_of`.
     """
     names = [target.name for target in targets]
-    return ["smiles", *names, *(f"error_{t.name}" for t in targets if t.is_point), *extras]
+    return ["smiles", *names, *(f"{t.name}{DISTANCE}" for t in targets if t.is_point), *extras]
+
+
+def extras_of(request: Request, model: SavedModel) -> tuple[str, ...]:
+    """Columns after those of the targets.
+
+    Those of :func:`molvae.generate.evidence.evidence_columns`, then of
+    :attr:`molvae.generate.request.Request.extras`.
+    """
+    names = evidence_columns([target.name for target in request.targets], model.predictors)
+    return (*names, *request.extras)
 
 
 def molecule_row(
     molecule: Generated, targets: Sequence[Target], extras: Sequence[str] = ()
 ) -> list[object]:
     """The cells of :func:`columns_of` for one molecule."""
-    errors = [molecule.values[t.name] - t.low for t in targets if t.is_point]
-    more = [getattr(molecule, name) for name in extras]
-    return [molecule.smiles, *(molecule.values[t.name] for t in targets), *errors, *more]
+    distances = [molecule.values[t.name] - t.low for t in targets if t.is_point]
+    evidence = molecule.evidence
+    more = [evidence[n] if n in evidence else getattr(molecule, n, None) for n in extras]
+    return [molecule.smiles, *(molecule.values[t.name] for t in targets), *distances, *more]
 
 
 def generate(
@@ -193,7 +206,7 @@ def generate_file(
         picture_format(Path(options.grid))
     saved, shard = load_model(model), shard or Shard()
     request = (request or Request()).with_targets(targets, saved)
-    columns = columns_of(request.targets, request.extras)
+    columns = columns_of(request.targets, extras_of(request, saved))
     header = _with_header(columns, options.smiles_header)
     numbers = BlockNumbers(n, shard)
     plan = _plan(find_model(model), request, n, seed, precision, novel, shard)
@@ -227,7 +240,8 @@ def generate_file(
                 say(f"note: {summary.notes[-1]}")
             summary.seconds = time.monotonic() - started
             if options.report is not None:
-                figures = (saved.training.get("figures") or {}).get("head")
+                own = [t.name for t in request.targets if t.name in saved.conditions.names]
+                figures = {name: held_out_words(saved, name) for name in own}
                 report = GenerationReport(columns, request.targets, saved.conditions, figures)
                 for row in blocks.rows():
                     report.add(row)
@@ -245,7 +259,7 @@ def _fill(blocks: Blocks, sampler: Sampler, numbers: BlockNumbers) -> None:
     smiles = (str(row[0]) for number in done for row in blocks.rows(number))
     while chunk := list(islice(smiles, BLOCK)):
         sampler.forbid(chunk)
-    targets, extras = sampler.request.targets, sampler.request.extras
+    targets, extras = sampler.request.targets, extras_of(sampler.request, sampler.model)
     before = sum(len(numbers[number]) for number in done)
     finished = frozenset(done)
     missing = (number for number in numbers if number not in finished)
@@ -438,7 +452,11 @@ def _draw(path: Path, columns: Sequence[str], blocks: Blocks) -> None:
     smiles, legends = [], []
     for row in islice(blocks.rows(), GRID):
         smiles.append(str(row[0]))
-        cells = [(n, v) for n, v in zip(columns, row, strict=True) if n not in ("smiles", "start")]
+        cells = [
+            (name, value)
+            for name, value in zip(columns, row, strict=True)
+            if name not in ("smiles", "start") and not name.endswith("_nearest")
+        ]
         legends.append("\n".join(f"{name} {_short(value)}" for name, value in cells))
     write_picture(path, smiles, legends)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from molvae.chem.properties import Measured
 from molvae.chem.screening import NO_ATOMS, RADICAL, Decoded, MoleculeScreen
 from molvae.generate.blocks import BLOCK
 from molvae.generate.critic import Critic, SeedMolecules
+from molvae.generate.evidence import held_out_words
 from molvae.generate.proposer import Proposer
 from molvae.generate.realism import (
     applicable,
@@ -31,7 +32,6 @@ from molvae.generate.realism import (
 from molvae.generate.refusals import Refusals
 from molvae.generate.request import SIMILARITY, TRIES, Generated, Request
 from molvae.model.checkpoint import SavedModel
-from molvae.model.conditions import head_error
 from molvae.runtime.processes import map_ordered
 from molvae.runtime.randomness import Draws
 
@@ -52,6 +52,7 @@ class _Candidate(NamedTuple):
     similarity: float
     scaffold: str
     selfies: str
+    evidence: Mapping[str, object]
 
 
 @dataclass
@@ -90,8 +91,9 @@ class Sampler:
 
         cost(x) = sum over targets of |property(x) - target| / spread,  0 inside a range
 
-    The spread is the property's standard deviation in the training data. Where nothing passes,
-    more candidates follow, up to ``max_tries``; with walks these start at the best so far.
+    The spread is the property's standard deviation in the training data. A measured column with a
+    predictor costs −log of the probability that its true value meets the target. Where nothing
+    passes, more candidates follow, up to ``max_tries``; with walks these start at the best so far.
 
     Candidates of a wanted molecule depend on its number and the seed alone. Which of them is
     chosen also depends on what was chosen before it in its block of ``BLOCK`` wanted molecules, so
@@ -184,16 +186,15 @@ class Sampler:
             notes += self.proposer.scaffold.notes
         for target in self.request.targets:
             if target.name in self.critic.predicted:
-                notes.append(self._prediction_note(target.name))
+                known = held_out_words(self.model, target.name) or "quality unknown"
+                notes.append(
+                    f"{target.name} is predicted by the model (held-out molecules: {known})"
+                )
             elif target.name not in (*self.model.conditions.names, SIMILARITY):
                 notes.append(
                     f"the model does not know {target.name}: it is handled by rejection sampling"
                 )
         return notes
-
-    def _prediction_note(self, name: str) -> str:
-        known = head_error(self.model.training.get("figures"), name) or "unknown"
-        return f"{name} is the model's own prediction (held-out {known})"
 
     def stream(self, n: int, first: int = 0) -> Iterator[Generated]:
         """Molecules for the wanted numbers ``first`` … ``first + n - 1``; fewer if not found."""
@@ -289,6 +290,7 @@ class Sampler:
                 self.seed_molecules.of(number),
                 candidate.similarity if self.seed_molecules else None,
                 nll,
+                candidate.evidence,
             )
             for (number, candidate), nll in zip(chosen.items(), nats, strict=True)
         ]
@@ -374,7 +376,7 @@ class Sampler:
         measured = [molecule for _, molecules in batches for molecule in molecules]
         texts = [text for batch, _ in batches for text in batch.texts]
         similarity = self.seed_molecules.similarity(items, measured)
-        values, costs, outside = self.critic.judge(measured, texts, similarity)
+        values, costs, outside, evidence = self.critic.judge(measured, texts, similarity)
         known = self.known.holds(keys_of([molecule.smiles for molecule in measured]))
         for i, candidate in enumerate(measured):
             owner = wanted[i // size]
@@ -407,6 +409,7 @@ class Sampler:
                         similarity=float(similarity[i]),
                         scaffold=screened.core,
                         selfies=candidate.selfies,
+                        evidence={} if evidence is None else evidence.cells(i),
                     )
                 )
         for owner in wanted:

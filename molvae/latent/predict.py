@@ -15,7 +15,7 @@ from molvae.errors import ConfigError, FileError
 from molvae.latent.encode import own_names, read_kept
 from molvae.model.checkpoint import SavedModel, load_model
 from molvae.model.given import cleaning_of
-from molvae.predict.predictor import LEVEL, Predictions
+from molvae.predict.predictor import LEVEL
 from molvae.predict.reading import Cleaner, read_texts
 from molvae.predict.store import Predictors
 from molvae.runtime.files import require_absent
@@ -29,9 +29,6 @@ __all__ = [
     "prediction_columns",
     "predictors_of",
 ]
-
-INTERVAL = ("_low", "_high")  # of numbers
-EVIDENCE = ("_nearest", "_similarity", "_nearest_value", "_inside")
 
 
 class Predicted(NamedTuple):
@@ -85,7 +82,7 @@ def predict(
             cells = [
                 None if note else cell
                 for name, one in found.items()
-                for cell in _cells(one, i, number=predictors[name].kind == "number")
+                for cell in predictors[name].cells(one, i)
             ]
             yield Predicted(text, cells, note)
 
@@ -112,16 +109,8 @@ def prediction_columns(predictors: Predictors, taken: Collection[str] = ()) -> l
     names = []
     for name, predictor in predictors.items():
         shown = f"{name}_predicted" if name in taken else name
-        ends = INTERVAL if predictor.kind == "number" else ()
-        names += [f"{shown}{ending}" for ending in ("", *ends, *EVIDENCE)]
+        names += [f"{shown}{ending}" for ending in predictor.endings()]
     return names
-
-
-def _cells(found: Predictions, i: int, *, number: bool) -> list[object]:
-    ends = [float(found.low[i]), float(found.high[i])] if number else []
-    near: list[object] = [found.nearest[i], float(found.similarity[i])]
-    inside = "yes" if found.inside[i] else "no"
-    return [float(found.mean[i]), *ends, *near, float(found.nearest_value[i]), inside]
 
 
 def predict_file(

@@ -48,14 +48,9 @@ class ColumnScorer:
     def details(self, smiles: Sequence[str]) -> dict[str, list[object]]:
         """What the scores rest on, by the ending of a column's name."""
         found = self.predictor.predict(smiles)
-        number = self.predictor.kind == "number"
-        ends = {"_low": found.low, "_high": found.high} if number else {}
-        cells = {"_mean": found.mean, **ends, "_similarity": found.similarity}
-        return {
-            **{ending: values.tolist() for ending, values in cells.items()},
-            "_nearest": list(found.nearest),
-            "_inside": ["yes" if inside else "no" for inside in found.inside],
-        }
+        endings = ["_mean", *self.predictor.endings()[1:]]
+        rows = [self.predictor.cells(found, i) for i in range(len(smiles))]
+        return {ending: [row[k] for row in rows] for k, ending in enumerate(endings)}
 
 
 def column_scorer(

@@ -92,7 +92,7 @@ class Gate:
             for molecule in chunk_result
         ]
         similarity = self._similarity(measured)
-        _, _, outside = self._critic.judge(measured, texts, similarity)
+        outside = self._critic.judge(measured, texts, similarity).outside
         self.checked += len(measured)
         keys = keys_of([molecule.smiles for molecule in measured])
         known, unlike = self.known.holds(keys), self._unlike(measured, keys)

@@ -40,6 +40,15 @@ class Scores:
     accuracy: float | None = None
     brier: float | None = None
 
+    def words(self) -> str:
+        """The scores that people know, or none."""
+        shown = (
+            ("R² {:.2f}", self.r2), ("Spearman {:.2f}", self.spearman), ("MAE {:.3g}", self.mae),
+            ("AUC {:.2f}", self.auc), ("accuracy {:.2f}", self.accuracy),
+            ("90 % intervals hold for {:.0%}", self.coverage),
+        )  # fmt: skip
+        return ", ".join(text.format(value) for text, value in shown if value is not None) or "none"
+
 
 @dataclass(frozen=True)
 class Assessment:
@@ -81,9 +90,9 @@ class Assessment:
 
     def line(self, name: str) -> str:
         """One line for people."""
-        parts = [f"predictor {_words(self.predictor)}"]
-        parts += [f"head {_words(self.head)}"] if self.head is not None else []
-        parts.append(f"baseline {_words(self.baseline)}")
+        parts = [f"predictor {self.predictor.words()}"]
+        parts += [f"head {self.head.words()}"] if self.head is not None else []
+        parts.append(f"baseline {self.baseline.words()}")
         rate = "" if self.base_rate is None else f", {self.base_rate:.0%} yes"
         text = f"{name}, {self.molecules:,} held-out molecules{rate}: {'; '.join(parts)}"
         return f"{text}. {self.remark}" if self.remark else text
@@ -108,15 +117,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: one for key, one in value.items() if one is not None}
     return value
-
-
-def _words(scores: Scores) -> str:
-    shown = (
-        ("R² {:.2f}", scores.r2), ("Spearman {:.2f}", scores.spearman), ("MAE {:.3g}", scores.mae),
-        ("AUC {:.2f}", scores.auc), ("accuracy {:.2f}", scores.accuracy),
-        ("90 % intervals hold for {:.0%}", scores.coverage),
-    )  # fmt: skip
-    return ", ".join(text.format(value) for text, value in shown if value is not None) or "none"
 
 
 def assess(

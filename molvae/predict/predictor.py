@@ -26,13 +26,24 @@ from molvae.predict.regression import (
     SparseRegression,
 )
 
-__all__ = ["FEWEST", "LEVEL", "MOST", "ColumnPredictor", "Kind", "Predictions"]
+__all__ = [
+    "EVIDENCE",
+    "FEWEST",
+    "INTERVAL",
+    "LEVEL",
+    "MOST",
+    "ColumnPredictor",
+    "Kind",
+    "Predictions",
+]
 
 _Floats = NDArray[np.float64]
 Kind = Literal["number", "yesno"]
 
 LEVEL = 0.9  # of the intervals
 FEWEST = 10  # molecules with a value; below there are no intervals
+INTERVAL = ("_low", "_high")  # endings of output columns
+EVIDENCE = ("_nearest", "_similarity", "_nearest_value", "_inside")
 MOST = 200_000  # molecules that a predictor is fitted to; of more, a random sample
 
 
@@ -181,6 +192,22 @@ class ColumnPredictor:
             mean, sd, low, high, probability, nearest, similarity, self.values[near], inside
         )
         return found if valid.all() else found.blanked(valid)
+
+    def endings(self) -> list[str]:
+        """Endings of the columns that :meth:`cells` fills, after the name of the measured column.
+
+        The prediction itself has none; a yes/no column has no interval.
+        """
+        return ["", *(INTERVAL if self.kind == "number" else ()), *EVIDENCE]
+
+    def cells(self, predictions: Predictions, i: int) -> list[object]:
+        """Of molecule ``i``: prediction, interval, nearest training molecule, inside the domain."""
+        of = predictions
+        ends = [float(of.low[i]), float(of.high[i])] if self.kind == "number" else []
+        if not of.nearest[i]:
+            return [None] * len(self.endings())
+        near: list[object] = [of.nearest[i], float(of.similarity[i]), float(of.nearest_value[i])]
+        return [float(of.mean[i]), *ends, *near, "yes" if of.inside[i] else "no"]
 
     def between(self, predictions: Predictions, low: float, high: float) -> _Floats:
         """Probability that the true value lies from ``low`` to ``high``, ends included; (M,).

@@ -137,13 +137,13 @@ def test_ends_of_a_range_count_as_hits_as_everywhere():
 
 
 def test_predictions_are_called_predictions():
-    held_out = {"assay": {"mae": 0.3125, "n": 9}, "active": {"accuracy": 0.875, "n": 9}}
+    held_out = {"assay": "R² 0.61, MAE 0.312", "active": "accuracy 0.875"}
     values = {"assay": [7.0, 7.5], "active": [0.9, 0.4]}
     texts = ["assay=7", "active=yes"]
     page = made(texts, values, held_out=held_out)
     cells = lines(page.targets)
     assert "predicted by the model" in cells["assay"]["Obtained"].note
-    assert "mean absolute error 0.312" in cells["assay"]["Obtained"].note
+    assert "R² 0.61, MAE 0.312" in cells["assay"]["Obtained"].note
     assert "accuracy 0.875" in page.histograms[1].note
     share = re.search(r"about (\d+)% of the training molecules are yes", page.histograms[1].note)[1]
     assert float(share) == pytest.approx(100 * TRAINING["active"].mean(), abs=1)
@@ -274,9 +274,11 @@ def test_a_column_of_the_users_may_have_any_name():
     assert page.cards[0].values == {"similarity": 1.0, "start": 1.5}
 
 
-@pytest.mark.parametrize("columns", [["smiles"], ["smiles", "mw"], ["mw", "smiles", "error_mw"]])
+@pytest.mark.parametrize(
+    "columns", [["smiles"], ["smiles", "mw"], ["mw", "smiles", "mw_minus_target"]]
+)
 def test_other_columns_are_refused(columns):
-    with pytest.raises(InputError, match=r"smiles, mw, error_mw"):
+    with pytest.raises(InputError, match=r"smiles, mw, mw_minus_target"):
         GenerationReport(columns, [parse_target("mw=3")], CONDITIONS)
 
 

@@ -39,7 +39,7 @@ from molvae.targets import parse_target
 
 def test_columns_are_smiles_properties_and_errors_of_points():
     targets = [parse_target(text) for text in ("qed=0.8:", "logp=2.5")]
-    assert columns_of(targets) == ["smiles", "qed", "logp", "error_logp"]
+    assert columns_of(targets) == ["smiles", "qed", "logp", "logp_minus_target"]
     row = molecule_row(Generated("CCO", {"logp": 2.0, "qed": 0.9}), targets)
     assert row == ["CCO", 0.9, 2.0, -0.5]
 
@@ -138,7 +138,7 @@ def test_a_table_holds_what_the_molecules_measure(tiny_run, tmp_path):
         mol = MolFromSmiles(row["smiles"])
         assert float(row["mw"]) == pytest.approx(Descriptors.MolWt(mol), rel=1e-4)
         assert float(row["logp"]) == pytest.approx(Crippen.MolLogP(mol), rel=1e-4, abs=1e-4)
-        assert float(row["error_logp"]) == pytest.approx(float(row["logp"]) - 2, abs=1e-4)
+        assert float(row["logp_minus_target"]) == pytest.approx(float(row["logp"]) - 2, abs=1e-4)
 
 
 def test_parsed_targets_are_as_good_as_texts(tiny_model):
@@ -159,7 +159,7 @@ def test_what_was_obtained_is_printed_with_the_request(tiny_run, tmp_path, capsy
     assert list(summary.obtained) == ["logp"]
     found = summary.obtained["logp"]
     assert found["mean"] == pytest.approx(table.logp.mean(), abs=1e-5)
-    assert found["mean_error"] == pytest.approx(table.error_logp.abs().mean(), abs=1e-5)
+    assert found["mean_error"] == pytest.approx(table.logp_minus_target.abs().mean(), abs=1e-5)
     assert "logp=20 was not met" in summary.notes[-1]
     assert summary.notes[-1] in capsys.readouterr().err
 
@@ -363,7 +363,7 @@ def test_columns_tell_the_start_the_similarity_and_the_likelihood(tiny_run, tmp_
     generate_file(path, 6, model=tiny_run, targets=["logp=2"], request=request, workers=1)
     with path.open(newline="") as handle:
         rows = list(csv.DictReader(handle))
-    expected = ["smiles", "logp", "error_logp", "start", "similarity", "nll"]
+    expected = ["smiles", "logp", "logp_minus_target", "start", "similarity", "nll"]
     assert list(rows[0]) == expected
     assert [row["start"] for row in rows] == [*starts] * 3
     assert all(0 <= float(row["similarity"]) <= 1 for row in rows)

@@ -54,8 +54,8 @@ def test_the_output_says_what_a_score_rests_on(measured_run, tmp_path):
     with output.open(newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert list(rows[0]) == [
-        "smiles", "assay", "assay_mean", "assay_low", "assay_high", "assay_similarity",
-        "assay_nearest", "assay_inside", "call", "origin",
+        "smiles", "assay", "assay_mean", "assay_low", "assay_high", "assay_nearest",
+        "assay_similarity", "assay_nearest_value", "assay_inside", "call", "origin",
     ]  # fmt: skip
     found = load_predictors(measured_run).predict([row["smiles"] for row in rows])["assay"]
     for column, expected in (

@@ -50,6 +50,7 @@ from molvae.runtime.pool import WorkerPool
 from molvae.runtime.processes import require_main
 from molvae.runtime.progress import say
 from molvae.runtime.workdir import remove_discarded, replace_folder, restore_folder
+from molvae.targets import DISTANCE
 
 __all__ = [
     "cached_dataset",
@@ -62,7 +63,12 @@ __all__ = [
 
 
 # Names of columns that molvae writes in addition to those of conditions.
-TAKEN, ERROR = ("smiles", "start", "similarity", "nll"), "error_"
+TAKEN = ("smiles", "start", "similarity", "nll")
+# Their endings, where they say more about another condition: distance to a target, prediction.
+ENDINGS = (
+    DISTANCE, "_predicted", "_low", "_high", "_mean", "_sd", "_nearest", "_similarity",
+    "_nearest_value", "_inside",
+)  # fmt: skip
 
 
 def condition_names(config: DataConfig) -> tuple[list[str], list[str]]:
@@ -73,7 +79,8 @@ def condition_names(config: DataConfig) -> tuple[list[str], list[str]]:
                 f"{name!r} cannot be the name of a condition (printable, without '=', no space "
                 "at its ends, at most 200 characters); give your column another: -p NAME=COLUMN"
             )
-        if name in TAKEN or name.startswith(ERROR):
+        written = [f"{other}{ending}" for other in config.properties for ending in ENDINGS]
+        if name in TAKEN or name in written or name.endswith(DISTANCE):
             raise PropertyError(
                 f"'{name}' is a column that molvae writes; give your column another name: "
                 f"-p {shlex.quote(f'my_{name}={config.properties[name]}')}"

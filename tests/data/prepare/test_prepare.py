@@ -186,6 +186,16 @@ def test_a_column_called_like_a_builtin_property_is_refused():
         condition_names(DataConfig(properties={"logp": "measured"}))
 
 
+@pytest.mark.parametrize("name", ["pIC50_low", "pIC50_predicted", "x_minus_target", "similarity"])
+def test_a_column_called_like_one_that_molvae_writes_is_refused(name):
+    with pytest.raises(PropertyError, match=f"'{name}' is a column that molvae writes.*my_{name}"):
+        condition_names(DataConfig(properties={"pIC50": "a", name: "b"}))
+    if not name.startswith("pIC50"):
+        return
+    with_other = condition_names(DataConfig(properties={"Ki": "a", name: "b"}))
+    assert with_other[1] == ["Ki", name]  # nothing else is named so
+
+
 def test_an_unknown_condition_names_the_nearest():
     with pytest.raises(PropertyError, match="'logp'"):
         condition_names(DataConfig(conditions=("lgop",)))

@@ -1,0 +1,92 @@
+"""What speaks for the predictions of measured columns: intervals, nearest molecules, domain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molvae.model.checkpoint import SavedModel
+from molvae.model.conditions import head_error
+from molvae.predict.assess import Assessment
+from molvae.predict.kernel import read_features
+from molvae.predict.predictor import ColumnPredictor, Predictions
+from molvae.targets import Target
+
+__all__ = ["Evidence", "evidence_columns", "held_out_words"]
+
+POINT = 0.25  # half width of the range that a NAME=VALUE target is met in, in spreads
+_Floats = NDArray[np.float64]
+
+
+def evidence_columns(
+    names: Iterable[str], predictors: Mapping[str, ColumnPredictor] | None
+) -> tuple[str, ...]:
+    """Columns that follow the values of those requested properties that have a predictor.
+
+    Of ``NAME``: the interval ``NAME_low``, ``NAME_high`` (numbers only), the nearest training
+    molecule ``NAME_nearest``, its ``NAME_similarity`` and ``NAME_nearest_value``, and
+    ``NAME_inside``, whether it is near enough for the interval to hold.
+    """
+    known = predictors or {}
+    return tuple(
+        f"{name}{ending}" for name in names if name in known for ending in known[name].endings()[1:]
+    )
+
+
+def held_out_words(model: SavedModel, name: str) -> str:
+    """How good the model's prediction of a column was on held-out molecules; empty if unknown."""
+    figures = model.training.get("figures") or {}
+    stored = (figures.get("columns") or {}).get(name)
+    if model.predictors is None or stored is None:
+        return head_error(figures, name)
+    found = Assessment.from_json(stored)
+    return f"{found.predictor.words()}. {found.remark}".rstrip(". ")
+
+
+class Evidence:
+    """Predictions of N candidates by the predictors of some columns."""
+
+    def __init__(self, predictors: Mapping[str, ColumnPredictor], smiles: Sequence[str]) -> None:
+        """``smiles`` are canonical, and empty where there is nothing to predict."""
+        self._predictors = predictors
+        self._rows = np.flatnonzero([bool(text) for text in smiles])
+        self._count = len(smiles)
+        # Candidates repeat, and reading a molecule takes as long as predicting it.
+        texts, self._place = np.unique([smiles[i] for i in self._rows], return_inverse=True)
+        features, _ = read_features(texts.tolist())
+        self._found: dict[str, Predictions] = {
+            name: predictor.predict(texts.tolist(), features=features)
+            for name, predictor in predictors.items()
+        }
+
+    def _spread(self, values: _Floats) -> _Floats:
+        """Values of the different molecules → of all candidates, NaN where there is none."""
+        result = np.full(self._count, np.nan)
+        result[self._rows] = values[self._place]
+        return result
+
+    def values(self, name: str) -> _Floats:
+        """Expected values, or probabilities of yes, (N,)."""
+        return self._spread(self._found[name].mean)
+
+    def met(self, target: Target, spread: float) -> _Floats:
+        """Probability that the true value meets the target, less outside the domain, (N,).
+
+        A single number is met within a quarter of ``spread``, the standard deviation of the column.
+        """
+        predictor, found = self._predictors[target.name], self._found[target.name]
+        half = POINT * spread if target.low == target.high and predictor.kind == "number" else 0.0
+        return self._spread(predictor.meets(found, target.low - half, target.high + half))
+
+    def cells(self, i: int) -> dict[str, object]:
+        """The cells of :func:`evidence_columns` for candidate ``i``, which has a molecule."""
+        row = int(self._place[np.searchsorted(self._rows, i)])
+        return {
+            f"{name}{ending}": cell
+            for name, predictor in self._predictors.items()
+            for ending, cell in list(
+                zip(predictor.endings(), predictor.cells(self._found[name], row), strict=True)
+            )[1:]
+        }

@@ -1,0 +1,163 @@
+"""A target on a measured column is met by the probability of the true value, and shows why."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from molvae import MolVAE
+from molvae.chem.screening import MoleculeScreen
+from molvae.chem.selfies import to_selfies
+from molvae.generate.critic import Critic
+from molvae.generate.evidence import Evidence, evidence_columns, held_out_words
+from molvae.generate.proposer import Proposer
+from molvae.generate.request import Request
+from molvae.generate.run import OutputOptions, generate_file
+from molvae.model.checkpoint import load_model
+from molvae.predict.predictor import ColumnPredictor
+from molvae.predict.store import Predictors
+from molvae.runtime.randomness import Draws
+from molvae.targets import parse_target
+
+FAR = "C" * 30
+ENDINGS = ["_low", "_high", "_nearest", "_similarity", "_nearest_value", "_inside"]
+
+
+@pytest.fixture
+def model(measured_run):
+    return load_model(measured_run)
+
+
+def judged(model, smiles, target):
+    """The critic's verdicts of molecules."""
+    request = Request(targets=(parse_target(target),))
+    device = next(model.network.parameters()).device
+    critic = Critic(model, request, Proposer(model, request, draws=Draws(0), device=device))
+    screen = MoleculeScreen(
+        names=critic.exact, constraints=model.constraints, rewrite=True, alerts=(), elements=(),
+        max_ring=None, scaffolds=(), fill=False, fingerprint=False, core=False,
+    )  # fmt: skip
+    texts = [to_selfies(text) for text in smiles]
+    return critic.judge(screen(texts), texts, np.full(len(texts), np.nan))
+
+
+def test_the_cost_is_the_probability_of_the_true_value(model):
+    predictor = model.predictors["assay"]
+    smiles = [predictor.smiles[int(predictor.values.argmax())], FAR, predictor.smiles[3]]
+    found = predictor.predict(smiles)
+    low = float(found.mean[0]) - 0.1
+    verdicts = judged(model, smiles, f"assay={low}:")
+    assert verdicts.values[:, 0] == pytest.approx(found.mean)
+    z = (low - found.mean) / found.sd
+    share = 1 - predictor.calibration.cdf(z)
+    assert not found.inside[1]
+    share[1] *= found.similarity[1] / predictor.threshold
+    assert share[2] < 1e-6  # then the distance counts too
+    expected = -np.log(np.maximum(share, 1e-6))
+    expected[2] += (low - found.mean[2]) / model.conditions["assay"].std
+    assert verdicts.costs == pytest.approx(expected, rel=1e-4)
+    assert verdicts.outside.tolist() == (share < 0.5).tolist()
+    assert verdicts.outside.tolist() == [False, True, True]
+
+
+def test_a_value_is_met_within_a_quarter_of_the_spread(model):
+    predictor, half = model.predictors["assay"], 0.25 * model.conditions["assay"].std
+    smiles = list(predictor.smiles[:3])
+    found = predictor.predict(smiles)
+    verdicts = judged(model, smiles, "assay=6.5")
+    ends = [(end - found.mean) / found.sd for end in (6.5 - half, 6.5 + half)]
+    share = predictor.calibration.cdf(ends[1]) - predictor.calibration.cdf(ends[0])
+    assert verdicts.costs == pytest.approx(-np.log(share), rel=1e-4)
+    assert not verdicts.outside.any()  # as near as possible
+
+
+def test_yes_and_no_are_met_by_their_probabilities(model):
+    assay = model.predictors["assay"]
+    label = (assay.values > np.median(assay.values)).astype(float)
+    active = ColumnPredictor.fit(assay.smiles, label, "yesno", features=assay.features)
+    conditions = [replace(c, kind="yesno") if c.name == "assay" else c
+                  for c in model.conditions.conditions]  # fmt: skip
+    model = replace(
+        model, predictors=Predictors.of("assay", active),
+        conditions=type(model.conditions)(conditions, model.conditions.correlations),
+    )  # fmt: skip
+    smiles = list(active.smiles[:4])
+    yes = active.predict(smiles).probability
+    assert judged(model, smiles, "assay=yes").costs == pytest.approx(-np.log(yes))
+    assert judged(model, smiles, "assay=no").costs == pytest.approx(-np.log(1 - yes))
+    assert evidence_columns(["assay"], model.predictors) == tuple(
+        f"assay{ending}" for ending in ENDINGS[2:]
+    )
+
+
+def test_of_too_few_values_the_mean_decides(model):
+    assay = model.predictors["assay"]
+    few = ColumnPredictor.fit(assay.smiles[:5], assay.values[:5])
+    model = replace(model, predictors=Predictors.of("assay", few))
+    smiles = [*assay.smiles[:2], FAR]
+    mean = few.predict(smiles).mean
+    verdicts = judged(model, smiles, f"assay={mean[0]}")
+    assert verdicts.costs == pytest.approx(abs(mean - mean[0]) / model.conditions["assay"].std)
+
+
+def test_cells_belong_to_their_candidate(model):
+    predictor = model.predictors["assay"]
+    smiles = [predictor.smiles[5], "", FAR, predictor.smiles[2], predictor.smiles[5]]
+    evidence = Evidence({"assay": predictor}, smiles)
+    assert np.isnan(evidence.values("assay")).tolist() == [False, True, False, False, False]
+    for i in (0, 3, 4):
+        assert evidence.cells(i)["assay_nearest"] == smiles[i]
+        assert evidence.cells(i)["assay_similarity"] == 1
+    assert evidence.cells(2)["assay_inside"] == "no"
+    assert tuple(evidence.cells(2)) == evidence_columns(["mw", "assay"], {"assay": predictor})
+    nothing = Evidence({"assay": predictor}, ["", ""])
+    assert np.isnan(nothing.values("assay")).all()
+
+
+def test_every_output_shows_what_a_value_rests_on(measured_run, model, tmp_path):
+    options = OutputOptions(report=tmp_path / "page.html", grid=tmp_path / "grid.svg")
+    for kind in ("csv", "sdf"):
+        summary = generate_file(
+            tmp_path / f"out.{kind}", 6, model=measured_run, targets=["assay=7", "mw=:500"],
+            workers=0, options=options, force=True,
+        )  # fmt: skip
+    assert summary.written == 6
+    with (tmp_path / "out.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert list(rows[0]) == [
+        "smiles", "assay", "mw", "assay_minus_target", *(f"assay{e}" for e in ENDINGS),
+    ]  # fmt: skip
+    found = model.predictors["assay"].predict([row["smiles"] for row in rows])
+    for column, expected in (
+        ("assay", found.mean), ("assay_minus_target", found.mean - 7), ("assay_low", found.low),
+        ("assay_high", found.high), ("assay_nearest_value", found.nearest_value),
+    ):  # fmt: skip
+        shown = [float(row[column]) for row in rows]
+        assert shown == pytest.approx(expected.tolist(), rel=1e-4, abs=1e-4)
+    assert [row["assay_nearest"] for row in rows] == list(found.nearest)
+    text = (tmp_path / "out.sdf").read_text()
+    assert text.count(">  <assay_nearest>") + text.count("> <assay_nearest>") == 6
+    page = options.report.read_text(encoding="utf-8")
+    assert "nearest molecule with a measured assay" in page
+    assert "assay_low" in page
+    assert options.grid.read_text(encoding="utf-8")
+
+
+def test_from_python(measured_run):
+    table = MolVAE.load(measured_run).generate(3, ["assay=7"], workers=0)
+    assert list(table.columns)[3:] == [f"assay{ending}" for ending in ENDINGS]
+    assert (table["assay_low"] < table["assay"]).all()
+
+
+def test_the_note_says_how_good_the_prediction_is(model):
+    assert held_out_words(model, "assay").startswith("mae")  # trained before predictors
+    scores = {"r2": 0.61, "spearman": 0.7, "mae": 0.3}
+    stored = {
+        "kind": "number", "molecules": 9, "trained": 200, "inside": 1.0, "predictor": scores,
+        "baseline": {"mae": 0.6}, "remark": "Only 9 held-out molecules: too few to tell.",
+    }  # fmt: skip
+    training = {**model.training, "figures": {"columns": {"assay": stored}}}
+    words = held_out_words(replace(model, training=training), "assay")
+    assert words.startswith("R² 0.61")
+    assert words.endswith("too few to tell")
