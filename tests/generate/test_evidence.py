@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from molvae import MolVAE
-from molvae.chem.screening import MoleculeScreen
+from molvae.chem.screening import Decoded, MoleculeScreen
 from molvae.chem.selfies import to_selfies
 from molvae.generate.critic import Critic
 from molvae.generate.evidence import Evidence, evidence_columns, held_out_words
@@ -39,7 +39,7 @@ def judged(model, smiles, target):
         max_ring=None, scaffolds=(), fill=False, fingerprint=False, core=False,
     )  # fmt: skip
     texts = [to_selfies(text) for text in smiles]
-    return critic.judge(screen(texts), texts, np.full(len(texts), np.nan))
+    return critic.judge(screen(Decoded(texts)), texts, np.full(len(texts), np.nan))
 
 
 def test_the_cost_is_the_probability_of_the_true_value(model):
