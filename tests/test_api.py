@@ -168,7 +168,8 @@ def test_targets_are_texts_or_a_table(model, targets, demo_csv):
     table = model.generate(5, targets, novel=str(demo_csv), workers=0)
     assert list(table.columns) == ["smiles", "logp"]
     assert table["logp"].between(1, 5).all()
-    assert list(model.generate(2, {"logp": 2}, workers=0).columns)[1:] == ["logp", "logp_minus_target"]
+    columns = list(model.generate(2, {"logp": 2}, workers=0).columns)
+    assert columns[1:] == ["logp", "logp_minus_target"]
 
 
 def test_an_option_that_generate_does_not_have_is_named(model):
