@@ -8,12 +8,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
+import inspect
 import math
 import multiprocessing
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from numbers import Real
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -21,7 +24,6 @@ from typing import Any, Protocol
 from molvae import chem
 from molvae.chem.properties import PROPERTIES, compute
 from molvae.errors import ConfigError, FileError, TargetError, suggest
-from molvae.objectives.calling import as_scores, call
 from molvae.objectives.columns import Columns, column_scorer
 from molvae.objectives.program import ProcessScorer, as_scores, split_command
 from molvae.objectives.shapes import Window
@@ -153,7 +155,7 @@ class FileScorer:
 
     def __call__(self, smiles: Sequence[str]) -> list[float]:
         """The scores that the function returns."""
-        return call(self.load(), smiles)
+        return _call(self.load(), smiles)
 
 
 @functools.lru_cache(maxsize=16)
@@ -193,7 +195,7 @@ class FunctionScorer:
 
     def __call__(self, smiles: Sequence[str]) -> list[float]:
         """The scores that the function returns."""
-        return call(self.function, smiles)
+        return _call(self.function, smiles)
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,7 @@ class PluginScorer:
 
     def __call__(self, smiles: Sequence[str]) -> list[float]:
         """The scores that the function returns."""
-        return call(self.load(), smiles)
+        return _call(self.load(), smiles)
 
 
 @functools.lru_cache(maxsize=16)
@@ -233,6 +235,65 @@ def _plugin(name: str) -> Callable[[Any], Any]:
         raise ConfigError(f"objective '{name}': '{entries[0].value}' is no function")
     function: Callable[[Any], Any] = plugin
     return function
+
+
+# Whether a function takes one SMILES at a time. By identity, as callables need not be hashable; the
+# function is held, so that no later one gets the same identity.
+_takes_one: dict[int, tuple[Callable[[Any], Any], bool]] = {}
+
+
+def _call(function: Callable[[Any], Any], smiles: Sequence[str]) -> list[float]:
+    """Scores from a function of a list of SMILES or, as its first call shows, of a single one."""
+    key = id(function)
+    if key not in _takes_one and _is_for_one(function):
+        _takes_one[key] = function, True
+    known = key in _takes_one
+    if known and _takes_one[key][1]:
+        return as_scores([function(text) for text in smiles], len(smiles))
+    try:
+        result = function(list(smiles))
+    except (TypeError, AttributeError) as error:  # such as RDKit's, given a list
+        if known:
+            raise
+        try:
+            first = _score_of_one(function, smiles[0])
+        except Exception as error_of_one:  # neither call works: show both errors
+            raise TypeError(
+                f"given one SMILES: {_brief(error_of_one)}; given a list of them: {_brief(error)}"
+            ) from error
+        if first is None:
+            raise
+    else:
+        # A function of one SMILES may return None, or a number, for a list.
+        first = None
+        if not known and (result is None or isinstance(result, Real)):
+            with contextlib.suppress(Exception):  # if it raises, it is not for one SMILES
+                first = _score_of_one(function, smiles[0])
+        if first is None:
+            scores = as_scores(result, len(smiles))
+            _takes_one[key] = function, False
+            return scores
+    _takes_one[key] = function, True
+    return as_scores([first, *(function(text) for text in smiles[1:])], len(smiles))
+
+
+def _is_for_one(function: Callable[[Any], Any]) -> bool:
+    """Whether the annotation of the first parameter is a single string."""
+    try:
+        first = next(iter(inspect.signature(function).parameters.values()))
+    except (TypeError, ValueError, StopIteration):
+        return False
+    return first.annotation in (str, "str")
+
+
+def _score_of_one(function: Callable[[Any], Any], smiles: str) -> float | None:
+    score = function(smiles)
+    return float(score) if isinstance(score, Real) else None
+
+
+def _brief(error: Exception) -> str:
+    """The beginning of an error message; RDKit's list every signature of a function."""
+    return textwrap.shorten(str(error) or type(error).__name__, 90, placeholder=" …")
 
 
 def find_scorer(
