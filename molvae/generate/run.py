@@ -23,7 +23,8 @@ from molvae.data.prepare.plan import Shard
 from molvae.data.writers import format_cell, picture_format, require_writer, write_picture
 from molvae.errors import ConfigError, InputError
 from molvae.generate.blocks import BlockNumbers, Blocks, open_blocks
-from molvae.generate.evidence import evidence_columns, held_out_words
+from molvae.generate.columns import columns_of, extras_of, molecule_row
+from molvae.generate.evidence import held_out_words
 from molvae.generate.novelty import known_molecules
 from molvae.generate.refusals import with_examples
 from molvae.generate.report import GenerationReport
@@ -37,7 +38,7 @@ from molvae.runtime.files import fingerprint
 from molvae.runtime.processes import process_pool, worker_count
 from molvae.runtime.progress import Progress, say
 from molvae.runtime.threads import one_thread
-from molvae.targets import DISTANCE, Target
+from molvae.targets import Target
 
 __all__ = [
     "ADVICE",
@@ -86,35 +87,6 @@ class GenerationSummary:
     def refusals(self) -> dict[str, int]:
         """``refused`` for people: reasons with their example."""
         return with_examples(self.refused, self.examples)
-
-
-def columns_of(targets: Sequence[Target], extras: Sequence[str] = ()) -> list[str]:
-    """Columns of the output: SMILES, requested properties, their distance from requested values.
-
-    ``extras`` are those of :func:`extras_of`.
-    """
-    names = [target.name for target in targets]
-    return ["smiles", *names, *(f"{t.name}{DISTANCE}" for t in targets if t.is_point), *extras]
-
-
-def extras_of(request: Request, model: SavedModel) -> tuple[str, ...]:
-    """Columns after those of the targets.
-
-    Those of :func:`molvae.generate.evidence.evidence_columns`, then of
-    :attr:`molvae.generate.request.Request.extras`.
-    """
-    names = evidence_columns([target.name for target in request.targets], model.predictors)
-    return (*names, *request.extras)
-
-
-def molecule_row(
-    molecule: Generated, targets: Sequence[Target], extras: Sequence[str] = ()
-) -> list[object]:
-    """The cells of :func:`columns_of` for one molecule."""
-    distances = [molecule.values[t.name] - t.low for t in targets if t.is_point]
-    evidence = molecule.evidence
-    more = [evidence[n] if n in evidence else getattr(molecule, n, None) for n in extras]
-    return [molecule.smiles, *(molecule.values[t.name] for t in targets), *distances, *more]
 
 
 def generate(
