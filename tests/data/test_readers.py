@@ -524,3 +524,16 @@ def test_any_table_reads_the_same_from_every_format(table, tmp_path_factory):
         for name in ("a.csv", "a.tsv", "a.parquet")
     ]
     assert found == [table] * 3
+
+
+def test_sdf_fields_need_no_blank_line_between_them(tmp_path):
+    block = sdf_block("CCO", "a", {}).replace("$$$$\n", "")
+    text = block + ">  <IC50>\n1.5\n>  25 <Ki> (7)\n10\n> <IC50 (>10)>\n>50 <c>\ntwo\n$$$$\n"
+    [row] = rows(put(tmp_path, "a.sdf", text), columns=["IC50", "Ki", "IC50 (>10)"])
+    assert list(row.labels.values()) == ["1.5", "10", ">50 <c>\ntwo"]
+
+
+def test_an_identifier_names_an_untitled_sdf_record(tmp_path):
+    text = sdf_block("CCO", "", {"y": "1", "Compound_ID": "X-17"})
+    [row] = rows(put(tmp_path, "a.sdf", text))
+    assert row.name == "X-17"

@@ -5,7 +5,7 @@ import pytest
 from rdkit import DataStructs
 from rdkit.Chem import MolFromSmiles, MolToSmiles, rdFingerprintGenerator
 
-from molvae.errors import FileError, InputError, OutputExistsError, TargetError
+from molvae.errors import InputError, OutputExistsError, TargetError
 from molvae.generate.decoding import decode_latents
 from molvae.latent.interpolate import interpolate, interpolate_file, path_between
 from molvae.runtime.randomness import Draws
@@ -45,8 +45,8 @@ def test_a_path_is_written_and_drawn(tiny_run, tmp_path):
 @pytest.mark.parametrize(
     ("ends", "options", "error", "message"),
     [
-        (("CCX", LAST), {}, InputError, "'CCX'.*SMILES"),
-        ((FIRST, "[Xe]"), {}, FileError, r"\[Xe\].*vocabulary"),
+        (("CCX", LAST), {}, InputError, "'CCX'.*valid SMILES"),
+        ((FIRST, "CC[Xe]"), {}, InputError, r"'CC\[Xe\]' \(element not allowed\)"),
         ((FIRST, LAST), {"points": 1}, InputError, "points.* 1"),
         ((FIRST, LAST), {"noise": 1.5}, TargetError, "noise.*1.5"),
     ],

@@ -13,8 +13,8 @@ __all__ = ["read_sdf"]
 MAX_RECORD = 5_000_000  # characters of a record; more is damage and not kept in memory
 
 _FIELD = re.compile(r">[^<]*<(.+)>")
-# Within a value, a stricter form: the blank line before it may be missing, but "> 5 <b>" is text.
-_NEXT_FIELD = re.compile(r">(?:\s+(?:DT\d+|\d+)?)?\s*<([^<>]+)>\s*(?:\([^)]*\))?\s*")
+# Within a value, a stricter form: the blank line before it may be missing, but ">50 <c>" is text.
+_NEXT_FIELD = re.compile(r">(?:\s+(?:DT\d+|\d+)?)?\s*<([^<]+)>\s*(?:\([^)]*\))?\s*")
 
 
 def read_sdf(text: Iterator[str], name: str, columns: Sequence[str]) -> Iterator[Row]:

@@ -356,3 +356,45 @@ def test_shards_may_leave_unknown_tokens_to_the_merger(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.csv", "s"]
     dataset = merge([shard], tmp_path / "ds", unknown_tokens="reject")
     assert (len(dataset), dataset.vocabulary) == (2, SMALL)
+
+
+ENANTIOMERS = ["C[C@H](N)c1ccccc1", "C[C@@H](N)c1ccccc1"]
+
+
+def block(smiles, groups="", **fields):
+    """A V3000 record; ``groups`` such as MDLV30/STERAC1 ATOMS=(1 2)."""
+    mol = Chem.MolFromSmiles(smiles)
+    Chem.rdDepictor.Compute2DCoords(mol)
+    text = Chem.MolToV3KMolBlock(mol)
+    if groups:
+        collection = f"M  V30 BEGIN COLLECTION\nM  V30 {groups}\nM  V30 END COLLECTION\n"
+        text = text.replace("M  V30 END CTAB", f"{collection}M  V30 END CTAB")
+    return text + "".join(f"> <{name}>\n{value}\n\n" for name, value in fields.items()) + "$$$$\n"
+
+
+@pytest.mark.parametrize("kind", ["sdf", "smi", "mixture"])
+def test_a_racemate_is_not_merged_with_an_enantiomer(tmp_path, kind):
+    one, other = ENANTIOMERS
+    if kind == "sdf":
+        path = tmp_path / "in.sdf"
+        marked = block(one, "MDLV30/STERAC1 ATOMS=(1 2)", y=6)
+        path.write_text(marked + block(one, y=8) + block(other, y=4))
+    else:
+        racemate = f"{one} |&1:1|" if kind == "smi" else f"{one}.{other}"
+        path = write(tmp_path / "in.csv", [(racemate, 1, 6), (one, 2, 8), (other, 3, 4)])
+    dataset = prepare([path], tmp_path / "ds", config(), workers=0)
+    flat = Chem.CanonSmiles("CC(N)c1ccccc1")
+    assert values(dataset) == {flat: 6, Chem.CanonSmiles(one): 8, Chem.CanonSmiles(other): 4}
+    assert any("1 × racemate" in line for line in summary_lines(dataset))
+
+
+def test_the_reason_and_the_structure_of_a_refused_sdf_record(tmp_path):
+    # A fluorine with three bonds, in a record without a title and in one with a title.
+    odd = block("CCN", y=2).replace("V30 1 C", "V30 1 F", 1).replace("V30 1 1 1 2", "V30 1 3 1 2")
+    titled = f"made in May{odd}"
+    path = tmp_path / "in.sdf"
+    path.write_text(block("CCO", y=1) + block("CCN", y=2) + odd + titled)
+    dataset = prepare([path], tmp_path / "ds", config(), workers=0)
+    rejects = pd.read_csv(dataset.folder / "rejects.csv")
+    assert rejects["text"].tolist() == ["NC#F", "made in May"]
+    assert set(rejects["reason"]) == {"not a valid structure: valence of F"}
