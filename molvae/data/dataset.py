@@ -104,8 +104,9 @@ class Dataset:
 
     def _array(self, name: str, kind: type[np.generic], shape: tuple[int, ...]) -> NDArray[Any]:
         """An array mapped from a file, of the type and shape that the manifest implies."""
+        path = self._file(f"{name}.npy")
         try:
-            array = np.load(self._file(f"{name}.npy"), mmap_mode="r", allow_pickle=False)
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
         except Exception as error:  # NumPy's parser of headers raises many kinds
             why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             raise self._damaged(f"{name}.npy: {why}") from None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from molvae import chem
@@ -172,7 +172,7 @@ def read_seed_molecules(texts: Sequence[str]) -> tuple[str, ...]:
     """
     smiles: list[str] = []
     for text in texts:
-        if Path(text).is_file():
+        if os.path.isfile(text):  # unlike Path, takes a name of any length
             smiles += _molecules_of(text)
         elif chem.canonical_smiles(text) is None:
             raise InputError(f"like: '{text}' is neither a valid SMILES nor a file")

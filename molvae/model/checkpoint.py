@@ -10,6 +10,7 @@ Folder: ``config.json`` (sizes, provenance, size and sha256 of every other file 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import textwrap
 import time
@@ -155,14 +156,14 @@ def find_model(name: str | Path | None) -> Path:
     if isinstance(name, str) and name.startswith(SCHEME):
         name = pull(name)
     path = Path(name)
-    if not path.exists() and str(name) in shipped_models():
+    if not os.path.exists(path) and str(name) in shipped_models():
         return SHIPPED / str(name)
     for candidate in (path / "model", path):
         if folder_kind(candidate) == "molvae-model":
             return candidate
-    if not path.exists():
+    if not os.path.exists(path):
         raise ModelFolderError(
-            f"'{name}': no such folder, and no shipped model of that name: "
+            f"'{str(name)[:200]}': no such folder, and no shipped model of that name: "
             f"{suggest(str(name), shipped_models())}"
         )
     if folder_kind(path) == "molvae-run":

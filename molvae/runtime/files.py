@@ -139,7 +139,10 @@ def _new_name(path: Path, make: Callable[[Path], Made]) -> Made:
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
-    """Size in bytes and SHA-256 of a file."""
+    """Size in bytes and SHA-256 of a file, which is there and can be read more than once."""
+    if not path.is_file():
+        why = "is a pipe or device; save it to a file" if path.exists() else "no such file"
+        raise FileError(f"'{path}': {why}")
     with open(path, "rb") as handle:
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
     return {"size": path.stat().st_size, "sha256": digest}

@@ -429,3 +429,24 @@ def test_too_many_molecules_are_refused_and_many_need_no_memory(tiny_run, tmp_pa
         assert sum(shard.wanted for shard in shards) == n
     with pytest.raises(ConfigError, match="2/2"):
         BlockNumbers(BLOCK, Shard(2, 2))
+
+
+def test_texts_longer_than_any_name(tiny_run, tmp_path):
+    from molvae.errors import InputError
+    from molvae.generate.request import Request, read_seed_molecules
+
+    with pytest.raises(ModelFolderError, match="no such folder"):
+        load_model("a" * 5000)
+    assert read_seed_molecules(["C" * 300]) == ("C" * 300,)
+    request = Request(scaffold=("C" * 5000,))
+    with pytest.raises(InputError, match="5,000 characters"):
+        generate_file(tmp_path / "out.csv", 1, model=tiny_run, request=request, workers=0)
+
+
+def test_a_page_in_place_of_the_output_is_refused(tiny_run, tmp_path):
+    from molvae.generate.run import OutputOptions
+
+    output = tmp_path / "out.csv"
+    with pytest.raises(ConfigError, match="two outputs"):
+        generate_file(output, 1, model=tiny_run, options=OutputOptions(report=output), force=True)
+    assert not list(tmp_path.iterdir())

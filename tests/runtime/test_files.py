@@ -5,8 +5,14 @@ import stat
 
 import pytest
 
-from molvae.errors import FileError, OutputExistsError
-from molvae.runtime.files import atomic_text, require_absent, scratch_folder
+from molvae.errors import ConfigError, FileError, OutputExistsError
+from molvae.runtime.files import (
+    atomic_text,
+    fingerprint,
+    require_absent,
+    require_distinct,
+    scratch_folder,
+)
 
 
 def test_a_file_appears_only_when_it_is_complete(tmp_path):
@@ -109,3 +115,19 @@ def test_a_name_is_as_long_as_its_temporary_name_allows(tmp_path, letter):
         text.write("x")
     with pytest.raises(FileError, match="bytes, expected at most 223"):
         require_absent(tmp_path / (letter * (224 // size) + ".csv"), force=False)
+
+
+def test_a_pipe_has_no_checksum(tmp_path):
+    """It would be empty afterwards, when its content is needed."""
+    os.mkfifo(tmp_path / "pipe.smi")
+    with pytest.raises(FileError, match=r"pipe.*save it to a file"):
+        fingerprint(tmp_path / "pipe.smi")
+    with pytest.raises(FileError, match="no such file"):
+        fingerprint(tmp_path / "missing.smi")
+
+
+def test_two_outputs_of_one_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    require_distinct(("a.csv", None, "a.html", "b/a.csv"))
+    with pytest.raises(ConfigError, match=r"a\.csv': two outputs"):
+        require_distinct(("a.csv", tmp_path / "b" / ".." / "a.csv"))

@@ -38,6 +38,7 @@ __all__ = ["PARTICLES", "Scaffold", "decode_scaffold"]
 
 PARTICLES = 8  # draws of which one is chosen
 HAZARD = 0.2  # chance that the skeleton begins where it may; the weights correct for it
+LONGEST = 1000  # characters of a scaffold; RDKit writes much larger ones for minutes
 WRITINGS = 64  # ways to write a scaffold to try
 
 
@@ -67,6 +68,11 @@ class Scaffold:
         self.texts = tuple(dict.fromkeys(texts))
         self.constraints, self.fill = constraints, fill
         for text in self.texts:
+            if len(text) > LONGEST:
+                raise TargetError(
+                    f"scaffold: '{text[:40]}…' has {len(text):,} characters, expected at most "
+                    f"{LONGEST:,}"
+                )
             chem.require_scaffold(text)
         if fill and not any(map(chem.has_points, self.texts)):
             raise TargetError(f"fill: {self} has no attachment point (*) to fill; add some")
