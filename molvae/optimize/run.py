@@ -188,10 +188,8 @@ def optimize(
         archive = Archive(pareto=pareto)
         engine = _engine(name, proposer, archive, budget)
         outputs = [Path(path) for path in (output, report) if path is not None]
-        logged = open_calls(
-            log, objective, plan, pareto=pareto, outputs=outputs, resume=resume, force=force
-        )
-        calls = stack.enter_context(logged)
+        options = {"pareto": pareto, "resume": resume, "force": force}
+        calls = stack.enter_context(open_calls(log, objective, plan, outputs=outputs, **options))
         # Before the workers, so that it is checked after they have ended.
         printed = stack.enter_context(_printed(output, clear=force and not resume))
         scorers = stack.enter_context(WorkerPool(workers))
@@ -206,20 +204,13 @@ def optimize(
             search.run()
         summary = _summary(search, gate, name)
         summary.seconds, summary.made = time.monotonic() - started, len(calls.answers) - done
-        summary.molecules = best = _best(search, gate, keep)
+        summary.molecules = _best(search, gate, keep)
         if output is not None:
-            summary.written = write_rows(output, *best_table(best, objective, pareto=pareto))
+            table = best_table(summary.molecules, objective, pareto=pareto)
+            summary.written = write_rows(output, *table)
         if report is not None:
-            page = search_page(
-                summary.to_json(),
-                calls.answers,
-                best,
-                objective,
-                model=label,
-                seed=seed,
-                command=command,
-            )
-            write_html(report, page)
+            shown = (summary.to_json(), calls.answers, summary.molecules, objective)
+            write_html(report, search_page(*shown, model=label, seed=seed, command=command))
     return summary
 
 

@@ -621,7 +621,7 @@ def test_a_window_around_a_molecule_is_searched(tmp_path, tiny_run, window):
     """Samples of the prior never lie in it, and in the second not even the molecule itself."""
     lead = "O=C(CN1Cc2ccccc2C1=O)Nc1cccc(C(F)(F)F)c1"
     found = search(
-        tmp_path, tiny_run, "evolution", "logp", budget=40, given=[lead],
+        tmp_path, tiny_run, "evolution", "logp", budget=16, given=[lead],
         constraints=[window], request=Request(like=(lead,)),
     )  # fmt: skip
     low, high = parse_target(window).low, parse_target(window).high
@@ -629,17 +629,24 @@ def test_a_window_around_a_molecule_is_searched(tmp_path, tiny_run, window):
     for one in found.molecules:
         likeness = tanimoto(chem.fingerprints([chem.parse(one.smiles)]), near)[0, 0]
         assert low <= likeness <= high
-    assert found.calls == 40
+    assert found.calls == 16
+
+
+QUICK = ("evolution", "sampling")
 
 
 @pytest.mark.parametrize(
-    "method",
-    [pytest.param(m, marks=pytest.mark.slow) if m == "learning" else m for m in METHODS],
+    ("method", "budget"),
+    [
+        ("evolution", 30),
+        ("sampling", 20),
+        *(pytest.param(m, 60, marks=pytest.mark.slow) for m in METHODS if m not in QUICK),
+    ],
 )
-def test_the_same_seed_makes_the_same_calls(tmp_path, tiny_run, method):
+def test_the_same_seed_makes_the_same_calls(tmp_path, tiny_run, method, budget):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
-        search(tmp_path / folder, tiny_run, method, "qed", budget=60)
+        search(tmp_path / folder, tiny_run, method, "qed", budget=budget)
     first, second = (tmp_path / f / f"{method}0.calls.csv" for f in ("a", "b"))
     assert first.read_text() == second.read_text()
 
@@ -664,10 +671,10 @@ def test_a_search_does_not_depend_on_the_number_of_threads(tmp_path, tiny_run, m
 
 
 def test_a_better_molecule_is_never_lost_and_none_is_scored_twice(tmp_path, tiny_run):
-    summary = search(tmp_path, tiny_run, "evolution", "qed", budget=120, keep=7)
+    summary = search(tmp_path, tiny_run, "evolution", "qed", budget=60, keep=7)
     with (tmp_path / "evolution0.calls.csv").open() as handle:
         answered = [row for row in csv.DictReader(handle) if row["status"] == "answered"]
-    assert len({row["smiles"] for row in answered}) == len(answered) == 120
+    assert len({row["smiles"] for row in answered}) == len(answered) == 60
     best = sorted((float(row["value"]) for row in answered), reverse=True)[:7]
     with (tmp_path / "evolution0.csv").open() as handle:
         rows = list(csv.DictReader(handle))
@@ -679,7 +686,7 @@ def test_a_better_molecule_is_never_lost_and_none_is_scored_twice(tmp_path, tiny
 def test_minimizing_reports_scores_as_they_are(tmp_path, tiny_run):
     objective = parse_objective(["sas"], minimize=True)
     summary = optimize(
-        tmp_path / "easy.csv", objective, 60, model=tiny_run, workers=0, device="cpu"
+        tmp_path / "easy.csv", objective, 20, model=tiny_run, workers=0, device="cpu"
     )
     with (tmp_path / "easy.csv").open() as handle:
         scores = [float(row["sas"]) for row in csv.DictReader(handle)]
@@ -690,7 +697,7 @@ def test_minimizing_reports_scores_as_they_are(tmp_path, tiny_run):
 
 def test_constraints_hold_for_every_call(tmp_path, tiny_run):
     search(
-        tmp_path, tiny_run, "evolution", "qed", budget=60, constraints=["mw=:300"],
+        tmp_path, tiny_run, "evolution", "qed", budget=30, constraints=["mw=:300"],
         request=Request(elements=("C", "N", "O", "H")),
     )  # fmt: skip
     with (tmp_path / "evolution0.calls.csv").open() as handle:
@@ -698,7 +705,7 @@ def test_constraints_hold_for_every_call(tmp_path, tiny_run):
     from rdkit.Chem import Descriptors, MolFromSmiles
 
     mols = [MolFromSmiles(text) for text in smiles]
-    assert len(mols) == 60
+    assert len(mols) == 30
     assert all(Descriptors.MolWt(mol) <= 300 for mol in mols)
     assert {a.GetSymbol() for mol in mols for a in mol.GetAtoms()} <= {"C", "N", "O"}
 
@@ -707,12 +714,12 @@ def test_a_front_of_two_objectives(tmp_path, tiny_run):
     path = tmp_path / "front.csv"
     objective = parse_objective(["qed", "logp"], pareto=True)
     summary = optimize(
-        path, objective, 80, model=tiny_run, pareto=True, keep=1000, workers=0, device="cpu"
+        path, objective, 40, model=tiny_run, pareto=True, keep=1000, workers=0, device="cpu"
     )
     with path.open() as handle:
         table = list(csv.DictReader(handle))
     rows = [(float(row["qed"]), float(row["logp"])) for row in table]
-    assert len(rows) == summary.calls == 80
+    assert len(rows) == summary.calls == 40
     front = fronts(np.asarray(rows))[0]
     assert front == list(range(len(front)))
     assert [int(row["front"]) for row in table].count(1) == summary.front == len(front)
@@ -786,22 +793,22 @@ def test_cma_begins_again_when_it_stands_still(tiny_model):
 
 
 def test_a_resumed_search_asks_again_what_was_under_way(tmp_path, tiny_run):
-    whole = search(tmp_path, tiny_run, "evolution", "qed", budget=60)
+    whole = search(tmp_path, tiny_run, "evolution", "qed", budget=30)
     path = tmp_path / "evolution0.calls.csv"
     lines = path.read_text().splitlines(keepends=True)
     cut = next(i for i, line in enumerate(lines) if "answered" in line) + 2
     path.write_text("".join(lines[:cut]) + lines[cut][:9])
     (tmp_path / "evolution0.csv").unlink()
-    resumed = search(tmp_path, tiny_run, "evolution", "qed", budget=60, resume=True)
-    assert resumed.calls == whole.calls == 60
+    resumed = search(tmp_path, tiny_run, "evolution", "qed", budget=30, resume=True)
+    assert resumed.calls == whole.calls == 30
     with path.open() as handle:
         rows = list(csv.DictReader(handle))
     for status in ("asked", "answered"):
         smiles = [row["smiles"] for row in rows if row["status"] == status]
-        assert len(set(smiles)) == len(smiles) == 60
+        assert len(set(smiles)) == len(smiles) == 30
     # On a finished run it says so, and a larger budget continues it.
-    assert search(tmp_path, tiny_run, "evolution", "qed", budget=60, resume=True).calls == 60
-    assert search(tmp_path, tiny_run, "evolution", "qed", budget=70, resume=True).calls == 70
+    assert search(tmp_path, tiny_run, "evolution", "qed", budget=30, resume=True).calls == 30
+    assert search(tmp_path, tiny_run, "evolution", "qed", budget=36, resume=True).calls == 36
 
 
 def test_the_running_best_is_that_of_the_values_so_far():
@@ -892,7 +899,9 @@ def test_outputs_keep_out_of_each_others_way(tmp_path, tiny_run):
     assert (tmp_path / "best.csv").read_text() == "mine"
 
 
-def test_constraints_that_nothing_meets_are_said(tmp_path, tiny_run):
+def test_constraints_that_nothing_meets_are_said(tmp_path, tiny_run, monkeypatch):
+    monkeypatch.setattr("molvae.optimize.search.STALLS", 3)
+    monkeypatch.setattr("molvae.optimize.search.STALLED", 10)
     with pytest.raises(RunError, match=r"constraint"):
         search(tmp_path, tiny_run, "sampling", "qed", budget=4, constraints=["mw=:10"])
     with pytest.raises(ConfigError, match="'Xx'"):

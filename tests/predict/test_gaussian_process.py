@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
 from molvae.predict.gaussian_process import (
     DEFAULT,
@@ -30,6 +28,9 @@ def problem():
 
 
 def test_prediction_equals_scikit_learns_with_a_vague_constant(problem):
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import RBF, ConstantKernel
+
     x, y, new = problem
     process = ExactProcess(gaussian(x, x), y, 0.1)
     mean, variance = process.predict(gaussian(new, x))

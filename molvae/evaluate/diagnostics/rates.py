@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -41,24 +41,64 @@ def figures(
     ``R``: KL of z_t's posterior from N(0, I) per noise level; ``D``: −log p(x | z_t, t); both are
     nats per molecule (rate and distortion of Alemi et al. 2018). ``gap`` is R(0) + D(0) − D(1),
     which is 0 for a perfect model. ``active_units``: latents whose posterior mean varies by more
-    than .01 (Burda et al. 2016). ``information``: I(x; z) in nats, which cannot exceed its ``cap``,
-    log n. ``exact``: share of molecules whose SMILES comes back from
-    (z = mean, t = 0, likeliest tokens).
+    than 0.01 (Burda et al. 2016). ``information``: I(x; z) in nats, which cannot exceed its
+    ``cap``, log n. ``exact``: share of molecules whose SMILES comes back from (z = mean, t = 0,
+    likeliest tokens).
     """
     network.eval()
-    device = next(network.parameters()).device
-    rates = dict.fromkeys(LEVELS, 0.0)
-    distortions = dict.fromkeys(LEVELS, 0.0)
+    passed = _pass(network, dataset, columns, items, draws, precision, advance)
+    n, rates, distortions = len(items), passed.rates, passed.distortions
+    result: dict[str, Any] = {
+        "n": n,
+        "R": {f"{t:g}": rates[t] / n for t in LEVELS},
+        "D": {f"{t:g}": distortions[t] / n for t in LEVELS},
+        "nats_per_token": distortions[1.0] / passed.tokens,
+        "active_units": int((passed.latents["mean"].var(axis=0) > 0.01).sum()),
+    }
+    result["information"] = mutual_information(**passed.latents).to_json()
+    result["gap"] = result["R"]["0"] + result["D"]["0"] - result["D"]["1"]
+    errors = head_errors(conditions, passed.predicted, passed.values)
+    result["head"] = {
+        e.name: {e.key: e.error.value, "n": e.error.n} for e in errors if e.error.value is not None
+    }
+    # Drawn among the molecules in the order of their lengths.
+    ordered = items[np.argsort(dataset.lengths(items), kind="stable")]
+    chosen = ordered[draws.permutation("exact", n)[:reconstructions]]
+    result["exact"] = exact_reconstruction(network, dataset, chosen, precision)
+    return result
+
+
+class _Passed(NamedTuple):
+    """What a pass over N molecules gives."""
+
+    rates: dict[float, float]  # nats by noise level, summed over the molecules
+    distortions: dict[float, float]
+    latents: dict[str, NDArray[np.float64]]  # mean, log_var and sample (N, Z) of the posteriors
+    predicted: NDArray[np.float64]  # the head's values (N, C), standardized
+    values: NDArray[np.float32]  # the known ones (N, C)
+    tokens: int
+
+
+def _pass(
+    network: CVAE,
+    dataset: Molecules,
+    columns: list[int],
+    items: NDArray[np.int64],
+    draws: Draws,
+    precision: str,
+    advance: Advance,
+) -> _Passed:
+    device, size = next(network.parameters()).device, network.config.latent_size
+    rates, distortions = dict.fromkeys(LEVELS, 0.0), dict.fromkeys(LEVELS, 0.0)
     parts: dict[str, list[NDArray[np.float64]]] = {"mean": [], "log_var": [], "sample": []}
-    heads, known_values, count_tokens = [], [], 0
+    heads, values, tokens = [], [], 0
     for _, batch in batches(dataset, items):
-        inputs, targets, lengths = (
-            torch.from_numpy(a).to(device) for a in (batch.inputs, batch.targets, batch.lengths)
-        )
-        size = network.config.latent_size
-        noise, channel = (
-            torch.from_numpy(draws.normal(name, batch.items, size)).to(device)
-            for name in ("v-latent", "v-channel")
+        inputs, targets, lengths, noise, channel = (
+            torch.from_numpy(array).to(device)
+            for array in (
+                *(batch.inputs, batch.targets, batch.lengths),
+                *(draws.normal(name, batch.items, size) for name in ("v-latent", "v-channel")),
+            )
         )
         with autocast(device, precision):
             posterior = network.encode(targets, lengths)
@@ -71,30 +111,14 @@ def figures(
                 rates[level] += kl_divergence(noisy_posterior(posterior, level)).sum().item()
                 advance(len(z))
             mean, _ = network.predict(posterior.mean)
-        for name, values in {**posterior._asdict(), "sample": z}.items():
-            parts[name].append(values.cpu().double().numpy())
+        for name, part in {**posterior._asdict(), "sample": z}.items():
+            parts[name].append(part.cpu().double().numpy())
         heads.append(mean.cpu().double().numpy())
-        known_values.append(batch.values[:, columns])
-        count_tokens += int(batch.lengths.sum())
-    n, latents = len(items), {name: np.concatenate(part) for name, part in parts.items()}
-    result: dict[str, Any] = {
-        "n": n,
-        "R": {f"{t:g}": rates[t] / n for t in LEVELS},
-        "D": {f"{t:g}": distortions[t] / n for t in LEVELS},
-        "nats_per_token": distortions[1.0] / count_tokens,
-        "active_units": int((latents["mean"].var(axis=0) > 0.01).sum()),  # Burda et al. 2016
-    }
-    result["information"] = mutual_information(**latents).to_json()
-    result["gap"] = result["R"]["0"] + result["D"]["0"] - result["D"]["1"]
-    errors = head_errors(conditions, np.concatenate(heads), np.concatenate(known_values))
-    result["head"] = {
-        e.name: {e.key: e.error.value, "n": e.error.n} for e in errors if e.error.value is not None
-    }
-    # As ever among the molecules in the order of their lengths.
-    ordered = items[np.argsort(dataset.lengths(items), kind="stable")]
-    chosen = ordered[draws.permutation("exact", n)[:reconstructions]]
-    result["exact"] = exact_reconstruction(network, dataset, chosen, precision)
-    return result
+        values.append(batch.values[:, columns])
+        tokens += int(batch.lengths.sum())
+    latents = {name: np.concatenate(part) for name, part in parts.items()}
+    predicted, known = np.concatenate(heads), np.concatenate(values)
+    return _Passed(rates, distortions, latents, predicted, known, tokens)
 
 
 def noisy_posterior(posterior: Posterior, t: float) -> Posterior:
