@@ -16,7 +16,8 @@ from molvae.model.checkpoint import load_model, save_model
 
 MODELS = Path(__file__).resolve().parent.parent / "molvae" / "pretrained"
 NOTE = """Shipped with molvae as `{name}`.
-Only the weights are shipped, no molecules, in half precision.
+The weights, in half precision, the realism critic and the plausibility table are shipped,
+but no molecules.
 
 **Data.** {data}
 

@@ -40,6 +40,7 @@ if [ "${PROCESSES:-1}" -gt 1 ]; then
         --nproc-per-node "$PROCESSES" -m molvae)
 fi
 "${launch[@]}" train "$run.data/both.ds" -o "$run" --from moses --max-time "$time" --seed 1 --resume \
-    --set train.learning_rate=4e-3 --set train.kl_weight=0.03 --set train.validations=7
+    --set train.learning_rate=4e-3 --set train.kl_weight=0.03 --set train.validations=7 \
+    --set train.replay=0 # the data hold molecules of MOSES
 python scripts/ship_model.py "$run" default
 molvae info default

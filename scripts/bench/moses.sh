@@ -7,7 +7,7 @@
 # Without files they are fetched. Settings by environment variables:
 #   PRESET=small  TIME=150m  PROCESSES=2   of each training (torchrun with more than one process)
 #   TRAININGS="1"                          seeds of trainings; three on a GPU
-#   OPTIONS=                               more options of train, such as --from moses to continue from those weights
+#   OPTIONS=                               more options of train, such as "--from moses --set train.replay=0" to continue from those weights
 #   SAMPLES="0 1 2"                        seeds of samples, at temperature 1
 #   TEMPERATURES="0.8 0.9 1.1"             others, one sample each
 #   CUTOFFS=""                             epsilon cutoffs, at temperature 1 with the same seeds
