@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,8 @@ from numpy.typing import NDArray
 
 from molvae import chem
 from molvae.config import CleaningConfig
+from molvae.latent.encode import encode
+from molvae.model.checkpoint import load_model
 from molvae.predict.assess import Assessment, Scores, assess
 from molvae.predict.predictor import ColumnPredictor, Kind, Predictions
 
@@ -127,24 +129,21 @@ def property_head(
     """What the property head of a model tuned on the training part predicts."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        words = {1.0: "yes", 0.0: "no"}
-        for part, rows in (("train", ~held), ("test", held)):
-            with open(folder / f"{part}.csv", "w", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow(["smiles", "value"])
-                for i in np.flatnonzero(rows):
-                    value = float(table.values[i])
-                    writer.writerow([table.smiles[i], words[value] if kind == "yesno" else value])
+        with open(folder / "train.csv", "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["smiles", "value"])
+            for i in np.flatnonzero(~held):
+                value = float(table.values[i])
+                answer = "yes" if value else "no"
+                writer.writerow([table.smiles[i], answer if kind == "yesno" else value])
         command = [sys.executable, "-m", "molvae"]
         train = [str(folder / "train.csv"), "-p", "value", "--from", model,
                  "-o", str(folder / "run"), "--max-time", limit]  # fmt: skip
         subprocess.run([*command, "train", *train], check=True, capture_output=True)
-        encode = ["encode", str(folder / "test.csv"), "-m", str(folder / "run"), "--predict",
-                  "-o", str(folder / "out.csv")]  # fmt: skip
-        subprocess.run([*command, *encode], check=True, capture_output=True)
-        with open(folder / "out.csv") as file:
-            cells = [row["value"] for row in csv.DictReader(file)]
-    return np.asarray([float(cell) if cell else math.nan for cell in cells])
+        # Without its predictors the model answers by the head.
+        tuned = replace(load_model(folder / "run"), predictors=None)
+        asked = [text for text, out in zip(table.smiles, held, strict=True) if out]
+        return np.asarray([m.prediction[0] for m in encode(asked, tuned, predict=True)])
 
 
 def _bare(mean: NDArray[np.float64]) -> Predictions:

@@ -21,7 +21,7 @@ from molvae.targets import Target
 __all__ = ["Calibration", "Reply", "calibrate", "describe_replies", "requests"]
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-PREDICTED = "the model's own head: a prediction, not a measurement"
+PREDICTED = "predicted by the model, not measured"
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def calibrate(
 
     Draws are from the prior at t = 1 and temperature 1, by
     :class:`molvae.generate.sampler.Sampler` without critic or retries. Built-in properties
-    are computed by RDKit; a user's column is predicted by the head. ``values`` (N, C) are the true
+    are computed by RDKit; a user's column is predicted by the model. ``values`` (N, C) are the true
     values of held-out molecules.
     """
     calibrations, drawn = [], 0
