@@ -168,9 +168,10 @@ def adapted_conditions(conditions: ConditionSet, model: SavedModel) -> Condition
             )
         middle = condition.quantiles[len(condition.quantiles) // 2]
         if old is not None and abs(middle - old.mean) > FAR * old.std:
+            rename = "; if it is another quantity, give it another name with -p"
             say(
                 f"note: {condition.name} is about {middle:g} here and was about {old.mean:g} for "
-                "the model; if it is another quantity, give it another name with -p"
+                f"the model{'' if condition.builtin else rename}"
             )
     scaled = [
         replace(c, mean=known[c.name].mean, std=known[c.name].std) if c.name in known else c

@@ -5,10 +5,12 @@ import pickle
 
 import pytest
 
-from molvae.config import Config, differences, load_config
+from molvae.config import Config, DataConfig, differences, load_config
 from molvae.data.dataset import Dataset
+from molvae.data.prepare import prepare
 from molvae.errors import ConfigError, FileError, ModelFolderError, OutputExistsError
 from molvae.model.checkpoint import save_state
+from molvae.train import run as train_run
 from molvae.train.run_folder import (
     check_run_folder,
     cut_metrics,
@@ -79,6 +81,22 @@ def test_differences_name_the_key_and_both_values():
         "model.latent_size was 64, is 8", "train.seed was 0, is 3",
     ]  # fmt: skip
     assert differences(before.model_dump(), Config.model_dump(before)) == []
+
+
+def test_options_of_a_dataset_may_be_repeated_but_not_changed(tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_text("smiles,y\n" + "".join(f"{'C' * n}O,{n}\n" for n in range(3, 20)))
+    made = DataConfig(properties={"y": "y"}, valid_fraction=0.2)
+    prepare([path], tmp_path / "ds", made, workers=0)
+
+    def opened(**data):
+        config = Config(data=DataConfig(**data))
+        return train_run._open_dataset([tmp_path / "ds"], config, None, None, None)
+
+    assert len(opened()) == len(opened(valid_fraction=0.2)) == 17
+    assert len(opened(properties={"y": "y"})) == 17
+    with pytest.raises(ConfigError, match=r"data.valid_fraction was 0.2, is 0.3; give them to"):
+        opened(properties={"y": "y"}, valid_fraction=0.3)
 
 
 def test_a_dropped_key_is_a_difference():
