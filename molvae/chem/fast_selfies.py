@@ -132,7 +132,7 @@ def _derived(steps: list[_Step]) -> tuple[_Atoms, list[tuple[int, int, int]]]:
 
 
 def _written(atoms: _Atoms, rings: list[tuple[int, int, int]]) -> str:
-    """SMILES of the atoms after as many of the rings as there is room for are formed, in order."""
+    """SMILES of the atoms after forming, in order, as many of the rings as valences allow."""
     texts, parents, bonds, free = atoms
     formed: dict[tuple[int, int], _Bond] = {}
     closures: list[list[_Bond]] = [[] for _ in texts]

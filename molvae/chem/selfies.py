@@ -74,7 +74,7 @@ class Meaning(NamedTuple):
     """What a SELFIES symbol does where it is not read as a number."""
 
     kind: Literal["atom", "branch", "ring", "other"]
-    order: int = 0  # of the bond it makes, if there is room for it
+    order: int = 0  # of the bond it makes, if the valence allows it
     size: int = 0  # atom: bonds it can have; branch, ring: symbols after it that form a number
 
 

@@ -1,7 +1,7 @@
 """Columns of the user's files: their names, and their cells as numbers.
 
 A cell may be yes/no, a gap, a censored value, or in another unit. Its relation (``>``) and its unit
-may also be in columns of their own.
+may also be in separate columns.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def read_label(
 ) -> Label:
     """The value of a cell; with ``limit`` a censored one such as ``>10000`` counts as its limit.
 
-    ``relation`` and ``unit`` are the cells of columns of their own. An empty relation is ``=``. For
+    ``relation`` and ``unit`` are the cells of separate columns. An empty relation is ``=``. For
     a transform with a unit of concentration, values in another one are converted; a unit after the
     number, as in ``53 nM``, comes before that of the column.
     """

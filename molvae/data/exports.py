@@ -1,7 +1,7 @@
 """Exports of assay databases: which options read the relation, unit and endpoint of a column.
 
 ChEMBL and PubChem write a value, its relation (``>``), its unit and its endpoint (IC50, Ki) into
-columns of their own, one row per measurement. BindingDB has one column per endpoint, in nM, with
+separate columns, one row per measurement. BindingDB has one column per endpoint, in nM, with
 the relation in the cell.
 """
 

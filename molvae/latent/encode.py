@@ -105,7 +105,7 @@ def own_names(model: SavedModel) -> list[str]:
     own = [c.name for c in model.conditions.conditions if not c.builtin]
     if not own:
         raise ConfigError(
-            "predict: this model has no column of its own, only RDKit's properties; expected a "
+            "predict: this model has no measured column, only RDKit's properties; expected a "
             "model trained with -p NAME"
         )
     return own

@@ -313,7 +313,7 @@ def krige(
     values: NDArray[np.floating],
     noise: float,
 ) -> tuple[_Floats, _Floats]:
-    """Simple kriging of each of M queries from K neighbors of its own.
+    """Simple kriging of each of M queries from its K neighbors.
 
     ``between`` (M, K, K) covariance among the neighbors, ``cross`` (M, K) with the query,
     ``values`` (M, K) at the neighbors. Returns (mean, share of the variance explained), (M,) each.
