@@ -17,6 +17,7 @@ from molvae.targets import Target, parse_target, require_once
 __all__ = ["ColumnTarget", "Options"]
 
 MIN_REPLICATES = 100  # the ends of an interval from fewer are mostly chance
+MAX_REPLICATES = 100_000  # all of them are in memory
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,10 @@ class Options:
         """Reject sizes that make no sense."""
         if self.sample < 0:
             raise ConfigError(f"sample: got {self.sample}, expected 0 (all molecules) or more")
-        if self.replicates and self.replicates < MIN_REPLICATES:
+        if self.replicates and not MIN_REPLICATES <= self.replicates <= MAX_REPLICATES:
             raise ConfigError(
                 f"bootstrap: got {self.replicates} draws, expected 0 (no intervals) or "
-                f"{MIN_REPLICATES} and more"
+                f"{MIN_REPLICATES} to {MAX_REPLICATES:,}"
             )
 
     @cached_property

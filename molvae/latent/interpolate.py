@@ -26,6 +26,7 @@ from molvae.runtime.randomness import Draws
 
 __all__ = ["COLUMNS", "Point", "along", "interpolate", "interpolate_file", "path_between"]
 
+MOST = 100_000  # points of a path
 COLUMNS = ("smiles", "share", "similarity_first", "similarity_last")
 
 
@@ -51,8 +52,8 @@ def interpolate(
     noise level, without conditions. The ends are the molecules themselves if the model reconstructs
     them.
     """
-    if points < 2:
-        raise InputError(f"points: got {points}, expected 2 or more")
+    if not 2 <= points <= MOST:
+        raise InputError(f"points: got {points}, expected 2 to {MOST:,}")
     ends = [_end(text, model) for text in (first, last)]
     with use_constraints(model.constraints):
         ids = [model.vocabulary.encode(smiles) for smiles in ends]

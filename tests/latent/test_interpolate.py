@@ -48,6 +48,7 @@ def test_a_path_is_written_and_drawn(tiny_run, tmp_path):
         (("CCX", LAST), {}, InputError, "'CCX'.*valid SMILES"),
         ((FIRST, "CC[Xe]"), {}, InputError, r"'CC\[Xe\]' \(element not allowed\)"),
         ((FIRST, LAST), {"points": 1}, InputError, "points.* 1"),
+        ((FIRST, LAST), {"points": 10**9}, InputError, "points.* 2 to 100,000"),
         ((FIRST, LAST), {"noise": 1.5}, TargetError, "noise.*1.5"),
     ],
 )
