@@ -67,12 +67,13 @@ def fitted_realism(
 
     With fewer than 50 molecules there is no critic, and without a start no table; a line says so.
     """
+    before = None if start is None else start.plausibility
     if len(smiles) < LEAST_MOLECULES:
         say(
             f"note: no realism critic: got {len(smiles)} training molecules, expected "
             f"{LEAST_MOLECULES} or more"
         )
-        return replace(model, critic=None, plausibility=start and start.plausibility)
+        return replace(model, critic=None, plausibility=before)
     order = Draws(seed).permutation("realism", len(smiles)).tolist()
     chosen, rest = [smiles[i] for i in order[:most]], [smiles[i] for i in order[most:]]
     bare = replace(model, critic=None, plausibility=None)
@@ -87,11 +88,11 @@ def fitted_realism(
         own_facts, _ = _joined(pool, own_smiles)
         for _, part in pool.map_texts("plausibility", _counted, rest, len(rest)):
             table = table.merged(part)
-    if start is not None and start.plausibility is not None:
-        table = table.merged(start.plausibility)
+    if before is not None:
+        table = table.merged(before)
     critic: RealismCritic | None = None
     try:
-        critic = fit_critic(real_facts, own_facts, prior=start and start.critic)
+        critic = fit_critic(real_facts, own_facts, prior=None if start is None else start.critic)
     except InputError as error:
         say(f"note: {error}")
     return replace(model, critic=critic, plausibility=table)

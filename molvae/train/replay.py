@@ -102,7 +102,9 @@ class Replay:
         task = functools.partial(
             _described, names=tuple(names), constraints=self.dataset.constraints
         )
-        vocabulary, rows, values = self.dataset.vocabulary, [], []
+        vocabulary = self.dataset.vocabulary
+        rows: list[NDArray[np.int64]] = []
+        values: list[NDArray[np.float64]] = []
         with WorkerPool(workers) as pool:
             for _, part in pool.map_texts("replay", task, smiles, len(smiles)):
                 for symbols, numbers in part:
