@@ -41,18 +41,20 @@ def option_advice(
             ("relations", RELATIONS, "--relation", config.relations),
             ("units", UNITS, "--unit", config.units),
         ):
-            other = _companion(header, column, endings)
-            if plain and other is not None and name not in given and other not in config.where:
+            about = _companion(header, column, endings)
+            if plain and about is not None and name not in given and about not in config.where:
                 parts.append(what)
-                options.append(f"{option} {shlex.quote(key + other)}")
-        kind = _companion(header, column, TYPES)
+                options.append(f"{option} {shlex.quote(key + about)}")
+        long = _normal(column).endswith(("value", "activity", "result"))
+        kind = _companion(header, column, TYPES) if long else None
         if kind is not None and kind not in config.where:
             kinds = sorted({cell for cell in values_of(kind) if cell})
             if len(kinds) > 1:
                 listed = ", ".join(kinds[:5]) + ("…" if len(kinds) > 5 else "")
                 parts.append(f"several endpoints ({listed})")
                 options.append(f"--where {shlex.quote(f'{kind}={kinds[0]}')}")
-        if re.search(r"\(nM\)$", column) and name not in config.transforms:
+        in_nanomolar = "BindingDB" in _looks_like(header) and column.endswith("(nM)")
+        if in_nanomolar and name not in config.transforms:
             parts.append("values in nM over many powers of ten")
             options.append(f"--transform {key}neglog10:nM")
         if options:

@@ -30,7 +30,7 @@ __all__ = ["known_molecules"]
 CHUNK = 2000  # molecules per task of a worker
 MOLECULES = "molecules.csv.gz"  # of a dataset folder
 KEEP = 200_000  # bytes of a file from which its keys are cached; smaller ones are read in seconds
-SCHEMA = 1  # of cached keys; increase it when the same file would give other keys
+SCHEMA = 2  # of cached keys; increase it when the same file would give other keys
 
 _FileKeys = tuple[NDArray[np.uint64], int, int]
 

@@ -47,11 +47,11 @@ def clean_given(texts: Sequence[str], model: SavedModel, *, name: str) -> tuple[
     Raises:
         InputError: there are texts, but none can be used.
     """
-    usable = cleaned(texts, model) if texts else []
+    molecules = cleaned(texts, model) if texts else []
     bad = [
-        (text, one.reason)
-        for text, one in zip(texts, usable, strict=True)
-        if isinstance(one, Rejected)
+        (text, molecule.reason)
+        for text, molecule in zip(texts, molecules, strict=True)
+        if isinstance(molecule, Rejected)
     ]
     if bad:
         named = ", ".join(f"'{text[:60]}' ({reason})" for text, reason in bad[:NAMED])
@@ -59,4 +59,4 @@ def clean_given(texts: Sequence[str], model: SavedModel, *, name: str) -> tuple[
         if len(bad) == len(texts):
             raise InputError(f"{name}: no molecule can be used: {named}{more}")
         say(f"note: {name}: {len(bad)} of {len(texts)} molecules are left out: {named}{more}")
-    return tuple(one for one in usable if isinstance(one, str))
+    return tuple(molecule for molecule in molecules if isinstance(molecule, str))

@@ -356,13 +356,13 @@ def _given(gate: Gate, smiles: Sequence[str], model: SavedModel) -> list[tuple[s
     """Given molecules that may be scored; a note says why others may not."""
     limits = tuple(model.constraints.items())
     molecules = cleaned(smiles, model)
-    usable = [one for one in molecules if isinstance(one, str)]
+    usable = [molecule for molecule in molecules if isinstance(molecule, str)]
     texts = [selfies_of(text, limits) for text in usable]
     passed = gate([text for text in texts if text])
     refused = len(smiles) - sum(text is not None for text in passed)
     if refused:
         reasons = gate.refused + Counter({UNWRITABLE: sum(not text for text in texts)})
-        reasons += Counter(one.reason for one in molecules if not isinstance(one, str))
+        reasons += Counter(m.reason for m in molecules if not isinstance(m, str))
         why = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common() if count)
         say(f"note: {refused} of {len(smiles)} given molecules are not scored ({why})")
     return [(text, "given") for text in passed if text is not None]

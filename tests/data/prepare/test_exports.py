@@ -97,7 +97,7 @@ def test_the_options_that_an_export_calls_for_are_suggested(tmp_path, capsys):
         (("id", "smiles", "IC50", "IC50_qualifier", "Ki", "Ki_units"), {"a": "IC50", "b": "Ki"},
          "--relation a=IC50_qualifier"),
         (("id", "smiles", "value", "operator"), {"y": "value"}, "--relation operator"),
-        (("id", "smiles", "IC50", "comment"), {"y": "IC50"}, None),
+        (("id", "smiles", "IC50", "type"), {"y": "IC50"}, None),
     ],
 )  # fmt: skip
 def test_usual_exports_are_recognized(tmp_path, capsys, header, options, suggested):
