@@ -110,6 +110,16 @@ class Request:
         return tuple(self.scaffold or ())
 
     @property
+    def drawn(self) -> int:
+        """Candidates to decode so that ``candidates`` of them pass the realism critic on average.
+
+        The distance of the closest of n to a target is about proportional to 1 / (n + 1); with
+        half of the eight refused it would be twice as large.
+        """
+        share = self.realism or 1.0
+        return min(math.ceil(self.candidates / share), TRIES - 1)
+
+    @property
     def tries(self) -> int:
         """Candidates per wanted molecule before it is given up.
 

@@ -233,7 +233,7 @@ class Sampler:
         if not self.request.compares:
             return 1
         share = 2 if self._walks else 1  # the second half starts at the best of the first
-        return min(-(-self.request.candidates // share), self.request.tries)
+        return min(-(-self.request.drawn // share), self.request.tries)
 
     def _next_round(self, tried: int, before: int) -> int:
         """Candidates per wanted molecule after ``tried``, of which ``before`` in the last round."""
@@ -241,9 +241,9 @@ class Sampler:
         if not request.compares:  # few are missing, and these may be hard: double
             size = min(before * 2, request.candidates)
         elif self._walks:
-            size = max(request.candidates // 4, 1)
+            size = max(request.drawn // 4, 1)
         else:
-            size = request.candidates
+            size = request.drawn
         return min(size, request.tries - tried)
 
     def _settle_block(
@@ -259,7 +259,7 @@ class Sampler:
         # With few wanted molecules a share would allow none twice.
         scaffold_limit = max(int(SCAFFOLD_SHARE * len(wanted)), 2)
         size = self._first_round()
-        enough = min(self.request.candidates, self.request.tries)
+        enough = min(self.request.drawn, self.request.tries)
         while True:
             self._judge(wanted, size, batches)
             # A choice made before all candidates are known would miss the better ones to come.

@@ -259,6 +259,14 @@ def test_by_default_as_many_are_tried_as_the_share_allows():
     assert Request(realism=0.01, max_tries=7).tries == 7
 
 
+def test_as_many_candidates_are_compared_as_without_realism(realistic_model):
+    assert (Request().drawn, Request(realism=None).drawn, Request(realism=0.3).drawn) == (16, 8, 27)
+    for share, drawn in ((0.5, 16), (None, 8)):
+        some = sampler(realistic_model, "qed=0.5", realism=share, novel_rings=True, max_tries=drawn)
+        smiles(some, 2)
+        assert some.decoded == 2 * drawn
+
+
 @pytest.mark.parametrize("share", [0, -0.5, 1.5, math.nan])
 def test_a_share_outside_its_range_is_refused(share):
     with pytest.raises(TargetError, match=r"realism: got .*above 0 and at most 1"):
@@ -281,6 +289,13 @@ def test_a_model_without_critic_says_so_once(tiny_run, tmp_path):
     plain = (tmp_path / "a.csv").read_text()
     notes()
     assert (tmp_path / "a.csv").read_text() == plain
+
+
+def test_what_the_network_does_by_itself_is_without_realism(realistic_model, realistic_folder):
+    assert sampler(realistic_model, critic=False)._screen.realism is None
+    result = generated(realistic_folder, "-o", "a.csv", "--no-critic", "--realism", "0.5")
+    assert result.exit_code == 2
+    assert "--no-critic and --realism 0.5: expected only one of them" in result.stderr
 
 
 @pytest.mark.parametrize(
