@@ -263,14 +263,15 @@ class Reference:
 
     def _read(self, name: str, read: Callable[[Path], T]) -> T:
         """What a file holds; it is computed again if the cache is cleared before it is read."""
-        for cleared in itertools.count():
-            if cleared == PATIENCE:
-                self._cache.detach()
+        cleared = 0
+        while True:
             self.require(name)
             content = self._cache.read(name, read)
             if content is not None:
-                break
-        return content
+                return content
+            cleared += 1
+            if cleared == PATIENCE:
+                self._cache.detach()
 
     def _bytes(self, name: str) -> bytes:
         return self._read(name, Path.read_bytes)

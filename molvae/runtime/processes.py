@@ -176,7 +176,7 @@ class Deadline:
 
     def __init__(self, seconds: float | None) -> None:
         self.seconds = seconds
-        self._file = None
+        self._file: Path | None = None
         if seconds is not None and _results_folder is not None:
             self._file = _results_folder / f"{os.getpid()}{DEADLINE}"
 

@@ -129,7 +129,7 @@ def _rename_twice(new: Path, place: Path) -> None:
 def _exchange(first: Path, second: Path) -> bool:
     """Exchange two names in one step; False if the system cannot."""
     names = os.fsencode(first), os.fsencode(second)
-    library = ctypes.CDLL(None) if os.name == "posix" else None
+    library: Any = ctypes.CDLL(None) if os.name == "posix" else None
     if hasattr(library, "renameat2"):  # Linux; -100 is the current folder, 2 RENAME_EXCHANGE
         return bool(library.renameat2(-100, names[0], -100, names[1], 2) == 0)
     if hasattr(library, "renamex_np"):  # macOS; 2 is RENAME_SWAP

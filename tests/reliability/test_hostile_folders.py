@@ -20,7 +20,7 @@ from molvae.runtime.files import fingerprint
 from molvae.runtime.workdir import exclusive_lock
 from molvae.train.run_folder import start_run_folder
 
-HUNG = 60
+HUNG = 600  # seconds after which something counts as hung, however busy the machine
 
 
 @pytest.fixture(autouse=True)

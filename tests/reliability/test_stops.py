@@ -104,7 +104,7 @@ def test_a_second_stop_ends_at_once(tmp_path, tiny_run):
          "--objective", f"{tmp_path}/stubborn.py:score", "--budget", "5"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    deadline = time.monotonic() + HUNG
+    deadline = time.monotonic() + 2 * HUNG  # to start, and to end
     while not begun.exists():
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
