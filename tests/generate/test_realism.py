@@ -127,8 +127,8 @@ def test_workers_change_nothing(realistic_model):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    for place in ("molvae.generate.run.BLOCK", "molvae.generate.sampler.BLOCK"):
-        monkeypatch.setattr(place, 8)
+    for place in ("blocks", "run", "sampler"):
+        monkeypatch.setattr(f"molvae.generate.{place}.BLOCK", 8)
 
 
 def test_a_resumed_run_and_shards_write_the_same_molecules(

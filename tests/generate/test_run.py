@@ -209,8 +209,8 @@ def test_an_interrupted_generation_leaves_no_file(tiny_run, tmp_path, monkeypatc
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    for place in ("molvae.generate.run.BLOCK", "molvae.generate.sampler.BLOCK"):
-        monkeypatch.setattr(place, 8)
+    for place in ("blocks", "run", "sampler"):
+        monkeypatch.setattr(f"molvae.generate.{place}.BLOCK", 8)
 
 
 def interrupt(monkeypatch, after):
