@@ -1,5 +1,7 @@
 """One object for Python users."""
 
+import json
+
 import numpy as np
 import pytest
 from rdkit.Chem import Crippen, MolFromSmiles
@@ -99,13 +101,39 @@ def test_saving_and_loading_changes_nothing(model, tmp_path):
     assert copy.conditions.names == ("logp", "qed", "mw", "assay")
 
 
-def test_training_takes_dotted_options(demo_csv, tmp_path):
+def test_training_takes_options_by_name_and_others_by_key(demo_csv, tmp_path, capsys):
     model = MolVAE.train(
-        demo_csv, tmp_path / "run", preset="tiny", device="cpu", workers=0, train__epochs=1,
-        train__validations=1, data__conditions=["logp"], model__latent_size=6,
+        demo_csv, tmp_path / "run", preset="tiny", device="cpu", workers=0, epochs=1,
+        conditions="logp", train__validations=1, model__latent_size=6,
     )  # fmt: skip
     assert model.latent_size == 6
     assert model.conditions.names == ("logp",)
+    assert "each molecule was seen 1.0 times: give it more time" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match=r"train\.epochs is given twice: 1 and 2"):
+        MolVAE.train(demo_csv, tmp_path / "other", epochs=1, train__epochs=2)
+
+
+def test_the_content_of_a_model_is_plain_data(model):
+    info = model.info()
+    assert info["tokens"] == len(model._model.vocabulary)
+    assert [c["name"] for c in info["conditions"]] == ["logp", "qed", "mw", "assay"]
+    assert json.loads(json.dumps(info))["training"] == model._model.training
+
+
+def test_molecules_are_evaluated(model, tmp_path):
+    options = {"replicates": 0, "chemnet": False, "workers": 0}
+    train = ["CCO", "c1ccccc1"]
+    report = MolVAE.evaluate(["OCC", "CCN", "CCN", "C1CC"], train=train, **options)
+    assert report.metrics["valid"].value == 0.75
+    assert report.metrics["novelty"].value == 0.5
+    (tmp_path / "train.smi").write_text("\n".join(train))
+    table = model.generate(4, ["logp=1:4"], workers=0)
+    table.to_csv(tmp_path / "made.csv", index=False)
+    asked = {"train": tmp_path / "train.smi", "targets": ["logp=1:4"], **options}
+    of_table = model.evaluate(table, **asked)
+    of_file = model.evaluate(tmp_path / "made.csv", **asked)
+    assert of_table.metrics["novelty"].value == of_file.metrics["novelty"].value == 1
+    assert of_table.targets["logp"].metric.value == of_file.targets["logp"].metric.value == 1
 
 
 def test_a_function_is_optimised_within_its_budget(model):

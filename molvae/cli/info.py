@@ -51,6 +51,7 @@ def describe(what: str | Path, *, verify: bool = False) -> tuple[dict[str, Any],
     from molvae.data.prepare import summary_lines
     from molvae.data.prepare.plan import read_shard
     from molvae.model.checkpoint import find_model, load_model
+    from molvae.model.info import model_info
     from molvae.realism.summary import realism_lines
 
     path = Path(what)
@@ -63,18 +64,9 @@ def describe(what: str | Path, *, verify: bool = False) -> tuple[dict[str, Any],
         return data, [f"shard {shard.index} of {shard.count} of {chunks:,} chunks"]
     folder = find_model(what)
     model = load_model(folder)
-    realism, realism_text = realism_lines(model.critic, model.plausibility)
-    data = {
-        "folder": str(folder),
-        "parameters": sum(p.numel() for p in model.network.parameters()),
-        "tokens": len(model.vocabulary),
-        "max_tokens": model.max_tokens,
-        "conditions": model.conditions.to_json()["conditions"],
-        "columns": _columns(model)[0],
-        "training": model.training,
-        "realism": realism,
-    }
-    lines = [f"model {folder}", *_model_lines(model, data["parameters"]), "", *realism_text]
+    data = {"folder": str(folder), **model_info(model)}
+    realism = realism_lines(model.critic, model.plausibility)[1]
+    lines = [f"model {folder}", *_model_lines(model, data["parameters"]), "", *realism]
     log = path / "metrics.jsonl"
     if log.is_file() and (last := _last_record(log)) is not None:
         data["run"] = {key: last[key] for key in ("kind", "step", "molecules", "seconds")}
@@ -151,7 +143,7 @@ def _model_lines(model: SavedModel, parameters: int) -> list[str]:
             f"{condition.name:<12}{unit:<9}{low:>10.4g}{high:>10.4g}{condition.known:>12,}  "
             f"{head_error(figures, condition.name)}"
         )
-    columns = _columns(model)[1]
+    columns = _column_lines(model)
     lines += ["", *columns] if columns else []
     if all(figures.get(name) for name in ("exact", "R", "D")):
         exact = figures["exact"]
@@ -166,25 +158,20 @@ def _model_lines(model: SavedModel, parameters: int) -> list[str]:
     return lines
 
 
-def _columns(model: SavedModel) -> tuple[dict[str, Any], list[str]]:
-    """(plain data, lines of text) about the predictors of measured columns."""
+def _column_lines(model: SavedModel) -> list[str]:
+    """Lines of text about the predictors of measured columns."""
     from molvae.predict.assess import Assessment
 
-    stored = (model.training.get("figures") or {}).get("columns") or {}
-    data: dict[str, Any] = {}
     lines: list[str] = []
+    stored = (model.training.get("figures") or {}).get("columns") or {}
     for name, predictor in (model.predictors or {}).items():
-        molecules, threshold = len(predictor.values), predictor.threshold
-        data[name] = {"fitted_to": molecules, "domain": threshold}
         if name in stored:
-            found = Assessment.from_json(stored[name])
-            data[name] |= found.to_json()
-            lines.append(found.line(name))
+            lines.append(Assessment.from_json(stored[name]).line(name))
         lines.append(
-            f"{name}, predictor: fitted to {molecules:,} molecules; its domain are molecules with "
-            f"a similarity of {threshold:.2f} or more to one of them"
+            f"{name}, predictor: fitted to {len(predictor.values):,} molecules; its domain are "
+            f"molecules with a similarity of {predictor.threshold:.2f} or more to one of them"
         )
-    return data, lines
+    return lines
 
 
 def _last_record(log: Path) -> dict[str, Any] | None:

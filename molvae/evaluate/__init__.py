@@ -22,15 +22,18 @@ from molvae.runtime.pool import WorkerPool
 __all__ = [
     "Comparison",
     "Curves",
+    "Molecules",
     "Options",
     "PropertySummary",
     "Report",
     "compare",
     "evaluate",
+    "evaluate_molecules",
     "evaluate_smiles",
 ]
 
 DEFAULTS = Options()
+Molecules = Sequence[str] | str | Path  # a list of SMILES, or a file
 
 
 def evaluate(
@@ -62,10 +65,35 @@ def evaluate_smiles(
     options: Options = DEFAULTS,
 ) -> Report:
     """Evaluate a list of SMILES, like :func:`evaluate` but without files."""
-    lists = {"train": train, "test": test, "test_scaffolds": test_scaffolds}
-    references = {r: from_list(t, f"the {r} set") for r, t in lists.items() if t is not None}
-    [result] = _judge_all({"molecules": from_list(smiles)}, references, options)
+    from_list(smiles)  # a single text is an error here
+    return evaluate_molecules(
+        smiles, train=train, test=test, test_scaffolds=test_scaffolds, options=options
+    )
+
+
+def evaluate_molecules(
+    molecules: Molecules,
+    *,
+    train: Molecules | None = None,
+    test: Molecules | None = None,
+    test_scaffolds: Molecules | None = None,
+    options: Options = DEFAULTS,
+) -> Report:
+    """Evaluate a list of SMILES or a file, against lists or files."""
+    given = {"train": train, "test": test, "test_scaffolds": test_scaffolds}
+    references = {
+        role: _source(some, f"the {role} set") for role, some in given.items() if some is not None
+    }
+    source = _source(molecules, "the list")
+    name = source.files[0].name if source.files else "molecules"
+    [result] = _judge_all({name: source}, references, options)
     return result
+
+
+def _source(molecules: Molecules, name: str) -> Source:
+    if isinstance(molecules, str | Path):
+        return from_files(molecules)
+    return from_list(molecules, name)
 
 
 def compare(

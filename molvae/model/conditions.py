@@ -28,7 +28,7 @@ MOST_QUANTILES = 10_000
 SWEEPS = 12
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Condition:
     """One property the model knows, with the statistics of its training values."""
 
@@ -41,6 +41,15 @@ class Condition:
     mean: float
     std: float  # never 0: a constant column has std 1
     quantiles: tuple[float, ...]  # at evenly spaced probabilities from 0 to 1: seen minimum first
+
+    def __repr__(self) -> str:
+        """Without the quantiles."""
+        low, high = self.seen
+        unit = f" in {self.unit}" if self.unit else ""
+        return (
+            f"Condition({self.name}: {self.kind}{unit}, {self.known:,} known, "
+            f"mean {self.mean:.4g}, sd {self.std:.4g}, seen {low:.4g} to {high:.4g})"
+        )
 
     @property
     def seen(self) -> tuple[float, float]:
@@ -72,6 +81,9 @@ class ConditionSet:
 
     def __len__(self) -> int:
         return len(self.conditions)
+
+    def __repr__(self) -> str:
+        return f"ConditionSet({', '.join(self.names)})"
 
     def __getitem__(self, name: str) -> Condition:
         if name not in self.names:

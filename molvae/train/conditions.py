@@ -13,6 +13,7 @@ from molvae.data.dataset import Dataset
 from molvae.errors import ConfigError
 from molvae.model.checkpoint import SavedModel
 from molvae.model.conditions import ConditionSet
+from molvae.runtime.progress import say
 from molvae.runtime.randomness import Draws
 from molvae.train.finetune import adapted_conditions
 
@@ -47,4 +48,10 @@ def fitted_conditions(
     units = {name: parse_transform(text).unit for name, text in transforms.items()}
     names = [dataset.names[c] for c in columns]
     fitted = ConditionSet.fit(names, values, dataset.kinds, units)
+    constant = [c.name for c in fitted.conditions if c.seen[0] == c.seen[1]]
+    if constant:
+        say(
+            f"note: all training molecules have the same value of {', '.join(constant)}: the model "
+            "learns nothing from it; --conditions leaves it out"
+        )
     return fitted if start is None else adapted_conditions(fitted, start)

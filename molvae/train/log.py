@@ -16,7 +16,18 @@ from molvae.train.replay import START
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["Averages", "RunLog", "TrainSummary", "scalars", "validation_line"]
+__all__ = [
+    "BUDGET_SPENT",
+    "Averages",
+    "RunLog",
+    "TrainSummary",
+    "more_time_note",
+    "scalars",
+    "validation_line",
+]
+
+BUDGET_SPENT = "budget spent"  # the reason for the end of a run
+FEW_PASSES = 3.0  # over the training molecules, below which a longer run is advised
 
 
 class RunLog:
@@ -114,6 +125,14 @@ class TrainSummary:
     def to_json(self) -> dict[str, Any]:
         """Plain data for ``--json``."""
         return asdict(self)
+
+
+def more_time_note(summary: TrainSummary, training: int) -> str:
+    """Advice if the budget ended after few passes over the ``training`` molecules; else empty."""
+    passes = summary.molecules / training
+    if summary.reason != BUDGET_SPENT or passes >= FEW_PASSES:
+        return ""
+    return f"each molecule was seen {passes:.1f} times: give it more time (--max-time or --epochs)"
 
 
 def validation_line(metrics: dict[str, Any], latent_size: int) -> str:

@@ -23,7 +23,7 @@ from molvae.runtime.progress import say
 from molvae.runtime.workdir import LOCK, clear_unfinished, exclusive_lock, restore_folder
 from molvae.train.distributed import joined
 from molvae.train.finetune import adapted_config, adapted_dataset
-from molvae.train.log import TrainSummary
+from molvae.train.log import TrainSummary, more_time_note
 from molvae.train.run_folder import check_run_folder, start_run_folder, state_to_resume
 from molvae.train.trainer import Trainer
 
@@ -79,13 +79,19 @@ def train(
         stack.callback(trainer.close)
         if state is None:
             world.on_first(start_run_folder, run, config, dataset)
-            return trainer.run_to_end()
+            return _noted(trainer.run_to_end(), trainer)
         world.on_first(restore_folder, run / "model")
         world.everywhere(trainer.load, state)
         if trainer.finished:
             return trainer.conclude()
         say(f"resuming at step {trainer.step:,}")
-        return trainer.run_to_end()
+        return _noted(trainer.run_to_end(), trainer)
+
+
+def _noted(summary: TrainSummary, trainer: Trainer) -> TrainSummary:
+    if note := more_time_note(summary, len(trainer.items)):
+        say(f"note: {note}")
+    return summary
 
 
 @contextmanager

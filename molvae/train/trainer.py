@@ -31,7 +31,7 @@ from molvae.train.conditions import fitted_conditions, known_columns
 from molvae.train.distributed import World
 from molvae.train.finetune import first_network, known_tokens, note_rare_tokens
 from molvae.train.finetune_heads import fit_new_heads
-from molvae.train.log import Averages, RunLog, TrainSummary, validation_line
+from molvae.train.log import BUDGET_SPENT, Averages, RunLog, TrainSummary, validation_line
 from molvae.train.measured import MeasuredColumns
 from molvae.train.optimizer import make_optimizer
 from molvae.train.realism import with_realism
@@ -305,7 +305,7 @@ class Trainer:
             f"{' *' if better else ''}"
         )
         if share >= 1.0:
-            self.finished, self.reason = True, "budget spent"
+            self.finished, self.reason = True, BUDGET_SPENT
         elif self.validations.patience_lost:
             self.finished = True
             self.reason = f"no improvement in {self.validations.stale} validations"

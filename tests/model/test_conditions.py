@@ -337,3 +337,11 @@ def test_a_condition_cannot_be_changed():
     assert c.seen == (0.0, 1.0)
     with pytest.raises(AttributeError):
         c.mean = 3.0  # type: ignore[misc]
+
+
+def test_a_condition_is_printed_on_one_line():
+    values = np.linspace(1, 3, 5_000, dtype=np.float32)[:, None]
+    conditions = ConditionSet.fit(["mw"], values, {})
+    text = "Condition(mw: number in Da, 5,000 known, mean 2, sd 0.5775, seen 1 to 3)"
+    assert str(conditions["mw"]) == text
+    assert str(conditions) == "ConditionSet(mw)"

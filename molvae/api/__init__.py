@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,30 +11,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from molvae.api.generation import Generation, listed
 from molvae.chem.selfies import use_constraints
-from molvae.config import load_config
-from molvae.errors import ConfigError, FileError, InputError, suggest
+from molvae.config import load_config, parse_duration
+from molvae.errors import ConfigError, FileError, InputError
+from molvae.evaluate import Molecules, Options, Report, evaluate_molecules
 from molvae.generate.proposer import Proposer
-from molvae.generate.request import Request, Span, Targets
-from molvae.generate.run import (
-    GenerationSummary,
-    columns_of,
-    extras_of,
-    generate,
-    molecule_row,
-)
+from molvae.generate.request import Request
 from molvae.latent.decode import decode
 from molvae.latent.encode import encode
 from molvae.latent.interpolate import COLUMNS, interpolate
 from molvae.latent.predict import predict, prediction_columns, predictors_of
-from molvae.model.checkpoint import SavedModel, load_model, save_model
+from molvae.model.checkpoint import load_model, save_model
 from molvae.model.given import cleaned
 from molvae.model.hub import push
-from molvae.objectives import FunctionScorer, Objective, Part, parse_objective
-from molvae.optimize.run import best_table, optimize
+from molvae.model.info import model_info
 from molvae.predict.predictor import LEVEL
 from molvae.runtime.randomness import Draws
-from molvae.targets import Target
 from molvae.train.run import train
 
 if TYPE_CHECKING:
@@ -47,15 +38,12 @@ __all__ = ["MolVAE"]
 ENCODE_BATCH = 256
 
 
-class MolVAE:
+class MolVAE(Generation):
     """A trained model.
 
     >>> model = MolVAE.load()                                       # doctest: +SKIP
     >>> model.generate(10, targets=["logp=2:3", "qed=0.8:"])        # doctest: +SKIP
     """
-
-    def __init__(self, model: SavedModel) -> None:
-        self._model = model
 
     def __repr__(self) -> str:
         own = [c.name for c in self.conditions.conditions if not c.builtin]
@@ -78,7 +66,12 @@ class MolVAE:
         inputs: str | Path | Sequence[str | Path],
         run: str | Path,
         *,
+        properties: Sequence[str] | Mapping[str, str] | None = None,
+        conditions: Sequence[str] | None = None,
         preset: str | None = None,
+        epochs: float | None = None,
+        max_time: float | str | None = None,
+        seed: int | None = None,
         start: str | Path | None = None,
         device: str = "auto",
         workers: int | None = None,
@@ -88,10 +81,30 @@ class MolVAE:
     ) -> MolVAE:
         """Train on molecule files into a run folder and load the result.
 
-        ``settings`` are configuration keys with ``__`` for the dot (``train__epochs=5``);
-        ``start`` is a model to fine-tune (``--from``). The rest is as on the command line.
+        ``properties`` are measured columns (``-p``), or a table of names and columns; ``max_time``
+        is in seconds, or a text such as ``"30m"``; ``start`` is a model to fine-tune (``--from``).
+        The rest is as on the command line. ``settings`` are any other configuration keys, with
+        ``__`` for the dot (``train__batch_size=128``).
+
+        Raises:
+            ConfigError: a key is unknown, or is given twice.
         """
+        columns = properties
+        if columns is not None and not isinstance(columns, Mapping):
+            columns = {name: name for name in listed(columns)}
+        seconds = parse_duration(max_time) if isinstance(max_time, str) else max_time
+        explicit = {
+            "data.properties": columns,
+            "data.conditions": None if conditions is None else list(listed(conditions)),
+            "train.epochs": epochs,
+            "train.max_time": seconds,
+            "train.seed": seed,
+        }
         overrides = {key.replace("__", "."): value for key, value in settings.items()}
+        for key, value in explicit.items():
+            if value is not None and key in overrides:
+                raise ConfigError(f"{key} is given twice: {value} and {overrides[key]}")
+        overrides |= {key: value for key, value in explicit.items() if value is not None}
         paths = [inputs] if isinstance(inputs, str | Path) else list(inputs)
         config = load_config(preset=preset, overrides=overrides, fine_tuning=start is not None)
         train(
@@ -133,183 +146,6 @@ class MolVAE:
     # The names that other libraries use.
     from_pretrained = load
     save_pretrained = save
-
-    def generate(
-        self,
-        n: int,
-        targets: Targets = (),
-        *,
-        like: str | Sequence[str] = (),
-        scaffold: str | Sequence[str] | None = None,
-        fill: bool = False,
-        noise: Span | None = None,
-        guidance: Span | None = None,
-        temperature: float = 1.0,
-        epsilon_cutoff: float = 0.0,
-        critic: bool = True,
-        walk: bool | None = None,
-        candidates: int = 8,
-        max_tries: int | None = None,
-        allow_misses: bool = False,
-        unique: bool = True,
-        alerts: Sequence[str] = (),
-        elements: Sequence[str] = (),
-        max_ring: int | None = None,
-        nll: bool = False,
-        realism: float | None = 0.5,
-        novel_rings: bool = False,
-        novel: str | Path | Sequence[str | Path] = (),
-        seed: int = 0,
-        device: str = "auto",
-        precision: str = "auto",
-        workers: int | None = None,
-        **unknown: object,
-    ) -> pd.DataFrame:
-        """Up to ``n`` molecules as a table: SMILES, requested properties, distances of points.
-
-        ``targets`` are texts, ``["logp=2:3", "pIC50=8"]``, or a table, ``{"pIC50": 8}``. The
-        options up to ``novel_rings`` are fields of :class:`molvae.generate.request.Request`, the
-        others arguments of :func:`molvae.generate.run.generate`. A warning says when fewer
-        molecules were found, and why. With ``precision="fp32"`` the same seed gives the same
-        molecules on any machine; otherwise on machines that compute in the same precision.
-
-        Raises:
-            TypeError: an option is unknown; the message suggests a similar one.
-        """
-        for name in unknown:
-            known = ["n", "seed", "device", "precision", "workers", "novel"]
-            known += [field.name for field in fields(Request)]
-            raise TypeError(f"generate() has no option '{name}': {suggest(name, known)}")
-        request = Request(
-            like=tuple(_listed(like)),
-            scaffold=scaffold,
-            fill=fill,
-            noise=noise,
-            guidance=guidance,
-            temperature=temperature,
-            epsilon_cutoff=epsilon_cutoff,
-            critic=critic,
-            walk=walk,
-            candidates=candidates,
-            max_tries=max_tries,
-            allow_misses=allow_misses,
-            unique=unique,
-            alerts=tuple(alerts),
-            elements=tuple(elements),
-            max_ring=max_ring,
-            nll=nll,
-            realism=realism,
-            novel_rings=novel_rings,
-        ).with_targets(targets, self._model)
-        summary = GenerationSummary(wanted=n)
-        molecules = generate(
-            n,
-            model=self._model,
-            request=request,
-            seed=seed,
-            device=device,
-            precision=precision,
-            workers=workers,
-            novel=[novel] if isinstance(novel, str | Path) else novel,
-            summary=summary,
-        )
-        extras = extras_of(request, self._model)
-        rows = [molecule_row(m, request.targets, extras) for m in molecules]
-        if len(rows) < n:
-            reasons = ", ".join(f"{count:,} × {why}" for why, count in summary.refusals.items())
-            warnings.warn(
-                f"only {len(rows):,} of {n:,} molecules were found (refused: {reasons or 'none'}); "
-                "widen a range, raise max_tries, or set allow_misses",
-                stacklevel=2,
-            )
-        return pd.DataFrame(rows, columns=columns_of(request.targets, extras))
-
-    def optimize(
-        self,
-        objective: str | Sequence[str] | Callable[[Sequence[str]], Any],
-        budget: int,
-        targets: Sequence[str | Target] = (),
-        *,
-        minimize: bool = False,
-        pessimism: float = 1.0,
-        pareto: bool = False,
-        method: str = "auto",
-        like: str | Sequence[str] = (),
-        given: Sequence[str] = (),
-        scaffold: str | Sequence[str] | None = None,
-        fill: bool = False,
-        alerts: Sequence[str] = (),
-        elements: Sequence[str] = (),
-        max_ring: int | None = None,
-        realism: float | None = None,
-        novel_rings: bool = False,
-        novel: Sequence[str | Path] = (),
-        keep: int = 100,
-        timeout: float | None = None,
-        call_size: int = 16,
-        output: str | Path | None = None,
-        report: str | Path | None = None,
-        resume: bool = False,
-        force: bool = False,
-        seed: int = 0,
-        device: str = "auto",
-        precision: str = "auto",
-        workers: int | None = None,
-    ) -> pd.DataFrame:
-        """The best molecules of a search, as a table: SMILES, scores, number of the call.
-
-        ``objective`` is a function of a list of SMILES, or what ``--objective`` takes, such as the
-        name of a measured column, scored ``pessimism`` deviations worse than its mean. A function
-        runs in this process. ``budget`` is the number of molecules it may score; none is scored
-        twice. Every molecule scored meets the ranges in ``targets``. Molecules of ``like`` and
-        ``given`` are scored first. With ``output`` the calls are kept on disk and ``resume``
-        continues them. The other options are those of :func:`molvae.optimize.optimize`.
-        """
-        if callable(objective):
-            if pareto:
-                raise ConfigError("pareto needs several objectives, got one function")
-            scorer = FunctionScorer(objective)
-            parsed = Objective((Part(scorer.name, scorer),), minimize)
-            workers = 0
-        else:
-            parsed = parse_objective(
-                _listed(objective), minimize=minimize, pareto=pareto, timeout=timeout,
-                columns=lambda: self._model.predictors, pessimism=pessimism,
-            )  # fmt: skip
-        request = Request(
-            like=tuple(_listed(like)),
-            scaffold=scaffold,
-            fill=fill,
-            alerts=tuple(alerts),
-            elements=tuple(elements),
-            max_ring=max_ring,
-            novel_rings=novel_rings,
-        )
-        summary = optimize(
-            output,
-            parsed,
-            budget,
-            model=self._model,
-            method=method,
-            constraints=targets,
-            request=request,
-            given=(*request.like, *given),
-            realism=realism,
-            novel=novel,
-            pareto=pareto,
-            keep=keep,
-            seed=seed,
-            device=device,
-            precision=precision,
-            workers=workers,
-            timeout=timeout,
-            call_size=call_size,
-            report=report,
-            resume=resume,
-            force=force,
-        )
-        columns, rows = best_table(summary.molecules, parsed, pareto=pareto)
-        return pd.DataFrame(rows, columns=columns)
 
     def encode(
         self, smiles: str | Sequence[str], *, invalid: Literal["raise", "nan"] = "raise"
@@ -365,15 +201,49 @@ class MolVAE:
         rows = [[getattr(point, name) for name in COLUMNS] for point in points]
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
-    def neighbors(
-        self, smiles: str, n: int = 10, *, noise: Span | None = None, **options: Any
-    ) -> pd.DataFrame:
-        """Up to ``n`` analogs of a molecule, with their Tanimoto similarity to it.
+    def info(self) -> dict[str, Any]:
+        """Parameters, tokens, conditions, predictors and training figures, as plain data."""
+        return model_info(self._model)
 
-        ``noise`` is the level at which its latent point is decoded: near 0 the molecule itself and
-        its closest relatives, near 1 any molecule. ``options`` are those of :meth:`generate`.
+    @staticmethod
+    def evaluate(
+        molecules: Molecules | pd.DataFrame,
+        *,
+        train: Molecules | None = None,
+        test: Molecules | None = None,
+        test_scaffolds: Molecules | None = None,
+        targets: Sequence[str] = (),
+        filters_from: str | Path | None = None,
+        chemnet: bool = True,
+        guacamol: bool = False,
+        sample: int = 30_000,
+        replicates: int = 500,
+        seed: int = 0,
+        device: str = "auto",
+        workers: int | None = None,
+    ) -> Report:
+        """Metrics of molecules: a list of SMILES, a table of :meth:`generate`, or a file.
+
+        ``train``, ``test`` and ``test_scaffolds`` are lists or files too. The other options are
+        those of :class:`molvae.evaluate.Options`. ``report.metrics["novelty"].value`` is one metric
+        of the result.
         """
-        return self.generate(n, like=smiles, noise=noise, **options)
+        options = Options(
+            targets=targets,
+            filters_from=filters_from,
+            chemnet=chemnet,
+            guacamol=guacamol,
+            sample=sample,
+            replicates=replicates,
+            seed=seed,
+            device=device,
+            workers=workers,
+        )
+        if isinstance(molecules, pd.DataFrame):
+            molecules = molecules["smiles"].tolist()
+        return evaluate_molecules(
+            molecules, train=train, test=test, test_scaffolds=test_scaffolds, options=options
+        )
 
     def score(
         self,
@@ -422,18 +292,13 @@ class MolVAE:
         return pd.DataFrame(rows, columns=columns)
 
 
-def _listed(texts: str | Sequence[str]) -> Sequence[str]:
-    """A list of texts, from one text or several."""
-    return [texts] if isinstance(texts, str) else texts
-
-
 def _checked_smiles(smiles: str | Sequence[str]) -> Sequence[str]:
     """The SMILES as a list.
 
     Raises:
         InputError: something among them is not text.
     """
-    texts = _listed(smiles)
+    texts = listed(smiles)
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             raise InputError(f"molecule {i} is {text!r:.40}, expected a SMILES text")

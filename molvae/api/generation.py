@@ -1,0 +1,258 @@
+"""The methods of :class:`molvae.MolVAE` that make molecules."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from molvae.errors import ConfigError, suggest
+from molvae.generate.request import Request, Span, Targets
+from molvae.generate.run import (
+    GenerationSummary,
+    columns_of,
+    extras_of,
+    generate,
+    molecule_row,
+)
+from molvae.model.checkpoint import SavedModel
+from molvae.objectives import FunctionScorer, Objective, Part, parse_objective
+from molvae.optimize.run import best_table, optimize
+from molvae.targets import Target
+
+__all__ = ["Generation", "listed"]
+
+
+class Generation:
+    """Generation and optimization with a model."""
+
+    def __init__(self, model: SavedModel) -> None:
+        self._model = model
+
+    def generate(
+        self,
+        n: int,
+        targets: Targets = (),
+        *,
+        like: str | Sequence[str] = (),
+        scaffold: str | Sequence[str] | None = None,
+        fill: bool = False,
+        noise: Span | None = None,
+        guidance: Span | None = None,
+        temperature: float = 1.0,
+        epsilon_cutoff: float = 0.0,
+        critic: bool = True,
+        walk: bool | None = None,
+        candidates: int = 8,
+        max_tries: int | None = None,
+        allow_misses: bool = False,
+        unique: bool = True,
+        alerts: Sequence[str] = (),
+        elements: Sequence[str] = (),
+        max_ring: int | None = None,
+        nll: bool = False,
+        realism: float | None = 0.5,
+        novel_rings: bool = False,
+        novel: str | Path | Sequence[str | Path] = (),
+        seed: int = 0,
+        device: str = "auto",
+        precision: str = "auto",
+        workers: int | None = None,
+        **unknown: object,
+    ) -> pd.DataFrame:
+        """Up to ``n`` molecules as a table: SMILES, requested properties, distances of points.
+
+        ``targets`` are texts, ``["logp=2:3", "pIC50=8"]``, or a table, ``{"pIC50": 8}``. The
+        options up to ``novel_rings`` are fields of :class:`molvae.generate.request.Request`, the
+        others arguments of :func:`molvae.generate.run.generate`. A warning says when fewer
+        molecules were found, and why. With ``precision="fp32"`` the same seed gives the same
+        molecules on any machine; otherwise on machines that compute in the same precision.
+
+        Raises:
+            TypeError: an option is unknown; the message suggests a similar one.
+        """
+        for name in unknown:
+            known = ["n", "seed", "device", "precision", "workers", "novel"]
+            known += [field.name for field in fields(Request)]
+            raise TypeError(f"generate() has no option '{name}': {suggest(name, known)}")
+        request = Request(
+            like=tuple(listed(like)),
+            scaffold=scaffold,
+            fill=fill,
+            noise=noise,
+            guidance=guidance,
+            temperature=temperature,
+            epsilon_cutoff=epsilon_cutoff,
+            critic=critic,
+            walk=walk,
+            candidates=candidates,
+            max_tries=max_tries,
+            allow_misses=allow_misses,
+            unique=unique,
+            alerts=tuple(alerts),
+            elements=tuple(elements),
+            max_ring=max_ring,
+            nll=nll,
+            realism=realism,
+            novel_rings=novel_rings,
+        ).with_targets(targets, self._model)
+        summary = GenerationSummary(wanted=n)
+        molecules = generate(
+            n,
+            model=self._model,
+            request=request,
+            seed=seed,
+            device=device,
+            precision=precision,
+            workers=workers,
+            novel=[novel] if isinstance(novel, str | Path) else novel,
+            summary=summary,
+        )
+        extras = extras_of(request, self._model)
+        rows = [molecule_row(m, request.targets, extras) for m in molecules]
+        if len(rows) < n:
+            reasons = ", ".join(f"{count:,} × {why}" for why, count in summary.refusals.items())
+            warnings.warn(
+                f"only {len(rows):,} of {n:,} molecules were found (refused: {reasons or 'none'}); "
+                "widen a range, raise max_tries, or set allow_misses",
+                stacklevel=2,
+            )
+        return pd.DataFrame(rows, columns=columns_of(request.targets, extras))
+
+    def optimize(
+        self,
+        objective: str | Sequence[str] | Callable[[Sequence[str]], Any],
+        budget: int,
+        targets: Sequence[str | Target] = (),
+        *,
+        minimize: bool = False,
+        pessimism: float = 1.0,
+        pareto: bool = False,
+        method: str = "auto",
+        like: str | Sequence[str] = (),
+        given: Sequence[str] = (),
+        scaffold: str | Sequence[str] | None = None,
+        fill: bool = False,
+        alerts: Sequence[str] = (),
+        elements: Sequence[str] = (),
+        max_ring: int | None = None,
+        realism: float | None = None,
+        novel_rings: bool = False,
+        novel: Sequence[str | Path] = (),
+        keep: int = 100,
+        timeout: float | None = None,
+        call_size: int = 16,
+        output: str | Path | None = None,
+        report: str | Path | None = None,
+        resume: bool = False,
+        force: bool = False,
+        seed: int = 0,
+        device: str = "auto",
+        precision: str = "auto",
+        workers: int | None = None,
+    ) -> pd.DataFrame:
+        """The best molecules of a search, as a table: SMILES, scores, number of the call.
+
+        ``objective`` is a function of a list of SMILES, or what ``--objective`` takes, such as the
+        name of a measured column, scored ``pessimism`` deviations worse than its mean. A function
+        runs in this process. ``budget`` is the number of molecules it may score; none is scored
+        twice. Every molecule scored meets the ranges in ``targets``. Molecules of ``like`` and
+        ``given`` are scored first. With ``output`` the calls are kept on disk and ``resume``
+        continues them. The other options are those of :func:`molvae.optimize.optimize`.
+        """
+        if callable(objective):
+            if pareto:
+                raise ConfigError("pareto needs several objectives, got one function")
+            scorer = FunctionScorer(objective)
+            parsed = Objective((Part(scorer.name, scorer),), minimize)
+            workers = 0
+        else:
+            parsed = parse_objective(
+                listed(objective), minimize=minimize, pareto=pareto, timeout=timeout,
+                columns=lambda: self._model.predictors, pessimism=pessimism,
+            )  # fmt: skip
+        request = Request(
+            like=tuple(listed(like)),
+            scaffold=scaffold,
+            fill=fill,
+            alerts=tuple(alerts),
+            elements=tuple(elements),
+            max_ring=max_ring,
+            novel_rings=novel_rings,
+        )
+        summary = optimize(
+            output,
+            parsed,
+            budget,
+            model=self._model,
+            method=method,
+            constraints=targets,
+            request=request,
+            given=(*request.like, *given),
+            realism=realism,
+            novel=novel,
+            pareto=pareto,
+            keep=keep,
+            seed=seed,
+            device=device,
+            precision=precision,
+            workers=workers,
+            timeout=timeout,
+            call_size=call_size,
+            report=report,
+            resume=resume,
+            force=force,
+        )
+        columns, rows = best_table(summary.molecules, parsed, pareto=pareto)
+        return pd.DataFrame(rows, columns=columns)
+
+    def neighbors(
+        self,
+        smiles: str,
+        n: int = 10,
+        *,
+        noise: Span | None = None,
+        targets: Targets = (),
+        scaffold: str | Sequence[str] | None = None,
+        alerts: Sequence[str] = (),
+        elements: Sequence[str] = (),
+        max_ring: int | None = None,
+        max_tries: int | None = None,
+        unique: bool = True,
+        novel: str | Path | Sequence[str | Path] = (),
+        seed: int = 0,
+        device: str = "auto",
+        precision: str = "auto",
+        workers: int | None = None,
+    ) -> pd.DataFrame:
+        """Up to ``n`` analogs of a molecule, with their Tanimoto similarity to it.
+
+        ``noise`` is the level at which its latent point is decoded: near 0 the molecule itself and
+        its closest relatives, near 1 any molecule. The other options are those of :meth:`generate`.
+        """
+        return self.generate(
+            n,
+            targets,
+            like=smiles,
+            noise=noise,
+            scaffold=scaffold,
+            alerts=alerts,
+            elements=elements,
+            max_ring=max_ring,
+            max_tries=max_tries,
+            unique=unique,
+            novel=novel,
+            seed=seed,
+            device=device,
+            precision=precision,
+            workers=workers,
+        )
+
+
+def listed(texts: str | Sequence[str]) -> Sequence[str]:
+    """A list of texts, from one text or several."""
+    return [texts] if isinstance(texts, str) else texts
