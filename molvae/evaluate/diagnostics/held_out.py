@@ -183,8 +183,10 @@ def _prepared(
         say(f"note: {error}; examining without the columns {', '.join(config.properties)}")
         notes.append(f"{error}: the columns {', '.join(config.properties)} were left out")
         builtin, _ = condition_names(config)
-        bare = {key: {} for key in ("properties", "transforms", "relations", "units")}
-        update = {**bare, "conditions": tuple(builtin)}
+        update: dict[str, Any] = {
+            key: {} for key in ("properties", "transforms", "relations", "units")
+        }
+        update["conditions"] = tuple(builtin)
         return cached_dataset(paths, config.model_copy(update=update), workers=workers)
 
 
