@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt
+from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, field_validator
+
+from molvae.predict.assess import Assessment
 
 __all__ = ["Training"]
 
@@ -27,6 +29,14 @@ class _Figures(_Part):
     active_units: NonNegativeInt | None = None
     R: dict[str, FiniteFloat] | None = None
     D: dict[str, FiniteFloat] | None = None
+    columns: dict[str, dict[str, Any]] | None = None
+
+    @field_validator("columns")
+    @classmethod
+    def _assessed(cls, columns: dict[str, dict[str, Any]] | None) -> dict[str, Any] | None:
+        for entry in (columns or {}).values():
+            Assessment.from_json(entry)
+        return columns
 
 
 class _Config(_Part):
