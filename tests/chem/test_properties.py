@@ -296,10 +296,12 @@ def assert_as_rdkit_has_them(molecules):
         np.testing.assert_equal(got, expected, err_msg=Chem.MolToSmiles(m))  # to the last bit
 
 
-def test_values_are_those_of_rdkit_to_the_last_bit():
+@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
+def test_values_are_those_of_rdkit_to_the_last_bit(count):
     with gzip.open(DEMO, "rt") as lines:
-        smiles = [line.split(",")[0] for line in lines][1::60]
-    assert len(smiles) > 300
+        smiles = [line.split(",")[0] for line in lines][1:]
+    smiles = smiles[:: len(smiles) // count]
+    assert len(smiles) >= count
     assert_as_rdkit_has_them(map(mol, smiles))
 
 

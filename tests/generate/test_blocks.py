@@ -447,9 +447,9 @@ def test_memory_does_not_grow_with_the_rows(output):
         return found
 
     peak(1)  # imports
-    # The SMILES of all would be 20 MB. From Python 3.12 on, closed gzip files wait for the garbage
+    # The SMILES of all would be 8 MB. From Python 3.12 on, closed gzip files wait for the garbage
     # collector with their buffers.
-    assert peak(200) < peak(5) + 10_000_000
+    assert peak(80) < peak(5) + 4_000_000
 
 
 def test_the_schema_is_part_of_the_plan(output, monkeypatch):
