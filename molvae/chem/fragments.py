@@ -11,7 +11,7 @@ from rdkit.Chem.MolStandardize import rdMolStandardize
 
 from molvae.chem.molecules import Mol
 
-__all__ = ["MIXTURE", "STEREOISOMERS", "flat_groups", "parent_fragment"]
+__all__ = ["MIXTURE", "STEREOISOMERS", "flat_groups", "is_counter_ion", "parent_fragment"]
 
 # What is noted, and counted, about a molecule that is not written as the file has it.
 MIXTURE = "mixture of several organic molecules: the largest is kept"
@@ -45,6 +45,11 @@ def parent_fragment(mol: Mol) -> tuple[Mol, str]:
         Chem.RemoveStereochemistry(kept)
         note = STEREOISOMERS
     return kept, note
+
+
+def is_counter_ion(mol: Mol) -> bool:
+    """Whether a molecule is one of the solvents and counter-ions of ``counterions.smi``."""
+    return _form(mol) in _counter_ions()
 
 
 def _size(mol: Mol) -> tuple[int, float]:

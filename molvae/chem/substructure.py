@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdqueries
 
+from molvae.chem.fragments import is_counter_ion
 from molvae.chem.molecules import Mol, has_radical, parse, to_smiles
 from molvae.errors import TargetError
 
@@ -163,11 +164,12 @@ def require_scaffold(text: str) -> None:
     pointed = [any(atom.GetAtomicNum() == 0 for atom in part.GetAtoms()) for part in parts]
     for part, has_point in zip(parts, pointed, strict=True):
         name = to_smiles(part)
-        ion = Chem.GetFormalCharge(part) or all(a.GetAtomicNum() != 6 for a in part.GetAtoms())
+        inorganic = all(atom.GetAtomicNum() != 6 for atom in part.GetAtoms())
+        ion = inorganic or Chem.GetFormalCharge(part) or is_counter_ion(part)
         if ion and not has_point:
             raise TargetError(
-                f"scaffold: '{name}' in '{text}' is a counter-ion or solvent; leave it out, as "
-                "molecules of one part are generated"
+                f"scaffold: '{name}' in '{text}' is a counter-ion or solvent; leave it out, "
+                "or, to join it, mark where with * or give it as a second scaffold"
             )
         if any(pointed) and not has_point:
             raise TargetError(

@@ -114,6 +114,7 @@ def test_what_molecules_are_built_around(text, parts):
         ("[Na+].[O-]C(=O)c1ccccc1", r"'\[Na\+\]' .*counter-ion"),
         ("*c1ccccc1.Cl", "'Cl' .*counter-ion"),
         ("C[N+](C)(C)*.[Br-]", r"'\[Br-\]' .*counter-ion"),
+        ("OC(=O)C(F)(F)F.c1ccc2[nH]ccc2c1", r"'O=C\(O\)C\(F\)\(F\)F' .*counter-ion"),
         ("*c1ccccc1.CC", "'CC' .*no attachment point"),
         ("xyz", "SMILES .*SMARTS"),
     ],
@@ -123,7 +124,9 @@ def test_scaffolds_that_no_molecule_can_have_are_refused(text, match):
         require_scaffold(text)
 
 
-@pytest.mark.parametrize("text", ["*CC", "C*C", "c1cc*cc1", "CC.CN", "[#7]=*", "[O-]C(=O)C"])
+@pytest.mark.parametrize(
+    "text", ["*CC", "C*C", "c1cc*cc1", "CCS.NC(=O)c1ccccc1", "[#7]=*", "[O-]C(=O)C"]
+)
 def test_other_scaffolds_are_taken(text):
     require_scaffold(text)
 

@@ -275,8 +275,9 @@ def test_patterns_can_only_be_checked(text):
 
 # -- several parts, SMARTS, filled points ---------------------------------------------------------
 
-LINKED = ["*c1ccccc1.*N1CCOCC1", "*CCO.*NC(C)=O.C(*)C(*)O", "CCO.CC(=O)N", "*/C=C/C.*C1CCNC1",
-          "N[C@@H](*)C(=O)O.*C1CCN(*)CC1", "*N1CCN(*)CC1.*C(=O)O.*C(F)(F)F"]  # fmt: skip
+LINKED = ["*c1ccccc1.*N1CCOCC1", "*CCO.*NC(C)=O.C(*)C(*)O", "CCS.NC(=O)c1ccccc1",
+          "*/C=C/C.*C1CCNC1", "N[C@@H](*)C(=O)O.*C1CCN(*)CC1",
+          "*N1CCN(*)CC1.*C(=O)O.*C(F)(F)F"]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", LINKED)
