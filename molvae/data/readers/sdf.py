@@ -23,10 +23,10 @@ def read_sdf(text: Iterator[str], name: str, columns: Sequence[str]) -> Iterator
     for lines in _records(text):
         number += 1
         title = lines[0].strip()
-        text = title or next((line.strip() for line in lines if line.strip()), "")
+        shown = title or next((line.strip() for line in lines if line.strip()), "")
         end = next((i for i, line in enumerate(lines) if line.startswith("M  END")), None)
         if end is None:
-            yield Row(name, number, text, fault="broken SDF record")
+            yield Row(name, number, shown, fault="broken SDF record")
             continue
         labels = NO_LABELS
         fields = _fields(lines[end + 1 :]) if columns or not title else {}
