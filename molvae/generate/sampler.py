@@ -39,6 +39,7 @@ __all__ = ["BLOCK", "Sampler"]
 
 WALK_NOISE = 0.3  # noise level at which a moved latent is decoded
 SCAFFOLD_SHARE = 0.05  # largest share of a block with one scaffold, while there is a choice
+ONE_BY_ONE = 3  # candidates before rounds grow if realism refuses a share: fewer are in excess
 PARENTS = 0.1  # share of a block's wanted molecules whose best candidates start later ones
 
 
@@ -239,7 +240,8 @@ class Sampler:
         """Candidates per wanted molecule after ``tried``, of which ``before`` in the last round."""
         request = self.request
         if not request.compares:  # few are missing, and these may be hard: double
-            size = min(before * 2, request.candidates)
+            one = request.realism is not None and tried < ONE_BY_ONE
+            size = 1 if one else min(before * 2, request.candidates)
         elif self._walks:
             size = max(request.drawn // 4, 1)
         else:
@@ -423,10 +425,7 @@ class Sampler:
         scaffold_counts: Counter[str],
         scaffold_limit: int,
     ) -> list[_Wanted]:
-        """Choose where there is a candidate not written before; the rest of ``wanted`` comes back.
-
-        ``chosen``, ``written`` and ``scaffold_counts`` grow by the choices.
-        """
+        """Choose where there is a candidate not written before, count it, return the others."""
         smiles = [candidate.smiles for w in wanted for candidate in w.candidates]
         before = self._written.holds(keys_of(smiles))
         repeats = {text for text, seen in zip(smiles, before, strict=True) if seen}
