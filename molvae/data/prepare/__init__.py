@@ -2,8 +2,7 @@
 
 Rows become parts (:mod:`molvae.data.prepare.parts`), made chunk by chunk by any worker of any
 machine (:mod:`molvae.data.prepare.jobs`); the parts in order become the dataset
-(:mod:`molvae.data.prepare.assemble`). So neither the number of workers, nor shards, nor
-interruptions can change a byte of it.
+(:mod:`molvae.data.prepare.assemble`). So workers, shards and interruptions change no byte of it.
 """
 
 from __future__ import annotations
@@ -93,8 +92,7 @@ def condition_names(config: DataConfig) -> tuple[list[str], list[str]]:
     wanted = [*PROPERTIES, *config.properties] if config.conditions is None else config.conditions
     if len(set(wanted)) != len(wanted):
         raise PropertyError(f"conditions: a name appears twice in {list(wanted)}")
-    left_out = [name for name in config.properties if name not in wanted]
-    if left_out:
+    if left_out := [name for name in config.properties if name not in wanted]:
         raise PropertyError(
             f"column '{left_out[0]}' is not among the conditions {list(wanted)}; "
             "add it there, or leave out its -p"
@@ -235,8 +233,7 @@ def _place(output: str | Path, marker: str, *, resume: bool = False, force: bool
     With unfinished work to ``resume`` it may be what that work made just before it was killed.
     """
     output = Path(output)
-    if output.is_symlink():
-        output = output.resolve()
+    output = output.resolve() if output.is_symlink() else output
     if output.resolve() == Path.cwd():
         raise FileError(f"'{output}': is the current folder; name a folder to be made")
     work = work_folder(output)
