@@ -62,13 +62,14 @@ def installed(root: str = "molvae") -> dict[str, Distribution]:
 def license_of(package: Distribution) -> str:
     """The license by its SPDX expression, its classifiers, or the field of old metadata."""
     fields = package.metadata
-    if expression := fields.get("License-Expression"):
-        return str(expression)
+    if "License-Expression" in fields:
+        return fields["License-Expression"]
     classifiers = fields.get_all("Classifier") or []
     named = [text.split(" :: ")[-1] for text in classifiers if text.startswith("License ::")]
     if named := [text for text in named if text != "OSI Approved"]:
         return " and ".join(named)
-    first = (str(fields.get("License") or "").strip().splitlines() or [""])[0]
+    text = (fields.get_all("License") or [""])[0]
+    first = (text.strip().splitlines() or [""])[0]
     return first if 0 < len(first) <= LONGEST else UNKNOWN
 
 
@@ -77,7 +78,7 @@ def bill(packages: dict[str, Distribution]) -> dict[str, Any]:
 
     def component(name: str, package: Distribution) -> dict[str, Any]:
         license_ = license_of(package)
-        expression = package.metadata.get("License-Expression")
+        expression = "License-Expression" in package.metadata
         address = f"pkg:pypi/{name}@{quote(package.version)}"
         entry = {"expression": license_} if expression else {"license": {"name": license_}}
         return {

@@ -6,7 +6,7 @@ import functools
 from importlib.resources import files
 
 from rdkit import Chem
-from rdkit.Chem import Descriptors
+from rdkit.Chem import rdMolDescriptors
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
 from molvae.chem.molecules import Mol
@@ -53,7 +53,7 @@ def is_counter_ion(mol: Mol) -> bool:
 
 
 def _size(mol: Mol) -> tuple[int, float]:
-    return mol.GetNumHeavyAtoms(), Descriptors.MolWt(mol)
+    return mol.GetNumHeavyAtoms(), float(rdMolDescriptors._CalcMolWt(mol))
 
 
 def _form(mol: Mol) -> str:

@@ -186,9 +186,9 @@ class ExactProcess:
         for items in np.split(order, np.flatnonzero(np.diff(clusters[order])) + 1):
             block = inverse[np.ix_(items, items)]
             block -= np.outer(ones[items], ones[items]) / self._precision
-            block = np.linalg.inv(block)
-            residuals[items] = block @ solved[items]
-            variance[items] = self.amplitude * np.diag(block)
+            inverted = np.linalg.inv(block)
+            residuals[items] = inverted @ solved[items]
+            variance[items] = self.amplitude * np.diag(inverted)
         return residuals, variance
 
 

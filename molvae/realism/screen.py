@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar
 
 from molvae.chem import Mol
 from molvae.chem.realism_features import describe
@@ -29,7 +29,7 @@ class RealismScreen:
     table: Plausibility | None = None
     exempt: Exempt = NOTHING
 
-    unlike: Final = UNLIKE
+    unlike: ClassVar[str] = UNLIKE
 
     def verdict(self, mol: Mol, atoms: frozenset[int] = frozenset()) -> RealismVerdict:
         """The margin by the critic, and what the table refuses; ``atoms``: of the scaffold."""
