@@ -14,7 +14,7 @@ REQUIRED = {
     "prepare": "in.csv -o out", "train": "in.csv -o out", "generate": "-n 3 -o out.csv",
     "encode": "in.csv -o out.npy", "decode": "z.npy -o out.csv", "evaluate": "in.csv",
     "interpolate": "CCO CCN -o out.csv", "info": "", "fetch": "zinc250k", "merge": "a b -o out",
-    "optimize": "--objective qed --budget 3 -o out.csv",
+    "optimize": "--objective qed --budget 3 -o out.csv", "predict": "in.csv -o out.csv",
 }  # fmt: skip
 
 

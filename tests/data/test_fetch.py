@@ -440,7 +440,7 @@ def test_an_output_that_is_a_file_is_named(site, tmp_path):
 
 def test_an_output_that_cannot_be_written_leaves_no_pieces(site, tmp_path):
     (tmp_path / "b.csv").mkdir()
-    with pytest.raises(FileError, match=r"b\.csv'.*is a directory"):
+    with pytest.raises(FileError, match=r"b\.csv'.*is a folder"):
         fetch("toy", tmp_path, force=True)
     assert names(tmp_path) == ["b.csv"]
     assert toy("b.csv").read_bytes() == BODY

@@ -544,8 +544,8 @@ def test_no_scaffold_takes_over(tiny_model):
     drawn = sampler(tiny_model, "hba=3")
     slots = [_Wanted(number) for number in range(60)]
     for slot in slots:
-        usual = _Candidate(0.1, 1, f"C{slot.number}", (3.0,), 0.0, "c1ccccc1", "")
-        other = _Candidate(0.2, 2, f"N{slot.number}", (3.0,), 0.0, f"core {slot.number}", "")
+        usual = _Candidate(0.1, 1, f"C{slot.number}", (3.0,), 0.0, "c1ccccc1", "", {})
+        other = _Candidate(0.2, 2, f"N{slot.number}", (3.0,), 0.0, f"core {slot.number}", "", {})
         slot.candidates = [other, usual] if slot.number < 50 else [usual]
     done, counts = {}, Counter()
     assert drawn._choose(slots, done, set(), counts, scaffold_limit=3) == []

@@ -62,7 +62,7 @@ FAULTS = {
     "prepare in.csv -o out --shard 4/3": "shard: got 4/3, expected 1/3 to 3/3",
     "prepare in.csv -o out --shard 0/3": "expected 1/3 to 3/3",
     "prepare in.csv -o out --shard two": "shard: got 'two', expected i/n",
-    "prepare in.csv -o out --transform neglog10:nM": "say which column",
+    "prepare in.csv -o out --transform neglog10:nM": "say for which -p column",
     "prepare in.csv -o out -p assay --transform neglog10:kg": "unknown unit 'kg'",
     "prepare in.csv -o out -p assay --transform x=log10": "transform of 'x'",
     "prepare in.csv -o out --split sett": "no column 'sett'",
