@@ -468,7 +468,7 @@ def test_slope_and_distances_by_hand():
     assert (first.requested, first.n, first.missing) == (1.0, 2, 2)
     assert (first.mean, first.sd) == (3.0, 1.0)
     assert (second.n, second.missing) == (3, 1)
-    assert "prediction" in found.source
+    assert "predicted by the model" in found.source
 
 
 def test_nothing_obtained_gives_no_figures():
