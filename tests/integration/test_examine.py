@@ -62,7 +62,7 @@ def test_every_figure_is_there_and_in_its_bounds(found, tiny_dataset):
         assert control["n"] == sum(reply["n"] for reply in control["replies"])
         assert all(reply["n"] + reply["missing"] == 100 for reply in control["replies"])
     assert data["control"]["logp"]["source"] == "RDKit"
-    assert "prediction" in data["control"]["assay"]["source"]
+    assert "predicted by the model" in data["control"]["assay"]["source"]
     assert found.latent_map.points.shape == (n, 2)
     assert np.isnan(found.latent_map.values).any()
     assert 0 < sum(found.latent_map.shares) <= 1
