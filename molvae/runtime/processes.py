@@ -18,7 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, InvalidStateError, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.context import SpawnContext, SpawnProcess
@@ -100,6 +100,18 @@ def end_group(group: int, ended: Callable[[], object] = lambda: None) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
+class _Future(Future[Any]):
+    """Takes the exception of a lost pool also if it is cancelled.
+
+    The thread that manages the workers would end with an error otherwise, and the program would
+    wait for the thread that still feeds the workers.
+    """
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        with contextlib.suppress(InvalidStateError):
+            super().set_exception(exception)
+
+
 class ProcessPool(ProcessPoolExecutor):
     """A pool that notices a worker killed while it sends a result.
 
@@ -124,6 +136,7 @@ class ProcessPool(ProcessPoolExecutor):
     def submit(self, function: Callable[..., B], /, *arguments: Any, **keywords: Any) -> Future[B]:
         """As of the standard library."""
         future = super().submit(_call, function, *arguments, **keywords)
+        future.__class__ = _Future
         if self._watch is None:
             arguments = Path(self._results.name), self._processes
             self._watch = threading.Thread(target=_enforce, args=arguments, daemon=True)
