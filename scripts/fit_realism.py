@@ -20,8 +20,8 @@ import torch
 from molvae import chem
 from molvae.config import CleaningConfig
 from molvae.data.readers import read_smiles
-from molvae.latent.encode import cleaning_of
 from molvae.model.checkpoint import find_model, load_model, save_model
+from molvae.model.given import cleaning_of
 from molvae.realism.summary import realism_lines
 from molvae.runtime.pool import WorkerPool
 from molvae.train.realism import MOST, fitted_realism

@@ -11,14 +11,9 @@ from typing import Any
 import pandas as pd
 
 from molvae.errors import ConfigError, suggest
+from molvae.generate.columns import columns_of, extras_of, molecule_row
 from molvae.generate.request import Request, Span, Targets
-from molvae.generate.run import (
-    GenerationSummary,
-    columns_of,
-    extras_of,
-    generate,
-    molecule_row,
-)
+from molvae.generate.run import GenerationSummary, generate
 from molvae.model.checkpoint import SavedModel
 from molvae.objectives import FunctionScorer, Objective, Part, parse_objective
 from molvae.optimize.run import best_table, optimize

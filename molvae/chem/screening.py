@@ -47,7 +47,10 @@ class RealismVerdict(NamedTuple):
 class Realism(Protocol):
     """Judges how much a molecule looks like the training molecules; picklable."""
 
-    unlike: str  # the reason of a refusal by the margin
+    @property
+    def unlike(self) -> str:
+        """The reason of a refusal by the margin."""
+        ...
 
     def verdict(self, mol: Mol, atoms: frozenset[int]) -> RealismVerdict:
         """The verdict on a molecule whose ``atoms`` are those of the scaffold."""

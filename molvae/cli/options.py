@@ -79,8 +79,8 @@ def terminated_as_interrupted() -> Iterator[None]:
         yield
     finally:
         if not stopped:
-            for number, handler in before.items():
-                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            for each, handler in before.items():
+                signal.signal(each, signal.SIG_DFL if handler is None else handler)
 
 
 class Verb(click.Command):

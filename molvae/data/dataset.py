@@ -22,7 +22,6 @@ from molvae.errors import ConfigError, FileError
 from molvae.runtime.randomness import Draws
 
 __all__ = [
-    "SPLITS",
     "Batch",
     "Dataset",
     "batch_plan",

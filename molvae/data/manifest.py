@@ -32,7 +32,7 @@ def _named(name: str) -> str:
     return name
 
 
-Name = Annotated[str, AfterValidator(_named)]
+_Name = Annotated[str, AfterValidator(_named)]
 
 
 class _Part(BaseModel):
@@ -51,7 +51,7 @@ class _Column(_Part):
 
 
 class _Options(_Part):
-    properties: dict[Name, str]
+    properties: dict[_Name, str]
     conditions: list[str] | None = None
     transforms: dict[str, str] = {}
     cleaning: dict[str, Any] = {}
@@ -70,7 +70,7 @@ class _Manifest(_Part):
     reasons: dict[str, NonNegativeInt]
     split: dict[Literal["train", "valid", "test"], NonNegativeInt]
     longest: PositiveInt
-    properties: dict[Name, _Column]
+    properties: dict[_Name, _Column]
     content_sha256: str
     options: _Options
     sources: list[_Source]

@@ -37,7 +37,7 @@ SCHEMA = 1  # of the plan and of blocks
 BLOCK = 1024  # wanted molecules chosen together; fixed, so that results do not depend on batches
 CLAIMED = "claimed.json"
 MAX_BLOCK = 1 << 28  # bytes of an unpacked block; a larger one is no block of ours
-Accept = Callable[[int, dict[str, Any], list[list[object]]], bool]
+_Accept = Callable[[int, dict[str, Any], list[list[object]]], bool]
 
 
 class BlockNumbers(Mapping[int, range]):
@@ -78,7 +78,7 @@ def open_blocks(
     extra_files: Sequence[Path] = (),
     resume: bool = False,
     force: bool = False,
-    accept: Accept = lambda *_: True,
+    accept: _Accept = lambda *_: True,
 ) -> Iterator[Blocks]:
     """The finished blocks of ``output``, in the folder ``FILE.part``, which is locked.
 
@@ -140,7 +140,7 @@ class Blocks:
         *,
         extra_files: Sequence[Path] = (),
         force: bool = False,
-        accept: Accept = lambda *_: True,
+        accept: _Accept = lambda *_: True,
     ) -> None:
         self._accept = accept
         self.output, self.columns = output, list(columns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from molvae.generate.evidence import Evidence
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import SIMILARITY, TRIES, Request
 from molvae.model.checkpoint import SavedModel
+from molvae.predict.predictor import ColumnPredictor
 from molvae.targets import Target, hit, misfit
 
 __all__ = ["Critic", "SeedMolecules", "Verdicts", "seed_molecules"]
@@ -96,7 +97,7 @@ class Critic:
         names = {t.name for t in request.targets}
         self.exact = tuple(t.name for t in request.targets if t.name in PROPERTIES)
         self.predicted = names - {*PROPERTIES, SIMILARITY}
-        known = model.predictors or {}
+        known: Mapping[str, ColumnPredictor] = model.predictors or {}
         self._predictors = {t.name: known[t.name] for t in request.targets if t.name in known}
         unknown = self.predicted - set(model.conditions.names)
         if unknown or (SIMILARITY in names and not request.like):

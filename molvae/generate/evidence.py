@@ -54,10 +54,12 @@ class Evidence:
         self._rows = np.flatnonzero([bool(text) for text in smiles])
         self._count = len(smiles)
         # Candidates repeat, and reading a molecule takes as long as predicting it.
-        texts, self._place = np.unique([smiles[i] for i in self._rows], return_inverse=True)
-        features, _ = read_features(texts.tolist())
+        given = np.asarray([smiles[i] for i in self._rows.tolist()], dtype=np.str_)
+        unique, self._place = np.unique(given, return_inverse=True)
+        texts: list[str] = unique.tolist()
+        features, _ = read_features(texts)
         self._found: dict[str, Predictions] = {
-            name: predictor.predict(texts.tolist(), features=features)
+            name: predictor.predict(texts, features=features)
             for name, predictor in predictors.items()
         }
 

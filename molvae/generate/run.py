@@ -22,14 +22,14 @@ from molvae.data.columns import is_name
 from molvae.data.prepare.plan import Shard
 from molvae.data.writers import format_cell, picture_format, require_writer, write_picture
 from molvae.errors import ConfigError, InputError
-from molvae.generate.blocks import BlockNumbers, Blocks, open_blocks
+from molvae.generate.blocks import BLOCK, BlockNumbers, Blocks, open_blocks
 from molvae.generate.columns import columns_of, extras_of, molecule_row
 from molvae.generate.evidence import held_out_words
 from molvae.generate.novelty import known_molecules
 from molvae.generate.refusals import with_examples
 from molvae.generate.report import GenerationReport
 from molvae.generate.request import Generated, Request, Targets
-from molvae.generate.sampler import BLOCK, Sampler
+from molvae.generate.sampler import Sampler
 from molvae.model.checkpoint import SavedModel, find_model, load_model
 from molvae.model.given import clean_given
 from molvae.report import write_html
@@ -44,18 +44,16 @@ __all__ = [
     "ADVICE",
     "GenerationSummary",
     "OutputOptions",
-    "columns_of",
-    "extras_of",
     "generate",
     "generate_file",
-    "molecule_row",
 ]
 
 MOST = 10**12  # molecules of one command
 INLINE = 5000  # candidates, up to which starting worker processes costs more than it saves
 LEAST_DECODERS, MOST_DECODERS = 3, 8  # batches decoded at a time; the GIL sets the limit
 FAR_OFF = 1.0  # mean distance from a point target, in standard deviations, above which we warn
-ADVICE = "widen a range, raise --max-tries, or add --allow-misses"  # when too few are found
+# When too few are found.
+ADVICE = "widen a range, raise --max-tries, add --allow-misses, or accept --novel-rings"
 GRID = 100  # molecules in a grid picture
 
 
@@ -234,8 +232,7 @@ def _fill(blocks: Blocks, sampler: Sampler, numbers: BlockNumbers) -> None:
     targets, extras = sampler.request.targets, extras_of(sampler.request, sampler.model)
     before = sum(len(numbers[number]) for number in done)
     finished = frozenset(done)
-    missing = (number for number in numbers if number not in finished)
-    wanted, missing = itertools.tee(missing)
+    wanted, missing = itertools.tee(n for n in numbers if n not in finished)
     made = sampler.blocks(numbers[number] for number in wanted)
     with Progress("generate", total=numbers.wanted, done=before) as progress:
         decoded, refused = sampler.decoded, Counter(sampler.refused)

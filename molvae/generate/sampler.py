@@ -35,7 +35,7 @@ from molvae.model.checkpoint import SavedModel
 from molvae.runtime.processes import map_ordered
 from molvae.runtime.randomness import Draws
 
-__all__ = ["BLOCK", "Sampler"]
+__all__ = ["Sampler"]
 
 WALK_NOISE = 0.3  # noise level at which a moved latent is decoded
 SCAFFOLD_SHARE = 0.05  # largest share of a block with one scaffold, while there is a choice

@@ -6,11 +6,11 @@ function, since a call may be costly.
 
 from molvae.objectives.columns import ColumnScorer
 from molvae.objectives.combined import Objective, Part, parse_objective
+from molvae.objectives.program import ProcessScorer
 from molvae.objectives.scorers import (
     FileScorer,
     FunctionScorer,
     PluginScorer,
-    ProcessScorer,
     Scorer,
     TaskScorer,
     find_scorer,

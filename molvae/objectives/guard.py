@@ -36,7 +36,7 @@ def main(seconds: float, source: str, words: list[str]) -> int:
             setsigmask=[],
         )
     except OSError as error:
-        print(f"cannot be run: {error.strerror}", file=sys.stderr)
+        sys.stderr.write(f"cannot be run: {error.strerror}\n")
         return CANNOT_RUN
     done = 0
     while not done:

@@ -35,7 +35,6 @@ __all__ = [
     "FileScorer",
     "FunctionScorer",
     "PluginScorer",
-    "ProcessScorer",
     "Scorer",
     "TaskScorer",
     "find_scorer",

@@ -240,8 +240,8 @@ class SparseRegression:
         )  # fmt: skip
         # Not the inducing molecules: the trend knows them best.
         sample = np.sort(order[::-1][:CALIBRATED])
-        points = points[sample].astype(np.float32)
-        chosen, left = fitted._with_local(features, values, sample, points)
+        sampled = points[sample].astype(np.float32)
+        chosen, left = fitted._with_local(features, values, sample, sampled)
         return chosen, (left,)
 
     @classmethod

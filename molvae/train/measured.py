@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from molvae.model.conditions import ConditionSet
 from molvae.model.cvae import CVAE
 from molvae.predict.assess import Assessment, assess
 from molvae.predict.kernel import Features, molecule_features
-from molvae.predict.predictor import MOST, Kind
+from molvae.predict.predictor import MOST
 from molvae.predict.reading import Decoder, read_texts
 from molvae.predict.store import FILES, Predictors
 from molvae.runtime.progress import say
@@ -60,7 +60,7 @@ class MeasuredColumns:
         """
         if self.own:
             known = self._molecules("train", MOST)
-            kinds = {name: cast(Kind, self.conditions[name].kind) for name in self.own}
+            kinds = {name: self.conditions[name].kind for name in self.own}
             self.predictors = Predictors.fit(
                 known.smiles, known.values, kinds, features=known.features
             )

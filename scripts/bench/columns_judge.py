@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from columns import SETS, read
+from columns import SETS, read  # type: ignore[import-not-found]
 from numpy.typing import NDArray
-from oddities import oddities
+from oddities import oddities  # type: ignore[import-not-found]
 from rdkit import Chem
 
 from molvae import chem

@@ -124,7 +124,8 @@ def use_library() -> None:
 
 def spread_batches(trainer: Trainer, count: int) -> list[NDArray[np.int64]]:
     """Whole batches of an epoch, evenly spread over their lengths."""
-    plan = batch_plan(trainer.items, trainer.lengths, trainer.batch_size, trainer.draws, epoch=0)
+    lengths = trainer.dataset.lengths(trainer.items)
+    plan = batch_plan(trainer.items, lengths, trainer.batch_size, trainer.draws, epoch=0)
     plan = [batch for batch in plan if len(batch) == trainer.batch_size]
     if len(plan) < count:
         raise SystemExit(f"{len(trainer.items)} molecules are too few for {count} steps")
@@ -167,9 +168,7 @@ def measure(dataset: Path, who: Contestant, options: argparse.Namespace) -> dict
     keep_memory()
     with tempfile.TemporaryDirectory() as folder:  # a step writes nothing unless it fails
         trainer = Trainer(Dataset(dataset), Path(folder), config, torch.device("cpu"))
-        trainer.items, trainer.lengths = (
-            each[: options.molecules] for each in (trainer.items, trainer.lengths)
-        )
+        trainer.items = trainer.items[: options.molecules]
         plan = spread_batches(trainer, options.steps)
         for number in range(options.warm_up):
             trainer.train_step(plan[-1 - number % len(plan)])  # the longest first, for its memory

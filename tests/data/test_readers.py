@@ -210,8 +210,8 @@ def test_any_text_survives_a_csv_file(tmp_path_factory, table):
     write_rows(path, ["smiles", "note"], table)
     with open(path, encoding="utf-8", newline="") as handle:
         written = [tuple(row) for row in list(csv.reader(handle))[1:]]
-    for cells, given in zip(written, table, strict=True):
-        for cell, text in zip(cells, given, strict=True):  # a formula begins with a quote
+    for cells, texts in zip(written, table, strict=True):
+        for cell, text in zip(cells, texts, strict=True):  # a formula begins with a quote
             assert cell in (text, f"'{text}")
             assert cell == text or text[0] in "=+-@"
     assert [(r.smiles, r.labels["note"]) for r in rows(path, columns=["note"])] == written

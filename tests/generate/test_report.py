@@ -13,9 +13,10 @@ from molvae import report
 from molvae.chem.properties import PROPERTIES
 from molvae.errors import InputError
 from molvae.generate import report as outcome
+from molvae.generate.columns import columns_of, molecule_row
 from molvae.generate.report import GenerationReport
 from molvae.generate.request import Generated
-from molvae.generate.run import GenerationSummary, columns_of, molecule_row
+from molvae.generate.run import GenerationSummary
 from molvae.model.conditions import Condition, ConditionSet
 from molvae.report import Histogram, charts
 from molvae.report.drawing import Palette

@@ -52,7 +52,20 @@ def test_prepare_train_generate_info(demo_csv, tmp_path):
         r"assay, \d+ held-out molecules: predictor .*; head .*; baseline ", result.stderr
     )
     assert f"molvae generate -m {run}" in result.stdout
-    result = molvae("generate", "-m", run, "-n", 15, "-o", out, "-t", "logp=2:6", "--workers", 1)
+    result = molvae(
+        "generate",
+        "-m",
+        run,
+        "-n",
+        15,
+        "-o",
+        out,
+        "-t",
+        "logp=2:6",
+        "--workers",
+        1,
+        "--novel-rings",
+    )
     assert "15 of 15 molecules written" in result.stdout
     found = rows(out)
     assert len({row["smiles"] for row in found}) == 15

@@ -141,6 +141,7 @@ def test_a_folder_that_is_saved_while_it_is_loaded(model_folder):
         while not stop.is_set():
             for model in models:
                 save_model(model_folder, model)
+                stop.wait(0.3)  # or the folder would be another one whenever it has been read
 
     saving = threading.Thread(target=save)
     saving.start()

@@ -11,7 +11,7 @@ import torch
 
 from molvae.chem.vocabulary import Vocabulary, grammar_table
 from molvae.config import DataConfig, load_config
-from molvae.data.dataset import Dataset
+from molvae.data.dataset import Dataset, content_hash
 from molvae.data.prepare import prepare
 from molvae.errors import ConfigError, RunError
 from molvae.latent.encode import encode
@@ -212,6 +212,9 @@ def test_a_dataset_in_other_ids_is_translated(tiny_run, tiny_dataset, tmp_path):
     stored["tokens"] = [stored["tokens"][i] for i in order]
     (tmp_path / "other.ds" / "vocab.json").write_text(json.dumps(stored))
     np.argsort(order)[rows].astype(np.uint8).tofile(tmp_path / "other.ds" / "tokens.bin")
+    manifest = json.loads((tmp_path / "other.ds" / "manifest.json").read_text())
+    manifest["content_sha256"] = content_hash(tmp_path / "other.ds")
+    (tmp_path / "other.ds" / "manifest.json").write_text(json.dumps(manifest))
     settings = load_config(
         overrides={"train.epochs": 1, "train.validations": 1, "train.reconstructions": 4},
         fine_tuning=True,

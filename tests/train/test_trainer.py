@@ -7,12 +7,13 @@ import os
 import shutil
 import signal
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
 
 from molvae.config import TrainConfig, load_config
-from molvae.data.dataset import Dataset
+from molvae.data.dataset import Dataset, content_hash
 from molvae.errors import ConfigError, FileError, OutputExistsError, RunError
 from molvae.model.checkpoint import load_model, load_state
 from molvae.train import schedules
@@ -265,8 +266,10 @@ def test_other_data_are_refused_on_resume(tiny_dataset, whole, tmp_path):
     run, other = tmp_path / "run", tmp_path / "other.ds"
     shutil.copytree(whole, run)
     shutil.copytree(tiny_dataset, other)
+    np.save(other / "properties.npy", np.load(other / "properties.npy") + np.float32(0.5))
     manifest = json.loads((other / "manifest.json").read_text())
-    (other / "manifest.json").write_text(json.dumps({**manifest, "content_sha256": "0"}))
+    manifest["content_sha256"] = content_hash(other)
+    (other / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ConfigError, match="data"):
         go(other, run, resume=True)
 

@@ -123,7 +123,7 @@ def columns_present(
         try:
             with read_rows(path, smiles_column=smiles_column, columns=[column]) as rows:
                 first = itertools.islice(rows, RECORDS)
-                if file_format(path, reading=True) != "sdf" or any(
+                if file_format(Path(path), reading=True) != "sdf" or any(
                     row.labels.get(column) for row in first
                 ):
                     present.append(column)

@@ -81,7 +81,7 @@ def _of_smi(lines: Sequence[str], smiles_column: str | None, columns: Sequence[s
         len(lines),
     )
     plain = [line.split(None, 1)[0] for line in lines[skip:] if line.strip()]
-    listed = any(map(looks_like_smiles, plain))
+    listed = any(map(_looks_like_smiles, plain))
     for delimiter in ("\t", ",", ";", "|"):
         cells = _cells(lines[skip : skip + 1], delimiter)
         if len(cells) < 2 or not _names_smiles(cells, smiles_column):
@@ -116,16 +116,16 @@ def _smiles_place(lines: Sequence[str], delimiter: str) -> int | None:
     if not rows or (len(rows[0]) < 2 and delimiter != ","):
         return None
     for place, column in enumerate(zip(*rows, strict=True)):
-        likely = sum(map(looks_like_smiles, column)) > 0.8 * len(column)
-        if likely and looks_like_smiles(column[0]):
+        likely = sum(map(_looks_like_smiles, column)) > 0.8 * len(column)
+        if likely and _looks_like_smiles(column[0]):
             return place
     return None
 
 
-def looks_like_smiles(text: str) -> bool:
+def _looks_like_smiles(text: str) -> bool:
     """Whether a text is written as SMILES are: their symbols, pairs of brackets and ring digits.
 
-    >>> [looks_like_smiles(text) for text in ("CCO", "c1ccccc1", "C1", "Name", "1.5")]
+    >>> [_looks_like_smiles(text) for text in ("CCO", "c1ccccc1", "C1", "Name", "1.5")]
     [True, True, False, False, False]
     """
     if not _SMILES.fullmatch(text) or not re.search("[A-Za-z]", text):
