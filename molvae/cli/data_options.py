@@ -144,7 +144,7 @@ def _named(
     given: dict[str, str] = {}
     for text in texts:
         name, sign, value = text.partition("=")
-        if not sign or (option != "transform" and name not in (columns or {})):
+        if not sign or (option != "transform" and columns is not None and name not in columns):
             if columns is None or len(columns) != 1:
                 raise ConfigError(
                     f"--{option} {text}: say for which -p column, as in --{option} NAME={text}"

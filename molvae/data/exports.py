@@ -79,6 +79,7 @@ def _looks_like(header: Sequence[str]) -> str:
 
 def _companion(header: Sequence[str], column: str, endings: Sequence[str]) -> str | None:
     """The column about another one: "Standard Units" of "Standard Value", "IC50_unit" of "IC50"."""
+    header = [cell for cell in header if header.count(cell) == 1]
     stem = _normal(column).removesuffix("value").removeprefix("pchembl") or ""
     stems = (stem, "standard", "") if _normal(column) in ("pchemblvalue", "value") else (stem,)
     for start in stems:

@@ -22,6 +22,7 @@ from molvae.targets import Target, hit, misfit
 __all__ = ["Critic", "SeedMolecules", "Verdicts", "seed_molecules"]
 
 LEAST = 1e-6  # probability of meeting a target, below which the distance counts too
+_ENDS = {-np.inf, 0.0, 1.0, np.inf}  # of a yes/no target
 SIMILARITY_SPREAD = 0.15  # unit of distance, as the standard deviation is for a property
 
 
@@ -131,12 +132,15 @@ class Critic:
         cost, misses = misfit(target, values, spread), ~hit(target, values)
         if evidence is None or target.name not in self._predictors:
             return cost, misses
+        if self._predictors[target.name].kind == "yesno" and not {target.low, target.high} <= _ENDS:
+            return cost, misses  # a range of probabilities, which are the values
         met = evidence.met(target, spread)
         known = np.isfinite(met)  # not of a column with very few values
         # Where the probability vanishes, the distance still tells candidates apart.
         cost = np.where(met >= LEAST, 0.0, cost)
         cost[known] -= np.log(np.maximum(met[known], LEAST))
-        misses[known] = met[known] < 0.5
+        # A narrow range is as likely as not to hold the value at best: half of that is enough.
+        misses[known] = met[known] < 0.5 * evidence.attainable(target, spread)[known]
         return cost, misses
 
     def _values(

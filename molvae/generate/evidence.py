@@ -79,8 +79,17 @@ class Evidence:
         A single number is met within a quarter of ``spread``, the standard deviation of the column.
         """
         predictor, found = self._predictors[target.name], self._found[target.name]
-        half = POINT * spread if target.low == target.high and predictor.kind == "number" else 0.0
-        return self._spread(predictor.meets(found, target.low - half, target.high + half))
+        return self._spread(predictor.meets(found, *self._ends(target, spread)))
+
+    def attainable(self, target: Target, spread: float) -> _Floats:
+        """The probability, inside the domain, if the expected value were the best one, (N,)."""
+        predictor, found = self._predictors[target.name], self._found[target.name]
+        return self._spread(predictor.attainable(found, *self._ends(target, spread)))
+
+    def _ends(self, target: Target, spread: float) -> tuple[float, float]:
+        number = self._predictors[target.name].kind == "number"
+        half = POINT * spread if target.low == target.high and number else 0.0
+        return target.low - half, target.high + half
 
     def cells(self, i: int) -> dict[str, object]:
         """The cells of :func:`evidence_columns` for candidate ``i``, which has a molecule."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -206,7 +206,11 @@ class ColumnPredictor:
         ends = [float(of.low[i]), float(of.high[i])] if self.kind == "number" else []
         if not of.nearest[i]:
             return [None] * len(self.endings())
-        near: list[object] = [of.nearest[i], float(of.similarity[i]), float(of.nearest_value[i])]
+        near: list[object] = [
+            of.nearest[i],
+            float(of.similarity[i]),
+            float(f"{of.nearest_value[i]:.7g}"),
+        ]
         return [float(of.mean[i]), *ends, *near, "yes" if of.inside[i] else "no"]
 
     def between(self, predictions: Predictions, low: float, high: float) -> _Floats:
@@ -227,6 +231,13 @@ class ColumnPredictor:
         share = self.between(predictions, low, high)
         trust = np.where(predictions.inside, 1.0, predictions.similarity / self.threshold)
         return share * trust
+
+    def attainable(self, predictions: Predictions, low: float, high: float) -> _Floats:
+        """:meth:`between` if each prediction were the middle of a bounded range; (M,)."""
+        if self.logistic is not None or not math.isfinite(low + high):
+            return np.ones(len(predictions))
+        middle = np.full(len(predictions), (low + high) / 2)
+        return self.between(replace(predictions, mean=middle), low, high)
 
 
 def _usable(values: _Floats, kind: Kind, name: str) -> NDArray[np.int64]:

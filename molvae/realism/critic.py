@@ -173,6 +173,7 @@ def fit_critic(
     identity = np.concatenate([real.identity, own.identity])
     center = np.zeros(inputs.width) if prior is None else prior.mean_weights(inputs)
     parts = _held_out(identity, min(len(real), len(own)))
+    _require_both(parts, is_real)
     chosen = _chosen(rows, is_real, parts, center)
     # The figures are those of the weights as the file holds them.
     weights = np.stack([fit.weights for fit in chosen.fits]).astype(np.float16).astype(np.float64)
@@ -211,6 +212,18 @@ def _held_out(identity: NDArray[np.uint64], smaller: int) -> list[NDArray[np.int
     if smaller >= SINGLE:
         return [np.flatnonzero(identity % np.uint64(TENTHS) == 0)]
     return [np.flatnonzero(identity % np.uint64(PARTS) == part) for part in range(PARTS)]
+
+
+def _require_both(parts: list[NDArray[np.int64]], is_real: NDArray[np.bool_]) -> None:
+    """Refuse parts without both kinds of molecules, inside or outside of them."""
+    for part in parts:
+        inside = np.zeros(len(is_real), dtype=np.bool_)
+        inside[part] = True
+        if any(not (s & k).any() for s in (inside, ~inside) for k in (is_real, ~is_real)):
+            raise InputError(
+                "realism critic: too few different molecules to hold some of them out; the model "
+                "gets no critic"
+            )
 
 
 class _Chosen(NamedTuple):
@@ -307,6 +320,7 @@ def two_sample_auc(real: FactTable, other: FactTable) -> float:
     parts = _held_out(np.concatenate([real.identity, other.identity]), smaller)
     if smaller >= PLENTY:
         parts = parts[:2]
+    _require_both(parts, is_real)
     chosen = _chosen(rows, is_real, parts, np.zeros(inputs.width), PENALTIES_OF_TEST)
     values = [
         auc(decision(some_rows(rows, part), fit), is_real[part])
@@ -340,6 +354,11 @@ def load_critic(folder: Path) -> RealismCritic:
     try:
         inputs = InputDefinition.from_json(data["inputs"])
         record = dict(data["record"])
+        kept = (record["kept"][kind] for kind in ("own", "real"))
+        if not np.isfinite(
+            [record["auc"], record["molecules"], record["own_samples"], *kept]
+        ).all():
+            raise ValueError("record")
     except ModelFolderError as error:
         raise ModelFolderError(f"'{folder / INPUTS_FILE}': {error}") from None
     except (KeyError, TypeError, ValueError) as error:

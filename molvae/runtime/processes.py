@@ -168,8 +168,11 @@ class ProcessPool(ProcessPoolExecutor):
 
 def _enforce(folder: Path, processes: Mapping[int, BaseProcess]) -> None:
     """End workers whose deadline is over, until the pool is shut down."""
+    files: list[Path] = []
     while folder.is_dir():
-        for file in folder.glob(f"*{DEADLINE}"):
+        with contextlib.suppress(OSError):  # the folder goes with the pool
+            files = list(folder.glob(f"*{DEADLINE}"))
+        for file in files:
             with contextlib.suppress(OSError, ValueError):  # withdrawn, or being written
                 late = time.monotonic() > float(file.read_text(encoding="ascii"))
                 process = processes.get(int(file.stem))

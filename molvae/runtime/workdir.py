@@ -213,7 +213,7 @@ def _require_workdir(work: Path, names: str) -> None:
         raise foreign  # an empty one: killed as soon as it was made
     for name, path in paths.items():
         known = name in (LOCK, PLAN) or is_unfinished(path) or re.fullmatch(names, name)
-        plain = path.is_file() or path.is_dir()
+        plain = path.is_file() or path.is_dir() or not path.exists()  # gone meanwhile
         if not known or path.is_symlink() or not plain:
             raise FileError(f"'{path}': was not created by molvae; move it out of that folder")
 

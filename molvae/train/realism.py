@@ -22,7 +22,7 @@ from molvae.runtime.pool import WorkerPool
 from molvae.runtime.progress import say
 from molvae.runtime.randomness import Draws
 
-__all__ = ["MOST", "fitted_realism", "with_realism"]
+__all__ = ["MOST", "fitted_realism", "lacks_realism", "with_realism"]
 
 MOST = 60_000  # training molecules, and own samples, that the critic is fitted to
 LEAST_OWN = 2000  # own samples, unless there are fewer than a quarter as many molecules
@@ -134,3 +134,8 @@ def with_realism(
     for line in realism_lines(model.critic, model.plausibility)[1]:
         say(line)
     return model
+
+
+def lacks_realism(model: SavedModel, molecules: int) -> bool:
+    """Whether an earlier molvae trained the model, and there are enough training molecules."""
+    return model.plausibility is None and molecules >= LEAST_MOLECULES

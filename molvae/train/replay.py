@@ -86,6 +86,9 @@ class Replay:
         wanted = min(max(len(self.items), LEAST), MOST)
         if self._epochs is not None:
             wanted = min(wanted, math.ceil(self._epochs * self._places()))
+        if wanted < 1:  # too few molecules for so small a share
+            self.share = 0.0
+            return {}
         limit = math.inf if self._time is None else time.monotonic() + TIME * self._time
         request = Request(unique=False)
         if start.critic is None:

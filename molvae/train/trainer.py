@@ -34,7 +34,7 @@ from molvae.train.finetune_heads import fit_new_heads
 from molvae.train.log import BUDGET_SPENT, Averages, RunLog, TrainSummary, validation_line
 from molvae.train.measured import MeasuredColumns
 from molvae.train.optimizer import make_optimizer
-from molvae.train.realism import with_realism
+from molvae.train.realism import lacks_realism, with_realism
 from molvae.train.replay import Replay
 from molvae.train.run_folder import cut_metrics, effective, model_card, stop_requests
 from molvae.train.schedules import KLWeight, batch_size_for, learning_rate, score, total_steps
@@ -432,7 +432,7 @@ class Trainer:
             self._finish()
         elif self.world.is_first and self.options.critic_samples:
             saved = load_model(self.run / "model")
-            if saved.plausibility is None:  # of an earlier molvae
+            if lacks_realism(saved, len(self.items)):
                 self._complete(saved)
         say(f"'{self.run}' is finished ({self.reason}); nothing to do")
         return self.summary()

@@ -140,3 +140,11 @@ def test_equal_molecules_have_one_smiles_where_rdkit_writes_two():
     assert len({canonical_smiles(text) for text in OSCILLATES}) == 1
     once = canonical_smiles(OSCILLATES[0])
     assert canonical_smiles(once) == once
+
+
+@pytest.mark.parametrize("solvate", ["CS(C)=O.NC(N)=S", "NC(N)=S.CS(C)=O", "CS(=O)C.OCC#N"])
+def test_dmso_is_a_solvent_however_it_is_written(solvate):
+    cleaned = clean(solvate, CleaningConfig())
+    assert isinstance(cleaned, Cleaned)
+    assert "S(" not in cleaned.smiles.replace("NC(N)=S", "")
+    assert cleaned.smiles in {canonical_smiles("NC(N)=S"), canonical_smiles("OCC#N")}

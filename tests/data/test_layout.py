@@ -118,3 +118,31 @@ def test_without_its_library_a_workbook_says_what_to_do(tmp_path, monkeypatch):
     (tmp_path / "a.xlsx").write_bytes(b"PK")
     with pytest.raises(FileError, match=r"molvae\[excel\].*\.csv"):
         read_rows(tmp_path / "a.xlsx")
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_a_comma_in_a_name_is_no_separator(tmp_path, delimiter):
+    text = "ID;My SMILES;Value, nM\n1;CCO;1,5\n2;CCN;2,5\n".replace(";", delimiter)
+    expected = [("1", "CCO", "1,5"), ("2", "CCN", "2,5")]
+    assert read(tmp_path, "a.csv", text, columns=["Value, nM"]) == expected
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.smi"])
+def test_identifiers_that_could_be_smiles_do_not_hide_the_header(tmp_path, name):
+    text = "ID\tSMILES\n" + "".join(f"C{i}\tCC{'O' * (i % 2)}\n" for i in range(1, 30))
+    assert [smiles for _, smiles in read(tmp_path, name, text)][:2] == ["CCO", "CC"]
+
+
+def test_a_line_break_in_the_first_name(tmp_path):
+    text = '"Activity\n(nM)";SMILES;x\n5;CCO;2\n'
+    assert read(tmp_path, "a.csv", text, columns=["x"]) == [("", "CCO", "2")]
+
+
+def test_class_letters_of_a_table_without_header_line_are_no_smiles(tmp_path):
+    rows = read(tmp_path, "a.csv", "P,CCO\nN,CCCN\nP,CCCC\n")
+    assert [smiles for _, smiles in rows] == ["CCO", "CCCN", "CCCC"]
+
+
+def test_a_column_of_pictures_is_not_taken_for_the_smiles():
+    assert smiles_cell(["Structure", "SMILES", "x"]) in ("SMILES", 1)
+    assert smiles_cell(["Structure", "Canonical SMILES"]) in ("Canonical SMILES", 1)

@@ -86,6 +86,8 @@ def test_yes_and_no_are_met_by_their_probabilities(model):
     yes = active.predict(smiles).probability
     assert judged(model, smiles, "assay=yes").costs == pytest.approx(-np.log(yes))
     assert judged(model, smiles, "assay=no").costs == pytest.approx(-np.log(1 - yes))
+    between = judged(model, smiles, "assay=0.2:0.8").outside  # a range of probabilities
+    assert between.tolist() == [not 0.2 <= share <= 0.8 for share in yes]
     assert evidence_columns(["assay"], model.predictors) == tuple(
         f"assay{ending}" for ending in ENDINGS[2:]
     )
@@ -161,3 +163,16 @@ def test_the_note_says_how_good_the_prediction_is(model):
     words = held_out_words(replace(model, training=training), "assay")
     assert words.startswith("R² 0.61")
     assert words.endswith("too few to tell")
+
+
+def test_a_narrow_range_is_met_by_what_could_not_be_likelier(model):
+    """Half of the probability of a prediction in its middle, which may be far below one half."""
+    predictor = model.predictors["assay"]
+    smiles = [predictor.smiles[3]]
+    found = predictor.predict(smiles)
+    mean, sd = float(found.mean[0]), float(found.sd[0])
+    inside = judged(model, smiles, f"assay={mean - 0.1 * sd}:{mean + 0.1 * sd}")
+    assert predictor.meets(found, mean - 0.1 * sd, mean + 0.1 * sd)[0] < 0.5
+    assert inside.outside.tolist() == [False]
+    beside = judged(model, smiles, f"assay={mean + 2 * sd}:{mean + 2.2 * sd}")
+    assert beside.outside.tolist() == [True]

@@ -226,3 +226,15 @@ def test_a_damaged_critic_is_refused(known_densities, tmp_path, how):
     damage(tmp_path, known_densities, how)
     with pytest.raises(ModelFolderError):
         load_critic(tmp_path)
+
+
+@pytest.mark.parametrize("kinds", [1, 2])
+def test_too_few_different_molecules_give_no_critic(kinds):
+    """Stereoisomers of one scaffold, or a model that always writes the same."""
+    one = [describe(Chem.MolFromSmiles(smiles)) for smiles in ("CCO", "CCN")[:kinds]]
+    many = [describe(Chem.MolFromSmiles(f"{'C' * i}O")) for i in range(2, 62)]
+    same = FactTable.of(one * (240 // kinds))
+    with pytest.raises(InputError, match="too few different molecules"):
+        fit_critic(FactTable.of(many), same)
+    with pytest.raises(InputError, match="too few different molecules"):
+        fit_critic(FactTable.of(one * (60 // kinds)), FactTable.of(many * 4))

@@ -364,7 +364,7 @@ def _copies(place: Path) -> Iterator[Path]:
     """
     for stale in place.glob("stdin-*"):
         if stale.is_dir():
-            with suppress(Timeout), FileLock(f"{stale}.lock", timeout=0) as lock:
+            with suppress(Timeout, OSError), FileLock(f"{stale}.lock", timeout=0) as lock:
                 shutil.rmtree(stale, ignore_errors=True)
                 Path(lock.lock_file).unlink(missing_ok=True)
     folder = place / f"stdin-{uuid4().hex}"

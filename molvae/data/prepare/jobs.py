@@ -50,7 +50,7 @@ def open_workdir(
         resume=resume,
         force=force,
         advice=advice,
-        names=r"part-\d+\.npz|\.stdin|stdin\.\w+|new|placed",
+        names=r"part-\d+\.(npz|tmp)|\.stdin|stdin\.\w+(\.gz)?|new|placed",
     )
 
 

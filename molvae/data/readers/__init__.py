@@ -252,6 +252,8 @@ def _recognize(head: bytes, smiles_column: str | None) -> str:
             head = zlib.decompressobj(wbits=31).decompress(head, HEAD)
         except zlib.error as error:
             raise FileError(f"'-': damaged gzip data ({error})") from None
+    if head.startswith(b"PK\x03\x04"):
+        raise FileError("'-': .xlsx cannot be read from standard input; give the file's name")
     if head.startswith(b"PAR1"):
         raise FileError("'-': parquet cannot be read from standard input; give the file's name")
     lines = head.decode("utf-8-sig", errors="replace").splitlines()

@@ -45,6 +45,8 @@ def read_excel(path: Path, name: str, smiles_column: str | None, columns: Sequen
     def rows() -> Iterator[Row]:
         for row in cells:
             done[0] += 1
+            if not any(row):  # formatted, but empty
+                continue
             row += [""] * (len(header) - len(row))
             labels = {column: row[i] for column, i in label_at} if label_at else NO_LABELS
             title = "" if name_at is None else row[name_at]

@@ -60,9 +60,10 @@ def layout_of(
         return Layout(False, stated[1], skip + 1)
     if kind == "smi":
         return _of_smi(lines, smiles_column, columns)
-    head = lines[skip : skip + 1]
-    for loose in (False, True):
-        for delimiter in order:
+    head = lines[skip:]  # a quoted name may have line ends
+    by_width = sorted(order, key=lambda d: -len(_cells(head, d)))
+    for loose, choice in ((False, order), (True, by_width)):
+        for delimiter in choice:
             cells = _cells(head, delimiter)
             if _names_smiles(cells, smiles_column, loose=loose and len(cells) > 1):
                 return Layout(False, delimiter, skip)
@@ -81,7 +82,7 @@ def _of_smi(lines: Sequence[str], smiles_column: str | None, columns: Sequence[s
         len(lines),
     )
     plain = [line.split(None, 1)[0] for line in lines[skip:] if line.strip()]
-    listed = any(map(_looks_like_smiles, plain))
+    listed = 2 * sum(map(_looks_like_smiles, plain)) >= len(plain) > 0
     for delimiter in ("\t", ",", ";", "|"):
         cells = _cells(lines[skip : skip + 1], delimiter)
         if len(cells) < 2 or not _names_smiles(cells, smiles_column):
@@ -115,11 +116,13 @@ def _smiles_place(lines: Sequence[str], delimiter: str) -> int | None:
     rows = [row for row in rows if len(row) == len(rows[0])]
     if not rows or (len(rows[0]) < 2 and delimiter != ","):
         return None
-    for place, column in enumerate(zip(*rows, strict=True)):
-        likely = sum(map(_looks_like_smiles, column)) > 0.8 * len(column)
-        if likely and _looks_like_smiles(column[0]):
-            return place
-    return None
+    found = [
+        (-sum(map(len, column)), place)
+        for place, column in enumerate(zip(*rows, strict=True))
+        if sum(map(_looks_like_smiles, column)) > 0.8 * len(column)
+        and _looks_like_smiles(column[0])
+    ]
+    return min(found)[1] if found else None
 
 
 def _looks_like_smiles(text: str) -> bool:
@@ -152,8 +155,9 @@ def smiles_cell(header: Sequence[str]) -> str | None:
     Of PubChem's two, isomeric SMILES come before those without stereo. None if there is none;
     several other names are an error.
     """
-    oldest = [cell for cell in header if cell.lower() in _OLDEST]
+    oldest = [cell for cell in header if cell.lower() in _OLDEST[:-1]]
     usual = [cell for cell in header if _normal(cell) in SMILES_NAMES]
+    usual.sort(key=lambda cell: _normal(cell) == "structure")  # often a picture
     isomeric = [cell for cell in usual if "iso" in _normal(cell)]
     if candidates := oldest or isomeric or usual:
         return candidates[0]

@@ -82,6 +82,12 @@ def test_force_drops_unfinished_work(library, interrupted, tmp_path, capsys):
     assert "resuming" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["part-000000003.tmp", "stdin.csv.gz", ".stdin"])
+def test_what_a_kill_leaves_in_the_work_folder_is_ours(library, interrupted, tmp_path, name):
+    (interrupted / name).write_bytes(b"half")
+    assert len(run(library, tmp_path / "ds", resume=True)) == len(ROWS)
+
+
 def test_a_changed_file_is_not_taken_up(library, interrupted, tmp_path):
     library.write_text("CCS\n" * 30)
     with pytest.raises(ConfigError, match="sources"):
