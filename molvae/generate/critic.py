@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from molvae.generate.evidence import Evidence
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import SIMILARITY, TRIES, Request
 from molvae.model.checkpoint import SavedModel
+from molvae.predict.kernel import Features
 from molvae.predict.predictor import ColumnPredictor
 from molvae.targets import Target, hit, misfit
 
@@ -93,7 +94,15 @@ class Critic:
     molvae trained, is judged like a property by the value that the property head predicts.
     """
 
-    def __init__(self, model: SavedModel, request: Request, proposer: Proposer) -> None:
+    def __init__(
+        self,
+        model: SavedModel,
+        request: Request,
+        proposer: Proposer,
+        read: Callable[[list[str]], Features] | None = None,
+    ) -> None:
+        """``read`` as of :class:`molvae.generate.evidence.Evidence`."""
+        self._read = read
         self.model, self.request, self._proposer = model, request, proposer
         names = {t.name for t in request.targets}
         self.exact = tuple(t.name for t in request.targets if t.name in PROPERTIES)
@@ -111,7 +120,7 @@ class Critic:
         evidence = None
         if self._predictors:
             smiles = [m.smiles if m.smiles and not m.screened.refusal else "" for m in measured]
-            evidence = Evidence(self._predictors, smiles)
+            evidence = Evidence(self._predictors, smiles, self._read)
         obtained = self._values(measured, texts, evidence) | {SIMILARITY: similarity}
         costs, outside = np.zeros(len(measured)), np.zeros(len(measured), dtype=np.bool_)
         values = np.empty((len(measured), len(self.request.targets)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +11,14 @@ from numpy.typing import NDArray
 from molvae.model.checkpoint import SavedModel
 from molvae.model.conditions import head_error
 from molvae.predict.assess import Assessment
-from molvae.predict.kernel import read_features
+from molvae.predict.kernel import Features, read_features
 from molvae.predict.predictor import ColumnPredictor, Predictions
+from molvae.runtime.processes import map_ordered
 from molvae.targets import Target
 
-__all__ = ["Evidence", "evidence_columns", "held_out_words"]
+__all__ = ["Evidence", "evidence_columns", "features_of", "held_out_words"]
 
+CHUNK = 128  # molecules whose features a worker computes at a time
 POINT = 0.25  # half width of the range that a NAME=VALUE target is met in, in spreads
 _Floats = NDArray[np.float64]
 
@@ -45,11 +48,28 @@ def held_out_words(model: SavedModel, name: str) -> str:
     return f"{found.predictor.words()}. {found.remark}".rstrip(". ")
 
 
+def features_of(
+    smiles: Sequence[str], workers: int = 1, executor: Executor | None = None
+) -> Features:
+    """Features of valid molecules, which take longer than predicting, in worker processes."""
+    chunks = [smiles[i : i + CHUNK] for i in range(0, max(len(smiles), 1), CHUNK)]
+    parts = map_ordered(read_features, chunks, workers=workers, executor=executor)
+    return Features.join([features for features, _ in parts])
+
+
 class Evidence:
     """Predictions of N candidates by the predictors of some columns."""
 
-    def __init__(self, predictors: Mapping[str, ColumnPredictor], smiles: Sequence[str]) -> None:
-        """``smiles`` are canonical, and empty where there is nothing to predict."""
+    def __init__(
+        self,
+        predictors: Mapping[str, ColumnPredictor],
+        smiles: Sequence[str],
+        read: Callable[[list[str]], Features] | None = None,
+    ) -> None:
+        """``smiles`` are canonical, and empty where there is nothing to predict.
+
+        ``read`` computes the features of molecules; by default :func:`features_of`.
+        """
         self._predictors = predictors
         self._rows = np.flatnonzero([bool(text) for text in smiles])
         self._count = len(smiles)
@@ -57,7 +77,7 @@ class Evidence:
         given = np.asarray([smiles[i] for i in self._rows.tolist()], dtype=np.str_)
         unique, self._place = np.unique(given, return_inverse=True)
         texts: list[str] = unique.tolist()
-        features, _ = read_features(texts)
+        features = (read or features_of)(texts)
         self._found: dict[str, Predictions] = {
             name: predictor.predict(texts, features=features)
             for name, predictor in predictors.items()

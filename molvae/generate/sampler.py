@@ -19,7 +19,7 @@ from molvae.chem.properties import Measured
 from molvae.chem.screening import NO_ATOMS, RADICAL, Decoded, MoleculeScreen
 from molvae.generate.blocks import BLOCK
 from molvae.generate.critic import Critic, SeedMolecules
-from molvae.generate.evidence import held_out_words
+from molvae.generate.evidence import features_of, held_out_words
 from molvae.generate.proposer import Proposer
 from molvae.generate.realism import (
     applicable,
@@ -137,7 +137,8 @@ class Sampler:
         self.refused = Refusals()
         self.decoded = 0
         self._written = KeySet()
-        self.critic = Critic(model, request, self.proposer)
+        read = functools.partial(features_of, workers=workers, executor=executor)
+        self.critic = Critic(model, request, self.proposer, read)
         self.seed_molecules = SeedMolecules(request.like, model, self.proposer)
         self._excluded = set(self.seed_molecules.smiles) if request.unique else set()
         self._walks = self._must_walk()

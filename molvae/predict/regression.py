@@ -279,7 +279,8 @@ class SparseRegression:
         chosen = replace(self, local=LOCAL[best])
         correction, explained = tried[best]
         trend = values[sample] - self.residuals[sample]
-        sd = chosen._spread(points, explained, similarity, near)
+        _, open_trend, left = chosen.process.predict(points)
+        sd = chosen._spread(open_trend, left, explained, similarity, near)
         return chosen, LeftOut(sample, trend + correction, sd, similarity[:, 0].astype(np.float64))
 
     def predict(self, queries: Features) -> Raw:
@@ -289,12 +290,12 @@ class SparseRegression:
             part = _part(queries, block)
             cross, _ = self.trend_kernel.blend(part, self.hyper.weights)
             points = self.process.project(cross)
-            mean, _, _ = self.process.predict(points)
+            mean, trend, left = self.process.predict(points)
             near, similarity = self._neighbors(part.circular)
             ((correction, explained),) = self._corrections(
                 hashed_bits(part.circular), near, [self.local]
             )
-            sd = self._spread(points, explained, similarity, near)
+            sd = self._spread(trend, left, explained, similarity, near)
             best = similarity[:, 0].astype(np.float64)
             raws.append(Raw(mean + correction, sd, near[:, 0], best))
         return _joined(raws)
@@ -329,10 +330,9 @@ class SparseRegression:
         ]
 
     def _spread(
-        self, points: _Singles, explained: _Floats, similarity: _Singles, near: _Ints
+        self, trend: _Floats, left: _Floats, explained: _Floats, similarity: _Singles, near: _Ints
     ) -> _Floats:
-        """Standard deviation of a new measurement, (M,)."""
-        _, trend, left = self.process.predict(points)
+        """Standard deviation of a new measurement, (M,), from both variances of the process."""
         open_ = self.process.amplitude * (self.process.noise + left * (1 - explained))
         scale: _Floats = _error_scale(similarity, self.ratios[near])
         return np.sqrt(trend + open_) * scale
