@@ -279,8 +279,8 @@ class SparseRegression:
         chosen = replace(self, local=LOCAL[best])
         correction, explained = tried[best]
         trend = values[sample] - self.residuals[sample]
-        _, open_trend, left = chosen.process.predict(points)
-        sd = chosen._spread(open_trend, left, explained, similarity, near)
+        _, variance, left = chosen.process.predict(points)
+        sd = chosen._spread(variance, left, explained, similarity, near)
         return chosen, LeftOut(sample, trend + correction, sd, similarity[:, 0].astype(np.float64))
 
     def predict(self, queries: Features) -> Raw:

@@ -194,7 +194,7 @@ def test_what_start_molecules_and_the_scaffold_have_is_allowed(realistic_model, 
 
 
 def test_analogs_are_found_around_an_unusual_molecule(realistic_model):
-    # A critic that would refuse nearly everything by the threshold of its own samples.
+    # A critic that would refuse nearly everything by the threshold of its samples.
     critic = realistic_model.critic
     strict = replace(realistic_model, critic=replace(critic, quantiles=critic.quantiles + 8))
     assert smiles(sampler(strict, max_tries=4), 10) == []

@@ -280,11 +280,11 @@ LINKED = ["*c1ccccc1.*N1CCOCC1", "*CCO.*NC(C)=O.C(*)C(*)O", "CCS.NC(=O)c1ccccc1"
           "*N1CCN(*)CC1.*C(=O)O.*C(F)(F)F"]  # fmt: skip
 
 
-@pytest.mark.parametrize("text", LINKED)
-@pytest.mark.parametrize("fill", [False, True])
+@pytest.mark.parametrize(
+    ("text", "fill"),
+    [(text, fill) for text in LINKED for fill in (False, True)[: 1 + ("*" in text)]],
+)
 def test_parts_are_joined_by_linkers(text, fill):
-    if fill and "*" not in text:
-        pytest.skip("nothing to fill")
     scaffold = make(text, fill=fill)
     drawn = decode(erratic(4), scaffold, 40, particles=8)
     found = molecules(drawn)

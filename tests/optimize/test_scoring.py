@@ -88,6 +88,18 @@ if __name__ == "__main__":
 """
 
 
+def ends_with_its_search(folder, arguments, pids, blow):
+    """Run OUTER, stop it by a signal, and wait until no process listed in ``pids`` is left."""
+    (folder / "outer.py").write_text(OUTER)
+    outer = subprocess.Popen(
+        [sys.executable, folder / "outer.py", *arguments], stderr=subprocess.DEVNULL
+    )
+    wait_until(pids.exists, outer)
+    outer.send_signal(blow)
+    assert outer.wait(HUNG)
+    wait_until(lambda: not any(map(is_running, pids.read_text().split())))
+
+
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("workers", "blow"),
@@ -95,15 +107,7 @@ if __name__ == "__main__":
 )
 def test_a_program_ends_with_its_worker(tmp_path, program, workers, blow):
     command, pids = program
-    (tmp_path / "outer.py").write_text(OUTER)
-    outer = subprocess.Popen(
-        [sys.executable, tmp_path / "outer.py", f"{command} hang", str(workers)],
-        stderr=subprocess.DEVNULL,
-    )
-    wait_until(pids.exists, outer)
-    outer.send_signal(blow)
-    assert outer.wait(HUNG)
-    wait_until(lambda: not any(map(is_running, pids.read_text().split())))
+    ends_with_its_search(tmp_path, [f"{command} hang", str(workers)], pids, blow)
 
 
 SUBPROCESS = """
@@ -120,15 +124,7 @@ def test_programs_that_a_function_starts_end_too(tmp_path, program, blow):
     pids = program[1]
     code = SUBPROCESS.format(program=f"{tmp_path}/program.py", pids=str(pids))
     (tmp_path / "foreign.py").write_text(code)
-    (tmp_path / "outer.py").write_text(OUTER)
-    outer = subprocess.Popen(
-        [sys.executable, tmp_path / "outer.py", f"{tmp_path}/foreign.py:score", "1"],
-        stderr=subprocess.DEVNULL,
-    )
-    wait_until(pids.exists, outer)
-    outer.send_signal(blow)
-    assert outer.wait(HUNG)
-    wait_until(lambda: not any(map(is_running, pids.read_text().split())))
+    ends_with_its_search(tmp_path, [f"{tmp_path}/foreign.py:score", "1"], pids, blow)
 
 
 ALARM = """
