@@ -16,7 +16,8 @@ from molvae.generate.request import Request, Span, Targets
 from molvae.generate.run import GenerationSummary, generate
 from molvae.model.checkpoint import SavedModel
 from molvae.objectives import FunctionScorer, Objective, Part, parse_objective
-from molvae.optimize.run import best_table, optimize
+from molvae.optimize.run import optimize
+from molvae.optimize.summary import best_table
 from molvae.targets import Target
 
 __all__ = ["Generation", "listed"]

@@ -27,7 +27,7 @@ from molvae.errors import ConfigError
 
 if TYPE_CHECKING:
     from molvae.generate.request import Request
-    from molvae.optimize.run import OptimizeSummary
+    from molvae.optimize.summary import OptimizeSummary
     from molvae.predict.store import Predictors
 
 __all__: list[str] = []  # verbs are reached through their group

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,14 +27,13 @@ from molvae.chem.hashing import KeySet
 from molvae.chem.selfies import selfies_of
 from molvae.data.writers import require_writer, write_rows
 from molvae.errors import ConfigError, RunError, suggest
-from molvae.evaluate.metrics import internal_diversity
 from molvae.generate.novelty import known_molecules
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import Request
 from molvae.model.checkpoint import SavedModel, find_model, load_model
 from molvae.model.given import clean_given, cleaned
 from molvae.objectives import ColumnScorer, Objective
-from molvae.optimize.archive import POOL, Answer, Archive, fronts, mean, worths
+from molvae.optimize.archive import POOL, Archive
 from molvae.optimize.calls import method_before, open_calls
 from molvae.optimize.engines.base import Engine, Sampling
 from molvae.optimize.engines.cma import LatentCMA
@@ -43,8 +42,9 @@ from molvae.optimize.engines.learning import Learning
 from molvae.optimize.engines.trust import TrustRegion
 from molvae.optimize.gate import Gate
 from molvae.optimize.report import search_page
-from molvae.optimize.scoring import Scoring, column_details
-from molvae.optimize.search import TOP, Search, commonest, round_size
+from molvae.optimize.scoring import Scoring
+from molvae.optimize.search import Search, round_size
+from molvae.optimize.summary import OptimizeSummary, best_answers, best_table, summarize
 from molvae.report import write_html
 from molvae.runtime.device import choose_device, keep_memory
 from molvae.runtime.files import fingerprint, require_absent, require_distinct
@@ -55,41 +55,12 @@ from molvae.runtime.randomness import Draws
 from molvae.runtime.threads import one_thread
 from molvae.targets import Target
 
-__all__ = ["METHODS", "OptimizeSummary", "best_table", "calls_path", "choose_method", "optimize"]
+__all__ = ["METHODS", "calls_path", "choose_method", "optimize"]
 
 METHODS = ("evolution", "learning", "cma", "trust", "sampling")
 INLINE = 500  # up to this budget, starting worker processes for RDKit costs more than it saves
 KEPT = 100  # molecules in the output
 UNWRITABLE = "cannot be written as SELFIES with the model's bonds"
-
-
-@dataclass
-class OptimizeSummary:
-    """Result of a search."""
-
-    budget: int
-    method: str
-    calls: int = 0
-    made: int = 0  # calls since the run began or was resumed
-    failed: int = 0
-    written: int = 0
-    rounds: int = 0
-    seconds: float = 0.0
-    reason: str = ""
-    best: float | None = None
-    top: float | None = None  # mean value of the ten best
-    diversity: float | None = None  # of the ten best: one minus mean similarity
-    scaffold_share: float | None = None  # of checked molecules with the required scaffold
-    front: int | None = None  # molecules on the front of a Pareto search
-    refused: dict[str, int] = field(default_factory=dict)
-    examples: dict[str, str] = field(default_factory=dict)  # of refusals, by reason
-    moves: dict[str, int] = field(default_factory=dict)  # calls by the move that led to them
-    failures: dict[str, int] = field(default_factory=dict)
-    molecules: list[Answer] = field(default_factory=list)  # the best ones
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for ``--json``, without the molecules."""
-        return {name: value for name, value in vars(self).items() if name != "molecules"}
 
 
 def choose_method(name: str) -> str:
@@ -202,9 +173,9 @@ def optimize(
             search = Search(engine, gate, scoring, calls, archive, budget=budget, progress=progress)
             search.start(starts)
             search.run()
-        summary = _summary(search, gate, name)
+        summary = summarize(search, gate, name)
         summary.seconds, summary.made = time.monotonic() - started, len(calls.answers) - done
-        summary.molecules = _best(search, gate, keep)
+        summary.molecules = best_answers(search, gate, keep)
         if output is not None:
             table = best_table(summary.molecules, objective, pareto=pareto)
             summary.written = write_rows(output, *table)
@@ -338,20 +309,6 @@ def _checked_outputs(
     return log
 
 
-def _best(search: Search, gate: Gate, keep: int) -> list[Answer]:
-    """The best answers; an error that says why if there is none."""
-    answers, archive = search.calls.answers, search.archive
-    # A Pareto search ranks its pool only: fronts of very many are slow to find.
-    scored = archive.pool if archive.pareto else [a for a in answers if not a.failed]
-    best = archive.rank(scored)[:keep]
-    if best:
-        return best
-    if answers:
-        raise RunError(f"none of {len(answers)} molecules could be scored{commonest(answers)}")
-    why = ", ".join(f"{count} × {reason}" for reason, count in gate.refused.most_common(3))
-    raise RunError(f"no molecule met the constraints ({why}); widen them")
-
-
 def _given(gate: Gate, smiles: Sequence[str], model: SavedModel) -> list[tuple[str, str]]:
     """Given molecules that may be scored; a note says why others may not."""
     limits = tuple(model.constraints.items())
@@ -366,61 +323,6 @@ def _given(gate: Gate, smiles: Sequence[str], model: SavedModel) -> list[tuple[s
         why = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common() if count)
         say(f"note: {refused} of {len(smiles)} given molecules are not scored ({why})")
     return [(text, "given") for text in passed if text is not None]
-
-
-def _summary(search: Search, gate: Gate, method: str) -> OptimizeSummary:
-    answers, pool = search.calls.answers, search.archive.pool
-    summary = OptimizeSummary(
-        budget=search.budget,
-        method=method,
-        calls=len(answers),
-        rounds=search.round,
-        reason=search.reason,
-        failed=sum(answer.failed for answer in answers),
-        refused=dict(gate.refused.most_common()),
-        scaffold_share=gate.scaffold_share,
-        examples=gate.refused.examples,
-        moves=dict(Counter(answer.origin for answer in answers)),
-        failures=dict(Counter(answer.note for answer in answers if answer.failed)),
-    )
-    if search.archive.pareto:
-        summary.front = len(fronts(worths(pool))[0]) if pool else 0
-    elif pool:
-        shown = search.calls.objective.displayed
-        summary.best = shown(pool[0].value)
-        summary.top = shown(mean([answer.value for answer in pool[:TOP]]))
-    if len(pool) > 1:
-        mols = [mol for answer in pool[:TOP] if (mol := chem.parse(answer.smiles)) is not None]
-        (diversity,) = internal_diversity(chem.fingerprints(mols), powers=(1,))
-        summary.diversity = diversity.value
-    return summary
-
-
-def best_table(
-    best: Sequence[Answer], objective: Objective, *, pareto: bool = False
-) -> tuple[list[str], list[list[object]]]:
-    """Columns and rows: molecule, value, score of each part, call number, origin.
-
-    A property with a range has its value, and ``NAME_score`` with the desirability. What the score
-    of a measured column rests on follows the scores: its mean and interval, the nearest training
-    molecule, the domain. A Pareto search has the number of the front, 1 being the best, in place of
-    the value.
-    """
-    names = list(objective.columns)
-    head: list[str] = []
-    first: list[list[object]] = [[] for _ in best]
-    if pareto:
-        numbers = {i: n for n, front in enumerate(fronts(worths(best)), start=1) for i in front}
-        head, first = ["front"], [[numbers[i]] for i in range(len(best))]
-    elif len(objective.parts) > 1:
-        head, first = ["value"], [[answer.value] for answer in best]
-    details = column_details(objective, [answer.smiles for answer in best])
-    columns = ["smiles", *head, *names, *details, "call", "origin"]
-    rows = []
-    for i, (answer, cells) in enumerate(zip(best, first, strict=True)):
-        known = [*objective.cells(answer.scores), *(column[i] for column in details.values())]
-        rows.append([answer.smiles, *cells, *known, answer.number, answer.origin])
-    return columns, rows
 
 
 def _identity(model: SavedModel | str | Path | None) -> tuple[str, str]:

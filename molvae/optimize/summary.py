@@ -1,0 +1,118 @@
+"""The result of a search: counts, figures and the table of the best molecules."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from molvae import chem
+from molvae.errors import RunError
+from molvae.evaluate.metrics import internal_diversity
+from molvae.objectives import Objective
+from molvae.optimize.archive import Answer, fronts, mean, worths
+from molvae.optimize.gate import Gate
+from molvae.optimize.scoring import column_details
+from molvae.optimize.search import TOP, Search, commonest
+
+__all__ = ["OptimizeSummary", "best_answers", "best_table", "summarize"]
+
+
+@dataclass
+class OptimizeSummary:
+    """Result of a search."""
+
+    budget: int
+    method: str
+    calls: int = 0
+    made: int = 0  # calls since the run began or was resumed
+    failed: int = 0
+    written: int = 0
+    rounds: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+    best: float | None = None
+    top: float | None = None  # mean value of the ten best
+    diversity: float | None = None  # of the ten best: one minus mean similarity
+    scaffold_share: float | None = None  # of checked molecules with the required scaffold
+    front: int | None = None  # molecules on the front of a Pareto search
+    refused: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)  # of refusals, by reason
+    moves: dict[str, int] = field(default_factory=dict)  # calls by the move that led to them
+    failures: dict[str, int] = field(default_factory=dict)
+    molecules: list[Answer] = field(default_factory=list)  # the best ones
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for ``--json``, without the molecules."""
+        return {name: value for name, value in vars(self).items() if name != "molecules"}
+
+
+def best_answers(search: Search, gate: Gate, keep: int) -> list[Answer]:
+    """The best answers; an error that says why if there is none."""
+    answers, archive = search.calls.answers, search.archive
+    # A Pareto search ranks its pool only: fronts of very many are slow to find.
+    scored = archive.pool if archive.pareto else [a for a in answers if not a.failed]
+    best = archive.rank(scored)[:keep]
+    if best:
+        return best
+    if answers:
+        raise RunError(f"none of {len(answers)} molecules could be scored{commonest(answers)}")
+    why = ", ".join(f"{count} × {reason}" for reason, count in gate.refused.most_common(3))
+    raise RunError(f"no molecule met the constraints ({why}); widen them")
+
+
+def summarize(search: Search, gate: Gate, method: str) -> OptimizeSummary:
+    """The summary of a finished search, without what is written."""
+    answers, pool = search.calls.answers, search.archive.pool
+    summary = OptimizeSummary(
+        budget=search.budget,
+        method=method,
+        calls=len(answers),
+        rounds=search.round,
+        reason=search.reason,
+        failed=sum(answer.failed for answer in answers),
+        refused=dict(gate.refused.most_common()),
+        scaffold_share=gate.scaffold_share,
+        examples=gate.refused.examples,
+        moves=dict(Counter(answer.origin for answer in answers)),
+        failures=dict(Counter(answer.note for answer in answers if answer.failed)),
+    )
+    if search.archive.pareto:
+        summary.front = len(fronts(worths(pool))[0]) if pool else 0
+    elif pool:
+        shown = search.calls.objective.displayed
+        summary.best = shown(pool[0].value)
+        summary.top = shown(mean([answer.value for answer in pool[:TOP]]))
+    if len(pool) > 1:
+        mols = [mol for answer in pool[:TOP] if (mol := chem.parse(answer.smiles)) is not None]
+        (diversity,) = internal_diversity(chem.fingerprints(mols), powers=(1,))
+        summary.diversity = diversity.value
+    return summary
+
+
+def best_table(
+    best: Sequence[Answer], objective: Objective, *, pareto: bool = False
+) -> tuple[list[str], list[list[object]]]:
+    """Columns and rows: molecule, value, score of each part, call number, origin.
+
+    A property with a range has its value, and ``NAME_score`` with the desirability. What the score
+    of a measured column rests on follows the scores: its mean and interval, the nearest training
+    molecule, the domain. A Pareto search has the number of the front, 1 being the best, in place of
+    the value.
+    """
+    names = list(objective.columns)
+    head: list[str] = []
+    first: list[list[object]] = [[] for _ in best]
+    if pareto:
+        numbers = {i: n for n, front in enumerate(fronts(worths(best)), start=1) for i in front}
+        head, first = ["front"], [[numbers[i]] for i in range(len(best))]
+    elif len(objective.parts) > 1:
+        head, first = ["value"], [[answer.value] for answer in best]
+    details = column_details(objective, [answer.smiles for answer in best])
+    columns = ["smiles", *head, *names, *details, "call", "origin"]
+    rows = []
+    for i, (answer, cells) in enumerate(zip(best, first, strict=True)):
+        known = [*objective.cells(answer.scores), *(column[i] for column in details.values())]
+        rows.append([answer.smiles, *cells, *known, answer.number, answer.origin])
+    return columns, rows
