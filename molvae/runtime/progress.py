@@ -1,7 +1,7 @@
 """Progress: a bar on a terminal, a line that changes in a notebook, one every 15 s in a log file.
 
-All but the notebook's line goes to standard error. Results never go through here; standard output
-stays free for them.
+All but the notebook's line goes to standard error, unless :func:`set_listener` takes it. Results
+never go through here; standard output stays free for them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,15 +17,22 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-__all__ = ["Progress", "duration", "say", "set_quiet"]
+__all__ = ["Progress", "duration", "say", "set_listener", "set_quiet"]
 
+Listener = Callable[[str, float | None], None]  # a line, and the share that is done if known
 _state = {"quiet": False}
+_listeners: list[Listener] = []
 CELL_EVERY = 0.5  # seconds between changes of a notebook's line
 
 
 def set_quiet(quiet: bool) -> None:
     """Silence (or restore) everything this module prints."""
     _state["quiet"] = quiet
+
+
+def set_listener(listener: Listener | None) -> None:
+    """Pass progress to a function twice a second, in place of lines on standard error; or stop."""
+    _listeners[:] = [] if listener is None else [listener]
 
 
 def say(text: str) -> None:
@@ -69,11 +77,15 @@ class Progress:
         self._bar: RichProgress | None = None
         self._task: TaskID | None = None
         self._cell: Any = None  # the handle of a line in a notebook
+        self._listener: Listener | None = None
 
     def __enter__(self) -> Self:
         if _state["quiet"]:
             return self
-        if (show := _notebook_display()) is not None:
+        if _listeners:
+            self._listener, self.every = _listeners[0], CELL_EVERY
+            self._listener(self.label, self._share())
+        elif (show := _notebook_display()) is not None:
             self._cell = show({"text/plain": self.label}, raw=True, display_id=True)
             self.every = CELL_EVERY
         elif sys.stderr.isatty():
@@ -130,7 +142,9 @@ class Progress:
         now = time.monotonic()
         if now - self._printed >= self.every:
             self._printed = now
-            if self._cell is not None:
+            if self._listener is not None:
+                self._listener(self._line(now), self._share())
+            elif self._cell is not None:
                 self._change(self._line(now))
             else:
                 say(self._line(now))
@@ -138,10 +152,12 @@ class Progress:
     def _change(self, line: str) -> None:
         self._cell.update({"text/plain": line}, raw=True)
 
+    def _share(self) -> float | None:
+        return min(self.done / self.total, 1.0) if self.total else None
+
     def _line(self, now: float) -> str:
         parts = [f"{self.label}: {self.count:,} {self.unit}", self.rate()]
-        if self.total:
-            share = min(self.done / self.total, 1.0)
+        if self.total and (share := self._share()) is not None:
             parts.append(f"{share:.0%}")
             made = self.done - self.begun
             if made > 0:

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from molvae.runtime import progress
-from molvae.runtime.progress import Progress, duration, say, set_quiet
+from molvae.runtime.progress import Progress, duration, say, set_listener, set_quiet
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +119,28 @@ def test_quiet_silences_everything(capsys, clock):
     set_quiet(False)
     say("hello again")
     assert capsys.readouterr() == ("", "hello again\n")
+
+
+def test_a_listener_gets_what_standard_error_would(capsys, clock):
+    seen = []
+    set_listener(lambda *line: seen.append(line))
+    try:
+        with Progress("reading", total=10) as bar, Progress("asking") as other:
+            clock.now += 0.6
+            bar.advance(5)
+            bar.advance(1)  # too early
+            other.advance(3)
+    finally:
+        set_listener(None)
+    assert seen == [
+        ("reading", 0.0),
+        ("asking", None),
+        ("reading: 5 molecules, 8.3 molecules/s, 50%, 0.6s left", 0.5),
+        ("asking: 3 molecules, 5.0 molecules/s", None),
+    ]
+    assert [line.split(",")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "asking: 3 molecules in 0.6s", "reading: 6 molecules in 0.6s",
+    ]  # fmt: skip
 
 
 class Terminal(io.StringIO):
