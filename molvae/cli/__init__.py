@@ -9,6 +9,7 @@ import click
 
 from molvae._version import __version__
 from molvae.cli import (
+    app,
     decode,
     encode,
     evaluate,
@@ -41,6 +42,6 @@ def main() -> None:
 for verb in (
     prepare.prepare, train.train, generate.generate, evaluate.evaluate, optimize.optimize,
     predict.predict, interpolate.interpolate, encode.encode, decode.decode,
-    info.info, fetch.fetch, merge.merge,
+    info.info, fetch.fetch, merge.merge, app.app,
 ):  # fmt: skip
     main.add_command(verb)

@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "model-v1"
-HEAVY = ("pandas", "pydantic", "rdkit", "scipy", "selfies", "sklearn", "matplotlib", "torch")
+HEAVY = (
+    "pandas",
+    "pydantic",
+    "rdkit",
+    "scipy",
+    "selfies",
+    "sklearn",
+    "matplotlib",
+    "streamlit",
+    "torch",
+)
 
 HELP = """
 import runpy

@@ -1,0 +1,56 @@
+"""The script that Streamlit runs for every tab and after every change: frame and navigation."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+
+import streamlit as st
+
+from molvae.app import models
+from molvae.app.pages import generate
+from molvae.errors import MolvaeError
+
+__all__ = ["guarded", "main"]
+
+# Title, icon, page; the first is shown at the start. The title in small letters is its address.
+PAGES: tuple[tuple[str, str, Callable[[], None]], ...] = (
+    ("Generate", ":material/science:", generate.show),
+)
+
+
+def main() -> None:
+    """Draw the frame and the page that is open."""
+    st.set_page_config("molvae", layout="wide", initial_sidebar_state="auto")
+    pages = [
+        st.Page(guarded(show), title=title, icon=icon, url_path=title.lower(), default=not i)
+        for i, (title, icon, show) in enumerate(PAGES)
+    ]
+    page = st.navigation(pages)
+    guarded(models.choose)()
+    page.run()
+
+
+def guarded(show: Callable[[], None]) -> Callable[[], None]:
+    """``show`` with errors in words: molvae's own as they are, others with a hint to the log."""
+
+    @functools.wraps(show)
+    def run() -> None:
+        try:
+            show()
+        except MolvaeError as error:
+            st.error(str(error), icon=":material/error:")
+        except Exception as error:
+            logging.getLogger("molvae").exception("molvae app: a page failed")
+            st.error(
+                f"This did not work: {type(error).__name__}. The terminal of molvae app shows "
+                "the details; please report them.",
+                icon=":material/error:",
+            )
+
+    return run
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""The models a page can use: shipped ones, run folders, and any folder the user names.
+
+A model is loaded once per process and shared by all tabs; it is loaded again when its folder was
+replaced, as a training does. Library calls of different tabs take turns (:func:`working`): the
+bonding limits of SELFIES and the number of threads belong to the process.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import streamlit as st
+
+from molvae.api import MolVAE
+from molvae.app import state
+from molvae.app.settings import settings
+from molvae.errors import MolvaeError
+from molvae.model.checkpoint import find_model, folder_kind, shipped_models
+
+__all__ = ["available", "choose", "current", "load", "working"]
+
+RUNS = ("*", "runs/*")  # below the current folder
+MOST = 50  # folders that are offered
+
+_turn = threading.RLock()
+
+
+@contextmanager
+def working() -> Iterator[None]:
+    """Let one tab at a time compute in this process."""
+    with _turn:
+        yield
+
+
+def available() -> list[str]:
+    """What can be chosen: the model of the command line, runs with a model, shipped models."""
+    given = [settings().model] if settings().model else []
+    own = settings().folder
+    places = [
+        *(path for pattern in RUNS for path in Path().glob(pattern)),
+        *own.glob("*"),
+        *own.glob("*/*"),
+    ]
+    runs = sorted(
+        (path for path in set(places) if path.is_dir() and _has_model(path)),
+        key=lambda path: -path.stat().st_mtime,
+    )
+    named = [str(path) for path in runs[:MOST]]
+    return list(dict.fromkeys([*given, *named, *shipped_models()]))
+
+
+def _has_model(path: Path) -> bool:
+    """Whether a folder is a run with a model, or a model folder that no run holds."""
+    kind = folder_kind(path)
+    return kind == "molvae-model" or (
+        kind == "molvae-run" and folder_kind(path / "model") is not None
+    )
+
+
+def load(name: str) -> MolVAE:
+    """A model by any name that ``-m`` takes.
+
+    Raises:
+        ModelFolderError: there is no such model, or it cannot be used.
+    """
+    status = (find_model(name) / "config.json").stat()
+    return _load(name, status.st_ino, status.st_mtime_ns)
+
+
+@st.cache_resource(max_entries=3, show_spinner="Loading the model …")
+def _load(name: str, _inode: int, _changed: int) -> MolVAE:
+    return MolVAE.load(name)
+
+
+def current() -> MolVAE:
+    """The model that this tab uses."""
+    return load(state.model_name())
+
+
+def choose() -> None:
+    """The choice of the model, in the side bar."""
+    names = available()
+    added = state.model_name()
+    if added not in names:
+        names.insert(0, added)
+    chosen = st.sidebar.selectbox(
+        "Model",
+        names,
+        index=names.index(added),
+        accept_new_options=True,
+        help="A shipped model, a run folder of molvae train, or the path of any model folder.",
+    )
+    if chosen is None or chosen == added:
+        return
+    try:
+        load(chosen)
+    except MolvaeError as error:
+        st.sidebar.error(str(error))
+        return
+    state.set_model(chosen)

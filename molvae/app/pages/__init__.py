@@ -1,0 +1,1 @@
+"""The pages, one module each; ``show()`` draws the page and is called at every change."""

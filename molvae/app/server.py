@@ -1,0 +1,135 @@
+"""The server of ``molvae app``: Streamlit on this machine alone.
+
+Only 127.0.0.1 is served. A request with a foreign ``Host`` (a name of the internet that an attacker
+lets point to 127.0.0.1) or a foreign ``Origin`` (another page of the same browser) is refused,
+whatever it asks for; Streamlit itself checks these for its web socket only.
+"""
+
+from __future__ import annotations
+
+import socket
+import webbrowser
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import streamlit as st
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from molvae.app.settings import Settings, use
+from molvae.errors import ConfigError, RunError
+
+__all__ = ["ADDRESS", "Guard", "free_port", "serve"]
+
+ADDRESS = "127.0.0.1"
+NAMES = (ADDRESS, "localhost")
+FIRST_PORT, PORTS = 8501, 100  # tried one after the other
+UPLOAD_MB = 200  # of one file
+SCRIPT = Path(__file__).with_name("main.py")
+
+
+def serve(
+    settings: Settings,
+    *,
+    port: int | None = None,
+    browser: bool = True,
+    ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve the page until Ctrl-C; ``browser`` opens it, and ``ready`` gets its address.
+
+    Raises:
+        ConfigError: the port is none.
+        RunError: the port is in use.
+    """
+    use(settings)
+    port = free_port(port)
+    url = f"http://{ADDRESS}:{port}"
+
+    @asynccontextmanager
+    async def started(_: object) -> AsyncIterator[None]:
+        if ready is not None:
+            ready(url)
+        if browser:
+            webbrowser.open(url)
+        yield
+
+    app = st.App(SCRIPT, middleware=[Middleware(Guard, port=port)], lifespan=started)
+    app.run(config=_options(port))
+
+
+def _options(port: int) -> dict[str, Any]:
+    """Streamlit's settings; they win over files of the user's other Streamlit pages."""
+    return {
+        "server.address": ADDRESS,
+        "server.port": port,
+        "server.headless": True,  # it asks for no e-mail address and opens nothing itself
+        "server.fileWatcherType": "none",
+        "server.enableCORS": True,
+        "server.enableXsrfProtection": True,
+        "server.allowedHosts": list(NAMES),
+        "server.enableAgentApi": False,
+        "server.enableStaticServing": False,
+        "server.maxUploadSize": UPLOAD_MB,
+        "browser.gatherUsageStats": False,
+        "client.showErrorDetails": "none",
+        "client.toolbarMode": "minimal",
+        "logger.hideWelcomeMessage": True,
+        "logger.level": "warning",
+    }
+
+
+def free_port(port: int | None = None) -> int:
+    """``port`` if it is free; without one, the first free port from 8501 on."""
+    if port is not None and not 1 <= port <= 65_535:
+        raise ConfigError(f"port: got {port}, expected 1 to 65,535")
+    tried = (port,) if port is not None else range(FIRST_PORT, FIRST_PORT + PORTS)
+    for number in tried:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((ADDRESS, number))
+            except OSError:
+                continue
+            return number
+    which = f"{port} is" if port is not None else f"{tried[0]} to {tried[-1]} are"
+    raise RunError(f"port {which} in use; end the other program, or choose one with --port")
+
+
+class Guard:
+    """Refuses requests that do not come from a page of this server itself."""
+
+    def __init__(self, app: ASGIApp, port: int) -> None:
+        self._app = app
+        self._places = {f"{name}:{port}" for name in NAMES} | (set(NAMES) if port == 80 else set())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer 403; a web socket is closed before it opens."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        reason = self._refusal(scope)
+        if not reason:
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await PlainTextResponse(reason, 403)(scope, receive, send)
+        else:
+            await receive()
+            await send({"type": "websocket.close", "code": 1008, "reason": reason})
+
+    def _refusal(self, scope: Scope) -> str:
+        """Why a request is refused; empty if it is not."""
+        given: dict[str, list[str]] = {"host": [], "origin": []}
+        for name, value in scope["headers"]:
+            if (key := name.decode("latin-1").lower()) in given:
+                given[key].append(value.decode("latin-1").lower())
+        if len(given["host"]) != 1 or given["host"][0] not in self._places:
+            return "molvae app: this Host is not served"
+        for origin in given["origin"]:
+            parts = urlsplit(origin)
+            if parts.scheme != "http" or parts.netloc not in self._places:
+                return "molvae app: this Origin is not served"
+        return ""

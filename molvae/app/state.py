@@ -1,0 +1,62 @@
+"""The session of a tab: its model, its start molecule, and the molecules it has made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import streamlit as st
+
+from molvae.app.settings import settings
+
+__all__ = [
+    "Row",
+    "collect",
+    "collected",
+    "model_name",
+    "set_model",
+    "set_start",
+    "start",
+]
+
+DEFAULT = "default"
+MOST = 5000  # molecules kept for the map
+
+_START, _MADE, _MODEL = "molvae.start", "molvae.made", "molvae.model"
+
+Row = Mapping[str, Any]  # of a molecule: "smiles", its values by name, what else is known of it
+
+
+def start() -> str:
+    """SMILES of the start molecule; empty if none was chosen."""
+    return str(st.session_state.get(_START, ""))
+
+
+def set_start(smiles: str) -> None:
+    """Make a molecule the start of what follows; the molecule page shows it."""
+    st.session_state[_START] = smiles
+
+
+def collected() -> list[Row]:
+    """The molecules made in this session, oldest first, no SMILES twice."""
+    made: dict[str, Row] = st.session_state.get(_MADE, {})
+    return list(made.values())
+
+
+def collect(rows: Iterable[Row], origin: str) -> None:
+    """Remember molecules for the map; ``origin`` says what made them, such as ``analogs``."""
+    made: dict[str, Row] = st.session_state.setdefault(_MADE, {})
+    for row in rows:
+        made.setdefault(str(row["smiles"]), {**row, "origin": origin})
+    for smiles in list(made)[: max(len(made) - MOST, 0)]:
+        del made[smiles]
+
+
+def model_name() -> str:
+    """The model this tab uses, as ``-m`` takes it."""
+    return str(st.session_state.get(_MODEL) or settings().model or DEFAULT)
+
+
+def set_model(name: str) -> None:
+    """Use another model in this tab."""
+    st.session_state[_MODEL] = name
