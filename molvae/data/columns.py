@@ -14,7 +14,10 @@ from typing import Literal
 from molvae.errors import ConfigError, suggest
 from molvae.targets import YES_NO
 
-__all__ = ["Kind", "Label", "Transform", "is_name", "parse_transform", "read_label", "unquoted"]
+__all__ = [
+    "Kind", "Label", "Transform",
+    "is_name", "parse_transform", "read_label", "unit_exponent", "unquoted",
+]  # fmt: skip
 
 LONGEST_NAME = 200
 
@@ -101,7 +104,7 @@ def unquoted(text: str) -> str:
     return text.strip().strip("'\"").strip()
 
 
-def _exponent(unit: str) -> int | None:
+def unit_exponent(unit: str) -> int | None:
     """The power of ten of a unit of concentration; None for any other."""
     shown = re.sub(r"mol[ ./]*L(\^?-1)?$", "M", unit.strip(), flags=re.IGNORECASE)
     if shown in _MOLAR:
@@ -138,11 +141,11 @@ def read_label(
     if amount is None or not known_relation:
         return Label(math.nan, "bad")
     number, suffix = float(amount[1].replace(",", "")), amount[2]
-    power = _exponent(suffix) if transform.molar else None
+    power = unit_exponent(suffix) if transform.molar else None
     if suffix and power is None and (suffix != "%" or transform.molar):
         return Label(math.nan, "bad")
     if unit is not None and transform.molar and not suffix:
-        power = _exponent(unquoted(unit))
+        power = unit_exponent(unquoted(unit))
         if power is None:
             return Label(math.nan, "unit")
     value = transform(number, power)

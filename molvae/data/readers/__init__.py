@@ -28,7 +28,7 @@ from molvae.data.readers.excel import read_excel
 from molvae.data.readers.layout import HEAD_LINES, layout_of, smiles_cell
 from molvae.data.readers.parquet import read_parquet
 from molvae.data.readers.rows import DAMAGE, Row, Rows
-from molvae.data.readers.sdf import read_sdf
+from molvae.data.readers.sdf import read_sdf, sdf_fields
 from molvae.data.readers.tables import read_table
 from molvae.errors import FileError, NoColumnError
 
@@ -36,6 +36,7 @@ __all__ = [
     "Row",
     "Rows",
     "columns_present",
+    "field_names",
     "piped",
     "read_rows",
     "read_smiles",
@@ -56,14 +57,15 @@ def read_rows(
     smiles_column: str | None = None,
     columns: Sequence[str] = (),
     shown: str | None = None,
+    most: int | None = None,
 ) -> Rows:
     """Open a molecule file and stream its records.
 
     ``columns`` are label columns to carry along; the SMILES column is found by its usual names
     unless given. What is in a text file, and not its name, says how its columns are separated
     (:mod:`molvae.data.readers.layout`). A .smi file may begin with comment lines (``#``) and a
-    header line. ``shown`` is what rows call the file. Errors name the file and the columns that it
-    does have.
+    header line. ``shown`` is what rows call the file. Of text no more than ``most`` bytes are
+    unpacked. Errors name the file and the columns that it does have.
     """
     path = Path(path)
     kind = file_format(path, reading=True)
@@ -76,7 +78,7 @@ def read_rows(
         return read_parquet(path, name, smiles_column, columns)
     if kind == "xlsx":
         return read_excel(path, name, smiles_column, columns)
-    raw, text = _open_text(path)
+    raw, text = _open_text(path, most)
     header: Sequence[str] = ()
     try:
         lines = _lines(text)
@@ -132,7 +134,45 @@ def columns_present(
     return present
 
 
-def _open_text(path: Path) -> tuple[IO[bytes], IO[str]]:
+class _Beginning(io.RawIOBase):
+    """The first bytes of a stream."""
+
+    def __init__(self, source: IO[bytes], most: int) -> None:
+        self._source, self._left = source, most
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._source.read(min(len(buffer), self._left))
+        buffer[: len(data)] = data
+        self._left -= len(data)
+        return len(data)
+
+
+def field_names(
+    path: str | Path, *, smiles_column: str | None = None, most: int | None = None
+) -> list[str]:
+    """The columns of a file that may have labels: those of a table, or data fields of an SDF.
+
+    Of an SDF those of its first records count, of a list there are none. No more than ``most``
+    bytes of text are unpacked.
+    """
+    path = Path(path)
+    with read_rows(path, smiles_column=smiles_column, most=most) as rows:
+        if file_format(path, reading=True) != "sdf":
+            return list(rows.header)
+    raw, text = _open_text(path, most)
+    try:
+        return sdf_fields(_lines(text), RECORDS)
+    except DAMAGE as error:
+        raise FileError(f"'{path}': damaged gzip file ({error})") from None
+    finally:
+        text.close()
+        raw.close()
+
+
+def _open_text(path: Path, most: int | None = None) -> tuple[IO[bytes], IO[str]]:
     """(the file as stored, its text)."""
     try:
         raw = open(path, "rb")  # noqa: SIM115  # Rows closes it
@@ -141,6 +181,8 @@ def _open_text(path: Path) -> tuple[IO[bytes], IO[str]]:
     try:
         packed = path.suffix.lower() == ".gz" or raw.peek(2)[:2] == GZIP
         binary: Any = gzip.GzipFile(fileobj=raw, mode="rb") if packed else raw
+        if most is not None:
+            binary = io.BufferedReader(_Beginning(binary, most))
         if binary.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise FileError(f"'{path}': is in UTF-16; save it as UTF-8")
     except DAMAGE as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from molvae.data.readers.layout import id_cell
@@ -15,8 +16,23 @@ from molvae.errors import FileError
 __all__ = ["read_excel"]
 
 
+LARGEST = 256 << 20  # bytes of a part that is read at once; a sheet is read row by row
+
+
+def _require_moderate(path: Path, name: str) -> None:
+    """Refuse a small workbook that unpacks to more than memory holds."""
+    with suppress(zipfile.BadZipFile, OSError), zipfile.ZipFile(path) as parts:
+        for part in parts.infolist():
+            if part.file_size > LARGEST and not part.filename.startswith("xl/worksheets/"):
+                raise FileError(
+                    f"'{name}': its {part.filename[:80]} unpacks to {part.file_size / 1e6:,.0f} "
+                    f"MB, expected at most {LARGEST / 1e6:,.0f}; save the sheet as .csv"
+                )
+
+
 def read_excel(path: Path, name: str, smiles_column: str | None, columns: Sequence[str]) -> Rows:
     """Records of the first sheet of a workbook, cells as a CSV file would hold them."""
+    _require_moderate(path, name)
     try:
         import openpyxl
     except ImportError:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 
 from molvae.data.readers.layout import id_cell
 from molvae.data.readers.rows import NO_LABELS, Row
 
-__all__ = ["read_sdf"]
+__all__ = ["read_sdf", "sdf_fields"]
 
 MAX_RECORD = 5_000_000  # characters of a record; more is damage and not kept in memory
 
@@ -35,6 +36,15 @@ def read_sdf(text: Iterator[str], name: str, columns: Sequence[str]) -> Iterator
         if not title and (at := id_cell(list(fields))) is not None:
             title = list(fields.values())[at]
         yield Row(name, number, "", title, labels, "\n".join(lines[: end + 1]) + "\n")
+
+
+def sdf_fields(text: Iterator[str], records: int) -> list[str]:
+    """Names of the data fields of the first records, in the order in which they come."""
+    names: dict[str, None] = {}
+    for lines in itertools.islice(_records(text), records):
+        end = next((i for i, line in enumerate(lines) if line.startswith("M  END")), len(lines))
+        names.update(dict.fromkeys(_fields(lines[end + 1 :])))
+    return list(names)
 
 
 def _records(text: Iterator[str]) -> Iterator[list[str]]:
