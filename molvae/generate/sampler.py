@@ -22,12 +22,11 @@ from molvae.generate.critic import Critic, SeedMolecules
 from molvae.generate.evidence import features_of, held_out_words
 from molvae.generate.proposer import Proposer
 from molvae.generate.realism import (
+    Thresholds,
     applicable,
-    calibration_items,
-    has_condition,
     realism_note,
     realism_screen,
-    request_log_m,
+    thresholds,
 )
 from molvae.generate.refusals import Refusals
 from molvae.generate.request import SIMILARITY, TRIES, Generated, Request
@@ -145,7 +144,7 @@ class Sampler:
 
     @functools.cached_property
     def _screen(self) -> MoleculeScreen:
-        request = self.request
+        request, given = self.request, self.seed_molecules.smiles
         return MoleculeScreen(
             names=self.critic.exact,
             constraints=self.model.constraints,
@@ -155,23 +154,22 @@ class Sampler:
             max_ring=request.max_ring,
             scaffolds=request.scaffolds,
             fill=request.fill,
-            realism=realism_screen(self.model, request, self._log_m(), self.seed_molecules.smiles),
+            realism=realism_screen(self.model, request, self._thresholds.log_m, given),
             fingerprint=bool(request.like),
             core=request.compares,
         )
 
-    def _log_m(self) -> float:
-        """The threshold of the realism critic, for requests from candidates of the request."""
-        share, critic, scaffold = self.request.realism, self.model.critic, self.proposer.scaffold
-        if share is None or critic is None:
-            return -math.inf
-        grows = scaffold is not None and scaffold.grows
-        if share == 1 or not has_condition(self.request, self.model, grows=grows):
-            return critic.log_m(share)
-        items = calibration_items()
-        # In one batch, whatever its size is otherwise: rounding must not move the threshold.
-        texts = self._decode(_Batch(items, *self._starts(items))).texts
-        return request_log_m(self.model, share, texts, set(self.seed_molecules.smiles))
+    @functools.cached_property
+    def _thresholds(self) -> Thresholds:
+        scaffold = self.proposer.scaffold
+        return thresholds(
+            self.model,
+            self.request,
+            self.seed_molecules.smiles,
+            # In one batch, whatever its size is otherwise: rounding must not move the threshold.
+            lambda items: self._decode(_Batch(items, *self._starts(items))).texts,
+            grows=scaffold is not None and scaffold.grows,
+        )
 
     def _must_walk(self) -> bool:
         """Whether latents are to be moved along the head's gradient."""
@@ -360,7 +358,8 @@ class Sampler:
             ):
                 sent.append(batch)
                 uniform = self.proposer.draws.uniform("realism", batch.items, 1)[:, 0]
-                yield Decoded(batch.texts, np.log(uniform).tolist())
+                numbers = self._thresholds.numbers(batch.items, uniform)
+                yield Decoded(batch.texts, numbers.tolist())
 
         for measured in map_ordered(
             self._screen, decoded(), workers=self.workers, executor=self.executor

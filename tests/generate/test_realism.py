@@ -18,7 +18,7 @@ from molvae.cli import main
 from molvae.data.prepare.plan import Shard
 from molvae.errors import RunError, TargetError
 from molvae.generate import blocks
-from molvae.generate.realism import FIRST, request_log_m
+from molvae.generate.realism import EACH, FIRST, request_thresholds
 from molvae.generate.request import TRIES, Request
 from molvae.generate.run import generate_file
 from molvae.generate.sampler import Sampler
@@ -176,9 +176,32 @@ def test_the_threshold_of_a_request_is_that_of_its_own_candidates(realistic_mode
 
 
 def test_without_a_usable_candidate_the_threshold_is_that_of_samples(realistic_model):
-    assert request_log_m(realistic_model, 0.5, ["", "[CH2]"], set()) == (
-        realistic_model.critic.log_m(0.5)
-    )
+    items = (FIRST + np.arange(2)) * TRIES
+    usual = request_thresholds(realistic_model, 0.5, items, ["", "[CH2]"])
+    assert usual.log_m == realistic_model.critic.log_m(0.5)
+
+
+def test_each_given_molecule_has_a_threshold(realistic_model):
+    given = ("CCO", UNUSUAL)
+    drawn = sampler(realistic_model, like=given, noise=0.3, novel_rings=True)
+    items = (FIRST + np.arange(max(FEWER, 2 * EACH))) * TRIES
+    texts = drawn.proposer.texts(items, *drawn._starts(items))
+    mols = [chem.parse(chem.canonical_smiles(from_selfies(text)) or "") for text in texts]
+    log_m, uniform = drawn._screen.realism.log_m, np.asarray([0.25])
+    for i in range(2):
+        own = [
+            describe(mol)
+            for mol in mols[i::2]
+            if mol is not None
+            and not chem.has_radical(mol)
+            and Chem.MolToSmiles(mol) not in drawn.seed_molecules.smiles
+        ]
+        assert len(own) > EACH / 2
+        logits = realistic_model.critic.logits(FactTable.of(own))
+        number = drawn._thresholds.numbers(np.asarray([i * TRIES]), uniform)[0]
+        own_log_m = log_m + number - math.log(0.25)
+        assert kept_share(logits, own_log_m) == pytest.approx(0.5, abs=1e-6)
+    assert len(set(drawn._thresholds.higher)) == 2
 
 
 @pytest.mark.parametrize("options", [{"like": (UNUSUAL,)}, {"scaffold": "O=C1CCCCCCCCCCC1"}])
