@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,7 @@ from molvae.generate.request import Request, Span, Targets
 from molvae.generate.run import GenerationSummary, generate
 from molvae.model.checkpoint import SavedModel
 from molvae.objectives import FunctionScorer, Objective, Part, parse_objective
+from molvae.optimize.known import parse_columns
 from molvae.optimize.run import optimize
 from molvae.optimize.summary import best_table
 from molvae.targets import Target
@@ -139,6 +141,8 @@ class Generation:
         realism: float | None = None,
         novel_rings: bool = False,
         novel: str | Path | Sequence[str | Path] = (),
+        known: str | Path | pd.DataFrame | Sequence[str | Path] = (),
+        known_columns: str | Mapping[str, str] | None = None,
         keep: int = 100,
         timeout: float | None = None,
         call_size: int = 16,
@@ -157,8 +161,10 @@ class Generation:
         name of a measured column, scored ``pessimism`` deviations worse than its mean. A function
         runs in this process. ``budget`` is the number of molecules it may score; none is scored
         twice. Every molecule scored meets the ranges in ``targets``. Molecules of ``like`` and
-        ``given`` are scored first. With ``output`` the calls are kept on disk and ``resume``
-        continues them. The other options are those of :func:`molvae.optimize.optimize`.
+        ``given`` are scored first. ``known`` is a table or files of molecules with scores, which
+        cost no calls; ``known_columns`` is the column with the scores, or the column of each
+        objective. With ``output`` the calls are kept on disk and ``resume`` continues them. The
+        other options are those of :func:`molvae.optimize.optimize`.
         """
         if callable(objective):
             if pareto:
@@ -180,29 +186,37 @@ class Generation:
             max_ring=max_ring,
             novel_rings=novel_rings,
         )
-        summary = optimize(
-            output,
-            parsed,
-            budget,
-            model=self._model,
-            method=method,
-            constraints=targets,
-            request=request,
-            given=(*request.like, *listed(given)),
-            realism=realism,
-            novel=[novel] if isinstance(novel, str | Path) else novel,
-            pareto=pareto,
-            keep=keep,
-            seed=seed,
-            device=device,
-            precision=precision,
-            workers=workers,
-            timeout=timeout,
-            call_size=call_size,
-            report=report,
-            resume=resume,
-            force=force,
-        )
+        if isinstance(known_columns, str):
+            known_columns = parse_columns([known_columns], parsed.names)
+        with TemporaryDirectory() as folder:
+            if isinstance(known, pd.DataFrame):
+                known.to_csv(path := Path(folder) / "known.csv", index=False)
+                known = path
+            summary = optimize(
+                output,
+                parsed,
+                budget,
+                known=[known] if isinstance(known, str | Path) else known,
+                known_columns=known_columns,
+                model=self._model,
+                method=method,
+                constraints=targets,
+                request=request,
+                given=(*request.like, *listed(given)),
+                realism=realism,
+                novel=[novel] if isinstance(novel, str | Path) else novel,
+                pareto=pareto,
+                keep=keep,
+                seed=seed,
+                device=device,
+                precision=precision,
+                workers=workers,
+                timeout=timeout,
+                call_size=call_size,
+                report=report,
+                resume=resume,
+                force=force,
+            )
         columns, rows = best_table(summary.molecules, parsed, pareto=pareto)
         return pd.DataFrame(rows, columns=columns)
 

@@ -66,6 +66,27 @@ __all__: list[str] = []  # verbs are reached through their group
 )
 @request_options(sampling=False)
 @click.option(
+    "--known",
+    multiple=True,
+    type=PATH,
+    metavar="FILE",
+    help="Start from the molecules and scores of this file (an assay, the .calls.csv of another "
+    "search), which cost no calls and are not written (repeatable).",
+)
+@click.option(
+    "--known-column",
+    "known_columns",
+    multiple=True,
+    metavar="[NAME=]COLUMN",
+    help="Column of --known with the scores of the objective NAME, on its own scale "
+    "(default: the column with its name; repeatable).",
+)
+@click.option(
+    "--smiles-column",
+    metavar="NAME",
+    help="Column of --known with the SMILES (default: found by its usual names).",
+)
+@click.option(
     "--similarity",
     metavar="LOW:HIGH",
     help="Only score molecules this similar (Tanimoto) to the closest --like molecule.",
@@ -108,6 +129,7 @@ def optimize(
     request: Request,
     similarity: str | None,
     timeout: float | None,
+    known_columns: tuple[str, ...],
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -135,6 +157,7 @@ def optimize(
         objectives, minimize=minimize, pareto=pareto, timeout=timeout,
         columns=lambda: _columns(options["model"]), pessimism=pessimism,
     )  # fmt: skip
+    from molvae.optimize.known import parse_columns
     from molvae.optimize.run import optimize as search
 
     summary = search(
@@ -145,6 +168,7 @@ def optimize(
         given=request.like,
         pareto=pareto,
         timeout=timeout,
+        known_columns=parse_columns(known_columns, objective.names),
         command=command_line(),
         **options,
     )
@@ -168,6 +192,8 @@ def _lines(summary: OptimizeSummary, output: Path) -> list[str]:
     ]
     if summary.best is not None:
         lines.append(f"  best {summary.best:.4g}, mean of the ten best {summary.top:.4g}")
+    if summary.known_best is not None:
+        lines.append(f"  best of {summary.known:,} known molecules {summary.known_best:.4g}")
     if summary.front is not None:
         lines.append(f"  {summary.front:,} on the front")
     if summary.diversity is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,21 +35,39 @@ class Answer(NamedTuple):
 
 
 class Archive:
-    """All answers by molecule, and the best of them in order."""
+    """All answers by molecule, and the best of them in order.
+
+    Engines choose from ``pool``. ``found`` are the best of the calls: without ``known``, the
+    molecules of the pool that had scores before the search.
+    """
 
     def __init__(self, *, pareto: bool = False) -> None:
         self.pareto = pareto
         self.answers: dict[str, Answer] = {}
+        self.known: list[Answer] = []
         self.pool: list[Answer] = []
+        self.found: list[Answer] = []
+        self._calls = 0
 
     def __len__(self) -> int:
-        return len(self.answers)
+        """Answers to calls, and known molecules of the first pool."""
+        return self._calls + len(self.known)
+
+    def seed(self, answers: Mapping[str, Answer], parents: Sequence[Answer]) -> None:
+        """Begin with known ``answers`` by SMILES; the best of ``parents`` are the first pool."""
+        self.answers.update(answers)
+        for first in range(0, len(parents), POOL):
+            self.known = self.rank([*self.known, *parents[first : first + POOL]])[:POOL]
+        self.pool = list(self.known)
 
     def add(self, answers: Iterable[Answer]) -> None:
         """Add the answers of a round."""
         new = list(answers)
+        self._calls += len(new)
         self.answers.update({answer.smiles: answer for answer in new})
-        self.pool = self.rank([*self.pool, *(a for a in new if not a.failed)])[:POOL]
+        scored = [answer for answer in new if not answer.failed]
+        self.pool = self.rank([*self.pool, *scored])[:POOL]
+        self.found = self.rank([*self.found, *scored])[:POOL] if self.known else self.pool
 
     def rank(self, answers: Sequence[Answer]) -> list[Answer]:
         """Answers with a score, the best first; ties by call number."""

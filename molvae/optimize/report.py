@@ -46,7 +46,7 @@ def search_page(
         title="Optimized molecules",
         summary=_sentence(summary),
         table=_run(summary, model, seed),
-        curves=_curves(answers, objective),
+        curves=_curves(answers, objective, summary["known_best"]),
         histograms=[
             Histogram(
                 name=name,
@@ -88,7 +88,9 @@ def running_best(values: Iterable[float], top: int = TOP) -> list[tuple[float, f
     return bests
 
 
-def _curves(answers: Sequence[Answer], objective: Objective) -> list[Curve]:
+def _curves(
+    answers: Sequence[Answer], objective: Objective, known_best: float | None
+) -> list[Curve]:
     """Curves of the value; of a Pareto search, of the desirability of each part."""
     if not answers:
         return []
@@ -102,6 +104,7 @@ def _curves(answers: Sequence[Answer], objective: Objective) -> list[Curve]:
         name = objective.columns[-1] if len(objective.names) == 1 else "desirability"
         columns = {name: [answer.value for answer in answers]}
     chosen = np.unique(np.linspace(0, len(answers) - 1, POINTS).round().astype(int))
+    known = [] if known_best is None else [Series("best known", [known_best] * len(chosen))]
     curves = []
     for name, values in columns.items():
         running = running_best(values)
@@ -114,7 +117,8 @@ def _curves(answers: Sequence[Answer], objective: Objective) -> list[Curve]:
                 series=[
                     Series(label, [None if math.isnan(y) else objective.displayed(y) for y in line])
                     for label, line in zip(("best", "mean of the ten best"), lines, strict=True)
-                ],
+                ]
+                + known,
                 x_label="calls",
                 log_x=False,
             )
@@ -171,6 +175,7 @@ def _run(summary: Mapping[str, Any], model: str, seed: int | None) -> Table:
             f"{seconds:,.1f}",
             " ".join([f"{number(made / seconds)} calls per second", since]) if seconds else "",
         ),
+        **({"Known molecules": _known(summary)} if summary["known"] else {}),
         **({} if summary["front"] is None else {"On the front": Cell(f"{summary['front']:,}")}),
         **(
             {"Diversity of the ten best": Cell(number(summary["diversity"]))}
@@ -184,6 +189,11 @@ def _run(summary: Mapping[str, Any], model: str, seed: int | None) -> Table:
     return Table(
         ["Value"], [Row(name, [cell]) for name, cell in cells.items()], head="Run", detail_head=""
     )
+
+
+def _known(summary: Mapping[str, Any]) -> Cell:
+    best = summary["known_best"]
+    return Cell(f"{summary['known']:,}", "" if best is None else f"best {number(best)}")
 
 
 def _refused(summary: Mapping[str, Any]) -> Table:

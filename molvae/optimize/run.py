@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,7 @@ from molvae.generate.request import Request
 from molvae.model.checkpoint import SavedModel, find_model, load_model
 from molvae.model.given import clean_given, cleaned
 from molvae.objectives import ColumnScorer, Objective
-from molvae.optimize.archive import POOL, Archive
+from molvae.optimize.archive import POOL, Answer, Archive
 from molvae.optimize.calls import method_before, open_calls
 from molvae.optimize.engines.base import Engine, Sampling
 from molvae.optimize.engines.cma import LatentCMA
@@ -41,6 +41,7 @@ from molvae.optimize.engines.evolution import Evolution
 from molvae.optimize.engines.learning import Learning
 from molvae.optimize.engines.trust import TrustRegion
 from molvae.optimize.gate import Gate
+from molvae.optimize.known import KnownFiles
 from molvae.optimize.report import search_page
 from molvae.optimize.scoring import Scoring
 from molvae.optimize.search import Search, round_size
@@ -84,6 +85,9 @@ def optimize(
     given: Sequence[str] = (),
     realism: float | None = None,
     novel: Sequence[str | Path] = (),
+    known: Sequence[str | Path] = (),
+    known_columns: Mapping[str, str] | None = None,
+    smiles_column: str | None = None,
     pareto: bool = False,
     keep: int = KEPT,
     seed: int = 0,
@@ -114,6 +118,12 @@ def optimize(
         realism: share of samples that the realism critic keeps; what it refuses is not scored.
             It replaces that of ``request``. None: all.
         novel: files of molecules that must not be scored.
+        known: files of molecules with scores, such as an assay or the calls of another search.
+            They cost no calls, are where the search starts, and are neither scored nor written.
+            Scores are on the scale of the objective, before its desirability.
+        known_columns: their columns by the names of the objective's parts, which are the default.
+            Without a column, properties, tasks and measured columns are computed.
+        smiles_column: the SMILES column of these files, if it has no usual name.
         pareto: search for the Pareto front of several objectives, not for their best mean.
         keep: molecules written, the best first; at most 1,000 of a Pareto search.
         seed, device, precision, workers: as for generation; workers call the objective.
@@ -130,10 +140,11 @@ def optimize(
         RunError: no molecule could be scored.
     """
     _check_sizes(budget, call_size, keep, pareto=pareto)
-    log = _checked_outputs(output, report, resume=resume, force=force)
+    log = _checked_outputs(output, report, known, resume=resume, force=force)
+    files = KnownFiles(known, objective, columns=known_columns, smiles_column=smiles_column)
     chem.require_elements(request.elements if request else ())
-    before = method_before(log) if resume and log is not None else None
-    name = choose_method(before if method == "auto" and before is not None else method)
+    method_then = method_before(log) if resume and log is not None else None
+    name = choose_method(method_then if method == "auto" and method_then is not None else method)
     saved = model if isinstance(model, SavedModel) else load_model(model)
     label, identity = _identity(model)
     request = request or Request()
@@ -141,6 +152,7 @@ def optimize(
     plan = {
         **_plan(objective, request, novel),
         **{"pareto": pareto, "method": name, "seed": seed, "model": identity},
+        **({"known": files.record()} if files.paths else {}),
     }
     request = replace(request, like=clean_given(request.like, saved, name="like"))
     started = time.monotonic()
@@ -150,17 +162,20 @@ def optimize(
         if log is None:
             log = Path(stack.enter_context(TemporaryDirectory())) / "calls.csv"
         pool = stack.enter_context(process_pool(count)) if count > 1 else None
-        known = known_molecules(novel, workers=count, executor=pool) if novel else KeySet()
+        excluded = known_molecules(novel, workers=count, executor=pool) if novel else KeySet()
         proposer = Proposer(saved, request, draws=Draws(seed), device=where, precision=precision)
         if pool is None or budget <= INLINE:
             pool, count = None, 1
-        gate = Gate(proposer, request, known=known, starts=given, executor=pool, workers=count)
         stack.enter_context(one_thread())
         archive = Archive(pareto=pareto)
         engine = _engine(name, proposer, archive, budget)
         outputs = [Path(path) for path in (output, report) if path is not None]
         options = {"pareto": pareto, "resume": resume, "force": force}
         calls = stack.enter_context(open_calls(log, objective, plan, outputs=outputs, **options))
+        shared = {"executor": pool, "workers": count}
+        before = _known(files, saved, archive, proposer, workers, shared)
+        starts = [*given, *(answer.smiles for answer in archive.known)]
+        gate = Gate(proposer, request, known=excluded, starts=starts, **shared)
         # Before the workers, so that it is checked after they have ended.
         printed = stack.enter_context(_printed(output, clear=force and not resume))
         scorers = stack.enter_context(WorkerPool(workers))
@@ -168,13 +183,16 @@ def optimize(
             stack.enter_context(_output_aside())
         scoring = Scoring(objective, scorers, timeout=timeout, size=call_size, log=printed)
         say(f"method {name}, {round_size(budget)} calls per round")
-        starts, done = _given(gate, given, saved), len(calls.answers)
+        first, done = _given(gate, given, saved), len(calls.answers)
         with Progress("optimize", total=budget, done=done) as progress:
             search = Search(engine, gate, scoring, calls, archive, budget=budget, progress=progress)
-            search.start(starts)
+            search.start(first)
             search.run()
         summary = summarize(search, gate, name)
         summary.seconds, summary.made = time.monotonic() - started, len(calls.answers) - done
+        summary.known = len(before)
+        if before and not pareto:
+            summary.known_best = objective.displayed(max(answer.value for answer in before))
         summary.molecules = best_answers(search, gate, keep)
         if output is not None:
             table = best_table(summary.molecules, objective, pareto=pareto)
@@ -260,6 +278,24 @@ def _output_aside() -> Iterator[None]:
         yield
 
 
+def _known(
+    files: KnownFiles,
+    model: SavedModel,
+    archive: Archive,
+    proposer: Proposer,
+    workers: int | None,
+    shared: Mapping[str, Any],
+) -> list[Answer]:
+    """The molecules of ``files``, with which the archive begins."""
+    if not files.paths:
+        return []
+    known = files.read(model, pareto=archive.pareto, workers=workers)
+    # Known rings are not new, and known molecules may be among those that --novel excludes.
+    request = replace(proposer.request, novel_rings=True, realism=None)
+    known.seed(archive, Gate(proposer, request, **shared), model.constraints)
+    return known.answers
+
+
 def _engine(name: str, proposer: Proposer, archive: Archive, budget: int) -> Engine:
     first = int(np.clip(budget // 10, 4, 200))
     parents = int(np.clip(budget // 20, 5, 100))
@@ -285,7 +321,12 @@ def _stoppable(log: Path | None) -> Iterator[None]:
 
 
 def _checked_outputs(
-    output: str | Path | None, report: str | Path | None, *, resume: bool, force: bool
+    output: str | Path | None,
+    report: str | Path | None,
+    known: Sequence[str | Path],
+    *,
+    resume: bool,
+    force: bool,
 ) -> Path | None:
     """Path of the log of calls, after checking that no file is overwritten or used twice."""
     log = None
@@ -304,6 +345,13 @@ def _checked_outputs(
             require_absent(path, force=force or resumed)
     beside = () if log is None else (log, log.with_suffix(".json"), _printed_path(log))
     require_distinct((output, report, *beside))
+    written = {os.path.realpath(path) for path in (output, report, *beside) if path is not None}
+    for path in known:
+        if os.path.realpath(path) in written:
+            raise ConfigError(
+                f"'{path}': this search would write to the file of known molecules; choose another "
+                "output, or copy the file"
+            )
     for path in beside:
         require_absent(path, force=True)  # what is there is overwritten, or refused, later
     return log

@@ -132,7 +132,7 @@ class Search:
             )
 
     def _note(self) -> str:
-        pool = self.archive.pool
+        pool = self.archive.found
         if not pool:
             return "no score yet"
         if self.archive.pareto:

@@ -37,6 +37,8 @@ class OptimizeSummary:
     diversity: float | None = None  # of the ten best: one minus mean similarity
     scaffold_share: float | None = None  # of checked molecules with the required scaffold
     front: int | None = None  # molecules on the front of a Pareto search
+    known: int = 0  # molecules with scores before the first call; none of them is written
+    known_best: float | None = None  # the best value among them
     refused: dict[str, int] = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)  # of refusals, by reason
     moves: dict[str, int] = field(default_factory=dict)  # calls by the move that led to them
@@ -52,7 +54,7 @@ def best_answers(search: Search, gate: Gate, keep: int) -> list[Answer]:
     """The best answers; an error that says why if there is none."""
     answers, archive = search.calls.answers, search.archive
     # A Pareto search ranks its pool only: fronts of very many are slow to find.
-    scored = archive.pool if archive.pareto else [a for a in answers if not a.failed]
+    scored = archive.found if archive.pareto else [a for a in answers if not a.failed]
     best = archive.rank(scored)[:keep]
     if best:
         return best
@@ -64,7 +66,7 @@ def best_answers(search: Search, gate: Gate, keep: int) -> list[Answer]:
 
 def summarize(search: Search, gate: Gate, method: str) -> OptimizeSummary:
     """The summary of a finished search, without what is written."""
-    answers, pool = search.calls.answers, search.archive.pool
+    answers, pool = search.calls.answers, search.archive.found
     summary = OptimizeSummary(
         budget=search.budget,
         method=method,

@@ -117,6 +117,7 @@ class Evolution(Sampling):
     def restore(self, answers: Sequence[Answer]) -> None:
         """Count the moves of earlier rounds as they were counted then."""
         so_far = Archive(pareto=self.archive.pareto)
+        so_far.seed({}, self.archive.known)
         ordered = sorted(answers, key=lambda answer: answer.number)
         for _, group in itertools.groupby(ordered, key=lambda answer: answer.round):
             new = list(group)

@@ -74,9 +74,12 @@ class Learning(Evolution):
             self._learn(STEPS)
 
     def restore(self, answers: Sequence[Answer]) -> None:
-        """Count the moves, and learn about as much as the run had learned when it ended."""
+        """Count the moves, and learn about as much as the run had learned when it ended.
+
+        Known molecules count as rounds of a batch each.
+        """
         super().restore(answers)
-        rounds = len({answer.round for answer in answers})
+        rounds = len({answer.round for answer in answers}) + len(self.archive.known) // BATCH
         if rounds and len(self.archive) >= self.first:
             self._learn(STEPS * min(rounds, CAUGHT_UP))
 
