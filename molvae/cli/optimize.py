@@ -54,6 +54,13 @@ __all__: list[str] = []  # verbs are reached through their group
     "stays near measured molecules.",
 )
 @click.option("--budget", type=int, required=True, help="Number of molecules to score.")
+@click.option(
+    "--patience",
+    type=int,
+    metavar="N",
+    help="End the search after N calls none of which improved the ten best (with --pareto: the "
+    "front).",
+)
 @molecules_option
 @click.option("--minimize", is_flag=True, help="Minimize the objective, e.g. a docking score.")
 @click.option("--pareto", is_flag=True, help="Search for the Pareto front of several objectives.")

@@ -14,6 +14,7 @@ from molvae.data.writers import format_cell
 __all__ = ["Answer", "Archive", "crowding", "fronts", "mean", "rank", "worths"]
 
 POOL = 1000  # best molecules that engines choose from
+TOP = 10  # best molecules whose mean and diversity are reported
 
 
 class Answer(NamedTuple):

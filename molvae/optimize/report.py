@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from molvae.generate.refusals import example
 from molvae.objectives import Objective
-from molvae.optimize.archive import Answer, mean
+from molvae.optimize.archive import TOP, Answer, mean
 from molvae.optimize.scoring import column_details
-from molvae.optimize.search import TOP
 from molvae.report import Card, Cell, Curve, Histogram, Page, Row, Series, Table
 from molvae.report.axes import number
 from molvae.runtime.device import versions
@@ -46,7 +45,7 @@ def search_page(
         title="Optimized molecules",
         summary=_sentence(summary),
         table=_run(summary, model, seed),
-        curves=_curves(answers, objective, summary["known_best"]),
+        curves=_curves(answers, objective, summary["known_best"]) + _diversity(summary["history"]),
         histograms=[
             Histogram(
                 name=name,
@@ -124,6 +123,31 @@ def _curves(
             )
         )
     return curves
+
+
+def _diversity(points: Sequence[Mapping[str, Any]]) -> list[Curve]:
+    """The diversity of a search over its calls."""
+    labels = {"top_diversity": "ten best so far", "diversity": "scored since the last point"}
+    if not points:
+        return []
+    return [
+        Curve(
+            name="diversity",
+            description="one minus the mean similarity of the molecules",
+            x=[float(point["calls"]) for point in points],
+            series=[Series(labels[k], [point[k] for point in points]) for k in labels],
+            x_label="calls",
+            log_x=False,
+        ),
+        Curve(
+            name="scaffolds",
+            description="different scaffolds among the scored molecules",
+            x=[float(point["calls"]) for point in points],
+            series=[Series("all calls", [float(point["scaffolds"]) for point in points])],
+            x_label="calls",
+            log_x=False,
+        ),
+    ]
 
 
 def _column(answers: Sequence[Answer], index: int) -> NDArray[np.float64]:

@@ -78,6 +78,7 @@ def optimize(
     objective: Objective,
     budget: int,
     *,
+    patience: int | None = None,
     model: SavedModel | str | Path | None = None,
     method: str = "auto",
     constraints: Sequence[str | Target] = (),
@@ -108,6 +109,8 @@ def optimize(
             no file is kept.
         objective: what is maximised, of :func:`molvae.objectives.parse_objective`.
         budget: calls of the objective, each with a new molecule.
+        patience: end the search after so many calls without improvement: none of their molecules
+            is among the ten best, or on the front of a Pareto search.
         model: as of :func:`molvae.generate.run.generate_file`.
         method: one of :data:`METHODS`, or ``auto``.
         constraints: ranges such as ``mw=:450`` that every molecule scored must meet, beside
@@ -139,7 +142,8 @@ def optimize(
         OutputExistsError: an output exists.
         RunError: no molecule could be scored.
     """
-    _check_sizes(budget, call_size, keep, pareto=pareto)
+    sizes = {"budget": budget, "call size": call_size, "keep": keep, "patience": patience}
+    _check_sizes(sizes, pareto=pareto)
     log = _checked_outputs(output, report, known, resume=resume, force=force)
     files = KnownFiles(known, objective, columns=known_columns, smiles_column=smiles_column)
     chem.require_elements(request.elements if request else ())
@@ -185,7 +189,8 @@ def optimize(
         say(f"method {name}, {round_size(budget)} calls per round")
         first, done = _given(gate, given, saved), len(calls.answers)
         with Progress("optimize", total=budget, done=done) as progress:
-            search = Search(engine, gate, scoring, calls, archive, budget=budget, progress=progress)
+            limits = {"budget": budget, "patience": patience}
+            search = Search(engine, gate, scoring, calls, archive, progress=progress, **limits)
             search.start(first)
             search.run()
         summary = summarize(search, gate, name)
@@ -203,11 +208,11 @@ def optimize(
     return summary
 
 
-def _check_sizes(budget: int, call_size: int, keep: int, *, pareto: bool) -> None:
-    for name, size in (("budget", budget), ("call size", call_size), ("keep", keep)):
-        if size < 1:
+def _check_sizes(sizes: Mapping[str, int | None], *, pareto: bool) -> None:
+    for name, size in sizes.items():
+        if size is not None and size < 1:
             raise ConfigError(f"{name}: got {size}, expected 1 or more")
-    if pareto and keep > POOL:
+    if pareto and (keep := sizes["keep"] or 0) > POOL:
         raise ConfigError(f"keep: got {keep:,}, expected {POOL:,} or fewer of a Pareto search")
 
 

@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from molvae.errors import RunError
-from molvae.optimize.archive import POOL, Answer, Archive, fronts, mean, worths
+from molvae.optimize.archive import POOL, TOP, Answer, Archive, fronts, mean, worths
 from molvae.optimize.calls import Calls
 from molvae.optimize.engines.base import Engine
+from molvae.optimize.history import idle_calls
 from molvae.optimize.scoring import Scored
 from molvae.runtime.progress import Progress, say
 
-__all__ = ["TOP", "Search", "commonest", "round_size"]
+__all__ = ["Search", "commonest", "round_size"]
 
 ALL_FAILED = 20  # calls without a single score: the objective does not work
 STALLS = 30  # rounds in a row without a new molecule before the search gives up
 STALLED = 2000  # candidates that must have been tried in them
-TOP = 10  # best molecules whose mean and diversity are reported
 
 
 def round_size(budget: int) -> int:
@@ -46,9 +46,12 @@ class Search:
         *,
         budget: int,
         progress: Progress,
+        patience: int | None = None,
     ) -> None:
+        """``patience``: calls without improvement after which the search ends."""
         self.engine, self.gate, self.scoring = engine, gate, scoring
         self.calls, self.archive, self.budget = calls, archive, budget
+        self.patience = patience
         self.size = round_size(budget)
         self.round = calls.rounds
         self.progress = progress
@@ -76,9 +79,11 @@ class Search:
             self._call(new)
 
     def run(self) -> None:
-        """Rounds until the budget is spent or nothing new is found."""
+        """Rounds until the budget is spent, patience is over or nothing new is found."""
         stalls = tried = 0
         while self.calls.count < self.budget:
+            if self._is_idle():
+                return
             before = self.calls.count
             self.step()
             new = self.calls.count > before
@@ -87,6 +92,15 @@ class Search:
                 self.reason = f"no new molecule in {stalls} rounds"
                 return
         self.reason = "budget spent"
+
+    def _is_idle(self) -> bool:
+        """Whether there were as many calls without improvement as patience allows."""
+        if self.patience is None:
+            return False
+        idle = idle_calls(self.calls.answers, pareto=self.archive.pareto)
+        what = "the front" if self.archive.pareto else "the ten best"
+        self.reason = f"none of the last {idle:,} calls improved {what}"
+        return idle >= self.patience
 
     def step(self) -> None:
         """One round: ask the engine, score the new molecules, report the answers to the engine."""

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from molvae import chem
 from molvae.errors import RunError
-from molvae.evaluate.metrics import internal_diversity
 from molvae.objectives import Objective
-from molvae.optimize.archive import Answer, fronts, mean, worths
+from molvae.optimize.archive import TOP, Answer, fronts, mean, worths
 from molvae.optimize.gate import Gate
+from molvae.optimize.history import diversity, history
 from molvae.optimize.scoring import column_details
-from molvae.optimize.search import TOP, Search, commonest
+from molvae.optimize.search import Search, commonest
 
 __all__ = ["OptimizeSummary", "best_answers", "best_table", "summarize"]
 
@@ -43,6 +42,7 @@ class OptimizeSummary:
     examples: dict[str, str] = field(default_factory=dict)  # of refusals, by reason
     moves: dict[str, int] = field(default_factory=dict)  # calls by the move that led to them
     failures: dict[str, int] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)  # by calls
     molecules: list[Answer] = field(default_factory=list)  # the best ones
 
     def to_json(self) -> dict[str, Any]:
@@ -86,10 +86,8 @@ def summarize(search: Search, gate: Gate, method: str) -> OptimizeSummary:
         shown = search.calls.objective.displayed
         summary.best = shown(pool[0].value)
         summary.top = shown(mean([answer.value for answer in pool[:TOP]]))
-    if len(pool) > 1:
-        mols = [mol for answer in pool[:TOP] if (mol := chem.parse(answer.smiles)) is not None]
-        (diversity,) = internal_diversity(chem.fingerprints(mols), powers=(1,))
-        summary.diversity = diversity.value
+    summary.diversity = diversity(pool[:TOP])
+    summary.history = history(answers, search.calls.objective, pareto=search.archive.pareto)
     return summary
 
 
