@@ -41,7 +41,7 @@ from molvae.runtime.files import write_json
 
 __all__ = [
     "ENDED", "LOCK", "PROCESS", "PROGRESS", "STOP", "Job", "Progress", "State",
-    "all_jobs", "new_folder", "safe_name", "start",
+    "all_jobs", "load", "new_folder", "safe_name", "start",
 ]  # fmt: skip
 
 State = Literal["running", "stopping", "finished", "stopped", "failed", "killed"]

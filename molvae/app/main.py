@@ -9,22 +9,35 @@ from collections.abc import Callable
 import streamlit as st
 
 from molvae.app import models
-from molvae.app.pages import generate
+from molvae.app.pages import data, generate
 from molvae.errors import MolvaeError
 
 __all__ = ["guarded", "main"]
 
+# A benzene ring. Without an icon here, the browser would load that of the page from elsewhere.
+ICON = (
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32' fill='none' stroke='#1b6ca8' "
+    "stroke-width='3'><path d='M16 3l11 6.5v13L16 29 5 22.5v-13z'/><circle cx='16' cy='16' r='6'/>"
+    "</svg>"
+)
 # Title, icon, page; the first is shown at the start. The title in small letters is its address.
 PAGES: tuple[tuple[str, str, Callable[[], None]], ...] = (
     ("Generate", ":material/science:", generate.show),
+    ("Own data", ":material/upload_file:", data.show),
 )
 
 
 def main() -> None:
     """Draw the frame and the page that is open."""
-    st.set_page_config("molvae", layout="wide", initial_sidebar_state="auto")
+    st.set_page_config("molvae", ICON, layout="wide", initial_sidebar_state="auto")
     pages = [
-        st.Page(guarded(show), title=title, icon=icon, url_path=title.lower(), default=not i)
+        st.Page(
+            guarded(show),
+            title=title,
+            icon=icon,
+            url_path=title.lower().replace(" ", "-"),
+            default=not i,
+        )
         for i, (title, icon, show) in enumerate(PAGES)
     ]
     page = st.navigation(pages)
@@ -50,7 +63,3 @@ def guarded(show: Callable[[], None]) -> Callable[[], None]:
             )
 
     return run
-
-
-if __name__ == "__main__":
-    main()

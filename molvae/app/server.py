@@ -29,7 +29,7 @@ ADDRESS = "127.0.0.1"
 NAMES = (ADDRESS, "localhost")
 FIRST_PORT, PORTS = 8501, 100  # tried one after the other
 UPLOAD_MB = 200  # of one file
-SCRIPT = Path(__file__).with_name("main.py")
+SCRIPT = Path(__file__).with_name("script") / "start.py"
 
 
 def serve(

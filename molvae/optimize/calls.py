@@ -29,7 +29,7 @@ from molvae.optimize.scoring import Scored
 from molvae.runtime.files import atomic_text, write_json
 from molvae.runtime.workdir import clear_unfinished, exclusive_lock, name_in_errors
 
-__all__ = ["Asked", "Calls", "method_before", "open_calls"]
+__all__ = ["Asked", "Calls", "answered_calls", "method_before", "open_calls"]
 
 LONGEST = 200  # characters of a note
 ASKED, ANSWERED, FAILED = "asked", "answered", "failed"
@@ -260,6 +260,16 @@ def _let_go(lock: FileLock) -> None:
     with contextlib.suppress(OSError):  # where an open file cannot be removed
         Path(lock.lock_file).unlink(missing_ok=True)
     lock.release()
+
+
+def answered_calls(path: Path) -> list[dict[str, str]]:
+    """The answered calls of a log, which may be in progress, in their order; none without one."""
+    try:
+        whole = path.read_bytes()
+    except OSError:
+        return []
+    lines = whole[: whole.rfind(b"\n") + 1].decode("utf-8", "replace").splitlines()
+    return [row for row in csv.DictReader(lines) if row.get("status") == ANSWERED]
 
 
 def method_before(path: Path) -> str | None:

@@ -26,6 +26,7 @@ __all__ = [
     "cut_metrics",
     "effective",
     "model_card",
+    "read_log",
     "read_record",
     "start_run_folder",
     "state_to_resume",
@@ -151,6 +152,15 @@ def read_record(line: str) -> dict[str, Any] | None:
     except ValueError:
         return None
     return record
+
+
+def read_log(run: str | Path) -> list[dict[str, Any]]:
+    """The records of a run's metrics.jsonl, which may be in progress; none without one."""
+    try:
+        lines = (Path(run) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    return [record for line in lines if isinstance(record := read_record(line), dict)]
 
 
 def model_card(training: dict[str, Any], conditions: ConditionSet) -> str:
