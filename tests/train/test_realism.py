@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from molvae.chem.selfies import to_selfies
 from molvae.cli.info import describe as describe_model
 from molvae.config import load_config
 from molvae.data.dataset import Dataset
+from molvae.data.readers import read_smiles
 from molvae.model.checkpoint import load_model, save_model
 from molvae.model.parts import OPTIONAL
 from molvae.realism.critic import save_critic
@@ -127,3 +129,8 @@ def test_the_script_adds_both_and_keeps_the_weights(tiny_run, tiny_dataset, tmp_
     assert model.plausibility.molecules == 300
     assert model.critic.record["molecules"] == 60
     assert (run / "model" / "model.safetensors").read_bytes() == before
+    counts = dict(zip(model.vocabulary.tokens, model.token_counts.tolist(), strict=True))
+    with_oxygen = sum(
+        "[O]" in to_selfies(text) for text in read_smiles([tiny_dataset / "molecules.csv.gz"])
+    )
+    assert counts["[O]"] == with_oxygen > 0
