@@ -149,6 +149,7 @@ class Generation:
         call_size: int = 16,
         output: str | Path | None = None,
         report: str | Path | None = None,
+        save_model: str | Path | None = None,
         resume: bool = False,
         force: bool = False,
         seed: int = 0,
@@ -216,6 +217,7 @@ class Generation:
                 timeout=timeout,
                 call_size=call_size,
                 report=report,
+                save_model=save_model,
                 resume=resume,
                 force=force,
             )

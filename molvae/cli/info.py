@@ -145,6 +145,9 @@ def _model_lines(model: SavedModel, parameters: int) -> list[str]:
         )
     columns = _column_lines(model)
     lines += ["", *columns] if columns else []
+    if about := model.training.get("optimized"):
+        what = f"{about['calls']:,} calls of {', '.join(about['objective'])}"
+        lines += ["", f"tuned by a search of {what}; the score is '{about['condition']}'"]
     if all(figures.get(name) for name in ("exact", "R", "D")):
         exact = figures["exact"]
         lines += [

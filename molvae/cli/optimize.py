@@ -105,6 +105,13 @@ __all__: list[str] = []  # verbs are reached through their group
     help="Write an HTML page of the progress, the scores and the best molecules.",
 )
 @click.option(
+    "--save-model",
+    type=PATH,
+    metavar="FOLDER",
+    help="With --method learning: write the generator that the search tuned, for generate "
+    "and optimize (-m FOLDER).",
+)
+@click.option(
     "--keep", type=int, default=100, show_default=True, help="Number of best molecules to write."
 )
 @click.option(
@@ -179,7 +186,10 @@ def optimize(
         command=command_line(),
         **options,
     )
-    show(as_json, summary.to_json(), _lines(summary, output))
+    lines = _lines(summary, output)
+    if options["save_model"] is not None:
+        lines.append(f"  tuned model in {options['save_model']}")
+    show(as_json, summary.to_json(), lines)
 
 
 def _columns(model: str | None) -> Predictors | None:

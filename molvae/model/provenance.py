@@ -49,10 +49,17 @@ class _Data(_Part):
     sources: list[dict[str, Any]] | None = None
 
 
+class _Optimized(_Part):
+    objective: list[str]
+    calls: NonNegativeInt
+    condition: str
+
+
 class Training(_Part):
     """``training`` of config.json; every part may be missing."""
 
     config: _Config | None = None
     data: _Data | None = None
     figures: _Figures | None = None
+    optimized: _Optimized | None = None  # of a model that a search tuned
     step: NonNegativeInt | None = None

@@ -46,6 +46,7 @@ from molvae.optimize.report import search_page
 from molvae.optimize.scoring import Scoring
 from molvae.optimize.search import Search, round_size
 from molvae.optimize.summary import OptimizeSummary, best_answers, best_table, summarize
+from molvae.optimize.tuned import check_model_output, save_tuned
 from molvae.report import write_html
 from molvae.runtime.device import choose_device, keep_memory
 from molvae.runtime.files import fingerprint, require_absent, require_distinct
@@ -98,6 +99,7 @@ def optimize(
     timeout: float | None = None,
     call_size: int = 16,
     report: str | Path | None = None,
+    save_model: str | Path | None = None,
     command: str = "",
     resume: bool = False,
     force: bool = False,
@@ -133,6 +135,8 @@ def optimize(
         timeout: seconds per molecule; slower calls count as failed.
         call_size: molecules per call of the objective, at most.
         report: HTML page to write: progress curves, drawings of the best.
+        save_model: folder for the generator that the method ``learning`` tuned, a model with one
+            more measured column, ``score``: the rank of a molecule as a quantile of N(0, 1).
         command: the command shown on that page.
         resume: continue with the calls logged so far.
         force: overwrite the log of calls and the output.
@@ -151,6 +155,9 @@ def optimize(
     name = choose_method(method_then if method == "auto" and method_then is not None else method)
     saved = model if isinstance(model, SavedModel) else load_model(model)
     label, identity = _identity(model)
+    if save_model is not None:
+        resumed = resume and log is not None and log.exists()
+        check_model_output(save_model, model, force=force or resumed)
     request = request or Request()
     request = replace(request.with_targets(constraints, saved), critic=True, realism=realism)
     plan = {
@@ -173,6 +180,8 @@ def optimize(
         stack.enter_context(one_thread())
         archive = Archive(pareto=pareto)
         engine = _engine(name, proposer, archive, budget)
+        if save_model is not None and not hasattr(engine, "tuned_model"):
+            raise ConfigError(f"save model: method {name} tunes no model; use --method learning")
         outputs = [Path(path) for path in (output, report) if path is not None]
         options = {"pareto": pareto, "resume": resume, "force": force}
         calls = stack.enter_context(open_calls(log, objective, plan, outputs=outputs, **options))
@@ -199,6 +208,12 @@ def optimize(
         if before and not pareto:
             summary.known_best = objective.displayed(max(answer.value for answer in before))
         summary.molecules = best_answers(search, gate, keep)
+        if save_model is not None:
+            about = {
+                **{"objective": plan["objective"], "minimize": objective.minimize, "method": name},
+                **{"calls": summary.calls, "seed": seed, "start": {"name": label, "id": identity}},
+            }
+            save_tuned(save_model, engine.tuned_model(), saved, archive, about)
         if output is not None:
             table = best_table(summary.molecules, objective, pareto=pareto)
             summary.written = write_rows(output, *table)

@@ -21,6 +21,7 @@ from molvae.optimize.archive import Answer, Archive
 from molvae.optimize.engines.base import Candidate
 from molvae.optimize.engines.evolution import Evolution
 from molvae.runtime.device import autocast
+from molvae.runtime.progress import say
 from molvae.runtime.randomness import normal_quantile
 from molvae.targets import Target
 from molvae.train.batches import drawn_batch, noise_levels
@@ -66,6 +67,12 @@ class Learning(Evolution):
             precision=proposer.precision,
             batch_size=proposer.batch_size,
         )
+
+    def tuned_model(self) -> SavedModel:
+        """The copy that has learned; the score is its last condition."""
+        if not self._steps:
+            say("note: the search ended before the decoder learned anything")
+        return self.tuned.with_network(self.network.eval(), self.tuned.conditions)
 
     def tell(self, candidates: Sequence[Candidate], answers: Sequence[Answer | None]) -> None:
         """Learn from the best so far."""
