@@ -22,6 +22,7 @@ from molvae.latent.decode import decode
 from molvae.latent.encode import encode
 from molvae.latent.interpolate import COLUMNS, interpolate
 from molvae.latent.predict import predict, prediction_columns, predictors_of
+from molvae.latent.realism import realism
 from molvae.model.checkpoint import load_model, save_model
 from molvae.model.given import cleaned
 from molvae.model.hub import push
@@ -290,6 +291,18 @@ class MolVAE(Generation):
         rows = [[m.text, *m.cells, m.note] for m in predicted]
         columns = ["smiles", *prediction_columns(predictors), "note"]
         return pd.DataFrame(rows, columns=columns)
+
+    def realism(self, smiles: str | Sequence[str]) -> pd.DataFrame:
+        """How realistic molecules are: ``smiles``, ``realism``, ``unseen``, ``note``.
+
+        ``realism`` is the share of the model's own samples that look less like training molecules,
+        ``unseen`` the first ring system or atom environment that no training molecule has.
+
+        Raises:
+            ConfigError: the model has no critic and no plausibility table.
+        """
+        found = realism(_checked_smiles(smiles), self._model)
+        return pd.DataFrame(found, columns=["smiles", "realism", "unseen", "note"])
 
 
 def _checked_smiles(smiles: str | Sequence[str]) -> Sequence[str]:

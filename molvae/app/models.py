@@ -14,13 +14,12 @@ from pathlib import Path
 
 import streamlit as st
 
-from molvae.api import MolVAE
 from molvae.app import state
 from molvae.app.settings import settings
 from molvae.errors import MolvaeError
-from molvae.model.checkpoint import find_model, folder_kind, shipped_models
+from molvae.model.checkpoint import SavedModel, find_model, folder_kind, load_model, shipped_models
 
-__all__ = ["available", "choose", "current", "load", "working"]
+__all__ = ["available", "choose", "current", "load", "version", "working"]
 
 RUNS = ("*", "runs/*")  # below the current folder
 MOST = 50  # folders that are offered
@@ -60,22 +59,28 @@ def _has_model(path: Path) -> bool:
     )
 
 
-def load(name: str) -> MolVAE:
-    """A model by any name that ``-m`` takes.
+def load(name: str) -> SavedModel:
+    """A model by any name that ``-m`` takes; ``MolVAE(load(name))`` is its Python interface.
 
     Raises:
         ModelFolderError: there is no such model, or it cannot be used.
     """
-    status = (find_model(name) / "config.json").stat()
-    return _load(name, status.st_ino, status.st_mtime_ns)
+    return _load(name, version(name))
 
 
 @st.cache_resource(max_entries=3, show_spinner="Loading the model …")
-def _load(name: str, _inode: int, _changed: int) -> MolVAE:
-    return MolVAE.load(name)
+def _load(name: str, version: tuple[str, int, int]) -> SavedModel:
+    return load_model(name)
 
 
-def current() -> MolVAE:
+def version(name: str) -> tuple[str, int, int]:
+    """Changes when the model of a name is replaced; for the keys of caches."""
+    folder = find_model(name)
+    status = (folder / "config.json").stat()
+    return str(folder.resolve()), status.st_ino, status.st_mtime_ns
+
+
+def current() -> SavedModel:
     """The model that this tab uses."""
     return load(state.model_name())
 

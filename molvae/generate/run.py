@@ -29,7 +29,7 @@ from molvae.generate.novelty import known_molecules
 from molvae.generate.refusals import with_examples
 from molvae.generate.report import GenerationReport
 from molvae.generate.request import Generated, Request, Targets
-from molvae.generate.sampler import Sampler
+from molvae.generate.sampler import Listener, Sampler
 from molvae.model.checkpoint import SavedModel, find_model, load_model
 from molvae.model.given import clean_given
 from molvae.report import write_html
@@ -99,6 +99,7 @@ def generate(
     workers: int | None = None,
     novel: Sequence[str | Path] = (),
     summary: GenerationSummary | None = None,
+    listener: Listener | None = None,
 ) -> Iterator[Generated]:
     """Stream up to ``n`` molecules that meet the targets; the same seed gives the same molecules.
 
@@ -114,13 +115,17 @@ def generate(
         workers: processes for RDKit; None takes all CPUs.
         novel: files of molecules that must not be generated.
         summary: filled in as the run proceeds.
+        listener: called after every batch with the candidates decoded so far and the molecules just
+            settled, which come later in the stream, in the order of their numbers.
     """
     _check_number(n)
     saved = model if isinstance(model, SavedModel) else load_model(model)
     request = (request or Request()).with_targets(targets, saved)
     started = time.monotonic()
     with (
-        _open_sampler(saved, request, n, seed, device, precision, workers, novel) as sampler,
+        _open_sampler(
+            saved, request, n, seed, device, precision, workers, novel, listener
+        ) as sampler,
         Progress("generate", total=n) as progress,
     ):
         for molecule in sampler.stream(n):
@@ -320,6 +325,7 @@ def _open_sampler(
     precision: str,
     workers: int | None,
     novel: Sequence[str | Path],
+    listener: Listener | None = None,
 ) -> Iterator[Sampler]:
     """A sampler, with worker processes if there is enough work for them."""
     where, count = choose_device(device), worker_count(workers)
@@ -349,6 +355,7 @@ def _open_sampler(
             decoders=threads,
             decoder_count=decoders,
             known=known,
+            listener=listener,
         )
         for note in sampler.notes():
             say(f"note: {note}")

@@ -5,10 +5,8 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +16,7 @@ from molvae.chem.hashing import KeySet, keys_of
 from molvae.chem.properties import Measured
 from molvae.chem.screening import NO_ATOMS, RADICAL, Decoded, MoleculeScreen
 from molvae.generate.blocks import BLOCK
+from molvae.generate.candidates import Batch, Candidate, Proposals, Wanted
 from molvae.generate.critic import Critic, SeedMolecules
 from molvae.generate.evidence import features_of, held_out_words
 from molvae.generate.proposer import Proposer
@@ -34,50 +33,14 @@ from molvae.model.checkpoint import SavedModel
 from molvae.runtime.processes import map_ordered
 from molvae.runtime.randomness import Draws
 
-__all__ = ["Sampler"]
+__all__ = ["Listener", "Sampler"]
+
+Listener = Callable[[int, Sequence[Generated]], None]
 
 WALK_NOISE = 0.3  # noise level at which a moved latent is decoded
 SCAFFOLD_SHARE = 0.05  # largest share of a block with one scaffold, while there is a choice
 ONE_BY_ONE = 3  # candidates before rounds grow if realism refuses a share: fewer are in excess
 PARENTS = 0.1  # share of a block's wanted molecules whose best candidates start later ones
-
-
-class _Candidate(NamedTuple):
-    """A molecule that may be written."""
-
-    cost: float
-    item: int
-    smiles: str
-    values: tuple[float, ...]
-    similarity: float
-    scaffold: str
-    selfies: str
-    evidence: Mapping[str, object]
-
-
-@dataclass
-class _Wanted:
-    """One wanted molecule while candidates for it are being drawn."""
-
-    number: int
-    tried: int = 0
-    candidates: list[_Candidate] = field(default_factory=list)
-    nearest: tuple[float, str] = (math.inf, "")  # cost and SELFIES of the best, hit or miss
-
-
-class _Batch(NamedTuple):
-    """Candidates about to be decoded, as :meth:`Proposer.texts` takes them."""
-
-    items: NDArray[np.int64]
-    latents: NDArray[np.float32]
-    levels: NDArray[np.float32]
-
-
-class _Proposals(NamedTuple):
-    """Decoded candidates of one batch."""
-
-    items: NDArray[np.int64]
-    texts: list[str]
 
 
 class Sampler:
@@ -114,11 +77,14 @@ class Sampler:
         decoders: Executor | None = None,
         decoder_count: int = 1,
         known: KeySet | None = None,
+        listener: Listener | None = None,
     ) -> None:
         """``executor`` has ``workers`` processes for RDKit, ``decoders`` threads for the network.
 
         ``known`` holds the keys (:func:`molvae.chem.hashing.keys_of`) of molecules to exclude.
+        ``listener`` gets the candidates decoded so far and the molecules just settled, if any.
         """
+        self._listener = listener
         self._realism_note = realism_note(request, model)
         self.model, self.request = model, (request := applicable(request, model))
         self.proposer = Proposer(
@@ -167,7 +133,7 @@ class Sampler:
             self.request,
             self.seed_molecules.smiles,
             # In one batch, whatever its size is otherwise: rounding must not move the threshold.
-            lambda items: self._decode(_Batch(items, *self._starts(items))).texts,
+            lambda items: self._decode(Batch(items, *self._starts(items))).texts,
             grows=scaffold is not None and scaffold.grows,
         )
 
@@ -207,11 +173,11 @@ class Sampler:
 
         While workers screen the first candidates of a block, those of the next are decoded.
         """
-        pending: deque[tuple[list[_Wanted], int]] = deque()  # a block, number of its batches
+        pending: deque[tuple[list[Wanted], int]] = deque()  # a block, number of its batches
 
-        def first_rounds() -> Iterator[_Batch]:
+        def first_rounds() -> Iterator[Batch]:
             for block in numbers:
-                wanted = [_Wanted(number) for number in block]
+                wanted = [Wanted(number) for number in block]
                 items = self._items(wanted, self._first_round())
                 pending.append((wanted, -(-len(items) // self.batch_size)))
                 yield from self._batches(items, wanted)
@@ -248,13 +214,13 @@ class Sampler:
         return min(size, request.tries - tried)
 
     def _settle_block(
-        self, wanted: list[_Wanted], batches: list[tuple[_Proposals, list[Measured]]]
+        self, wanted: list[Wanted], batches: list[tuple[Proposals, list[Measured]]]
     ) -> list[Generated]:
         """Choose a molecule for each wanted one, round by round; ``batches`` are the first round.
 
         All members of ``wanted`` have had the same number of candidates.
         """
-        chosen: dict[int, _Candidate] = {}
+        chosen: dict[int, Candidate] = {}
         written: set[str] = set()
         scaffold_counts: Counter[str] = Counter()
         # With few wanted molecules a share would allow none twice.
@@ -265,7 +231,9 @@ class Sampler:
             self._judge(wanted, size, batches)
             # A choice made before all candidates are known would miss the better ones to come.
             if not self.request.compares or wanted[0].tried >= enough:
+                before = set(chosen)
                 wanted = self._choose(wanted, chosen, written, scaffold_counts, scaffold_limit)
+                self._report({number: chosen[number] for number in chosen.keys() - before})
             if not wanted or wanted[0].tried >= self.request.tries:
                 break
             # Only those without a molecule get another round.
@@ -278,7 +246,7 @@ class Sampler:
         self._written.add(keys_of(written))
         return self._generated(dict(sorted(chosen.items())))
 
-    def _generated(self, chosen: dict[int, _Candidate]) -> list[Generated]:
+    def _generated(self, chosen: dict[int, Candidate]) -> list[Generated]:
         """The chosen candidates, by wanted number, as molecules to write."""
         names = [target.name for target in self.request.targets]
         nats: list[float | None] = [None] * len(chosen)
@@ -296,19 +264,19 @@ class Sampler:
             for (number, candidate), nll in zip(chosen.items(), nats, strict=True)
         ]
 
-    def _items(self, wanted: list[_Wanted], size: int) -> NDArray[np.int64]:
+    def _items(self, wanted: list[Wanted], size: int) -> NDArray[np.int64]:
         """Numbers of the next ``size`` candidates of every wanted molecule."""
         numbers = np.asarray([w.number for w in wanted], dtype=np.int64)
         return (numbers[:, None] * TRIES + wanted[0].tried + np.arange(size)).reshape(-1)
 
-    def _batches(self, items: NDArray[np.int64], wanted: list[_Wanted]) -> Iterator[_Batch]:
+    def _batches(self, items: NDArray[np.int64], wanted: list[Wanted]) -> Iterator[Batch]:
         """Batches of candidates; with walks, those of later rounds start at the best so far."""
         latents, levels = self._starts(items)
         if self._walks and wanted[0].tried:
             self._move(items, wanted, latents, levels)
         for start in range(0, len(items), self.batch_size):
             part = slice(start, start + self.batch_size)
-            yield _Batch(items[part], latents[part], levels[part])
+            yield Batch(items[part], latents[part], levels[part])
 
     def _starts(self, items: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Latents (N, Z), NaN where one is to be drawn, and noise levels (N,) of candidates."""
@@ -318,13 +286,13 @@ class Sampler:
             latents[:] = self.seed_molecules.latents(items)
         return latents, self.proposer.levels(items)
 
-    def _decode(self, batch: _Batch) -> _Proposals:
-        return _Proposals(batch.items, self.proposer.texts(*batch))
+    def _decode(self, batch: Batch) -> Proposals:
+        return Proposals(batch.items, self.proposer.texts(*batch))
 
     def _move(
         self,
         items: NDArray[np.int64],
-        wanted: list[_Wanted],
+        wanted: list[Wanted],
         latents: NDArray[np.float32],
         levels: NDArray[np.float32],
     ) -> None:
@@ -348,9 +316,9 @@ class Sampler:
         latents[usable] = begin[usable]
         levels[usable] = WALK_NOISE
 
-    def _screened(self, batches: Iterable[_Batch]) -> Iterator[tuple[_Proposals, list[Measured]]]:
+    def _screened(self, batches: Iterable[Batch]) -> Iterator[tuple[Proposals, list[Measured]]]:
         """Every batch, decoded and measured by RDKit, while the next ones are decoded."""
-        sent: deque[_Proposals] = deque()
+        sent: deque[Proposals] = deque()
 
         def decoded() -> Iterator[Decoded]:
             for batch in map_ordered(
@@ -366,12 +334,18 @@ class Sampler:
         ):
             batch = sent.popleft()
             self.decoded += len(batch.items)
+            self._report({})
             yield batch, measured
+
+    def _report(self, settled: Mapping[int, Candidate]) -> None:
+        """Tell the listener what was decoded and settled; what it raises ends the work."""
+        if self._listener is not None:
+            self._listener(self.decoded, self._generated(dict(sorted(settled.items()))))
 
     # -- judgement ------------------------------------------------------------------------------
 
     def _judge(
-        self, wanted: list[_Wanted], size: int, batches: list[tuple[_Proposals, list[Measured]]]
+        self, wanted: list[Wanted], size: int, batches: list[tuple[Proposals, list[Measured]]]
     ) -> None:
         """Give each wanted molecule those of its ``size`` new candidates that are acceptable."""
         items = np.concatenate([batch.items for batch, _ in batches])
@@ -403,7 +377,7 @@ class Sampler:
                 self.refused["outside the requested range"] += 1
             else:
                 owner.candidates.append(
-                    _Candidate(
+                    Candidate(
                         cost=float(costs[i]),
                         item=int(items[i]),
                         smiles=candidate.smiles,
@@ -419,12 +393,12 @@ class Sampler:
 
     def _choose(
         self,
-        wanted: list[_Wanted],
-        chosen: dict[int, _Candidate],
+        wanted: list[Wanted],
+        chosen: dict[int, Candidate],
         written: set[str],
         scaffold_counts: Counter[str],
         scaffold_limit: int,
-    ) -> list[_Wanted]:
+    ) -> list[Wanted]:
         """Choose where there is a candidate not written before, count it, return the others."""
         smiles = [candidate.smiles for w in wanted for candidate in w.candidates]
         before = self._written.holds(keys_of(smiles))

@@ -24,6 +24,7 @@ from molvae.runtime.workdir import LOCK, is_unfinished
 __all__ = [
     "check_run_folder",
     "cut_metrics",
+    "dataset_of",
     "effective",
     "model_card",
     "read_log",
@@ -84,6 +85,17 @@ def start_run_folder(run: Path, config: Config, dataset: Dataset) -> None:
     if rejects.is_file() and not rejects.is_symlink():  # a dataset may be from a stranger
         with suppress(FileNotFoundError):  # the cache was cleared meanwhile
             shutil.copyfile(rejects, run / "rejects.csv")
+
+
+def dataset_of(run: str | Path) -> Dataset | None:
+    """The dataset that a run was trained on; None if it is gone, changed, or this is no run."""
+    try:
+        record = json.loads((Path(run) / "config.json").read_text(encoding="utf-8"))
+        stored = record["dataset"]
+        dataset = Dataset(stored["folder"])
+        return dataset if dataset.content_hash == stored["content_sha256"] else None
+    except (OSError, ValueError, KeyError, TypeError, FileError):
+        return None
 
 
 def effective(config: Config, dataset: Dataset) -> dict[str, Any]:

@@ -54,6 +54,28 @@ def test_molecules_stream_and_the_summary_adds_up(tiny_model):
     assert summary.to_json()["wanted"] == 12
 
 
+@pytest.mark.parametrize("targets", [["logp=1:4"], ["logp=2"]])
+def test_a_listener_hears_of_every_molecule_once(tiny_model, targets):
+    told = []
+    plain = list(generate(12, model=tiny_model, targets=targets, workers=1))
+    listened = generate(
+        12, model=tiny_model, targets=targets, workers=1, listener=lambda *what: told.append(what)
+    )
+    assert list(listened) == plain
+    counts = [decoded for decoded, _ in told]
+    assert counts == sorted(counts)
+    assert counts[0] > 0
+    assert sorted(m.smiles for _, new in told for m in new) == sorted(m.smiles for m in plain)
+
+
+def test_what_a_listener_raises_ends_the_work(tiny_model):
+    def stop(decoded, new):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        next(generate(12, model=tiny_model, workers=1, listener=stop))
+
+
 def test_the_summary_states_how_many_candidates_have_the_scaffold(tiny_model):
     summary = GenerationSummary(wanted=8)
     request = Request(scaffold=["*c1ccccc1", "[N,O]"])

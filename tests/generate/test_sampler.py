@@ -28,7 +28,8 @@ from molvae.errors import ConfigError, FileError, TargetError
 from molvae.generate.decoding import Guidance, decode_latents, decode_tokens
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import TRIES, Request
-from molvae.generate.sampler import Sampler, _Candidate, _Wanted
+from molvae.generate.candidates import Candidate, Wanted
+from molvae.generate.sampler import Sampler
 from molvae.model.records import Context
 from molvae.runtime.processes import process_pool
 from molvae.runtime.randomness import Draws
@@ -542,10 +543,10 @@ def test_molecules_of_earlier_blocks_can_be_forbidden(tiny_model):
 def test_no_scaffold_takes_over(tiny_model):
     """The nearest candidate is passed over when its scaffold has had its share."""
     drawn = sampler(tiny_model, "hba=3")
-    slots = [_Wanted(number) for number in range(60)]
+    slots = [Wanted(number) for number in range(60)]
     for slot in slots:
-        usual = _Candidate(0.1, 1, f"C{slot.number}", (3.0,), 0.0, "c1ccccc1", "", {})
-        other = _Candidate(0.2, 2, f"N{slot.number}", (3.0,), 0.0, f"core {slot.number}", "", {})
+        usual = Candidate(0.1, 1, f"C{slot.number}", (3.0,), 0.0, "c1ccccc1", "", {})
+        other = Candidate(0.2, 2, f"N{slot.number}", (3.0,), 0.0, f"core {slot.number}", "", {})
         slot.candidates = [other, usual] if slot.number < 50 else [usual]
     done, counts = {}, Counter()
     assert drawn._choose(slots, done, set(), counts, scaffold_limit=3) == []
@@ -627,7 +628,7 @@ def moved(drawn, slots, monkeypatch):
 
 def slots_with(costs):
     return [
-        _Wanted(i, tried=4, nearest=(cost, NEAREST[i % 4] if cost < np.inf else ""))
+        Wanted(i, tried=4, nearest=(cost, NEAREST[i % 4] if cost < np.inf else ""))
         for i, cost in enumerate(costs)
     ]
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from molvae.evaluate.diagnostics.base import Molecules, batches
+from molvae.latent.plane import Plane
 from molvae.model.cvae import CVAE
 from molvae.runtime.randomness import Draws
 
@@ -134,17 +135,6 @@ class LatentMap:
 def latent_map(
     mean: NDArray[np.float64], names: tuple[str, ...], values: NDArray[np.float32]
 ) -> LatentMap:
-    """Principal components (Pearson 1901) of posterior means (N, Z), by singular values.
-
-    The sign of an axis is such that its largest loading is positive.
-    """
-    centred = mean - mean.mean(axis=0)
-    points, shares = np.zeros((len(mean), 2)), [0.0, 0.0]
-    _, singular, axes = np.linalg.svd(centred, full_matrices=False)
-    total = float((singular**2).sum())
-    for k in range(min(2, len(singular))):
-        if total > 0:
-            sign = np.sign(axes[k][np.abs(axes[k]).argmax()])
-            points[:, k] = sign * (centred @ axes[k])
-            shares[k] = float(singular[k] ** 2) / total
-    return LatentMap(points, (shares[0], shares[1]), names, values)
+    """Principal components of posterior means (N, Z); see :class:`molvae.latent.plane.Plane`."""
+    plane = Plane.fit(mean)
+    return LatentMap(plane.place(mean), plane.shares, names, values)
