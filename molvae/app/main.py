@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from molvae.app import models
+from molvae.app import models, state
 from molvae.app.pages import data, generate
 from molvae.errors import MolvaeError
 
@@ -25,11 +25,16 @@ PAGES: tuple[tuple[str, str, Callable[[], None]], ...] = (
     ("Generate", ":material/science:", generate.show),
     ("Own data", ":material/upload_file:", data.show),
 )
+STYLE = (
+    "[data-testid=stMainBlockContainer] { padding-top: 3.2rem; } "
+    "@media (max-width: 40rem) { [data-testid=stMainBlockContainer] { padding-inline: .9rem; } }"
+)
 
 
 def main() -> None:
     """Draw the frame and the page that is open."""
     st.set_page_config("molvae", ICON, layout="wide", initial_sidebar_state="auto")
+    st.html(f"<style>{STYLE}</style>")
     pages = [
         st.Page(
             guarded(show),
@@ -41,6 +46,9 @@ def main() -> None:
         for i, (title, icon, show) in enumerate(PAGES)
     ]
     page = st.navigation(pages)
+    for other in pages if (title := state.next_page()) else ():
+        if other.title == title and other != page:
+            st.switch_page(other)
     guarded(models.choose)()
     page.run()
 

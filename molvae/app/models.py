@@ -7,19 +7,24 @@ bonding limits of SELFIES and the number of threads belong to the process.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import streamlit as st
 
 from molvae.app import state
 from molvae.app.settings import settings
 from molvae.errors import MolvaeError
 from molvae.model.checkpoint import SavedModel, find_model, folder_kind, load_model, shipped_models
+from molvae.runtime.randomness import Draws
+from molvae.targets import Target
 
-__all__ = ["available", "choose", "current", "load", "version", "working"]
+__all__ = ["available", "choose", "current", "load", "typical_values", "version", "working"]
 
 RUNS = ("*", "runs/*")  # below the current folder
 MOST = 50  # folders that are offered
@@ -106,3 +111,19 @@ def choose() -> None:
         st.sidebar.error(str(error))
         return
     state.set_model(chosen)
+
+
+def typical_values(name: str, number: int) -> pd.DataFrame:
+    """Values of the conditions of ``number`` training-like molecules, one column per condition.
+
+    Drawn from the stored distributions and rank correlations of the training values.
+    """
+    return _typical(name, number, version(name))
+
+
+@st.cache_data(max_entries=10, show_spinner=False)
+def _typical(name: str, number: int, version: tuple[str, int, int]) -> pd.DataFrame:
+    conditions = load(name).conditions
+    anything = [Target(c.name, -math.inf, math.inf) for c in conditions.conditions]
+    values = conditions.draw(anything, np.arange(number), Draws(0))
+    return pd.DataFrame(values, columns=list(conditions.names))

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import streamlit as st
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from molvae.app.settings import Settings, use
 from molvae.errors import ConfigError, RunError
@@ -30,6 +30,22 @@ NAMES = (ADDRESS, "localhost")
 FIRST_PORT, PORTS = 8501, 100  # tried one after the other
 UPLOAD_MB = 200  # of one file
 SCRIPT = Path(__file__).with_name("script") / "start.py"
+# The colors of the HTML reports.
+THEMES = {
+    "light": {"primaryColor": "#1d5f96", "backgroundColor": "#ffffff", "textColor": "#1b2430",
+              "secondaryBackgroundColor": "#f5f6f8", "borderColor": "#dde2e8"},
+    "dark": {"primaryColor": "#4a9bd9", "backgroundColor": "#14181d", "textColor": "#e6eaef",
+             "secondaryBackgroundColor": "#1e242b", "borderColor": "#38414b"},
+}  # fmt: skip
+# What a page may load: nothing but from this server. Streamlit and the sketcher make scripts and
+# styles in the page itself.
+POLICY = "; ".join((
+    "default-src 'self'", "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:",
+    "style-src 'self' 'unsafe-inline'", "img-src 'self' data: blob:", "font-src 'self' data:",
+    "connect-src 'self' ws://{place} blob: data:", "frame-src 'self' blob:",
+    "worker-src 'self' blob:", "object-src 'none'", "base-uri 'self'", "form-action 'self'",
+    "frame-ancestors 'none'",
+))  # fmt: skip
 
 
 def serve(
@@ -79,6 +95,12 @@ def _options(port: int) -> dict[str, Any]:
         "client.toolbarMode": "minimal",
         "logger.hideWelcomeMessage": True,
         "logger.level": "warning",
+        "theme.headingFontSizes": ["1.75rem", "1.4rem", "1.15rem"],
+        **{
+            f"theme.{n}.{key}": color
+            for n, colors in THEMES.items()
+            for key, color in colors.items()
+        },
     }
 
 
@@ -113,7 +135,7 @@ class Guard:
             return
         reason = self._refusal(scope)
         if not reason:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, _with_policy(scope, send))
         elif scope["type"] == "http":
             await PlainTextResponse(reason, 403)(scope, receive, send)
         else:
@@ -133,3 +155,18 @@ class Guard:
             if parts.scheme != "http" or parts.netloc not in self._places:
                 return "molvae app: this Origin is not served"
         return ""
+
+
+def _with_policy(scope: Scope, send: Send) -> Send:
+    """``send`` that adds the headers which keep a page from loading anything from elsewhere."""
+    place = next(value for name, value in scope["headers"] if name.lower() == b"host")
+    policy = POLICY.format(place=place.decode("latin-1")).encode("latin-1")
+    more = [(b"content-security-policy", policy), (b"referrer-policy", b"no-referrer"),
+            (b"x-content-type-options", b"nosniff")]  # fmt: skip
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *more]
+        await send(message)
+
+    return sent

@@ -14,6 +14,9 @@ __all__ = [
     "collect",
     "collected",
     "model_name",
+    "next_page",
+    "open_page",
+    "page_is_pending",
     "set_model",
     "set_start",
     "start",
@@ -23,6 +26,7 @@ DEFAULT = "default"
 MOST = 5000  # molecules kept for the map
 
 _START, _MADE, _MODEL = "molvae.start", "molvae.made", "molvae.model"
+_NEXT = "molvae.next"
 
 Row = Mapping[str, Any]  # of a molecule: "smiles", its values by name, what else is known of it
 
@@ -60,3 +64,18 @@ def model_name() -> str:
 def set_model(name: str) -> None:
     """Use another model in this tab."""
     st.session_state[_MODEL] = name
+
+
+def open_page(title: str) -> None:
+    """Show another page next; for callbacks, in which Streamlit cannot change the page."""
+    st.session_state[_NEXT] = title
+
+
+def page_is_pending() -> bool:
+    """Whether another page is to be shown; a fragment then lets the whole page run."""
+    return _NEXT in st.session_state
+
+
+def next_page() -> str:
+    """The title of the page to show instead of this one, once; mostly empty."""
+    return str(st.session_state.pop(_NEXT, ""))

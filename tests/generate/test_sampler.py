@@ -25,10 +25,10 @@ from molvae.chem.hashing import KeySet, keys_of
 from molvae.chem.selfies import from_selfies
 from molvae.chem.vocabulary import BOS, EOS, PAD
 from molvae.errors import ConfigError, FileError, TargetError
+from molvae.generate.candidates import Candidate, Wanted
 from molvae.generate.decoding import Guidance, decode_latents, decode_tokens
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import TRIES, Request
-from molvae.generate.candidates import Candidate, Wanted
 from molvae.generate.sampler import Sampler
 from molvae.model.records import Context
 from molvae.runtime.processes import process_pool

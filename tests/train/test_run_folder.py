@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 
 import pytest
 
@@ -14,6 +15,7 @@ from molvae.train import run as train_run
 from molvae.train.run_folder import (
     check_run_folder,
     cut_metrics,
+    dataset_of,
     model_card,
     read_record,
     start_run_folder,
@@ -171,3 +173,19 @@ def test_a_state_from_before_a_setting_was_removed_is_read_where_it_was_not_used
     else:
         with pytest.raises(FileError, match="training state"):
             state_to_resume(tmp_path, config, dataset)
+
+
+def test_the_dataset_of_a_run_is_found_while_it_is_the_same(tiny_run, tiny_dataset, tmp_path):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    found = dataset_of(run)
+    assert len(found) == 300
+    assert found.folder == tiny_dataset
+    record = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    record["dataset"]["content_sha256"] = "0" * 64
+    (run / "config.json").write_text(json.dumps(record), encoding="utf-8")
+    assert dataset_of(run) is None
+    record["dataset"]["folder"] = str(tmp_path / "gone")
+    (run / "config.json").write_text(json.dumps(record), encoding="utf-8")
+    assert dataset_of(run) is None
+    assert dataset_of(run / "model") is None
+    assert dataset_of(tmp_path / "nothing") is None

@@ -1,0 +1,154 @@
+"""Charts that look like those of the HTML reports, and scatter plots to click."""
+
+from __future__ import annotations
+
+import functools
+import html
+import importlib.resources
+import re
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from molvae.chem.properties import PROPERTIES
+from molvae.model.conditions import Condition
+from molvae.report import maps
+from molvae.report.charts import histogram
+from molvae.report.drawing import Drawing, Palette
+from molvae.report.records import Histogram
+
+__all__ = ["dark", "draw", "labelled", "scatter", "target_histogram"]
+
+POINTS = 12_800  # of the training values in a histogram
+REFERENCE = "training"
+
+
+def dark() -> bool:
+    """Whether the page is dark now."""
+    return bool(st.context.theme.type == "dark")
+
+
+def labelled(name: str) -> str:
+    """A property with its unit, as a title of an axis."""
+    unit = PROPERTIES[name].unit if name in PROPERTIES else ""
+    return f"{name} ({unit})" if unit else name
+
+
+def draw(drawing: Drawing) -> None:
+    """A chart of the reports, with its words for screen readers."""
+    keys = "".join(
+        f"<li><svg viewBox='0 0 26 12' aria-hidden='true'>{key.symbol}</svg>"
+        f"<span>{html.escape(key.name)}</span> "
+        f"<span class='figures'>{html.escape(key.figures)}</span></li>"
+        for key in drawing.keys
+    )
+    st.html(
+        f"<style>{_style(dark())}</style><div class='molvae'>"
+        f"<div class='chart' role='img' aria-label='{html.escape(drawing.label, quote=True)}'>"
+        f"{drawing.svg}</div><ul class='keys'>{keys}</ul></div>"
+    )
+
+
+@functools.cache
+def _style(night: bool) -> str:
+    """The rules of the reports' style sheet for charts, inside ``.molvae``."""
+    css = (importlib.resources.files("molvae.report") / "report.css").read_text(encoding="utf-8")
+    variables = re.findall(r":root \{(.*?)\}", css, re.DOTALL)[int(night)]
+    variables = re.sub(r"/\*.*?\*/", "", variables, flags=re.DOTALL)
+    rules = re.findall(r"^(\.(?:chart|s0|s4|bar|line|request|dot|error|point|axis|grid-lines|keys)"
+                       r"[^{]*)(\{.*?\})", css, re.MULTILINE | re.DOTALL)  # fmt: skip
+    colors = re.findall(r"(\.\S+) (\{ --c: [^}]*\})", css)
+    inside = [
+        f"{', '.join(f'.molvae {name.strip()}' for name in names.split(','))} {body}"
+        for names, body in [*rules, *colors]
+    ]
+    return f".molvae {{ {variables} }} .molvae svg {{ width: 100%; }} {' '.join(inside)}"
+
+
+def target_histogram(
+    condition: Condition | None, name: str, request: tuple[float, float] | None
+) -> Drawing | None:
+    """The training values of a property with a requested value or range; None if unknown."""
+    if condition is None:
+        return None
+    places = np.linspace(0, 1, len(condition.quantiles))
+    at = (np.arange(POINTS) + 0.5) / POINTS
+    values = np.interp(at, places, condition.quantiles)
+    if condition.integer:
+        values = np.round(values)
+    builtin = PROPERTIES.get(name)
+    chart = Histogram(
+        name=name,
+        description=builtin.description if builtin else "",
+        unit=condition.unit,
+        sets=[(REFERENCE, values)],
+        integer=condition.integer,
+        request=request,
+        figures={REFERENCE: "", "requested": ""},
+    )
+    return histogram(chart, Palette([REFERENCE], ""))
+
+
+def scatter(
+    frame: pd.DataFrame,
+    x: str,
+    y: str,
+    *,
+    color: str = "",
+    key: str,
+    behind: pd.DataFrame | None = None,
+    titles: tuple[str, str] = ("", ""),
+    height: int = 420,
+) -> list[int]:
+    """Points to click or to select with a box; the positions in ``frame`` of those selected.
+
+    ``behind`` are gray points below them, which cannot be selected.
+    """
+    number = "molvae row"
+    points = frame.assign(**{number: np.arange(len(frame))})
+    axes = {
+        "x": alt.X(f"{x}:Q", title=titles[0] or labelled(x), scale=alt.Scale(zero=False)),
+        "y": alt.Y(f"{y}:Q", title=titles[1] or labelled(y), scale=alt.Scale(zero=False)),
+    }
+    stops = maps.DARK if dark() else maps.LIGHT
+    shades = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in stops]
+    ink = "#63b3ed" if dark() else "#1b6ca8"
+    layers: list[Any] = []
+    if behind is not None and len(behind):
+        layers.append(
+            alt.Chart(behind)
+            .mark_circle(size=14, color="#77828f" if dark() else "#8a94a1", opacity=0.35)
+            .encode(**axes)
+        )
+    box = alt.selection_interval(name="box")
+    click = alt.selection_point(name="click", fields=[number], on="click", nearest=False)
+    shade: Any = alt.value(ink)
+    if color:
+        shade = alt.Color(f"{color}:Q", title=labelled(color), scale=alt.Scale(range=shades))
+    encoded = alt.Chart(points).mark_circle(size=46, opacity=0.9).encode(
+        **axes, color=shade,
+        opacity=alt.condition(click, alt.value(0.9), alt.value(0.25)),
+        tooltip=[c for c in ("smiles", x, y, color) if c and c in points.columns],
+        detail=alt.Detail(f"{number}:Q"),
+    ).add_params(click, box)  # fmt: skip
+    layers.append(encoded)
+    chart = alt.layer(*layers).properties(height=height)
+    event = st.altair_chart(chart, on_select="rerun", selection_mode=["click", "box"], key=key)
+    return _selected(points, event, x, y, number)
+
+
+def _selected(points: pd.DataFrame, event: Any, x: str, y: str, number: str) -> list[int]:
+    """Rows of a click, else of a box."""
+    chosen = event.get("selection", {}) if event else {}
+    clicked = [int(item[number]) for item in chosen.get("click") or [] if number in item]
+    if clicked:
+        return [i for i in clicked if i < len(points)]
+    box = chosen.get("box") or {}
+    if x not in box or y not in box:
+        return []
+    inside = points[x].between(*sorted(box[x])) & points[y].between(*sorted(box[y]))
+    rows: list[int] = points.loc[inside, number].tolist()
+    return rows
