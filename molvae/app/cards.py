@@ -7,7 +7,7 @@ import hashlib
 import importlib.resources
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from numbers import Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,7 @@ from typing import Any
 import streamlit as st
 
 from molvae.app import state
+from molvae.app.state import Row
 from molvae.data.writers import write_rows
 from molvae.report.molecules import Drawn, grouped
 from molvae.report.records import Card
@@ -26,8 +27,6 @@ PAGE = 24  # cards drawn at first, and more at each request
 HIDDEN = ("smiles", "origin")
 KINDS = {"CSV": "text/csv", "SDF": "chemical/x-mdl-sdfile"}
 ACTION = "Start here"
-
-Row = Mapping[str, Any]
 
 
 def show(
