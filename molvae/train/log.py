@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molvae.runtime.progress import say
+from molvae.runtime.progress import duration, say
 from molvae.runtime.workdir import name_in_errors
 from molvae.train.replay import START
 
@@ -127,12 +127,21 @@ class TrainSummary:
         return asdict(self)
 
 
-def more_time_note(summary: TrainSummary, training: int) -> str:
-    """Advice if the budget ended after few passes over the ``training`` molecules; else empty."""
+def more_time_note(summary: TrainSummary, training: int, prepared: float = 0.0) -> str:
+    """Advice if the budget ended after few passes over the ``training`` molecules; else empty.
+
+    ``prepared`` are the seconds before the first step, which count in ``--max-time``.
+    """
     passes = summary.molecules / training
     if summary.reason != BUDGET_SPENT or passes >= FEW_PASSES:
         return ""
-    return f"each molecule was seen {passes:.1f} times: give it more time (--max-time or --epochs)"
+    note = f"each molecule was seen {passes:.1f} times: give it more time (--max-time or --epochs)"
+    if prepared < summary.seconds / 2:
+        return note
+    return (
+        f"{note}; predictors and new columns took {duration(prepared)} of "
+        f"{duration(summary.seconds)} before the first step"
+    )
 
 
 def validation_line(metrics: dict[str, Any], latent_size: int) -> str:

@@ -89,7 +89,7 @@ def train(
 
 
 def _noted(summary: TrainSummary, trainer: Trainer) -> TrainSummary:
-    if note := more_time_note(summary, len(trainer.items)):
+    if note := more_time_note(summary, len(trainer.items), trainer.prepared):
         say(f"note: {note}")
     return summary
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from molvae.runtime.progress import duration
 from molvae.runtime.randomness import Draws
 from molvae.train.conditions import fitted_conditions
 from molvae.train.log import TrainSummary, more_time_note
@@ -33,3 +34,10 @@ def test_a_constant_column_is_named(capsys):
     assert "same value of same, known:" in capsys.readouterr().err
     fitted_conditions(dataset, [1], np.arange(3), Draws(0), None)
     assert capsys.readouterr().err == ""
+
+
+def test_the_note_names_what_took_the_time_before_the_first_step():
+    spent = TrainSummary("run", True, "budget spent", 25, 500, 30.0)
+    assert "took" not in more_time_note(spent, 1000, 14.0)
+    took = f"took {duration(20.0)} of {duration(30.0)} before the first step"
+    assert took in more_time_note(spent, 1000, 20.0)
