@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import streamlit as st
 
-from molvae.app import command
+from molvae.app import command, state
 from molvae.app.jobs import Job, all_jobs, load
 from molvae.app.settings import settings
 from molvae.app.words import plain
 from molvae.errors import MolvaeError
 from molvae.runtime.progress import duration
 
-__all__ = ["jobs_of", "listing", "panel", "show_next"]
+__all__ = ["begun", "jobs_of", "listing", "panel", "show_next"]
 
 EVERY = 1.0  # seconds between two looks at a running job
 LOG_LINES = 200
@@ -64,7 +65,12 @@ def show_next(job: Job, key: str) -> None:
 
 
 def _line(job: Job) -> str:
-    return f"{job.title} · {job.folder.name[:15]} · {WORDS[job.state][0]}"
+    return f"{job.title} · {begun(job)} · {WORDS[job.state][0]}"
+
+
+def begun(job: Job) -> str:
+    """When a job was started first, as a person writes it."""
+    return time.strftime("%d %b %H:%M", time.localtime(job.created))
 
 
 def panel(job: Job, details: Details) -> None:
@@ -72,6 +78,8 @@ def panel(job: Job, details: Details) -> None:
     running = job.active
 
     def look() -> None:
+        if state.page_is_pending():
+            st.rerun()
         now = load(job.folder)
         if now is None:
             st.caption("This job was deleted.")
@@ -80,6 +88,10 @@ def panel(job: Job, details: Details) -> None:
             st.rerun()  # the whole page: its result may be used elsewhere
         _head(now)
         details(now)
+        if not now.active:
+            for line in now.log:
+                if line.startswith("note: "):
+                    st.info(plain(line.removeprefix("note: ")), icon=":material/info:")
         _buttons(now)
         command.show(now.arguments)
         if lines := now.log:
@@ -91,8 +103,7 @@ def panel(job: Job, details: Details) -> None:
 
 
 def _head(job: Job) -> None:
-    state = job.state
-    word, color, icon = WORDS[state]
+    word, color, icon = WORDS[job.state]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{plain(job.title)}**")
         st.badge(word, color=color, icon=icon)  # type: ignore[arg-type]  # a literal
@@ -101,9 +112,9 @@ def _head(job: Job) -> None:
     if job.active:
         share = progress.share
         st.progress(0.0 if share is None else share, text=plain(progress.text or "starting …"))
-    elif state in ("failed", "killed"):
+    elif job.state in ("failed", "killed"):
         st.error(plain(job.error), icon=":material/error:")
-    elif state == "stopped":
+    elif job.state == "stopped":
         st.warning("Stopped; what was done is saved.", icon=":material/stop_circle:")
 
 

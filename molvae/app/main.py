@@ -9,7 +9,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from molvae.app import models, state
-from molvae.app.pages import data, generate
+from molvae.app.pages import data, evaluate, generate, optimize
 from molvae.errors import MolvaeError
 
 __all__ = ["guarded", "main"]
@@ -24,6 +24,8 @@ ICON = (
 PAGES: tuple[tuple[str, str, Callable[[], None]], ...] = (
     ("Generate", ":material/science:", generate.show),
     ("Own data", ":material/upload_file:", data.show),
+    ("Optimize", ":material/search:", optimize.show),
+    ("Evaluate", ":material/query_stats:", evaluate.show),
 )
 STYLE = (
     "[data-testid=stMainBlockContainer] { padding-top: 3.2rem; } "

@@ -279,14 +279,14 @@ def _training(job: Job) -> None:
     validations = [r for r in records if r.get("kind") == "validation"]
     if not records and job.active:
         st.caption("The first figures appear after the preparation and some steps.")
-    if losses:
+    if len(losses) > 1:
         st.markdown("**Loss in training** (nats per molecule)")
         st.line_chart(
             pd.DataFrame({"seconds": r["seconds"], "loss": r["reconstruction"]} for r in losses),
             x="seconds", y="loss", x_label="seconds", y_label="reconstruction", height=220,
             color=BLUE,
         )  # fmt: skip
-    if validations:
+    if len(validations) > 1:
         st.markdown("**Held-out molecules** (nats per molecule; lower is better)")
         st.line_chart(
             pd.DataFrame(
@@ -321,7 +321,9 @@ def _numbers(final: dict[str, Any]) -> None:
         )
         rows = {"predictor": found.predictor, "head": found.head, "baseline": found.baseline}
         st.dataframe(
-            pd.DataFrame({key: _figures(row) for key, row in rows.items() if row is not None}).T,
+            pd.DataFrame(
+                {key: _figures(row) for key, row in rows.items() if row is not None}
+            ).T.fillna("–"),
         )
         if found.remark:
             st.warning(plain(found.remark), icon=":material/warning:")
@@ -332,12 +334,12 @@ def _numbers(final: dict[str, Any]) -> None:
         )
 
 
-def _figures(scores: Scores) -> dict[str, float]:
+def _figures(scores: Scores) -> dict[str, str]:
     shown = {
         "R²": scores.r2, "Spearman": scores.spearman, "mean error": scores.mae,
         "in 90 % interval": scores.coverage, "AUC": scores.auc, "accuracy": scores.accuracy,
     }  # fmt: skip
-    return {name: round(value, 3) for name, value in shown.items() if value is not None}
+    return {name: f"{value:.3g}" for name, value in shown.items() if value is not None}
 
 
 def _use(run: Path) -> None:
