@@ -8,7 +8,7 @@ from tests import warm
 VERBS = {
     "prepare": ["{demo}", "-o", "out", "--conditions", "mw", "--workers", 0, "--max-heavy", 15],
     "train": ["{dataset}", "-o", "out", "--preset", "tiny", "--epochs", 0.2, "--device", "cpu",
-              "--set", "train.validations=1"],
+              "--set", "train.validations=1", "--set", "train.critic_samples=0"],
     "generate": ["-m", "{run}", "-n", 2, "-o", "out.csv", "-t", "logp=1:5"],
     "predict": ["-m", "{measured}", "{demo}", "-o", "out.csv"],
     "encode": ["-m", "{run}", "{demo}", "-o", "out.npy"],

@@ -20,6 +20,17 @@ from molvae.model.cvae import CVAE
 ROOT = Path(__file__).parents[2]
 
 
+PATHS, ASKED = 20, 20  # of 100 each, to save time
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fewer_decodings():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("molvae.evaluate.diagnostics.examine.PATHS", PATHS)
+        patch.setattr("molvae.evaluate.diagnostics.examine.ASKED", ASKED)
+        yield
+
+
 @pytest.fixture(scope="module")
 def found(tiny_run):
     return examine(tiny_run, device="cpu", workers=0)
@@ -53,14 +64,14 @@ def test_every_figure_is_there_and_in_its_bounds(found, tiny_dataset):
             assert ratio["value"] == ratio["numerator"] / ratio["denominator"]
             assert ratio["n"] == n
     paths = data["interpolation"]
-    assert (paths["paths"], paths["points"]) == (100, 11)
+    assert (paths["paths"], paths["points"]) == (PATHS, 11)
     assert paths["lowest"]["value"] <= paths["consecutive"]["value"]
     assert 1 <= paths["distinct"]["value"] <= 11
     assert paths["consecutive"]["value"] > paths["baseline"]["value"]
     assert list(data["control"]) == ["logp", "qed", "mw", "assay"]
     for control in data["control"].values():
         assert control["n"] == sum(reply["n"] for reply in control["replies"])
-        assert all(reply["n"] + reply["missing"] == 100 for reply in control["replies"])
+        assert all(reply["n"] + reply["missing"] == ASKED for reply in control["replies"])
     assert data["control"]["logp"]["source"] == "RDKit"
     assert "predicted by the model" in data["control"]["assay"]["source"]
     assert found.latent_map.points.shape == (n, 2)
@@ -112,9 +123,9 @@ def test_a_run_that_moved_still_knows_its_molecules(found, tiny_run, tmp_path):
     ],
 )
 def test_models_without_a_run_on_molecules_of_the_user(name, demo_csv):
-    report = examine(name, test=demo_csv, number=60, device="cpu", workers=0)
+    report = examine(name, test=demo_csv, number=30, device="cpu", workers=0)
     model = load_model(name)
-    assert report.rate["n"] == 60
+    assert report.rate["n"] == 30
     assert {control.name for control in report.control} == set(model.conditions.names)
     assert report.molecules.available + sum(report.molecules.left_out.values()) == 300
     # Asking has an effect, and the head knows more than the mean.

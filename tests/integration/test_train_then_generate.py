@@ -44,8 +44,8 @@ def test_prepare_train_generate_info(demo_csv, tmp_path):
     result = molvae("prepare", demo_csv, "-o", data, "-p", "assay", "--workers", 1)
     assert "300 rows read = 300 kept + 0 merged" in result.stdout
     result = molvae(
-        "train", data, "-o", run, "--preset", "tiny", "--epochs", 12, "--seed", 4,
-        "--set", "train.validations=2",
+        "train", data, "-o", run, "--preset", "tiny", "--epochs", 2, "--seed", 4,
+        "--set", "train.validations=2", "--set", "train.critic_samples=60",
     )  # fmt: skip
     assert "validation 2/2" in result.stderr
     assert re.search(
@@ -53,33 +53,24 @@ def test_prepare_train_generate_info(demo_csv, tmp_path):
     )
     assert f"molvae generate -m {run}" in result.stdout
     result = molvae(
-        "generate",
-        "-m",
-        run,
-        "-n",
-        15,
-        "-o",
-        out,
-        "-t",
-        "logp=2:6",
-        "--workers",
-        1,
-        "--novel-rings",
-    )
-    assert "15 of 15 molecules written" in result.stdout
+        "generate", "-m", run, "-n", 8, "-o", out, "-t", "logp=0:6", "--workers", 1,
+        "--novel-rings", "--max-tries", 1000,
+    )  # fmt: skip
+    assert "8 of 8 molecules written" in result.stdout
     found = rows(out)
-    assert len({row["smiles"] for row in found}) == 15
-    assert all(2 <= Crippen.MolLogP(MolFromSmiles(row["smiles"])) <= 6 for row in found)
+    assert len({row["smiles"] for row in found}) == 8
+    assert all(0 <= Crippen.MolLogP(MolFromSmiles(row["smiles"])) <= 6 for row in found)
     result = molvae("info", run)
     assert "assay" in result.stdout
-    assert "run finished: 60 steps" in result.stdout
+    assert "run finished: 10 steps" in result.stdout
     assert "300 kept" in molvae("info", data).stdout
 
 
 def test_training_on_a_file_prepares_it_once(demo_csv, tmp_path):
     words = (
-        "train", demo_csv, "--preset", "tiny", "--epochs", 1, "--conditions", "logp,assay",
-        "-p", "assay", "--set", "train.validations=1", "--workers", 1,
+        "train", demo_csv, "--preset", "tiny", "--epochs", 0.4, "--conditions", "logp,assay",
+        "-p", "assay", "--set", "train.validations=1", "--set", "train.critic_samples=0",
+        "--workers", 1,
     )  # fmt: skip
     molvae(*words, "-o", tmp_path / "a")
     assert "using the prepared dataset" in molvae(*words, "-o", tmp_path / "b").stderr
@@ -150,8 +141,8 @@ def test_json_is_for_machines(tiny_run, demo_csv, tmp_path):
     said = molvae("prepare", demo_csv, "-o", data, "--conditions", "logp", "--json", "--workers", 1)
     assert json.loads(said.stdout)["kept"] == 300
     said = molvae(
-        "train", data, "-o", tmp_path / "run", "--preset", "tiny", "--epochs", 1, "--json",
-        "--conditions", "logp", "--set", "train.validations=1",
+        "train", data, "-o", tmp_path / "run", "--preset", "tiny", "--epochs", 0.2, "--json",
+        "--conditions", "logp", "--set", "train.validations=1", "--set", "train.critic_samples=0",
     )  # fmt: skip
     assert json.loads(said.stdout)["finished"] is True
     said = molvae("generate", "-m", tiny_run, "-n", 3, "-o", tmp_path / "a.smi", "--json")

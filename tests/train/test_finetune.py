@@ -57,11 +57,17 @@ def new_dataset(tiny_run, tmp_path_factory):
 
 def config(**options):
     settings = {
-        "epochs": 2, "validations": 1, "reconstructions": 4, "replay": 0,
+        "epochs": 1, "validations": 1, "reconstructions": 4, "replay": 0,
         "critic_samples": 0, **options,
     }  # fmt: skip
     overrides = {f"train.{key}": value for key, value in settings.items()}
     return load_config(overrides=overrides, fine_tuning=True)
+
+
+ONE_STEP = {
+    "train.epochs": 0.2, "train.validations": 1, "train.reconstructions": 4, "train.replay": 0,
+    "train.critic_samples": 0,
+}  # fmt: skip
 
 
 def test_a_model_learns_a_new_column(tiny_run, new_dataset, tmp_path):
@@ -106,7 +112,7 @@ def test_the_loss_stays_what_it_was_unless_it_is_set(tiny_run):
     plain = adapted_config(config(), model, "x").train
     assert (plain.kl_weight, plain.exact_share) == (0.02, 0.6)
     assert plain.weight_decay == load_config().train.weight_decay  # no matter of the loss
-    assert (plain.learning_rate, plain.epochs) == (5e-4, 2)
+    assert (plain.learning_rate, plain.epochs) == (5e-4, 1)
     chosen = adapted_config(config(kl_weight=0.05), model, "x").train
     assert (chosen.kl_weight, chosen.exact_share) == (0.05, 0.6)
     with pytest.raises(ConfigError, match=r"prior_share.*0\.5.*exact_share.*0\.6"):
@@ -178,7 +184,7 @@ def test_it_starts_better_than_from_nothing(tiny_run, tiny_dataset, tmp_path):
     for name, start in (("tuned", tiny_run), ("new", None)):
         settings = load_config(
             preset="small" if start else "tiny",
-            overrides={"train.epochs": 0.2, "train.validations": 1, "train.reconstructions": 4},
+            overrides=ONE_STEP,
             fine_tuning=start is not None,
         )
         train([tiny_dataset], tmp_path / name, settings, device="cpu", start=start)
@@ -193,7 +199,7 @@ def test_files_are_read_in_the_tokens_of_the_model(tiny_run, tmp_path, monkeypat
     monkeypatch.setenv("MOLVAE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "new.smi").write_text("\n".join([*SMILES, "C[Si](C)(C)CC[Se]C"]) + "\n")
     settings = load_config(
-        overrides={"train.epochs": 1, "train.validations": 1, "data.unknown_tokens": "reject"},
+        overrides={**ONE_STEP, "data.unknown_tokens": "reject"},
         fine_tuning=True,
     )
     train([tmp_path / "new.smi"], tmp_path / "run", settings, device="cpu", workers=0,
@@ -215,10 +221,7 @@ def test_a_dataset_in_other_ids_is_translated(tiny_run, tiny_dataset, tmp_path):
     manifest = json.loads((tmp_path / "other.ds" / "manifest.json").read_text())
     manifest["content_sha256"] = content_hash(tmp_path / "other.ds")
     (tmp_path / "other.ds" / "manifest.json").write_text(json.dumps(manifest))
-    settings = load_config(
-        overrides={"train.epochs": 1, "train.validations": 1, "train.reconstructions": 4},
-        fine_tuning=True,
-    )
+    settings = config(epochs=0.4)
     for name, data in (("same", tiny_dataset), ("other", tmp_path / "other.ds")):
         train([data], tmp_path / name, settings, device="cpu", start=model_folder(tiny_run))
     same, other = (
@@ -373,7 +376,7 @@ def test_other_sizes_are_refused(tiny_run, tiny_dataset, tmp_path):
 
 def test_dropout_may_be_another(tiny_run, tiny_dataset, tmp_path):
     settings = load_config(
-        overrides={"model.dropout": 0.1, "train.epochs": 0.2, "train.validations": 1},
+        overrides={**ONE_STEP, "model.dropout": 0.1},
         fine_tuning=True,
     )
     train([tiny_dataset], tmp_path / "run", settings, device="cpu", start=tiny_run)

@@ -19,7 +19,10 @@ from molvae.train.trainer import Trainer
 
 
 def go(dataset, run, *, resume=False, **options):
-    settings = {"epochs": 1, "validations": 1, "valid_molecules": 9, "reconstructions": 2}
+    settings = {
+        "epochs": 0.4, "validations": 1, "valid_molecules": 9, "reconstructions": 2,
+        "critic_samples": 0,
+    }  # fmt: skip
     config = load_config(
         preset="tiny", overrides={f"train.{k}": v for k, v in (settings | options).items()}
     )
