@@ -65,12 +65,12 @@ def show_next(job: Job, key: str) -> None:
 
 
 def _line(job: Job) -> str:
-    return f"{job.title} · {begun(job)} · {WORDS[job.state][0]}"
+    return f"{job.title} · {begun(job)}"  # without the state: it must not change
 
 
 def begun(job: Job) -> str:
     """When a job was started first, as a person writes it."""
-    return time.strftime("%d %b %H:%M", time.localtime(job.created))
+    return time.strftime("%d %b %H:%M:%S", time.localtime(job.created))
 
 
 def panel(job: Job, details: Details) -> None:
@@ -87,12 +87,14 @@ def panel(job: Job, details: Details) -> None:
         if running and not now.active:
             st.rerun()  # the whole page: its result may be used elsewhere
         _head(now)
+        if running:
+            _stop_button(now)
         details(now)
-        if not now.active:
+        if not running:
             for line in now.log:
                 if line.startswith("note: "):
                     st.info(plain(line.removeprefix("note: ")), icon=":material/info:")
-        _buttons(now)
+            _buttons(now)
         command.show(now.arguments)
         if lines := now.log:
             with st.expander("Log"):
@@ -118,17 +120,18 @@ def _head(job: Job) -> None:
         st.warning("Stopped; what was done is saved.", icon=":material/stop_circle:")
 
 
+def _stop_button(job: Job) -> None:
+    asked = job.stop_requests
+    label = ("Stop", "Stop at once", "End the process")[min(asked, 2)]
+    help_ = "Saves what is done, to be resumed." if not asked else "Does not wait."
+    st.button(
+        label, key=f"stop.{job.folder.name}", help=help_, icon=":material/stop:",
+        on_click=job.stop,
+    )  # fmt: skip
+
+
 def _buttons(job: Job) -> None:
     with st.container(horizontal=True):
-        if job.active:
-            asked = job.stop_requests
-            label = ("Stop", "Stop at once", "End the process")[min(asked, 2)]
-            help_ = "Saves what is done, to be resumed." if not asked else "Does not wait."
-            st.button(
-                label, key=f"stop.{job.folder.name}", help=help_, icon=":material/stop:",
-                on_click=job.stop,
-            )  # fmt: skip
-            return
         if job.resumable and st.button(
             "Resume", key=f"resume.{job.folder.name}", help=RESUME, icon=":material/play_arrow:"
         ):

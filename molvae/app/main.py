@@ -10,6 +10,7 @@ import streamlit as st
 
 from molvae.app import models, state
 from molvae.app.pages import data, evaluate, generate, optimize
+from molvae.app.words import plain
 from molvae.errors import MolvaeError
 
 __all__ = ["guarded", "main"]
@@ -51,6 +52,7 @@ def main() -> None:
     for other in pages if (title := state.next_page()) else ():
         if other.title == title and other != page:
             st.switch_page(other)
+    state.keep_choices()
     guarded(models.choose)()
     page.run()
 
@@ -63,7 +65,7 @@ def guarded(show: Callable[[], None]) -> Callable[[], None]:
         try:
             show()
         except MolvaeError as error:
-            st.error(str(error), icon=":material/error:")
+            st.error(plain(str(error)), icon=":material/error:")
         except Exception as error:
             logging.getLogger("molvae").exception("molvae app: a page failed")
             st.error(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from molvae import chem
 from molvae.app.settings import settings
 from molvae.chem.properties import PROPERTIES
 from molvae.model.conditions import Condition
@@ -23,6 +24,9 @@ KINDS = {
 }
 HIGH, LOW, RANGE, NEAR = "as high as possible", "as low as possible", "in a range", "near a value"
 MOST = 8
+FIRST = ("qed", "sas", "logp", "tpsa", "mw", "rotb", "hbd", "fsp3")  # properties, one per objective
+BETTER_LOW = ("sas", "mw", "rotb")
+SCALE = "In between the worth grows evenly; beyond it is 0 or 1."
 
 
 @dataclass(frozen=True)
@@ -112,9 +116,7 @@ def _one(
         kind = st.selectbox(
             f"Objective {number}", kinds, format_func=KINDS.__getitem__, key=f"{key}.kind"
         )
-        part = {
-            "property": _property, "similarity": _similarity, "task": _task, "file": _file,
-        }.get(kind, lambda key, several: _column(columns, key, several))(key, several)  # fmt: skip
+        part = _of_kind(kind, columns, key, number, several)
         if weighted:
             weight = st.slider(
                 "Weight", 0.1, 5.0, 1.0, 0.1, key=f"{key}.weight",
@@ -130,9 +132,22 @@ def _one(
     return part
 
 
-def _property(key: str, several: bool) -> _Part | None:
+def _of_kind(
+    kind: str, columns: list[Condition], key: str, number: int, several: bool
+) -> _Part | None:
+    if kind == "property":
+        return _property(key, number, several)
+    if kind == "column":
+        return _column(columns, key, several)
+    if kind == "task":
+        return _task(key, several)
+    return _similarity(key) if kind == "similarity" else _file(key, several)
+
+
+def _property(key: str, number: int, several: bool) -> _Part | None:
+    first = list(PROPERTIES).index(FIRST[(number - 1) % len(FIRST)])
     name = st.selectbox(
-        "Property", list(PROPERTIES), index=list(PROPERTIES).index("qed"), key=f"{key}.property",
+        "Property", list(PROPERTIES), index=first, key=f"{key}.property",
         format_func=lambda name: f"{name} – {PROPERTIES[name].description}",
     )  # fmt: skip
     usual = PROPERTIES[name]
@@ -153,7 +168,8 @@ def _aimed(
     name: str, usual: tuple[float, float], key: str, several: bool, aims: list[str]
 ) -> _Part | None:
     """What the score should be: high, low, in a range, near a value."""
-    aim = st.segmented_control("Goal", aims, default=HIGH, key=f"{key}.aim.{name}") or HIGH
+    usually = LOW if name in BETTER_LOW else HIGH
+    aim = st.segmented_control("Goal", aims, default=usually, key=f"{key}.aim.{name}") or usually
     low, high = usual
     if aim == NEAR:
         value = st.number_input("Value", value=(low + high) / 2, key=f"{key}.near.{name}")
@@ -175,26 +191,35 @@ def _scale(
     worst, best = usual[::-1] if low else usual
     if not several:
         return worst, best
-    found = _pair(("Score worth 0", "Score worth 1"), (worst, best), f"{key}.scale")
+    found = _pair(("Score worth 0", "Score worth 1"), (worst, best), f"{key}.scale", SCALE)
     if found[0] == found[1]:
         st.warning("The scores worth 0 and 1 must differ.")
         return None
     return found
 
 
-def _pair(labels: tuple[str, str], values: tuple[float, float], key: str) -> tuple[float, float]:
+def _pair(
+    labels: tuple[str, str], values: tuple[float, float], key: str, help_: str | None = None
+) -> tuple[float, float]:
     left, right = st.columns(2)
-    first = left.number_input(labels[0], value=float(values[0]), key=f"{key}.0", format="%g")
-    second = right.number_input(labels[1], value=float(values[1]), key=f"{key}.1", format="%g")
+    first = left.number_input(
+        labels[0], value=float(values[0]), key=f"{key}.0", format="%g", help=help_
+    )
+    second = right.number_input(
+        labels[1], value=float(values[1]), key=f"{key}.1", format="%g", help=help_
+    )
     return float(first), float(second)
 
 
-def _similarity(key: str, several: bool) -> _Part | None:
+def _similarity(key: str) -> _Part | None:
     smiles = st.text_input(
         "SMILES", key=f"{key}.smiles", help="Counted ECFP4 fingerprints, Tanimoto."
     ).strip()
     if not smiles or any(c.isspace() for c in smiles):
         st.caption("Enter the SMILES of the molecule.")
+        return None
+    if chem.parse(smiles) is None:
+        st.warning("RDKit cannot read this SMILES.", icon=":material/warning:")
         return None
     return _Part(f"similarity:{smiles}")
 

@@ -92,6 +92,7 @@ def _options(port: int) -> dict[str, Any]:
         "server.maxUploadSize": UPLOAD_MB,
         "browser.gatherUsageStats": False,
         "client.showErrorDetails": "none",
+        "global.disableWidgetStateDuplicationWarning": True,  # choices are kept on purpose
         "client.toolbarMode": "minimal",
         "logger.hideWelcomeMessage": True,
         "logger.level": "warning",

@@ -13,6 +13,7 @@ __all__ = [
     "Row",
     "collect",
     "collected",
+    "keep_choices",
     "model_name",
     "next_page",
     "open_page",
@@ -25,6 +26,9 @@ __all__ = [
 DEFAULT = "default"
 MOST = 5000  # molecules kept for the map
 
+# Widgets whose choices outlive a visit of another page, by the beginnings of their keys; buttons
+# and uploads, by the ends of theirs, cannot be kept.
+_KEPT, _NOT_KEPT = ("data.", "optimize.", "evaluate."), (".file", ".add", ".remove")
 _START, _MADE, _MODEL = "molvae.start", "molvae.made", "molvae.model"
 _NEXT = "molvae.next"
 
@@ -54,6 +58,14 @@ def collect(rows: Iterable[Row], origin: str) -> None:
         made.setdefault(str(row["smiles"]), {**row, "origin": origin})
     for smiles in list(made)[: max(len(made) - MOST, 0)]:
         del made[smiles]
+
+
+def keep_choices() -> None:
+    """Keep what was chosen on pages that are not open, which Streamlit would forget."""
+    for key, value in st.session_state.items():
+        name = str(key)
+        if name.startswith(_KEPT) and not name.endswith(_NOT_KEPT):
+            st.session_state[name] = value
 
 
 def model_name() -> str:

@@ -51,9 +51,9 @@ def keep(name: str, content: bytes) -> Path:
     file_format(Path(harmless), reading=True)
     if not content:
         raise FileError(f"'{harmless}': the file is empty")
-    folder = settings().folder / "uploads"
+    folder = settings().folder / "uploads" / hashlib.sha256(content).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{hashlib.sha256(content).hexdigest()[:16]}-{harmless}"
+    path = folder / harmless
     if not path.exists():
         handle, draft = tempfile.mkstemp(dir=folder, prefix=".upload-")
         with open(handle, "wb") as file:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from molvae.app import command, job_view, models, state, uploads
+from molvae.app import command, curves, job_view, models, state, uploads
 from molvae.app.jobs import Job, new_folder, start
 from molvae.app.settings import settings
 from molvae.app.words import plain
@@ -38,7 +38,6 @@ CONTENTS = {
     "text": "text", "empty": "nothing",
 }  # fmt: skip
 REJECTS = 50  # rows shown
-BLUE, ORANGE, GREEN = "#1b6ca8", "#c9530a", "#00897b"
 
 
 def show() -> None:
@@ -102,10 +101,9 @@ def _choose(path: Path) -> None:
     words = preparation(path, Path("my_molecules.ds"), arguments)
     if st.button("Prepare the file", type="primary", icon=":material/cleaning_services:"):
         folder = new_folder(settings().folder, "prepare")
-        shown = path.name.partition("-")[2]
         job = start(
             folder, preparation(path, folder / "data.ds", arguments),
-            title=f"Data of {shown}", notes={"file": shown},
+            title=f"Data of {path.name}", notes={"file": path.name},
         )  # fmt: skip
         job_view.show_next(job, JOBS)
     command.show(words)
@@ -279,27 +277,18 @@ def _training(job: Job) -> None:
     validations = [r for r in records if r.get("kind") == "validation"]
     if not records and job.active:
         st.caption("The first figures appear after the preparation and some steps.")
-    if len(losses) > 1:
-        st.markdown("**Loss in training** (nats per molecule)")
-        st.line_chart(
-            pd.DataFrame({"seconds": r["seconds"], "loss": r["reconstruction"]} for r in losses),
-            x="seconds", y="loss", x_label="seconds", y_label="reconstruction", height=220,
-            color=BLUE,
-        )  # fmt: skip
-    if len(validations) > 1:
-        st.markdown("**Held-out molecules** (nats per molecule; lower is better)")
-        st.line_chart(
-            pd.DataFrame(
-                {
-                    "seconds": r["seconds"],
-                    "D(0), with the latent": r["D"]["0"],
-                    "D(1), without": r["D"]["1"],
-                }
-                for r in validations
-            ),
-            x="seconds", y=["D(0), with the latent", "D(1), without"],
-            x_label="seconds", y_label="nats", height=220, color=[ORANGE, GREEN],
-        )  # fmt: skip
+    if losses:
+        st.markdown("**Loss in training**")
+        loss = [r["reconstruction"] for r in losses]
+        curves.lines("seconds", [r["seconds"] for r in losses], {"loss": loss}, "nats per molecule")
+    if validations:
+        st.markdown("**Held-out molecules** (lower is better)")
+        by_latent = {
+            "D(0), with the latent": [r["D"]["0"] for r in validations],
+            "D(1), without": [r["D"]["1"] for r in validations],
+        }
+        seconds = [r["seconds"] for r in validations]
+        curves.lines("seconds", seconds, by_latent, "nats per molecule")
     if job.state == "finished":
         _numbers(next((r for r in reversed(records) if r.get("kind") == "final"), {}))
     if job.state != "killed" and (run / "model" / "config.json").is_file() and not job.active:

@@ -46,7 +46,7 @@ def show() -> None:
         if st.button("Evaluate", type="primary", icon=":material/query_stats:"):
             folder = new_folder(settings().folder, "evaluate")
             words = evaluation(path, folder, options)
-            name = path.name.partition("-")[2] or path.name if source == UPLOAD else source
+            name = path.name if source == UPLOAD else source
             job_view.show_next(start(folder, words, title=f"Evaluation of {name}"), JOBS)
         command.show(evaluation(path, Path(), options))
     st.header("Evaluations")

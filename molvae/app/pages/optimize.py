@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from molvae.app import cards, command, job_view, models, objectives, state, uploads
+from molvae.app import cards, command, curves, job_view, models, objectives, state, uploads
 from molvae.app.jobs import Job, new_folder, start
 from molvae.app.settings import settings
 from molvae.app.words import plain
@@ -23,7 +23,7 @@ from molvae.targets import parse_target
 __all__ = ["search_words", "show"]
 
 JOBS = "optimize.job"
-BLUE, ORANGE = "#1b6ca8", "#c9530a"
+BLUE = "#1b6ca8"
 METHODS = {
     "auto": "evolution (best in all tests)",
     "learning": "learning decoder (slower between calls)",
@@ -77,12 +77,18 @@ def _form() -> None:
     name = state.model_name()
     if st.button("Start the search", type="primary", icon=":material/search:"):
         folder = new_folder(settings().folder, "optimize")
-        title = "Search for " + " and ".join(text.removesuffix("*1") for text in chosen.texts)
+        title = "Search for " + " and ".join(map(_short, chosen.texts))
         words = search_words(name, chosen, options, int(budget), folder / "best.csv")
         notes = {"objectives": list(chosen.texts), "pareto": chosen.pareto, "model": name,
                  "minimize": chosen.minimize}  # fmt: skip
         job_view.show_next(start(folder, words, title=title, notes=notes), JOBS)
     command.show(search_words(name, chosen, options, int(budget), Path("best.csv")))
+
+
+def _short(text: str) -> str:
+    """An objective without the folder of its file."""
+    folder, py, rest = text.removesuffix("*1").rpartition(".py:")
+    return f"{Path(folder).name}.py:{rest}" if py else rest
 
 
 def search_words(
@@ -198,15 +204,16 @@ def _curve(calls: list[dict[str, str]], *, minimize: bool) -> None:
     values = [float(row["value"] or "nan") for row in calls]
     best = running_best(values)
     step = max(len(best) // POINTS, 1)
-    frame = pd.DataFrame(
-        {"calls": number, "best": sign * first, "mean of the ten best": sign * ten}
-        for number, (first, ten) in enumerate(best, start=1)
-        if number % step == 0 or number == len(best)
+    shown = [n for n in range(1, len(best) + 1) if n % step == 0 or n == len(best)]
+    curves.lines(
+        "scored molecules",
+        shown,
+        {
+            "best": [sign * best[n - 1][0] for n in shown],
+            "mean of the ten best": [sign * best[n - 1][1] for n in shown],
+        },
+        "score",
     )
-    st.line_chart(
-        frame, x="calls", y=["best", "mean of the ten best"], x_label="scored molecules",
-        y_label="score", height=240, color=[BLUE, ORANGE],
-    )  # fmt: skip
 
 
 def _front(calls: list[dict[str, str]], names: list[str]) -> None:
