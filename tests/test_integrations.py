@@ -77,11 +77,11 @@ def test_it_stands_in_a_pipeline_of_scikit_learn(tiny_run):
 
 def test_guacamol_gets_as_many_samples_as_it_asks_for(model):
     generator = GuacaMolGenerator(model, seed=3, workers=0)
-    first, second = generator.generate(20), generator.generate(20)
-    assert len(first) == len(second) == 20
+    first, second = generator.generate(5), generator.generate(5)
+    assert len(first) == len(second) == 5
     assert first != second
     assert all(MolFromSmiles(text) for text in first + second)
-    assert GuacaMolGenerator(model, seed=3, workers=0).generate(20) == first
+    assert GuacaMolGenerator(model, seed=3, workers=0).generate(5) == first
 
 
 def test_guacamol_gets_the_best_of_a_search(model):
@@ -93,7 +93,7 @@ def test_guacamol_gets_the_best_of_a_search(model):
             return [float(len(text)) for text in smiles_list]
 
     start = "CCCCCCCCCCCCCCCCCCCCCCCCCCCCCC"
-    found = GuacaMolGenerator(model, budget=30).generate_optimized_molecules(Length(), 5, [start])
-    assert len(asked) == len(set(asked)) == 30
+    found = GuacaMolGenerator(model, budget=12).generate_optimized_molecules(Length(), 5, [start])
+    assert len(asked) == len(set(asked)) == 12
     assert start in asked
     assert [len(text) for text in found] == sorted(map(len, asked), reverse=True)[:5]

@@ -320,7 +320,7 @@ def test_a_sample_follows_the_seed_and_is_reported():
     texts = [*many(40), "broken(", *many(40)]
     first, again, other = (
         evaluate.evaluate_smiles(
-            texts, test=many(30, 2), options=Options(seed=s, draw=5, sample=10)
+            texts, test=many(30, 2), options=Options(seed=s, draw=5, sample=10, replicates=100)
         )
         for s in (1, 1, 2)
     )
@@ -332,7 +332,7 @@ def test_a_sample_follows_the_seed_and_is_reported():
         "all metrics except valid, unique and novelty: from a seeded sample of 10 of 80 valid "
         "molecules"
     ]
-    whole = evaluate.evaluate_smiles(texts, options=Options(sample=0))
+    whole = evaluate.evaluate_smiles(texts, options=Options(sample=0, replicates=0))
     for name in ("valid", "unique", "unique@1000"):
         assert whole.metrics[name].value == first.metrics[name].value
     assert whole.metrics["IntDiv"].n == 80
@@ -356,7 +356,10 @@ def test_columns_follow_the_sampled_rows(tmp_path):
 
 def test_order_of_the_rows_does_not_matter():
     texts = [*many(30), "", "CCO"]
-    a, b = (evaluate.evaluate_smiles(t, test=many(9)) for t in (texts, texts[::-1]))
+    a, b = (
+        evaluate.evaluate_smiles(t, test=many(9), options=Options(replicates=0))
+        for t in (texts, texts[::-1])
+    )
     assert values(a) == pytest.approx(values(b), abs=1e-6)
 
 
@@ -367,7 +370,7 @@ def test_intervals_lie_around_their_values_and_narrow_with_n():
     texts = [*many(100), "broken("]
     wide, narrow = (
         evaluate.evaluate_smiles(
-            t, train=many(30), test=many(30, 2), options=Options(targets=["logp=0"])
+            t, train=many(30), test=many(30, 2), options=Options(targets=["logp=0"], replicates=200)
         )
         for t in (texts[::10], texts)
     )
@@ -401,7 +404,9 @@ def test_curves_end_at_the_value(monkeypatch):
 def test_sets_are_compared_with_the_first(tmp_path):
     a = write(tmp_path / "a.smi", many(40))
     b = write(tmp_path / "b.smi", [s + "N" for s in many(40)])
-    found = evaluate.compare([a, b, a], test=b, options=Options(targets=["heavy=5"]))
+    found = evaluate.compare(
+        [a, b, a], test=b, options=Options(targets=["heavy=5"], replicates=100)
+    )
     names = [r.name for r in found.reports]
     assert names == [f"{i}: {p}" for i, p in enumerate((a, b, a), 1)]
     gaps = found.differences()
@@ -469,9 +474,10 @@ def test_sets_of_unequal_size_are_said_to_be(tmp_path):
 
 def test_references_are_computed_once(hits, tmp_path, monkeypatch):
     test = write(tmp_path / "test.smi", many(30))
-    first = evaluate.evaluate(hits, test=test, train=test, options=Options(draw=5))
+    options = Options(draw=5, replicates=100)
+    first = evaluate.evaluate(hits, test=test, train=test, options=options)
     monkeypatch.setattr(references, "description", None)
-    again = evaluate.evaluate(hits, test=test, train=test, options=Options(draw=5))
+    again = evaluate.evaluate(hits, test=test, train=test, options=options)
     assert again.to_json() == first.to_json()
     assert again.cards == first.cards
     # A list is not kept.

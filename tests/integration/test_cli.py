@@ -13,6 +13,11 @@ from click.testing import CliRunner
 from molvae.cli import main
 from molvae.runtime.progress import set_quiet
 
+TINY = (
+    "--preset tiny --set train.validations=1 --set train.critic_samples=0 "
+    "--set train.reconstructions=4"
+)
+
 
 @pytest.fixture(autouse=True)
 def loud():
@@ -153,7 +158,7 @@ def test_force_replaces_outputs(here):
     (here / "r.json").write_text("old")
     assert run("evaluate a.csv -o r.json --force --workers 1 --no-fcd").exit_code == 0
     assert (here / "r.json").read_text().startswith("{")
-    result = run("train ds -o run --preset tiny --epochs 1 --set train.validations=1 --force")
+    result = run(f"train ds -o run {TINY} --epochs 0.2 --force")
     assert result.exit_code == 0, result.stderr
 
 
@@ -209,9 +214,9 @@ def test_notes_tell_what_the_model_never_saw(here):
 
 
 def test_a_finished_run_is_left_alone_on_resume(here):
-    words = "train ds -o new --preset tiny --set train.validations=1 --epochs"
-    assert run(f"{words} 1").exit_code == 0
-    result = run(f"{words} 1 --resume")
+    words = f"train ds -o new {TINY} --epochs"
+    assert run(f"{words} 0.2").exit_code == 0
+    result = run(f"{words} 0.2 --resume")
     assert result.exit_code == 0, result.stderr
     assert "nothing to do" in result.stderr
     before = sorted(path.name for path in here.rglob("*"))

@@ -161,7 +161,9 @@ ODD = {
 def test_odd_files_have_results(here, name):
     text, expected = ODD[name]
     Path(name).write_text(text, encoding="utf-8")
-    line = f"evaluate {name} --train a.csv --test b.csv --no-fcd --guacamol --bootstrap 100 "
+    few = "\n".join(Path("a.csv").read_text(encoding="utf-8").splitlines()[:21])
+    Path("few.csv").write_text(few, encoding="utf-8")
+    line = f"evaluate {name} --train few.csv --test few.csv --no-fcd --guacamol --bootstrap 100 "
     line += "--json --report r.html"
     data = json.loads(good(line).stdout)
     for metric, value in expected.items():

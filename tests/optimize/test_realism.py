@@ -65,7 +65,7 @@ def test_the_table_is_on_unless_novel_rings_are_allowed(realistic_model):
 def test_a_search_scores_what_the_table_allows(realistic_folder, tmp_path):
     def search(name, **options):
         return optimize(
-            tmp_path / f"{name}.csv", parse_objective(["qed"]), 12, model=realistic_folder,
+            tmp_path / f"{name}.csv", parse_objective(["qed"]), 6, model=realistic_folder,
             method="sampling", workers=0, device="cpu", **options,
         )  # fmt: skip
 

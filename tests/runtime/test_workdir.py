@@ -39,7 +39,7 @@ def test_no_moment_without_a_folder(tmp_path, monkeypatch, exchange):
 
     looking = threading.Thread(target=look)
     looking.start()
-    for number in range(200):
+    for number in range(60):
         replace_folder(make(tmp_path / "new", str(number % 2)), place)
     stop.set()
     looking.join()
