@@ -156,6 +156,7 @@ def grid(
 def _clicked(key: str) -> None:
     if smiles := st.session_state[key].get("clicked"):
         state.set_start(str(smiles))
+        st.toast("This is the start molecule now.", icon=":material/draw:")
         state.open_page("Molecule")
 
 

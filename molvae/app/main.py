@@ -9,7 +9,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from molvae.app import models, state
-from molvae.app.pages import data, evaluate, generate, optimize
+from molvae.app.pages import data, evaluate, generate, map, molecule, optimize
 from molvae.app.words import plain
 from molvae.errors import MolvaeError
 
@@ -24,12 +24,14 @@ ICON = (
 # Title, icon, page; the first is shown at the start. The title in small letters is its address.
 PAGES: tuple[tuple[str, str, Callable[[], None]], ...] = (
     ("Generate", ":material/science:", generate.show),
+    ("Molecule", ":material/draw:", molecule.show),
+    ("Map", ":material/scatter_plot:", map.show),
     ("Own data", ":material/upload_file:", data.show),
     ("Optimize", ":material/search:", optimize.show),
     ("Evaluate", ":material/query_stats:", evaluate.show),
 )
 STYLE = (
-    "[data-testid=stMainBlockContainer] { padding-top: 3.2rem; } "
+    "[data-testid=stMainBlockContainer] { padding: 3.2rem 2.5rem 4rem; } "
     "@media (max-width: 40rem) { [data-testid=stMainBlockContainer] { padding-inline: .9rem; } }"
 )
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -14,7 +13,6 @@ import streamlit as st
 
 from molvae import chem
 from molvae.app import cards, command, models, plots, state, training
-from molvae.app.jobs import safe_name
 from molvae.app.work import Row, Work
 from molvae.chem.properties import PROPERTIES, compute
 from molvae.generate.columns import columns_of, extras_of, molecule_row
@@ -41,7 +39,7 @@ class Making:
     number: int
     request: Request
     seed: int = 0
-    novel: tuple[tuple[str, bytes], ...] = ()  # uploaded files: name, content
+    novel: tuple[Path, ...] = ()  # files of molecules that must not be made
     origin: str = "generated"  # what the map calls them
 
 
@@ -66,8 +64,8 @@ def words(making: Making, output: str = "molecules.csv") -> list[str]:
         line += ["--realism", "off" if request.realism is None else f"{request.realism:g}"]
     line += ["--novel-rings"] if request.novel_rings else []
     line += ["--allow-misses"] if request.allow_misses else []
-    for name, _ in making.novel:
-        line += ["--novel", name]
+    for path in making.novel:
+        line += ["--novel", path]
     line += ["--seed", making.seed] if making.seed else []
     return [str(word) for word in [*line, "-o", output]]
 
@@ -109,18 +107,12 @@ def _make(
         cells = [molecule_row(m, request.targets, extras_of(request, saved)) for m in new]
         work.add(describe([dict(zip(columns, row, strict=True)) for row in cells], saved, known))
 
-    with TemporaryDirectory() as folder:
-        novel = []
-        for i, (name, content) in enumerate(making.novel):
-            novel.append(Path(folder) / f"{i}-{safe_name(name)}")
-            novel[-1].write_bytes(content)
-        stream = generate(
-            making.number, model=saved, request=request, seed=making.seed, workers=1,
-            novel=novel, summary=summary, listener=listen,
-        )  # fmt: skip
-        for molecule in stream:
-            row = molecule_row(molecule, request.targets, extras_of(request, saved))
-            rows[molecule.smiles] = row
+    stream = generate(
+        making.number, model=saved, request=request, seed=making.seed, workers=1,
+        novel=making.novel, summary=summary, listener=listen,
+    )  # fmt: skip
+    for molecule in stream:
+        rows[molecule.smiles] = molecule_row(molecule, request.targets, extras_of(request, saved))
     order = {smiles: i for i, smiles in enumerate(rows)}
     work.rows = sorted(work.rows, key=lambda row: order.get(str(row["smiles"]), len(order)))
     work.notes = list(summary.notes)

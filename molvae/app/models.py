@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,19 +25,45 @@ from molvae.model.checkpoint import SavedModel, find_model, folder_kind, load_mo
 from molvae.runtime.randomness import Draws
 from molvae.targets import Target
 
-__all__ = ["available", "choose", "current", "load", "typical_values", "version", "working"]
+__all__ = [
+    "available",
+    "choose",
+    "current",
+    "give_way",
+    "load",
+    "typical_values",
+    "version",
+    "working",
+]
 
 RUNS = ("*", "runs/*")  # below the current folder
 MOST = 50  # folders that are offered
 
-_turn = threading.RLock()
+_turn = threading.Lock()
+_waiting: list[int] = []  # threads that wait for their turn
+PAUSE = 0.05  # seconds
 
 
 @contextmanager
 def working() -> Iterator[None]:
     """Let one tab at a time compute in this process."""
-    with _turn:
+    _waiting.append(threading.get_ident())
+    try:
+        _turn.acquire()
+    finally:
+        _waiting.remove(threading.get_ident())
+    try:
         yield
+    finally:
+        _turn.release()
+
+
+def give_way() -> None:
+    """Between two steps of long work: let those compute who wait."""
+    if _waiting:
+        _turn.release()
+        time.sleep(PAUSE)
+        _turn.acquire()
 
 
 def available() -> list[str]:

@@ -21,6 +21,7 @@ __all__ = [
     "set_model",
     "set_start",
     "start",
+    "version",
 ]
 
 DEFAULT = "default"
@@ -30,7 +31,7 @@ MOST = 5000  # molecules kept for the map
 # and uploads, by the ends of theirs, cannot be kept.
 _KEPT, _NOT_KEPT = ("data.", "optimize.", "evaluate."), (".file", ".add", ".remove")
 _START, _MADE, _MODEL = "molvae.start", "molvae.made", "molvae.model"
-_NEXT = "molvae.next"
+_NEXT, _VERSION = "molvae.next", "molvae.version"
 
 Row = Mapping[str, Any]  # of a molecule: "smiles", its values by name, what else is known of it
 
@@ -40,9 +41,19 @@ def start() -> str:
     return str(st.session_state.get(_START, ""))
 
 
-def set_start(smiles: str) -> None:
-    """Make a molecule the start of what follows; the molecule page shows it."""
+def set_start(smiles: str, *, drawn: bool = False) -> None:
+    """Make a molecule the start of what follows; the molecule page shows it.
+
+    ``drawn``: in the sketcher, which shows it already.
+    """
     st.session_state[_START] = smiles
+    if not drawn:
+        st.session_state[_VERSION] = version() + 1
+
+
+def version() -> int:
+    """How often the start was chosen elsewhere than in the sketcher."""
+    return int(st.session_state.get(_VERSION, 0))
 
 
 def collected() -> list[Row]:

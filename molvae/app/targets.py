@@ -6,10 +6,12 @@ import math
 
 import streamlit as st
 
+from molvae import chem
 from molvae.app import plots
-from molvae.chem.properties import PROPERTIES
+from molvae.chem.properties import PROPERTIES, compute
 from molvae.model.checkpoint import SavedModel
 from molvae.model.conditions import Condition
+from molvae.report.axes import number
 from molvae.targets import Target
 
 __all__ = ["choose", "limits"]
@@ -18,24 +20,29 @@ RANGE, VALUE = "range", "value"
 STEPS = 100  # of a slider, about
 
 
-def choose(model: SavedModel, *, key: str, default: tuple[str, ...] = ()) -> list[Target]:
-    """Let the user choose properties, and a value or a range of each."""
+def choose(model: SavedModel, *, key: str, now: str = "") -> list[Target]:
+    """Let the user choose properties, and a value or a range of each.
+
+    ``now`` is a molecule whose values are shown.
+    """
     own = [c.name for c in model.conditions.conditions if not c.builtin]
     rest = [c.name for c in model.conditions.conditions if c.builtin]
     unseen = [name for name in PROPERTIES if name not in rest]
     names = st.multiselect(
         "Target properties",
         [*own, *rest, *unseen],
-        default=[name for name in default if name in (*own, *rest)],
         key=f"{key}.names",
         format_func=_title,
         placeholder="any molecule like the training data",
     )
     targets = []
+    mol = chem.parse(now) if now else None
     for name in names:
         condition = model.conditions[name] if name in model.conditions.names else None
         with st.container(border=True):
             target = _one(name, condition, f"{key}.{name}")
+            if mol is not None and name in PROPERTIES:
+                st.caption(f"The molecule has {number(compute(mol, [name])[0])}.")
         if target is not None:
             targets.append(target)
     return targets

@@ -65,13 +65,14 @@ class Work:
         self._thread.join(seconds)
 
     def check(self) -> None:
-        """Called by the work now and then.
+        """Called by the work now and then; others may compute meanwhile.
 
         Raises:
             Stopped: the user stopped it.
         """
         if self._stop.is_set():
             raise Stopped
+        models.give_way()
 
     def add(self, rows: Sequence[Row]) -> None:
         """More results."""

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
 import streamlit as st
 
-from molvae.app import command, jobs, making, models, state, targets
+from molvae.app import (
+    cards,
+    command,
+    job_view,
+    jobs,
+    making,
+    models,
+    state,
+    targets,
+    uploads,
+)
 from molvae.app.settings import settings
 from molvae.chem.alerts import CATALOGS
+from molvae.data.readers import read_rows, smiles_of
 from molvae.generate.request import Request
 from molvae.model.checkpoint import SavedModel
 
 __all__ = ["ELEMENTS", "constraints", "show"]
 
-KEY = "generate"
+KEY, JOBS = "generate", "generate.jobs"
 MOST = 500  # molecules made while you wait; more are a job
 MANY = 1_000_000
 ELEMENTS = ("C", "N", "O", "F", "S", "Cl", "Br", "P", "I", "B", "Si", "Se")
@@ -44,17 +59,16 @@ def show() -> None:
                 making.begin(KEY, asked)
         command.show(making.words(asked))
     with right:
+        job_view.listing(job_view.jobs_of("generate"), _files, key=JOBS)
         making.results(
             KEY, empty="Choose properties on the left, or none, and press Generate. "
             "The molecules appear here as they come.",
         )  # fmt: skip
 
 
-def constraints(
-    model: SavedModel, *, key: str
-) -> tuple[dict[str, object], tuple[tuple[str, bytes], ...], int]:
-    """Fields of a request, uploaded files of known molecules, and the seed."""
-    fields: dict[str, object] = {}
+def constraints(model: SavedModel, *, key: str) -> tuple[dict[str, Any], tuple[Path, ...], int]:
+    """Fields of a request, files of molecules that must not be made, and the seed."""
+    fields: dict[str, Any] = {}
     if model.critic is not None:
         share = st.slider(
             "Realism: share of the candidates to keep", 0.1, 1.0, 0.5, 0.05, key=f"{key}.realism",
@@ -79,28 +93,46 @@ def constraints(
         "Largest ring", [None, *RING_SIZES], key=f"{key}.ring",
         format_func=lambda size: "any" if size is None else f"{size} atoms",
     )  # fmt: skip
-    files = st.file_uploader(
-        "Not the molecules of these files", key=f"{key}.novel", accept_multiple_files=True,
-        help="Any format that molvae reads. The files stay on this computer.",
+    known = uploads.molecules(
+        "Not the molecules of this file", key=f"{key}.novel",
+        help_="Any format that molvae reads. The file stays on this computer.",
     )  # fmt: skip
     seed = st.number_input(
         "Random seed", 0, 2**31 - 1, 0, key=f"{key}.seed", help="Another seed, other molecules."
     )
-    return fields, tuple((file.name, file.getvalue()) for file in files), int(seed)
+    return fields, () if known is None else (known,), int(seed)
 
 
 def _as_job(asked: making.Making) -> None:
     """Start a job that writes the molecules into files."""
     folder = jobs.new_folder(settings().folder, "generate")
-    for name, content in asked.novel:
-        (folder / jobs.safe_name(name)).write_bytes(content)
     words = making.words(asked, str(folder / "molecules.csv"))
-    for i, word in enumerate(words):
-        if words[i - 1] == "--novel":
-            words[i] = str(folder / jobs.safe_name(word))
-    jobs.start(
-        folder,
-        [*words, "--report", str(folder / "report.html")],
+    job = jobs.start(
+        folder, [*words, "--report", str(folder / "report.html")],
         title=f"{asked.number:,} molecules",
-    )
-    st.success("The job has started; it writes its files into " + str(folder))
+    )  # fmt: skip
+    job_view.show_next(job, JOBS)
+
+
+def _files(job: jobs.Job) -> None:
+    """The files of a finished job, and its first molecules."""
+    path = job.output("molecules.csv")
+    if job.state != "finished" or not path.is_file():
+        return
+    st.caption(f"The molecules are in `{path}`.")
+    rows = making.describe(_first(path, path.stat().st_mtime_ns), models.current())
+    state.collect(rows, "generated")
+    for kind, mime in (("molecules.csv", "text/csv"), ("report.html", "text/html")):
+        st.download_button(
+            kind, data=job.output(kind).read_bytes, file_name=kind, mime=mime,
+            key=f"{job.folder.name}.{kind}", icon=":material/download:", on_click="ignore",
+        )  # fmt: skip
+    cards.grid(rows, key=f"{job.folder.name}.cards", names=["mw", "logp", "qed", "realism"])
+
+
+@st.cache_data(max_entries=10, show_spinner=False)
+def _first(path: Path, changed: int) -> list[dict[str, Any]]:
+    """The first molecules of a file, with their values."""
+    with read_rows(path) as rows:
+        texts = (smiles_of(row) for row in islice(rows, cards.PAGE))
+        return [{"smiles": text} for text in texts if text]
