@@ -30,6 +30,13 @@ MOST = 5000  # molecules kept for the map
 # Widgets whose choices outlive a visit of another page, by the beginnings of their keys; buttons
 # and uploads, by the ends of theirs, cannot be kept.
 _KEPT, _NOT_KEPT = ("data.", "optimize.", "evaluate."), (".file", ".add", ".remove")
+# Of pages with buttons and components of many names, those that are kept, by the ends.
+_KEPT_HERE = ("generate.", "molecule.", "map.")
+_CHOICES = frozenset((
+    "alerts", "by", "color", "down", "elements", "fill", "filters", "level", "mode", "names",
+    "number", "points", "range", "realism", "ring", "rings", "scaffold", "seed", "shown", "task",
+    "value", "yes",
+))  # fmt: skip
 _START, _MADE, _MODEL = "molvae.start", "molvae.made", "molvae.model"
 _NEXT, _VERSION = "molvae.next", "molvae.version"
 
@@ -75,7 +82,8 @@ def keep_choices() -> None:
     """Keep what was chosen on pages that are not open, which Streamlit would forget."""
     for key, value in st.session_state.items():
         name = str(key)
-        if name.startswith(_KEPT) and not name.endswith(_NOT_KEPT):
+        here = name.startswith(_KEPT_HERE) and name.rpartition(".")[2] in _CHOICES
+        if here or (name.startswith(_KEPT) and not name.endswith(_NOT_KEPT)):
             st.session_state[name] = value
 
 
