@@ -493,7 +493,11 @@ def test_references_are_computed_once(hits, tmp_path, monkeypatch):
 @pytest.mark.parametrize("damage", ["cut", "empty", "gone", "changed"])
 def test_damaged_caches_are_computed_again(hits, tmp_path, damage):
     test = write(tmp_path / "test.smi", many(30))
-    options = {"test": test, "train": test, "options": Options(draw=3, guacamol=True)}
+    options = {
+        "test": test,
+        "train": test,
+        "options": Options(draw=3, guacamol=True, replicates=100),
+    }
     first = evaluate.evaluate(hits, **options)
     paths = [p for p in (tmp_path / "cache" / "references").glob("*/*") if p.suffix != ".crc"]
     names = {path.name for path in paths}

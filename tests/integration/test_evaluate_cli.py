@@ -95,6 +95,7 @@ def test_an_earlier_evaluation_stands_beside(here):
 @pytest.mark.slow
 def test_a_model_alone_and_with_molecules(here, tiny_run, monkeypatch):
     monkeypatch.setattr(examine, "ASKED", 8)
+    monkeypatch.setattr(examine, "PATHS", 8)
     shutil.copytree(tiny_run, "run")
     line = "evaluate --test rest.csv --device cpu --workers 0 "
     result = good(f"{line} --model run -o m.json --report m.html")

@@ -287,7 +287,7 @@ def test_encoding_and_judging_from_standard_input(demo_csv, tmp_path):
 def test_training_from_standard_input(demo_csv, tmp_path):
     run(
         "train", "-", "-o", tmp_path / "run", "--preset", "tiny", "--max-time", "1s",
-        "--conditions", "logp", "--workers", 0, stdin=demo_csv,
+        "--conditions", "logp", "--workers", 0, "--set", "train.critic_samples=0", stdin=demo_csv,
     )  # fmt: skip
     entries = json.loads(run("info", "--cache", "--json").stdout)["entries"]
     assert [entry["kind"] for entry in entries] == ["dataset"]

@@ -66,7 +66,8 @@ def run(*command, **options):
 def train(dataset, folder, *more):
     return (
         "-m", "molvae", "train", dataset, "-o", folder, "--preset", "tiny", "--epochs", "4",
-        "--device", "cpu", "--precision", "fp32", "--set", "train.validations=2", *more,
+        "--device", "cpu", "--precision", "fp32", "--set", "train.validations=2",
+        "--set", "train.critic_samples=60", *more,
     )  # fmt: skip
 
 

@@ -84,12 +84,13 @@ def molvae(bare, folder, *arguments):
 def test_the_main_job_needs_no_extra(bare, demo_csv, tmp_path):
     for line in (
         ["prepare", demo_csv, "-o", "data.ds", "--conditions", "logp,qed", *FRUGAL],
-        ["train", "data.ds", "-o", "run", "--preset", "tiny", "--epochs", 1],
+        ["train", "data.ds", "-o", "run", "--preset", "tiny", "--epochs", 1,
+         "--set", "train.validations=1", "--set", "train.critic_samples=60"],
         ["generate", "-m", "run", "-n", 20, "-o", "new.csv", "--report", "new.html",
          "--grid", "new.png", *FRUGAL],
         ["evaluate", "new.csv", "--train", demo_csv, "-o", "new.json", "--guacamol",
          "--bootstrap", 0, "-m", "run", *FRUGAL],
-        ["optimize", "-m", "run", "--objective", "qed", "--budget", 60, "-o", "best.sdf",
+        ["optimize", "-m", "run", "--objective", "qed", "--budget", 20, "-o", "best.sdf",
          *FRUGAL],
         ["encode", "-m", "run", "new.csv", "-o", "z.npy", *FRUGAL],
         ["decode", "-m", "run", "z.npy", "-o", "back.smi"],

@@ -56,8 +56,9 @@ def fill(disk, left):
 
 def train(dataset, run_folder, *more):
     return run(
-        "train", dataset, "-o", run_folder, "--preset", "tiny", "--epochs", "12", "--device",
-        "cpu", "--set", "train.validations=6", "--set", "train.patience=99", *more,
+        "train", dataset, "-o", run_folder, "--preset", "tiny", "--epochs", "6", "--device",
+        "cpu", "--set", "train.validations=6", "--set", "train.patience=99",
+        "--set", "train.critic_samples=0", *more,
     )  # fmt: skip
 
 
@@ -84,7 +85,7 @@ def test_training_on_a_full_disk_keeps_the_last_checkpoint(tiny_dataset, tmp_pat
 @pytest.mark.parametrize("left", [5_000, pytest.param(40_000, marks=pytest.mark.nightly)])
 def test_generation_on_a_full_disk(tiny_run, tmp_path, small_disk, left):
     whole = tmp_path / "whole.csv"
-    options = ["-m", tiny_run, "-n", 3000, "--seed", 3, "--workers", 0, "-t", "logp=:9"]
+    options = ["-m", tiny_run, "-n", 1500, "--seed", 3, "--workers", 0, "-t", "logp=:9"]
     assert run("generate", *options, "-o", whole).returncode == 0
     disk = small_disk(2_000_000)
     fill(disk, left)
@@ -155,8 +156,8 @@ def test_a_file_that_may_not_grow(tiny_run, tmp_path, suffix):
 def test_a_training_whose_files_may_not_grow(tiny_dataset, tmp_path, allowed):
     """The larger of the two lets the model pass and not the state."""
     command = [
-        "train", tiny_dataset, "-o", tmp_path / "run", "--preset", "tiny", "--epochs", 2,
-        "--device", "cpu",
+        "train", tiny_dataset, "-o", tmp_path / "run", "--preset", "tiny", "--epochs", 1,
+        "--device", "cpu", "--set", "train.critic_samples=0",
     ]  # fmt: skip
     done = run(*command, first=partial(limit, allowed))
     one_error(done, "File too large", str(tmp_path / "run"))

@@ -53,7 +53,7 @@ class Train(Work):
         return (
             "train", str(self.dataset), "-o", str(output), "--preset", "tiny", "--epochs", "4",
             "--device", "cpu", "--set", "train.validations=2", "--set", "train.patience=99",
-            "--set", "train.checkpoint_every=0.2", *more,
+            "--set", "train.checkpoint_every=0.2", "--set", "train.critic_samples=60", *more,
         )  # fmt: skip
 
     def check(self):
