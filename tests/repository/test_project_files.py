@@ -61,7 +61,7 @@ def test_the_recipe_needs_what_the_package_needs():
 def test_the_image_runs_as_an_ordinary_user():
     lines = (ROOT / "packaging" / "Dockerfile").read_text().splitlines()
     commands = [line.split(" ", 1) for line in lines if line and line[0].isupper()]
-    assert ["USER", "molvae"] in commands
+    assert ["USER", "1000"] in commands
     assert [rest for name, rest in commands if name == "ENTRYPOINT"] == ['["molvae"]']
     extras = set(re.search(r"'\.\[(.*)\]'", "\n".join(lines))[1].split(","))
     assert extras <= set(PROJECT["optional-dependencies"])
