@@ -28,6 +28,7 @@ from typing import Any
 import torch
 from turns import place  # type: ignore[import-not-found]
 
+from molvae.generate.request import Request
 from molvae.objectives import PMO, parse_objective
 from molvae.optimize.report import running_best
 from molvae.optimize.run import METHODS, optimize
@@ -94,7 +95,8 @@ def run(options: argparse.Namespace) -> None:
             summary = optimize(
                 folder / "best.csv", parse_objective([task]), options.budget,
                 model=options.model, method=options.method, seed=seed, workers=options.workers,
-                call_size=50, resume=True,
+                call_size=50, resume=True, realism=options.realism,
+                request=Request(novel_rings=options.novel_rings),
             )  # fmt: skip
             values = values_of(folder / "best.calls.csv")
             found: dict[str, Any] = {
@@ -191,6 +193,8 @@ def main() -> None:
     searching.add_argument("--first-seed", type=int, default=0)
     searching.add_argument("--budget", type=int, default=BUDGET)
     searching.add_argument("--workers", type=int, default=1)
+    searching.add_argument("--realism", type=float, help="share that the critic keeps; default: off")
+    searching.add_argument("--novel-rings", action="store_true", help="as in molvae optimize")
     searching.add_argument("--threads", type=int, help="of the network")
     searching.set_defaults(do=run)
     listing = verbs.add_parser("rows", help="the runs in a folder as CSV")
