@@ -193,7 +193,9 @@ def main() -> None:
     searching.add_argument("--first-seed", type=int, default=0)
     searching.add_argument("--budget", type=int, default=BUDGET)
     searching.add_argument("--workers", type=int, default=1)
-    searching.add_argument("--realism", type=float, help="share that the critic keeps; default: off")
+    searching.add_argument(
+        "--realism", type=float, help="share that the critic keeps; default: off"
+    )
     searching.add_argument("--novel-rings", action="store_true", help="as in molvae optimize")
     searching.add_argument("--threads", type=int, help="of the network")
     searching.set_defaults(do=run)
