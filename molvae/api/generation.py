@@ -17,6 +17,8 @@ from molvae.generate.request import Request, Span, Targets
 from molvae.generate.run import GenerationSummary, generate
 from molvae.model.checkpoint import SavedModel
 from molvae.objectives import FunctionScorer, Objective, Part, parse_objective
+from molvae.optimize.engines.base import Engine
+from molvae.optimize.engines.choice import EngineMaker
 from molvae.optimize.known import parse_columns
 from molvae.optimize.run import optimize
 from molvae.optimize.summary import best_table
@@ -131,7 +133,7 @@ class Generation:
         minimize: bool = False,
         pessimism: float = 1.0,
         pareto: bool = False,
-        method: str = "auto",
+        method: str | Engine | EngineMaker = "auto",
         like: str | Sequence[str] = (),
         given: Sequence[str] = (),
         scaffold: str | Sequence[str] | None = None,
@@ -165,8 +167,9 @@ class Generation:
         twice. Every molecule scored meets the ranges in ``targets``. Molecules of ``like`` and
         ``given`` are scored first. ``known`` is a table or files of molecules with scores, which
         cost no calls; ``known_columns`` is the column with the scores, or the column of each
-        objective. With ``output`` the calls are kept on disk and ``resume`` continues them. The
-        other options are those of :func:`molvae.optimize.optimize`.
+        objective. ``method`` is a name, or your own engine or what makes one (proposer, archive,
+        budget → engine). With ``output`` the calls are kept on disk and ``resume`` continues them.
+        The other options are those of :func:`molvae.optimize.optimize`.
         """
         if callable(objective):
             if pareto:

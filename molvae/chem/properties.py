@@ -1,9 +1,13 @@
-"""The built-in molecular properties: name → meaning, unit, typical range, function."""
+"""Molecular properties: name → meaning, unit, typical range, function.
+
+To the built-in ones, installed packages add theirs under the entry point ``molvae.properties``.
+"""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,11 +16,13 @@ from numpy.typing import NDArray
 from rdkit.Chem import rdMolDescriptors
 
 from molvae.chem.fast_scores import Facts, npscore, qed, sas
-from molvae.chem.molecules import Mol, canonical_smiles, has_radical, parse
+from molvae.chem.molecules import Mol, canonical_smiles, has_radical, parse, to_smiles
 from molvae.chem.selfies import from_selfies, selfies_of, use_constraints
 from molvae.errors import PropertyError, suggest
+from molvae.runtime.plugins import load_plugin, plugin_names, plugin_package
 
 __all__ = [
+    "BUILTIN",
     "PROPERTIES",
     "Measured",
     "Property",
@@ -24,15 +30,20 @@ __all__ = [
     "compute",
     "get_property",
     "measure_selfies",
+    "property_versions",
 ]
+
+# Columns that molvae writes in addition to those of properties.
+TAKEN = frozenset({"smiles", "start", "similarity", "nll"})
 
 
 @dataclass(frozen=True)
 class Property:
-    """A number RDKit computes from a molecule.
+    """A number that is computed from a molecule.
 
     ``low`` and ``high`` bound what is usual for drug-like molecules; they are for axes and hints,
-    never a limit. ``integer`` marks counts.
+    never a limit. ``integer`` marks counts. ``function`` takes an RDKit molecule; it returns NaN or
+    raises ValueError where there is no value, and anything else that it raises is an error.
     """
 
     name: str
@@ -58,7 +69,7 @@ def _table(*properties: Property) -> dict[str, Property]:
     return {p.name: p for p in properties}
 
 
-PROPERTIES: dict[str, Property] = _table(
+BUILTIN: Mapping[str, Property] = _table(
     Property("arom", "aromatic rings", "", 0, 5, _Rule(lambda facts: facts.arom), True),
     Property("fsp3", "fraction of sp3 carbons", "", 0, 1, rdMolDescriptors.CalcFractionCSP3),
     Property("hba", "hydrogen-bond acceptors", "", 0, 10, rdMolDescriptors.CalcNumHBA, True),
@@ -79,15 +90,68 @@ PROPERTIES: dict[str, Property] = _table(
 )
 
 
+class _Properties(Mapping[str, Property]):
+    """The built-in properties, then those of installed packages, which are imported when used."""
+
+    def __getitem__(self, name: str) -> Property:
+        return BUILTIN[name] if name in BUILTIN else _plugin_property(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in BUILTIN or name in plugin_names("property")
+
+    def __iter__(self) -> Iterator[str]:
+        for name in plugin_names("property"):
+            _check_name(name)
+        return itertools.chain(BUILTIN, plugin_names("property"))
+
+    def __len__(self) -> int:
+        return len(BUILTIN) + len(plugin_names("property"))
+
+
+PROPERTIES: Mapping[str, Property] = _Properties()
+
+
+def _check_name(name: str) -> None:
+    if name in BUILTIN or name in TAKEN or not name.isidentifier():
+        raise PropertyError(
+            f"property '{name}' of the package {plugin_package('property', name)}: expected an "
+            "identifier that no built-in property or column has; rename its entry point, or "
+            "uninstall the package"
+        )
+
+
+def _plugin_property(name: str) -> Property:
+    if name not in plugin_names("property"):
+        raise KeyError(name)
+    _check_name(name)
+    loaded = load_plugin("property", name)
+    if not isinstance(loaded, Property) or loaded.name != name:
+        raise PropertyError(
+            f"property '{name}' of the package {plugin_package('property', name)}: got "
+            f"{loaded!r:.80}, expected a molvae.chem.properties.Property of that name"
+        )
+    return loaded
+
+
+def property_versions(names: Iterable[str]) -> dict[str, str]:
+    """Packages and versions that plugin properties among ``names`` come from, by name."""
+    known = plugin_names("property")
+    return {name: plugin_package("property", name) for name in names if name in known}
+
+
 def get_property(name: str) -> Property:
-    """The built-in property of that name; an unknown name is an error naming the nearest."""
+    """The property of that name; an unknown name is an error naming the nearest."""
     if name not in PROPERTIES:
         raise PropertyError(f"unknown property '{name}': {suggest(name, PROPERTIES)}")
     return PROPERTIES[name]
 
 
 def compute(mol: Mol, names: Iterable[str]) -> NDArray[np.float64]:
-    """Values of the named built-in properties of one molecule, NaN where RDKit fails."""
+    """Values of the named properties of one molecule, NaN where there is none.
+
+    Raises:
+        PropertyError: the function of a plugin fails in another way than its contract allows.
+    """
     facts = Facts(mol)
     values = []
     for name in names:
@@ -96,6 +160,13 @@ def compute(mol: Mol, names: Iterable[str]) -> NDArray[np.float64]:
             value = float(function.of(facts) if isinstance(function, _Rule) else function(mol))
         except (ValueError, RuntimeError, ZeroDivisionError, OverflowError):
             value = math.nan
+        except Exception as error:
+            if name in BUILTIN:
+                raise
+            package = plugin_package("property", name)
+            raise PropertyError(
+                f"property '{name}' of the package {package} fails on '{to_smiles(mol)}': {error!r}"
+            ) from error
         values.append(value if math.isfinite(value) else math.nan)
     return np.asarray(values, dtype=np.float64)
 

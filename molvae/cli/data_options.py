@@ -26,7 +26,8 @@ data_options = listed(
     ),
     list_option(
         "--conditions",
-        "Condition on these properties only (default: all built-in ones and every -p; repeatable).",
+        "Condition on these properties only; builtin stands for all built-in ones, and those of "
+        "plugin packages are added by name (default: builtin and every -p; repeatable).",
     ),
     smiles_column_option,
     click.option(

@@ -66,10 +66,13 @@ __all__: list[str] = []  # verbs are reached through their group
 @click.option("--pareto", is_flag=True, help="Search for the Pareto front of several objectives.")
 @click.option(
     "--method",
+    "--engine",
+    "method",
     default="auto",
     show_default=True,
     metavar="NAME",
-    help="Search method: evolution (auto), learning or sampling; with the extra bo cma or trust.",
+    help="Search method: evolution (auto), learning or sampling; with the extra bo cma or trust; "
+    "or an engine of a plugin package.",
 )
 @request_options(sampling=False)
 @click.option(

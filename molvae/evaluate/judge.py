@@ -16,6 +16,7 @@ from molvae.evaluate import metrics, realism
 from molvae.evaluate.bootstrap import Bootstrap, Replicates, with_interval
 from molvae.evaluate.cards import cards
 from molvae.evaluate.curves import curves
+from molvae.evaluate.definitions import of_plugins
 from molvae.evaluate.metrics import NO_VALID, Control, Metric, Wanted, frechet, guacamol
 from molvae.evaluate.metrics.frechet import Moments
 from molvae.evaluate.metrics.similarity import similarity_sums
@@ -103,6 +104,7 @@ class Judge:
         results |= self._diversity()
         results["Filters"] = self._filters()
         results |= self._realism()
+        results |= self._plugins()
         if self.options.guacamol:
             results |= self._guacamol()
         reference, properties = self._properties()
@@ -323,6 +325,14 @@ class Judge:
             **{f"KL/{name}": metric for name, metric in divergences.items()},
         }
         return {f"GuacaMol/{name}": metric for name, metric in results.items()}
+
+    def _plugins(self) -> dict[str, Metric]:
+        """The metrics of installed packages."""
+        smiles, results = self.sample.described.smiles, {}
+        for name, metric in of_plugins().items():
+            reference = self.references.get(metric.reference)
+            results[name] = metric(smiles, None if reference is None else reference.smiles)
+        return results
 
     # Properties and targets
 

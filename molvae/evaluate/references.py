@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from molvae import chem
 from molvae.chem.hashing import keys_of
-from molvae.chem.properties import PROPERTIES
+from molvae.chem.properties import PROPERTIES, property_versions
 from molvae.evaluate.metrics import FINGERPRINT_BYTES, MoleculeSet, Wanted, frechet, guacamol
 from molvae.evaluate.metrics.frechet import Moments
 from molvae.evaluate.metrics.guacamol import Described
@@ -73,7 +73,9 @@ class Reference:
         self._cache.close()
 
     def _key(self) -> str:
-        parts = (SCHEMA, importlib.metadata.version("rdkit"), *PROPERTIES, self.source.key)
+        plugins = property_versions(PROPERTIES).values()
+        rdkit = importlib.metadata.version("rdkit")
+        parts = (SCHEMA, rdkit, *PROPERTIES, *plugins, self.source.key)
         return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:32]
 
     # Parts
@@ -124,7 +126,7 @@ class Reference:
 
     @functools.cached_property
     def values(self) -> NDArray[np.float64]:
-        """Properties (N, 13) of all molecules; NaN where RDKit failed."""
+        """Properties (N, P) of all molecules; NaN where there is none."""
         return np.frombuffer(self._bytes("values.bin")).reshape(-1, len(PROPERTIES))
 
     @functools.cached_property

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, FiniteFloat, ValidationError, model_valid
 from molvae import report
 from molvae.chem.properties import PROPERTIES
 from molvae.errors import FileError
+from molvae.evaluate.definitions import better, definition
 from molvae.evaluate.diagnostics.results import ModelReport
 from molvae.evaluate.diagnostics.results import lines as model_lines
 from molvae.evaluate.diagnostics.results import table_rows as model_rows
@@ -24,45 +25,12 @@ from molvae.evaluate.tables import lines as report_lines
 from molvae.report import Calibration, Card, Cell, Curve, Histogram, LatentMap, Page, Row, Series
 from molvae.report import Table as TableOf
 
-__all__ = ["DEFINITIONS", "lines", "page", "read_evaluations", "to_json", "write_page"]
+__all__ = ["lines", "page", "read_evaluations", "to_json", "write_page"]
 
 MAPS = 4  # latent maps on a page: of the target properties first, then of common ones
 MAPPED = ("mw", "logp", "qed", "sas")
 
-DEFINITIONS = {
-    "valid": "share of all rows that RDKit parses to at least one atom",
-    "unique": "share of distinct canonical SMILES among the valid",
-    "unique@1000": "share of distinct canonical SMILES among the first 1,000 valid",
-    "unique@10000": "share of distinct canonical SMILES among the first 10,000 valid",
-    "novelty": "share of the distinct valid molecules that are not in the training set",
-    "IntDiv": "1 - mean Tanimoto similarity over all pairs; higher is more diverse",
-    "IntDiv2": "like IntDiv, with the root mean square similarity of each molecule to all",
-    "FCD": "Fréchet distance of the ChemNet activations to those of the reference; higher for "
-    "small numbers of molecules",
-    "SNN": "mean Tanimoto similarity to the nearest reference molecule",
-    "Frag": "cosine between the BRICS fragment counts of generated and reference molecules",
-    "Scaf": "cosine between the counts of ring scaffolds of generated and reference molecules",
-    "Filters": "share of the valid molecules that pass MOSES' structural filters",
-    "unseen ring systems": "share of the valid molecules with a ring system that no training "
-    "molecule has",
-    "unseen environments": "share of the valid molecules with an atom whose element, charge, "
-    "hydrogens and neighbors together no training molecule has",
-    "realism AUC": "area under the ROC curve of a logistic regression that separates held-out "
-    "generated molecules from training molecules; 0.5: not at all",
-    "W1": "1-Wasserstein distance to the reference values, in the unit of the property",
-    "MAD": "mean absolute difference between obtained and requested value",
-    "hit rate": "share of the molecules with a value that are in the requested range",
-    "GuacaMol/validity": "share of the first 10,000 texts that RDKit parses",
-    "GuacaMol/uniqueness": "distinct molecules among the first 10,000 valid, without stereo",
-    "GuacaMol/novelty": "share of the first 10,000 distinct molecules not in the training set",
-    "GuacaMol/KL": "mean of exp(-KL) over ten descriptors, against 10,000 training molecules",
-    "GuacaMol/FCD": "exp(-0.2 FCD) against 10,000 training molecules",
-}
 FIRST = ("Filters", "novelty", "unique", "valid")  # of a single set, before the distributions
-HIGHER = {"valid", "unique", "unique@1000", "unique@10000", "Filters", "hit rate", "Frag", "Scaf"}
-# For the other metrics, neither is better without limit.
-LOWER = {"FCD", "W1", "MAD", "unseen ring systems", "unseen environments", "realism AUC"}
-
 _Json = Mapping[str, Any]
 _Result = Report | Comparison | None
 
@@ -254,11 +222,11 @@ def _summary(data: Sequence[_Json], examined: ModelReport | None) -> str:
 
 def _definitions(data: Sequence[_Json]) -> dict[str, str]:
     kinds = dict.fromkeys(kind for evaluation in data for _, kind, _ in entries(evaluation))
-    return {kind: DEFINITIONS[kind] for kind in kinds if kind in DEFINITIONS}
+    return {kind: text for kind in kinds if (text := definition(kind))}
 
 
 def _row(name: str, kind: str, cells: Sequence[Cell]) -> Row:
-    return Row(name, cells, DEFINITIONS.get(kind, ""))
+    return Row(name, cells, definition(kind))
 
 
 def _cell(entry: _Json) -> Cell:
@@ -319,8 +287,8 @@ def _gap(kind: str, gap: _Json) -> Cell:
     if gap["value"] is None:
         return Cell("–")
     mark = ""
-    if differs(gap) and kind in HIGHER | LOWER:
-        mark = "better" if (gap["value"] > 0) == (kind in HIGHER) else "worse"
+    if differs(gap) and (direction := better(kind)):
+        mark = "better" if (gap["value"] > 0) == (direction == "higher") else "worse"
     sign = "+" if gap["value"] > 0 else ""
     return Cell(sign + short(gap["value"]), span(gap.get("interval")), mark=mark)  # type: ignore[arg-type]
 
@@ -361,7 +329,7 @@ def _curves(reports: Sequence[Report]) -> Iterator[Curve]:
         for r in reports:
             known = dict(zip(r.curves.n, r.curves.metrics.get(name, ()), strict=False))
             series.append(Series(_set_name(r, reports), [known.get(n) for n in sizes]))
-        yield Curve(name, DEFINITIONS.get(name.split("/")[0], ""), sizes, series)
+        yield Curve(name, definition(name.split("/")[0]), sizes, series)
 
 
 def _calibrations(reports: Sequence[Report]) -> Iterator[Calibration]:

@@ -15,13 +15,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from molvae.chem.properties import PROPERTIES
+from molvae.chem.properties import PROPERTIES, property_versions
 from molvae.data.columns import is_name
 from molvae.errors import ModelFolderError, PropertyError, suggest
 from molvae.runtime.randomness import Draws, normal_cdf, normal_quantile
 from molvae.targets import Target
 
-__all__ = ["QUANTILES", "Condition", "ConditionSet", "head_error"]
+__all__ = ["QUANTILES", "Condition", "ConditionSet", "head_error", "install_advice"]
 
 QUANTILES = 129  # of a condition that are kept
 MOST_QUANTILES = 10_000
@@ -41,6 +41,7 @@ class Condition:
     mean: float
     std: float  # never 0: a constant column has std 1
     quantiles: tuple[float, ...]  # at evenly spaced probabilities from 0 to 1: seen minimum first
+    package: str = ""  # name and version of the package of a plugin property
 
     def __repr__(self) -> str:
         """Without the quantiles."""
@@ -125,6 +126,7 @@ class ConditionSet:
                     mean=0.5 if yesno else float(column.mean()),
                     std=0.5 if yesno else (std if std > 1e-12 else 1.0),
                     quantiles=tuple(float(q) for q in np.quantile(column, probabilities)),
+                    package=property_versions([name]).get(name, ""),
                 )
             )
         return cls(conditions, _score_correlations(values))
@@ -235,7 +237,7 @@ class ConditionSet:
     def to_json(self) -> dict[str, Any]:
         """Plain data from which :meth:`from_json` rebuilds the set."""
         return {
-            "conditions": [{**asdict(c), "quantiles": list(c.quantiles)} for c in self.conditions],
+            "conditions": [_entry(condition) for condition in self.conditions],
             "correlations": self.correlations.round(6).tolist(),
         }
 
@@ -252,12 +254,18 @@ class ConditionSet:
             names = [c.name for c in conditions]
             unnamed = [name for name in names if names.count(name) > 1 or not is_name(name)]
             faulty = [c.name for c in conditions if not _sound(c)]
+            absent = [c for c in conditions if c.builtin and c.name not in PROPERTIES]
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ModelFolderError(f"conditions.json: malformed ({error})") from None
         if unnamed:
             raise ModelFolderError(f"conditions.json: {unnamed[0]!r} is no name, or appears twice")
         if faulty:
             raise ModelFolderError(f"conditions.json: bad statistics of '{faulty[0]}'")
+        if absent:
+            raise ModelFolderError(
+                f"conditions.json: property '{absent[0].name}' is neither built in nor of an "
+                f"installed package; {install_advice(absent[0].name, absent[0].package)}"
+            )
         symmetric = np.allclose(correlations, correlations.T)  # False where one is not a number
         if not symmetric or (np.linalg.eigvalsh(correlations) <= 0).any():
             raise ModelFolderError("conditions.json: the correlations are not positive definite")
@@ -275,11 +283,26 @@ def _sound(condition: Condition) -> bool:
         and all(a <= b for a, b in itertools.pairwise(condition.quantiles))
         and condition.kind in ("number", "yesno")
         and all(isinstance(flag, bool) for flag in flags)
-        and (condition.name in PROPERTIES or not condition.builtin)
         and isinstance(condition.known, int)
         and isinstance(condition.unit, str)
         and condition.unit.isprintable()
+        and isinstance(condition.package, str)
+        and condition.package.isprintable()
     )
+
+
+def _entry(condition: Condition) -> dict[str, Any]:
+    """A condition as plain data."""
+    entry = {**asdict(condition), "quantiles": list(condition.quantiles)}
+    if not condition.package:
+        del entry["package"]
+    return entry
+
+
+def install_advice(name: str, package: str = "") -> str:
+    """What to do where the package of a plugin property is missing."""
+    what = f"the package {package[:100]}" if package else "the package"
+    return f"install {what} that offers it as entry point '{name}' of molvae.properties"
 
 
 def _target_bounds(condition: Condition, target: Target) -> tuple[float, float]:

@@ -10,12 +10,10 @@ import functools
 import importlib.util
 import inspect
 import math
-import multiprocessing
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from numbers import Real
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +26,7 @@ from molvae.objectives.columns import Columns, column_scorer
 from molvae.objectives.program import ProcessScorer, as_scores, split_command
 from molvae.objectives.shapes import Window
 from molvae.objectives.tasks import ABSENT, TASKS, Term, mean
+from molvae.runtime.plugins import import_foreign, load_plugin, plugin_names
 from molvae.runtime.processes import delay_interrupts
 from molvae.targets import YES_NO, parse_target
 
@@ -40,7 +39,6 @@ __all__ = [
     "find_scorer",
 ]
 
-GROUP = "molvae.objectives"  # of entry points
 SHARE = 0.1  # of a property's usual range: spread of the score outside a requested range
 
 
@@ -122,12 +120,6 @@ def _terms(scorer: TaskScorer) -> tuple[list[Term], bool]:
     return [Term(lambda mol: float(compute(mol, [scorer.text])[0]), scorer.shape)], False
 
 
-def _is_stop(error: BaseException) -> bool:
-    """Whether an error of foreign code is a Ctrl-C of the user; workers get none."""
-    here = multiprocessing.parent_process() is None
-    return here and isinstance(error, KeyboardInterrupt)
-
-
 @dataclass(frozen=True)
 class FileScorer:
     """A function of a Python file: list of SMILES → list of scores, or one SMILES → its score."""
@@ -169,13 +161,8 @@ def _module(path: str) -> ModuleType:
     sys.modules[spec.name] = module
     if str(file.parent) not in sys.path:  # it may import modules beside it
         sys.path.insert(0, str(file.parent))
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # standard output is for results
-            spec.loader.exec_module(module)
-    except BaseException as error:
-        if _is_stop(error):
-            raise
-        raise FileError(f"objective: '{path}' fails on import: {error!r}") from error
+    loader = spec.loader
+    import_foreign(lambda: loader.exec_module(module), f"objective: '{path}'")
     return module
 
 
@@ -206,34 +193,15 @@ class PluginScorer:
 
     def load(self) -> Callable[[Any], Any]:
         """The function; an error if its package cannot be imported."""
-        return _plugin(self.name)
+        plugin = load_plugin("objective", self.name)
+        if not callable(plugin):
+            raise ConfigError(f"objective '{self.name}': {plugin!r:.80} is no function")
+        function: Callable[[Any], Any] = plugin
+        return function
 
     def __call__(self, smiles: Sequence[str]) -> list[float]:
         """The scores that the function returns."""
         return _call(self.load(), smiles)
-
-
-@functools.lru_cache(maxsize=16)
-def _plugin(name: str) -> Callable[[Any], Any]:
-    entries = list(entry_points(group=GROUP, name=name))
-    if len(entries) != 1:
-        raise ConfigError(
-            f"objective '{name}': {len(entries)} packages offer it "
-            f"({', '.join(entry.value for entry in entries)}); expected one"
-        )
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            plugin = entries[0].load()
-    except BaseException as error:
-        if _is_stop(error):
-            raise
-        raise FileError(
-            f"objective '{name}' ({entries[0].value}) fails on import: {error!r}"
-        ) from error
-    if not callable(plugin):
-        raise ConfigError(f"objective '{name}': '{entries[0].value}' is no function")
-    function: Callable[[Any], Any] = plugin
-    return function
 
 
 # Whether a function takes one SMILES at a time. By identity, as callables need not be hashable; the
@@ -338,7 +306,7 @@ def _runnable(scorer: ProcessScorer, text: str) -> ProcessScorer:
 
 def _named(text: str, columns: Columns | None, deviations: float) -> Scorer:
     name, equals, _ = text.partition("=")
-    plugins = {entry.name for entry in entry_points(group=GROUP)}
+    plugins = plugin_names("objective")
     if equals and name in PROPERTIES:
         return TaskScorer(name, _window(text))
     if text in TASKS or text in PROPERTIES:

@@ -20,13 +20,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
 from molvae import chem
 from molvae.chem.hashing import KeySet
 from molvae.chem.selfies import selfies_of
 from molvae.data.writers import require_writer, write_rows
-from molvae.errors import ConfigError, RunError, suggest
+from molvae.errors import ConfigError, RunError
 from molvae.generate.novelty import known_molecules
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import Request
@@ -35,11 +33,8 @@ from molvae.model.given import clean_given, cleaned
 from molvae.objectives import ColumnScorer, Objective
 from molvae.optimize.archive import POOL, Answer, Archive
 from molvae.optimize.calls import method_before, open_calls
-from molvae.optimize.engines.base import Engine, Sampling
-from molvae.optimize.engines.cma import LatentCMA
-from molvae.optimize.engines.evolution import Evolution
-from molvae.optimize.engines.learning import Learning
-from molvae.optimize.engines.trust import TrustRegion
+from molvae.optimize.engines.base import Engine
+from molvae.optimize.engines.choice import EngineMaker, choose_method, make_engine
 from molvae.optimize.gate import Gate
 from molvae.optimize.known import KnownFiles
 from molvae.optimize.report import search_page
@@ -57,21 +52,11 @@ from molvae.runtime.randomness import Draws
 from molvae.runtime.threads import one_thread
 from molvae.targets import Target
 
-__all__ = ["METHODS", "calls_path", "choose_method", "optimize"]
+__all__ = ["calls_path", "optimize"]
 
-METHODS = ("evolution", "learning", "cma", "trust", "sampling")
 INLINE = 500  # up to this budget, starting worker processes for RDKit costs more than it saves
 KEPT = 100  # molecules in the output
 UNWRITABLE = "cannot be written as SELFIES with the model's bonds"
-
-
-def choose_method(name: str) -> str:
-    """Check the name of a method; ``auto`` is evolution, the best at every budget measured."""
-    if name == "auto":
-        return "evolution"
-    if name not in METHODS:
-        raise ConfigError(f"unknown method '{name}': {suggest(name, {*METHODS, 'auto'})}")
-    return name
 
 
 def optimize(
@@ -81,7 +66,7 @@ def optimize(
     *,
     patience: int | None = None,
     model: SavedModel | str | Path | None = None,
-    method: str = "auto",
+    method: str | Engine | EngineMaker = "auto",
     constraints: Sequence[str | Target] = (),
     request: Request | None = None,
     given: Sequence[str] = (),
@@ -114,7 +99,9 @@ def optimize(
         patience: end the search after so many calls without improvement: none of their molecules
             is among the ten best, or on the front of a Pareto search.
         model: as of :func:`molvae.generate.run.generate_file`.
-        method: one of :data:`METHODS`, or ``auto``.
+        method: one of :data:`molvae.optimize.engines.choice.METHODS`, ``auto``, the name of an
+            engine of an installed package, an engine, or a function of proposer, archive and
+            budget that makes one.
         constraints: ranges such as ``mw=:450`` that every molecule scored must meet, beside
             the targets of ``request``.
         request: alerts, elements, max_ring, scaffold, novel_rings, and the start molecules
@@ -179,7 +166,7 @@ def optimize(
             pool, count = None, 1
         stack.enter_context(one_thread())
         archive = Archive(pareto=pareto)
-        engine = _engine(name, proposer, archive, budget)
+        engine = make_engine(name if isinstance(method, str) else method, proposer, archive, budget)
         if save_model is not None and not hasattr(engine, "tuned_model"):
             raise ConfigError(f"save model: method {name} tunes no model; use --method learning")
         outputs = [Path(path) for path in (output, report) if path is not None]
@@ -314,20 +301,6 @@ def _known(
     request = replace(proposer.request, novel_rings=True, realism=None)
     known.seed(archive, Gate(proposer, request, **shared), model.constraints)
     return known.answers
-
-
-def _engine(name: str, proposer: Proposer, archive: Archive, budget: int) -> Engine:
-    first = int(np.clip(budget // 10, 4, 200))
-    parents = int(np.clip(budget // 20, 5, 100))
-    if name == "learning":
-        return Learning(proposer, archive, parents=parents, first=first)
-    if name == "evolution":
-        return Evolution(proposer, archive, parents=parents, first=first)
-    if name == "cma":
-        return LatentCMA(proposer, archive, first=first)
-    if name == "trust":
-        return TrustRegion(proposer, archive, first=first)
-    return Sampling(proposer, archive)
 
 
 @contextmanager

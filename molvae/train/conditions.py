@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from molvae.chem.properties import PROPERTIES
 from molvae.config import Config
 from molvae.data.columns import parse_transform
 from molvae.data.dataset import Dataset
-from molvae.errors import ConfigError
+from molvae.data.prepare import expand_conditions
+from molvae.errors import ConfigError, PropertyError
 from molvae.model.checkpoint import SavedModel
-from molvae.model.conditions import ConditionSet
+from molvae.model.conditions import ConditionSet, install_advice
 from molvae.runtime.progress import say
 from molvae.runtime.randomness import Draws
 from molvae.train.finetune import adapted_conditions
@@ -24,7 +26,8 @@ SAMPLE = 1_000_000  # molecules: enough for a distribution; ten million would fi
 
 def known_columns(dataset: Dataset, config: Config) -> list[int]:
     """Numbers of the columns to train on: those requested, or all."""
-    wanted = dataset.names if config.data.conditions is None else list(config.data.conditions)
+    wanted = expand_conditions(config.data.conditions)
+    wanted = dataset.names if wanted is None else wanted
     missing = [name for name in wanted if name not in dataset.names]
     if missing:
         raise ConfigError(
@@ -47,6 +50,12 @@ def fitted_conditions(
     transforms = dataset.manifest["options"].get("transforms", {})
     units = {name: parse_transform(text).unit for name, text in transforms.items()}
     names = [dataset.names[c] for c in columns]
+    for name in names:
+        if name not in dataset.manifest["options"]["properties"] and name not in PROPERTIES:
+            raise PropertyError(
+                f"property '{name}' of the dataset is neither built in nor of an installed "
+                f"package; {install_advice(name)}, or leave it out with --conditions"
+            )
     fitted = ConditionSet.fit(names, values, dataset.kinds, units)
     constant = [c.name for c in fitted.conditions if c.seen[0] == c.seen[1]]
     if constant:

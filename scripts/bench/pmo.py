@@ -30,8 +30,9 @@ from turns import place  # type: ignore[import-not-found]
 
 from molvae.generate.request import Request
 from molvae.objectives import PMO, parse_objective
+from molvae.optimize.engines.choice import METHODS
 from molvae.optimize.report import running_best
-from molvae.optimize.run import METHODS, optimize
+from molvae.optimize.run import optimize
 
 BUDGET, STEP, TOP = 10_000, 100, 10
 NUMBERS = ("auc", "top", "best", "seconds")

@@ -15,6 +15,7 @@ from rdkit.Chem import QED, Crippen, Descriptors, Lipinski, rdMolDescriptors
 from molvae import chem
 from molvae.chem import fast_scores
 from molvae.chem.properties import (
+    BUILTIN,
     PROPERTIES,
     Measured,
     Property,
@@ -200,7 +201,7 @@ def test_what_cannot_be_computed_is_missing(monkeypatch, error):
         raise error
 
     broken_property = Property("bad", "broken", "", 0, 1, broken)
-    monkeypatch.setitem(PROPERTIES, "bad", broken_property)
+    monkeypatch.setitem(BUILTIN, "bad", broken_property)
     values = compute(mol("CCO"), ["bad", "heavy"])
     assert math.isnan(values[0])
     assert values[1] == 3

@@ -11,7 +11,7 @@ import pytest
 from molvae import evaluate, report
 from molvae.chem.properties import PROPERTIES
 from molvae.errors import FileError
-from molvae.evaluate import Options
+from molvae.evaluate import Options, definitions
 from molvae.evaluate import report as pages
 from molvae.evaluate.tables import comparison_lines, lines, short, span
 from molvae.runtime import progress
@@ -111,7 +111,7 @@ def test_the_page_of_one_set(found):
     row = page.table.rows[3]
     assert row.cells[0].value == "0.8000"
     assert row.cells[0].detail.endswith(", 4/5")
-    assert row.definition == pages.DEFINITIONS["valid"]
+    assert row.definition == definitions.DEFINITIONS["valid"]
     assert [row.name for row in page.targets.rows] == ["logp=@w MAD", "qed=0.5: hit rate"]
     [calibration] = page.calibrations
     assert list(calibration.requested) == [0, 1, 2, 3]
@@ -217,8 +217,8 @@ def test_every_metric_is_explained(found, compared):
 
     for one in (found, *compared.reports):
         for name, kind, _ in entries(one.to_json()):
-            assert kind in pages.DEFINITIONS, name
-    assert set(pages.DEFINITIONS) >= pages.HIGHER | pages.LOWER
+            assert kind in definitions.DEFINITIONS, name
+    assert set(definitions.DEFINITIONS) >= definitions.HIGHER | definitions.LOWER
 
 
 def test_curves_are_drawn_for_every_set(compared):

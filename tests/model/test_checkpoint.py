@@ -385,7 +385,7 @@ DAMAGE = {
     "a name twice": (conditions_with(name="y", builtin=False), "'y' is no name, or appears twice"),
     "a built-in that there is not": (
         conditions_with(name="docking", builtin=True),
-        "bad statistics of 'docking'",
+        "property 'docking'.*install the package",
     ),
     "a mean as text": (conditions_with(mean="1"), "bad statistics of 'logp'"),
     "no spread": (conditions_with(std=0.0), "bad statistics of 'logp'"),

@@ -25,10 +25,10 @@ from molvae.objectives import (
     find_scorer,
     parse_objective,
     plogp,
-    scorers,
 )
 from molvae.objectives.scorers import FunctionScorer
 from molvae.objectives.tasks import isomer, mean
+from molvae.runtime import plugins
 
 VALUES = json.loads((Path(__file__).parents[1] / "golden/guacamol_values.json").read_text())
 ASPIRIN, CAMPHOR = "CC(=O)Oc1ccccc1C(=O)O", "CC1(C)C2CCC1(C)C(=O)C2"
@@ -307,36 +307,50 @@ def test_a_program_that_is_not_there():
         find_scorer("process:/no/such/program")(["C"])
 
 
-def test_an_entry_point_of_a_package(monkeypatch):
-    entry = EntryPoint("sizes", "builtins:len", "molvae.objectives")
+@pytest.fixture
+def entries(monkeypatch):
+    """Entry points that packages would offer; what was found before is forgotten."""
+    found = [EntryPoint("sizes", "a:b", "molvae.objectives")]
     monkeypatch.setattr(
-        scorers, "entry_points", lambda group, name=None: [entry] if name in (None, "sizes") else []
+        plugins, "entry_points", lambda group: [e for e in found if e.group == group]
     )
+
+    def forget():
+        plugins._entries.cache_clear()
+        plugins.load_plugin.cache_clear()
+
+    forget()
+    yield found, forget
+    forget()
+
+
+def test_an_entry_point_of_a_package(entries, monkeypatch):
     monkeypatch.setattr(EntryPoint, "load", lambda self: lambda smiles: [len(s) for s in smiles])
-    scorers._plugin.cache_clear()
     assert find_scorer("sizes")(["CC"]) == [2.0]
-    scorers._plugin.cache_clear()
 
 
-def test_a_package_is_imported_before_the_clock_runs(monkeypatch):
+def test_a_package_is_imported_before_the_clock_runs(entries, monkeypatch):
     """And one that cannot be, or two of a name, are said at once."""
-    entries, loaded = [EntryPoint("sizes", "a:b", "molvae.objectives")], []
-    monkeypatch.setattr(scorers, "entry_points", lambda group, name=None: entries)
+    (found, forget), loaded = entries, []
     monkeypatch.setattr(EntryPoint, "load", lambda self: loaded.append(self.value) or len)
-    scorers._plugin.cache_clear()
     objective = parse_objective(["sizes"])
     assert loaded == ["a:b"]
-    scorers._plugin.cache_clear()
+    forget()
     objective.load()  # as every worker does
     assert loaded == ["a:b", "a:b"]
-    scorers._plugin.cache_clear()
+    forget()
     monkeypatch.setattr(EntryPoint, "load", lambda self: 1 / 0)
     with pytest.raises(FileError, match=r"'sizes' \(a:b\).*ZeroDivisionError"):
         parse_objective(["sizes"])
-    entries.append(EntryPoint("sizes", "c:d", "molvae.objectives"))
+    found.append(EntryPoint("sizes", "c:d", "molvae.objectives"))
+    forget()
     with pytest.raises(ConfigError, match="2 packages"):
         parse_objective(["sizes"])
-    scorers._plugin.cache_clear()
+    monkeypatch.setattr(EntryPoint, "load", lambda self: "no function")
+    del found[1]
+    forget()
+    with pytest.raises(ConfigError, match="'no function'"):
+        parse_objective(["sizes"])
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ from molvae.api import MolVAE
 from molvae.errors import ConfigError, InputError
 from molvae.objectives import parse_objective
 from molvae.optimize.archive import Answer, Archive
+from molvae.optimize.engines.choice import METHODS
 from molvae.optimize.engines.evolution import Evolution
 from molvae.optimize.known import KnownFiles, parse_columns
-from molvae.optimize.run import METHODS, optimize
+from molvae.optimize.run import optimize
 from molvae.runtime.progress import set_quiet
 from tests import warm
 

@@ -21,13 +21,14 @@ from molvae.generate.request import Request
 from molvae.objectives import parse_objective
 from molvae.optimize.archive import Answer, Archive, crowding, fronts, worths
 from molvae.optimize.calls import open_calls
+from molvae.optimize.engines.choice import METHODS, choose_method
 from molvae.optimize.engines.cma import LatentCMA
 from molvae.optimize.engines.evolution import Evolution, mutated, spliced
 from molvae.optimize.engines.learning import Learning
 from molvae.optimize.engines.trust import TrustRegion
 from molvae.optimize.gate import Gate
 from molvae.optimize.report import running_best
-from molvae.optimize.run import METHODS, choose_method, optimize
+from molvae.optimize.run import optimize
 from molvae.optimize.scoring import Scored, Scoring
 from molvae.optimize.search import round_size
 from molvae.runtime.pool import WorkerPool

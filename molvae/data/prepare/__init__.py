@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from molvae import chem
 from molvae.chem import selfies
-from molvae.chem.properties import PROPERTIES, get_property
+from molvae.chem.properties import BUILTIN, PROPERTIES, TAKEN, get_property, property_versions
 from molvae.chem.vocabulary import Vocabulary
 from molvae.config import DataConfig
 from molvae.data.columns import is_name, parse_transform
@@ -54,6 +54,7 @@ from molvae.targets import DISTANCE
 __all__ = [
     "cached_dataset",
     "condition_names",
+    "expand_conditions",
     "merge",
     "prepare",
     "prepare_shard",
@@ -61,13 +62,19 @@ __all__ = [
 ]
 
 
-# Names of columns that molvae writes in addition to those of conditions.
-TAKEN = ("smiles", "start", "similarity", "nll")
+EVERY_BUILTIN = "builtin"  # stands for all of them in a list of conditions
 # Their endings, where they say more about another condition: distance to a target, prediction.
 ENDINGS = (
     DISTANCE, "_predicted", "_low", "_high", "_mean", "_sd", "_nearest", "_similarity",
     "_nearest_value", "_inside",
 )  # fmt: skip
+
+
+def expand_conditions(names: Sequence[str] | None) -> list[str] | None:
+    """The names of ``--conditions``, where ``builtin`` stands for all built-in properties."""
+    if names is None:
+        return None
+    return [n for name in names for n in (BUILTIN if name == EVERY_BUILTIN else [name])]
 
 
 def condition_names(config: DataConfig) -> tuple[list[str], list[str]]:
@@ -79,7 +86,7 @@ def condition_names(config: DataConfig) -> tuple[list[str], list[str]]:
                 "at its ends, at most 200 characters); give your column another: -p NAME=COLUMN"
             )
         written = [f"{other}{ending}" for other in config.properties for ending in ENDINGS]
-        if name in TAKEN or name in written or name.endswith(DISTANCE):
+        if name in (*TAKEN, EVERY_BUILTIN) or name in written or name.endswith(DISTANCE):
             raise PropertyError(
                 f"'{name}' is a column that molvae writes; give your column another name: "
                 f"-p {shlex.quote(f'my_{name}={config.properties[name]}')}"
@@ -89,7 +96,8 @@ def condition_names(config: DataConfig) -> tuple[list[str], list[str]]:
                 f"'{name}' is a built-in property; give your column another name: "
                 f"-p {shlex.quote(f'my_{name}={config.properties[name]}')}"
             )
-    wanted = [*PROPERTIES, *config.properties] if config.conditions is None else config.conditions
+    wanted = expand_conditions(config.conditions)
+    wanted = [*BUILTIN, *config.properties] if wanted is None else wanted
     if len(set(wanted)) != len(wanted):
         raise PropertyError(f"conditions: a name appears twice in {list(wanted)}")
     if left_out := [name for name in config.properties if name not in wanted]:
@@ -350,7 +358,7 @@ def _key(inputs: Sequence[Input], recipe: Recipe) -> str:
         "names": [given.source["file"] for given in inputs],
         "options": recipe.config.model_dump(mode="json"),
         "constraints": dict(recipe.constraints),
-        "versions": work_versions(),
+        "versions": {**work_versions(), **property_versions(recipe.builtin)},
         "schema": SCHEMA,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

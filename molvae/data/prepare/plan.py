@@ -15,6 +15,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from molvae import chem
+from molvae.chem.properties import property_versions
 from molvae.config import DataConfig, differences
 from molvae.data.prepare.parts import Recipe
 from molvae.errors import ConfigError, FileError
@@ -80,7 +81,7 @@ class Plan:
             vocabulary=recipe.vocabulary,
             clean=_name_of(recipe.clean),
             sources=sources,
-            versions=work_versions(),
+            versions={**work_versions(), **property_versions(recipe.builtin)},
             chunk=chunk,
         )
 

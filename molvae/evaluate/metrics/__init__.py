@@ -37,6 +37,7 @@ from molvae.evaluate.metrics.molecules import (
     describe,
     merge,
 )
+from molvae.evaluate.metrics.plugins import PluginMetric, plugin_metrics
 from molvae.evaluate.metrics.ratios import fraction_passing, novelty, unique, valid
 from molvae.evaluate.metrics.similarity import (
     internal_diversity,
@@ -55,6 +56,7 @@ __all__ = [
     "MoleculeSet",
     "Molecules",
     "Occurrences",
+    "PluginMetric",
     "Wanted",
     "as_set",
     "calibrate",
@@ -71,6 +73,7 @@ __all__ = [
     "nearest_similarity",
     "normal_frechet",
     "novelty",
+    "plugin_metrics",
     "property_distance",
     "ratio",
     "scaffold_similarity",

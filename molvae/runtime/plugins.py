@@ -1,0 +1,95 @@
+"""What installed packages add to molvae: objects behind entry points of the groups ``molvae.*``.
+
+A package names them in its ``pyproject.toml``:
+
+```toml
+[project.entry-points."molvae.properties"]
+nitrogens = "my_package:NITROGENS"
+```
+
+Nothing is imported before a name is used. Worker processes find them in the same way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import multiprocessing
+import sys
+from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar
+
+from molvae.errors import ConfigError, FileError
+
+__all__ = ["Kind", "import_foreign", "load_plugin", "plugin_names", "plugin_package"]
+
+T = TypeVar("T")
+Kind = Literal["objective", "property", "metric", "engine"]
+GROUPS: Mapping[Kind, str] = MappingProxyType(
+    {
+        "objective": "molvae.objectives",
+        "property": "molvae.properties",
+        "metric": "molvae.metrics",
+        "engine": "molvae.engines",
+    }
+)
+
+
+@functools.cache
+def _entries(kind: Kind) -> dict[str, list[EntryPoint]]:
+    """The entry points of a kind by name; the same one may be found twice on the path."""
+    found: dict[str, list[EntryPoint]] = {}
+    for entry in sorted(entry_points(group=GROUPS[kind]), key=lambda entry: entry.name):
+        found.setdefault(entry.name, []).append(entry)
+    return found
+
+
+def plugin_names(kind: Kind) -> tuple[str, ...]:
+    """Names that installed packages offer, in alphabetical order."""
+    return tuple(_entries(kind))
+
+
+def plugin_package(kind: Kind, name: str) -> str:
+    """Name and version of the package that offers a plugin."""
+    distribution = _entries(kind)[name][0].dist
+    return "" if distribution is None else f"{distribution.name} {distribution.version}"
+
+
+@functools.cache
+def load_plugin(kind: Kind, name: str) -> Any:
+    """The object that an installed package offers under this name.
+
+    Raises:
+        ConfigError: several packages offer it, or none.
+        FileError: the package cannot be imported.
+    """
+    entries = _entries(kind).get(name, [])
+    if len(entries) != 1:
+        raise ConfigError(
+            f"{kind} '{name}': {len(entries)} packages offer it "
+            f"({', '.join(entry.value for entry in entries)}); expected one"
+        )
+    return import_foreign(entries[0].load, f"{kind} '{name}' ({entries[0].value})")
+
+
+def import_foreign(load: Callable[[], T], what: str) -> T:
+    """Import code of the user, which may print or fail; ``what`` names it in the error.
+
+    Raises:
+        FileError: the import fails.
+    """
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # standard output is for results
+            return load()
+    except BaseException as error:
+        if _is_stop(error):
+            raise
+        raise FileError(f"{what} fails on import: {error!r}") from error
+
+
+def _is_stop(error: BaseException) -> bool:
+    """Whether an error of foreign code is a Ctrl-C of the user; workers get none."""
+    here = multiprocessing.parent_process() is None
+    return here and isinstance(error, KeyboardInterrupt)
