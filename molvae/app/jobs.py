@@ -289,6 +289,8 @@ def _launch(job: Job) -> None:
             child.kill()
             raise RunError(f"molvae {job.verb} did not start within {START_LIMIT:g} seconds")
         time.sleep(0.02)
+    if not (job.folder / PROCESS).exists():
+        _record_end(job.folder, child.wait())
 
 
 def _await_end(child: subprocess.Popen[bytes], folder: Path) -> None:
@@ -297,10 +299,15 @@ def _await_end(child: subprocess.Popen[bytes], folder: Path) -> None:
     if child.stdin is not None:
         with contextlib.suppress(OSError):
             child.stdin.close()
-    with contextlib.suppress(OSError):  # the folder may be gone
-        if folder.is_dir() and not (folder / ENDED).exists():
-            stopped = (folder / STOP).exists()
-            write_json(folder / ENDED, {"code": code, "stopped": stopped, "time": time.time()})
+    # The job may have been resumed, or deleted, in the meantime.
+    if (_read(folder / PROCESS) or {}).get("pid") == child.pid and not (folder / ENDED).exists():
+        _record_end(folder, code)
+
+
+def _record_end(folder: Path, code: int) -> None:
+    stopped = (folder / STOP).exists()
+    with contextlib.suppress(OSError):
+        write_json(folder / ENDED, {"code": code, "stopped": stopped, "time": time.time()})
 
 
 def all_jobs(root: str | Path) -> list[Job]:

@@ -148,6 +148,16 @@ def test_stop_saves_and_resume_continues(tmp_path, tiny_run):
     assert again.result["made"] == 4
 
 
+def test_the_end_of_an_earlier_process_is_not_taken_for_that_of_a_resumed_job(tmp_path):
+    earlier = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE)
+    (tmp_path / jobs.PROCESS).write_text(json.dumps({"pid": earlier.pid + 1}))
+    jobs._await_end(earlier, tmp_path)
+    assert not (tmp_path / jobs.ENDED).exists()
+    (tmp_path / jobs.PROCESS).write_text(json.dumps({"pid": earlier.pid}))
+    jobs._await_end(earlier, tmp_path)
+    assert (tmp_path / jobs.ENDED).exists()
+
+
 @pytest.mark.process
 def test_a_killed_process_is_recognized(tmp_path, tiny_run):
     job = search(tmp_path, tiny_run)

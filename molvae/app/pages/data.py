@@ -244,7 +244,7 @@ def _train_form(job: Job, dataset: Dataset) -> None:
     begin = left.selectbox(
         "Start from",
         [*own, SCRATCH],
-        index=own.index("default") if "default" in own else 0,
+        index=own.index(state.model_name()) if state.model_name() in own else 0,
         key=f"data.from.{job.folder.name}",
         help="A model that knows molecules already needs minutes; from scratch it takes hours "
         "and tens of thousands of molecules.",
