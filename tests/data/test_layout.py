@@ -37,6 +37,16 @@ def test_excels_line_about_the_separator(tmp_path, line, end):
     assert read(tmp_path, "a.csv", text) == list(MOLECULES.items())
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+@pytest.mark.parametrize("first", ["name", "#name"])
+def test_comments_above_the_header(tmp_path, name, first):
+    expected = [(*pair, f"{i}.5") for i, pair in enumerate(MOLECULES.items())]
+    text = "# exported\n\n#\n" + table(",", first=(first, "SMILES", "IC50"))
+    assert [row[1:] for row in read(tmp_path, name, text, columns=["IC50"])] == [
+        row[1:] for row in expected
+    ]
+
+
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.txt", "a.smi"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("first", ["name", "smiles"])

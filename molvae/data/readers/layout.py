@@ -55,6 +55,8 @@ def layout_of(
     """The layout of a file of format ``kind`` (smi, csv or tsv) with these first lines."""
     order = ("\t", *DELIMITERS) if kind == "tsv" else DELIMITERS
     skip = next((i for i, line in enumerate(lines) if line.strip()), len(lines))
+    if kind != "smi":
+        skip = _after_comments(lines, skip, order, smiles_column)
     stated = re.fullmatch(r'"?sep=(.)"?', lines[skip].strip("\r\n")) if skip < len(lines) else None
     if stated is not None:
         return Layout(False, stated[1], skip + 1)
@@ -73,6 +75,20 @@ def layout_of(
             if at is not None:
                 return Layout(False, delimiter, skip, header=False, smiles_at=at)
     return Layout(False, max(order, key=lambda d: len(_cells(head, d))), skip)
+
+
+def _after_comments(
+    lines: Sequence[str], skip: int, order: Sequence[str], smiles_column: str | None
+) -> int:
+    """The first line from ``skip`` on that is no comment; ``#smiles,id`` is a header."""
+    for place in range(skip, len(lines)):
+        line = lines[place]
+        if line.strip() and not (
+            line.lstrip().startswith("#")
+            and not any(_names_smiles(_cells([line], d), smiles_column) for d in order)
+        ):
+            return place
+    return skip
 
 
 def _of_smi(lines: Sequence[str], smiles_column: str | None, columns: Sequence[str]) -> Layout:
