@@ -51,6 +51,7 @@ RESUMABLE = frozenset({"train", "generate", "optimize", "prepare"})  # verbs wit
 LONGEST_NAME, LONGEST_TITLE = 60, 120  # characters
 LOG_BYTES = 64 * 1024  # of standard error that are read
 START_LIMIT = 60.0  # seconds until the child process has begun, on a busy machine
+END_LIMIT = 10.0  # seconds between the record of an end and the end
 # The folder of the package is last, so that it replaces no other module.
 CODE = "import sys; sys.path.append(sys.argv.pop(1)); import molvae.app.job_process as j; j.main()"
 
@@ -252,7 +253,10 @@ def start(
     job = Job(folder, tuple(map(str, arguments)), title, created, dict(notes or {}))
     try:
         with FileLock(folder / STARTING, timeout=0):
-            if _locked(folder / LOCK):
+            limit = time.monotonic() + END_LIMIT * (folder / ENDED).exists()
+            while (running := _locked(folder / LOCK)) and time.monotonic() < limit:
+                time.sleep(0.02)
+            if running:
                 raise RunError(f"'{title}' is running already")
             for name in (ENDED, PROCESS, PROGRESS, STOP):
                 (folder / name).unlink(missing_ok=True)
