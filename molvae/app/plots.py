@@ -102,10 +102,12 @@ def scatter(
     behind: pd.DataFrame | None = None,
     titles: tuple[str, str] = ("", ""),
     height: int = 420,
+    marked: str = "",
 ) -> list[int]:
     """Points to click or to select with a box; the positions in ``frame`` of those selected.
 
-    ``behind`` are gray points below them, which cannot be selected.
+    ``behind`` are gray points below them, which cannot be selected; ``marked`` is a column that is
+    true for points to draw larger, with a ring.
     """
     number = "molvae row"
     points = frame.assign(**{number: np.arange(len(frame))})
@@ -128,12 +130,28 @@ def scatter(
     shade: Any = alt.value(ink)
     if color:
         shade = alt.Color(f"{color}:Q", title=labelled(color), scale=alt.Scale(range=shades))
-    encoded = alt.Chart(points).mark_circle(size=46, opacity=0.9).encode(
-        **axes, color=shade,
-        opacity=alt.condition(click, alt.value(0.9), alt.value(0.25)),
-        tooltip=[c for c in ("smiles", x, y, color) if c and c in points.columns],
-        detail=alt.Detail(f"{number}:Q"),
-    ).add_params(click, box)  # fmt: skip
+    ring: dict[str, Any] = {}
+    if marked:
+        test = f"datum['{marked}']"
+        ring = {
+            "size": alt.condition(test, alt.value(120), alt.value(46)),
+            "strokeWidth": alt.condition(test, alt.value(2), alt.value(0)),
+            "stroke": alt.value("#e6eaef" if dark() else "#1b2430"),
+            "order": alt.Order(f"{marked}:N"),
+        }
+    encoded = (
+        alt.Chart(points)
+        .mark_circle(size=46)
+        .encode(
+            **axes,
+            **ring,
+            color=shade,
+            opacity=alt.condition(click, alt.value(0.9), alt.value(0.25)),
+            tooltip=[c for c in ("smiles", x, y, color) if c and c in points.columns],
+            detail=alt.Detail(f"{number}:Q"),
+        )
+        .add_params(click, box)
+    )
     layers.append(encoded)
     chart = alt.layer(*layers).properties(height=height)
     event = st.altair_chart(chart, on_select="rerun", selection_mode=["click", "box"], key=key)

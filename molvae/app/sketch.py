@@ -14,13 +14,6 @@ __all__ = ["draw", "with_points"]
 # JSME writes R groups and typed atoms as these; as attachment points they are *.
 _POINT = re.compile(r"\[(?:R\d*|X\d*|\*:?\d*|\d+\*)\]|(?<![A-Za-z\[])R\d*(?![A-Za-z\]])")
 
-CSS = (
-    ".sketch { min-height: 340px; background: #fff; border-radius: 6px; overflow: hidden; } "
-    # An empty picture that JSME looks for at another place.
-    ".sketch img[src$='clear.cache.gif'] { content: url('data:image/gif;base64,"
-    "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7'); }"
-)
-
 
 def draw(smiles: str, *, key: str, version: object) -> str | None:
     """A sketcher that begins with a molecule; what the user drew since, None if nothing was drawn.
@@ -56,7 +49,8 @@ def _component() -> Any:
     html = "<div class='sketch' role='application' aria-label='molecule sketcher'></div>" + "".join(
         f"<script type='text/plain'>{script}</script>" for script in scripts
     )
-    js = (importlib.resources.files("molvae.app") / "sketch.js").read_text(encoding="utf-8")
+    files = importlib.resources.files("molvae.app")
+    css, js = ((files / f"sketch.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     return st.components.v2.component(
-        "molvae_sketch", html=html, css=CSS, js=js, isolate_styles=False
+        "molvae_sketch", html=html, css=css, js=js, isolate_styles=False
     )

@@ -64,11 +64,14 @@ def show() -> None:
     rows = rows.reset_index(drop=True)
     with right:
         if not len(rows):
-            st.info("Nothing was made in this session yet.", icon=":material/info:")
+            st.info(
+                "Nothing was made in this session yet: generate molecules first.",
+                icon=":material/info:",
+            )
             return
         first, second = back.plane.shares
         chosen = plots.scatter(
-            rows, "first", "second", color=color, key=f"{KEY}.chart", height=460,
+            rows, "first", "second", color=color, key=f"{KEY}.chart", height=460, marked="made",
             titles=(f"first direction ({first:.0%} of the variance)",
                     f"second direction ({second:.0%})"),
         )  # fmt: skip
@@ -144,6 +147,7 @@ def _rows(
         frame = pd.concat([frame, more], ignore_index=True)
         points = np.vstack([points, _made(name, tuple(s for s, _ in made), back.plane, back.kind)])
     frame["first"], frame["second"] = points[:, 0], points[:, 1]
+    frame["made"] = frame["origin"] != back.kind
     frame[color] = _values(tuple(frame["smiles"]), color)
     return frame.dropna(subset=["first"])
 

@@ -1,0 +1,144 @@
+"""Walks through the pages in a real browser, as a user would: mouse, keyboard, downloads."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from rdkit import Chem
+
+pytestmark = [pytest.mark.slow, pytest.mark.process]
+
+# Where `scripts/screenshots.sh` wants the pictures of the guide; by default none are made.
+PICTURES = os.environ.get("MOLVAE_TEST_PICTURES")
+
+
+def picture(page, name, width=1280, height=800):
+    if PICTURES:
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_timeout(1200)
+        page.screenshot(path=Path(PICTURES) / f"{name}.png")
+        page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def open_page(page, title):
+    page.get_by_role("link", name=title).click()
+    page.get_by_role("heading", name=title, exact=True).wait_for()
+
+
+def settled(page):
+    page.get_by_text(re.compile(r"molecules, done after")).first.wait_for()
+
+
+def smiles_of_card(card):
+    return card.locator("button.paper").get_attribute("aria-label").partition(": ")[2]
+
+
+def downloaded(page, name, folder):
+    with page.expect_download() as download:
+        page.get_by_role("button", name=name).click()
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+def test_ready_within_ten_seconds(served):
+    # A generous limit: other tests run beside it. docs/app.md has the time of an idle machine.
+    assert served.seconds < 60
+
+
+def test_a_slider_cards_and_the_sdf_file(walk, tmp_path):
+    walk.get_by_label("Target properties").click()
+    walk.get_by_role("option", name=re.compile("^logp")).click()
+    walk.keyboard.press("Escape")
+    shown = walk.locator("[data-testid=stCaptionContainer] code", has_text="-t logp=")
+    before = shown.inner_text()
+    walk.get_by_role("slider").first.focus()
+    for _ in range(5):
+        walk.keyboard.press("ArrowLeft")
+    shown.filter(has_not_text=before).wait_for()
+    low, high = map(float, shown.inner_text().partition("=")[2].split(":"))
+    walk.get_by_role("button", name="Generate").click()
+    settled(walk)
+    cards = walk.locator(".card")
+    assert cards.count() == 24
+    picture(walk, "generate")
+    picture(walk, "generate-narrow", 390, 844)
+    path = downloaded(walk, re.compile(r"^SDF \(24\)"), tmp_path)
+    mols = list(Chem.SDMolSupplier(str(path)))
+    assert len(mols) == 24
+    assert all(mol is not None and mol.GetNumAtoms() for mol in mols)
+    values = [float(mol.GetProp("logp")) for mol in mols]
+    assert low - 1e-6 <= min(values) <= max(values) <= high + 1e-6
+    cards.nth(1).locator("input").check()
+    walk.get_by_role("button", name=re.compile(r"^CSV \(1\)")).wait_for()
+    page = downloaded(walk, "HTML report", tmp_path)
+    assert "Generated molecules" in page.read_text(encoding="utf-8")
+
+
+def test_draw_with_the_mouse_then_analogs_then_a_click_on_one(walk):
+    open_page(walk, "Molecule")
+    sketch = walk.locator(".sketch")
+    sketch.locator("svg").first.wait_for()
+    box = sketch.bounding_box()
+    walk.mouse.click(box["x"] + 211, box["y"] + 37)  # benzene
+    walk.mouse.click(box["x"] + 300, box["y"] + 200)
+    walk.get_by_text("c1ccccc1", exact=True).first.wait_for()
+    walk.mouse.click(box["x"] + 12, box["y"] + 87)  # N
+    bond = walk.locator(".sketch svg").last.bounding_box()
+    assert bond
+    walk.get_by_label("or paste a SMILES").fill("CC(=O)Nc1ccc(O)cc1")
+    walk.keyboard.press("Enter")
+    walk.get_by_text("CC(=O)Nc1ccc(O)cc1", exact=True).first.wait_for()
+    walk.get_by_role("button", name="Make them").click()
+    settled(walk)
+    picture(walk, "molecule", height=1500)
+    picture(walk, "molecule-narrow", 390, 844)
+    first = walk.locator(".card").first
+    smiles = smiles_of_card(first)
+    first.locator("button.paper").click()
+    walk.get_by_text(smiles, exact=True).first.wait_for()
+    walk.get_by_text("Path to another").click()
+    walk.get_by_label("SMILES of the other end").fill("CCO")
+    walk.keyboard.press("Enter")
+    walk.get_by_text("of the way").first.wait_for()
+
+
+def test_a_scaffold_with_attachment_points(walk):
+    open_page(walk, "Molecule")
+    walk.get_by_label("or paste a SMILES").fill("c1ccccc1")
+    walk.keyboard.press("Enter")
+    walk.get_by_text("Keep a scaffold").click()
+    walk.get_by_label(re.compile("^Scaffold as SMILES")).fill("*c1ccccc1")
+    walk.keyboard.press("Enter")
+    walk.get_by_text("Put an atom at every").wait_for()
+    walk.get_by_role("button", name="Make them").click()
+    settled(walk)
+    ring = Chem.MolFromSmarts("c1ccccc1")
+    for card in walk.locator(".card").all():
+        assert Chem.MolFromSmiles(smiles_of_card(card)).HasSubstructMatch(ring)
+
+
+def test_a_box_on_the_map(walk):
+    open_page(walk, "Map")
+    chart = walk.locator("[data-testid=stVegaLiteChart]").first
+    chart.locator("svg, canvas").first.wait_for()
+    walk.wait_for_timeout(500)
+    box = chart.bounding_box()
+    picture(walk, "map")
+    walk.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.3 * box["height"])
+    walk.mouse.down()
+    walk.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.6 * box["height"], steps=6)
+    walk.mouse.up()
+    walk.get_by_role("button", name="Generate there").wait_for()
+    walk.locator(".card").first.wait_for()
+
+
+def test_a_narrow_screen_has_no_sideways_scroll(walk):
+    walk.set_viewport_size({"width": 390, "height": 844})
+    for _ in range(20):
+        wide = walk.evaluate("document.documentElement.scrollWidth")
+        if wide <= 390:
+            break
+        walk.wait_for_timeout(100)
+    assert wide <= 390
