@@ -35,9 +35,16 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+@pytest.fixture(scope="session")
+def cache_folders(tmp_path_factory):
+    """Names of cache folders, in one folder: mktemp reads its whole folder to number the next."""
+    root = tmp_path_factory.mktemp("caches")
+    return (str(root / str(number)) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def same_start(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("MOLVAE_CACHE", str(tmp_path_factory.mktemp("cache")))
+def same_start(cache_folders, monkeypatch):
+    monkeypatch.setenv("MOLVAE_CACHE", next(cache_folders))
     random.seed(0)
     np.random.seed(0)
     if torch := sys.modules.get("torch"):  # a test that does not use torch need not wait for it

@@ -6,9 +6,6 @@ import pytest
 from molvae.realism.inputs import SparseRows
 from molvae.realism.logistic import Fit, decision, fit_logistic, log_loss, some_rows
 
-linear_model = pytest.importorskip("sklearn.linear_model")
-metrics = pytest.importorskip("sklearn.metrics")
-
 
 @pytest.fixture(scope="module")
 def data():
@@ -28,6 +25,7 @@ def rows_of(dense):
 
 @pytest.mark.parametrize("c", [0.001, 0.1, 10.0])
 def test_weights_are_those_of_scikit_learn(data, c):
+    linear_model = pytest.importorskip("sklearn.linear_model")
     dense, rows, real = data
     theirs = linear_model.LogisticRegression(
         C=c, class_weight="balanced", tol=1e-10, max_iter=10_000
@@ -88,6 +86,7 @@ def test_rows_can_be_chosen(data):
 
 
 def test_the_loss_is_that_of_scikit_learn(data):
+    metrics = pytest.importorskip("sklearn.metrics")
     dense, _, real = data
     logits = np.round(dense.sum(axis=1) / 10 - 1, 1)
     p = 1 / (1 + np.exp(-logits))
