@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molvae import chem
-from molvae.chem.properties import compute
+from molvae.chem.properties import compute, get_property
 from molvae.chem.selfies import use_constraints
 from molvae.config import DataConfig
 from molvae.data.columns import Label, Transform, parse_transform, read_label, unquoted
@@ -204,6 +204,8 @@ def make_part(rows: Sequence[Row], recipe: Recipe, *, guarded: bool = False) -> 
     ``guarded`` says that this process may be ended so.
     """
     maker = _Maker(recipe)
+    for name in recipe.builtin:
+        get_property(name)  # a plugin package is imported before the clock starts
     limit = recipe.config.timeout if guarded else None
     with Timeout(limit) as timeout, use_constraints(recipe.constraints):
         for row in rows:
