@@ -136,7 +136,7 @@ def test_a_setting_that_was_removed_says_so():
         load_config(settings=["train.word_dropout=0.1"])
 
 
-def test_all_faults_stand_in_one_error():
+def test_all_faults_are_in_one_error():
     with pytest.raises(ConfigError) as caught:
         load_config(settings=["train.seed=x", "model.latent_size=0", "data.max_token=7"])
     message = str(caught.value)
@@ -186,7 +186,7 @@ def test_a_budget_of_nothing_is_refused_not_replaced(key):
         load_config(overrides={key: 0})
 
 
-def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+def test_a_file_may_start_with_a_byte_order_mark(tmp_path):
     assert load_config(file=toml(tmp_path, "[train]\nseed = 5\n", "utf-8-sig")).train.seed == 5
 
 

@@ -31,7 +31,7 @@ def test_the_drawn_tree_names_every_class_once():
     assert sorted(names) == sorted(c.__name__ for c in CLASSES)
 
 
-def test_errors_are_caught_by_their_room_only():
+def test_errors_are_caught_by_their_class_only():
     with pytest.raises(errors.InputError):
         raise errors.TargetError("x")
     assert not issubclass(errors.RunError, errors.InputError)

@@ -58,7 +58,7 @@ def test_parameters_are_kept_and_changed(model, tiny_run):
         LatentFeaturizer(model, invalid="skip").fit()
 
 
-def test_it_stands_in_a_pipeline_of_scikit_learn(tiny_run):
+def test_it_works_in_a_pipeline_of_scikit_learn(tiny_run):
     base = pytest.importorskip("sklearn.base")
     from sklearn.linear_model import Ridge
     from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -75,7 +75,7 @@ def test_it_stands_in_a_pipeline_of_scikit_learn(tiny_run):
     assert base.clone(LatentFeaturizer(tiny_run, invalid="nan")).invalid == "nan"
 
 
-def test_guacamol_gets_as_many_samples_as_it_asks_for(model):
+def test_guacamol_gets_as_many_samples_as_requested(model):
     generator = GuacaMolGenerator(model, seed=3, workers=0)
     first, second = generator.generate(5), generator.generate(5)
     assert len(first) == len(second) == 5

@@ -160,7 +160,7 @@ def test_a_workbook_bomb_is_refused(app, monkeypatch):
 HOSTILE = "<img src=x onerror=alert(1)>![x](http://evil.example/x.png)"
 
 
-def test_names_from_strangers_stay_text(app, tmp_path):
+def test_untrusted_names_stay_text(app, tmp_path):
     table = f'smiles,"{HOSTILE}"\nCCO,1\nCCN,2\n'
     page = upload(app("data"), "Molecule file", f"../../{HOSTILE}.csv", table.encode())
     assert not page.exception

@@ -184,7 +184,7 @@ def test_names_and_order_of_patterns(folder):
     assert held.patterns[3][1] == "c:1(:c(:c:c:c:c:1)-[#8]-[#1])-[#8]-[#1]"
 
 
-def test_columns_and_empty_lines_may_lie_anyhow(folder):
+def test_columns_and_empty_lines_may_be_in_any_order(folder):
     (folder / "mcf.csv").write_text("\ufeffsmarts,note,names\n\n[#8]-[#8],x,peroxide\n", "utf-8")
     assert load_filters(str(folder)).patterns[0] == ("peroxide", "[#8]-[#8]")
 

@@ -96,7 +96,7 @@ def test_a_counter_ion_alone_is_a_molecule(alone):
         ("CCCC(C)CCO.CCC(C)CCCO", "CCC(C)CCCO"),  # and as heavy: the first in the alphabet
     ],
 )
-def test_of_a_mixture_the_largest_is_kept_and_said(text, kept):
+def test_of_a_mixture_the_largest_is_kept_with_a_note(text, kept):
     for order in (text, ".".join(text.split(".")[::-1])):
         result = cleaned(order)
         assert (result.smiles, result.note) == (kept, MIXTURE)

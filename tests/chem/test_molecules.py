@@ -172,7 +172,7 @@ def test_what_is_no_molecule_is_none(text):
     assert canonical_smiles(text) is None
 
 
-def test_parsing_says_nothing(capfd):
+def test_parsing_prints_nothing(capfd):
     assert parse("c1cccc1") is None
     assert parse("C(C)(C)(C)(C)C") is None
     assert capfd.readouterr() == ("", "")
@@ -204,7 +204,7 @@ def test_scaffolds(smiles, core, rings):
     assert ring_scaffold(m) == rings
 
 
-def test_scaffolds_forget_and_ring_scaffolds_keep_stereo():
+def test_scaffolds_drop_and_ring_scaffolds_keep_stereo():
     m = Chem.MolFromSmiles("C1CC[C@H]2CNCC[C@H]2C1")
     assert "@" not in scaffold(m)
     assert "@" in ring_scaffold(m)

@@ -357,7 +357,7 @@ def test_computing_leaves_no_wrong_value_behind():
 
 
 @pytest.mark.process
-def test_a_table_is_loaded_only_when_asked_for():
+def test_a_table_is_loaded_only_when_needed():
     code = (
         "from molvae.chem import fast_scores as f, properties as p; from molvae.chem import parse;"
         "p.compute(parse('CCO'), ['mw', 'logp', 'qed', 'rotb']);"

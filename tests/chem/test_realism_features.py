@@ -186,7 +186,7 @@ PYRIDINE = 9338142621115828503
 METHANOL = (9447136664002918823, 4223584542305708707)
 
 
-def test_names_are_for_people():
+def test_names_can_be_read():
     mol = Chem.MolFromSmiles("OCc1ccc2[nH]ccc2c1")
     assert ring_system_name(mol, describe(mol).ring_atoms[0]) == "c1ccc2[nH]ccc2c1"
     mol = Chem.MolFromSmiles("C[NH+](C)CC=O")

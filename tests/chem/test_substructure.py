@@ -170,7 +170,7 @@ def test_what_has_no_writings(text):
     assert writings(text, 5) == []
 
 
-def test_points_that_stereo_needs_have_a_mark_of_their_own():
+def test_points_that_stereo_needs_have_their_own_mark():
     assert all(MARKS[1] in text for text, _ in writings("N[C@@H](*)C(=O)O", 9))
     assert all(MARKS[1] in text for text, _ in writings("*/C=C/C", 9))
     assert all(MARKS[0] in text for text, _ in writings("*CCO", 9))
@@ -181,7 +181,7 @@ def test_points_that_stereo_needs_have_a_mark_of_their_own():
     "smiles",
     ["*N1CCN(*)CC1", "*[C@H]1CC[C@@H](*)CC1", "*[C@](F)(Cl)c1ccc(*)cc1", "*/C=C/CC(*)C", "*C*"],
 )
-def test_a_linked_part_begins_and_ends_with_a_mark(smiles):
+def test_a_linked_part_has_a_mark_at_both_ends(smiles):
     found = [text for text, _ in writings(smiles, 64, linked=True)]
     both = [text for text in found if text.startswith(MARKS) and text.endswith(MARKS)]
     assert both

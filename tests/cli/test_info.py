@@ -32,7 +32,7 @@ def _network(run):
     return load_model(run).network
 
 
-def test_a_model_folder_has_no_run_to_tell_of(tiny_run):
+def test_a_model_folder_has_no_run_to_describe(tiny_run):
     _, lines = describe(tiny_run / "model")
     assert not any(line.startswith("run ") for line in lines)
 
@@ -67,7 +67,7 @@ def test_anything_else_is_refused(tmp_path):
         describe(tmp_path / "absent")
 
 
-def test_a_shard_says_which_it_is(demo_csv, tmp_path):
+def test_a_shard_states_its_number(demo_csv, tmp_path):
     from molvae.config import DataConfig
     from molvae.data.prepare import prepare_shard
     from molvae.data.prepare.plan import Shard

@@ -90,7 +90,7 @@ def test_all_files_of_a_set_come_in_order(site, capsys):
     assert clear() == 2 * len(BODY)
 
 
-def test_only_what_is_not_in_the_cache_is_asked_for(site):
+def test_only_what_is_not_in_the_cache_is_requested(site):
     fetch("toy")
     toy("a.csv").unlink()
     toy("b.csv").write_bytes(BODY[::-1])
@@ -262,7 +262,7 @@ def test_a_body_of_unknown_length(server):
         reply(200, b""),
     ],
 )
-def test_a_passing_fault_costs_another_attempt(server, fault):
+def test_a_temporary_failure_is_tried_again(server, fault):
     server.serve(fault, reply(200, BODY))
     assert fetch("toy")[0].read_bytes() == BODY
     assert names(toy()) == ["a.csv"]
@@ -420,7 +420,7 @@ def test_quoted_line_ends_survive(site, tmp_path):
     assert read_smiles([fetch("toy", tmp_path / "out")[0]])[:3] == ["CCO", "CCN", "C"]
 
 
-def test_an_existing_output_is_refused_before_anything_is_asked(site, tmp_path):
+def test_an_existing_output_is_refused_before_any_request(site, tmp_path):
     (tmp_path / "a.csv").write_text("mine")
     with pytest.raises(OutputExistsError, match=r"a\.csv' .*--force"):
         fetch("toy", tmp_path)

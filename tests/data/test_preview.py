@@ -101,7 +101,7 @@ def test_a_workbook_that_unpacks_to_more_than_memory_holds(tmp_path, monkeypatch
         preview(path)
 
 
-def test_cells_from_strangers_stay_short(tmp_path):
+def test_untrusted_cells_stay_short(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("smiles,<script>alert(1)</script>\nCCO," + "x" * 5000 + "\n")
     (column,) = preview(path).columns

@@ -157,7 +157,7 @@ def test_ragged_lines_short_ones_have_empty_cells_long_ones_are_broken(tmp_path)
     assert read[1].fault == "more cells than the header"
 
 
-def test_a_monstrous_cell_is_a_broken_record_and_reading_goes_on(tmp_path):
+def test_a_huge_cell_is_a_broken_record_and_reading_continues(tmp_path):
     path = put(tmp_path, "a.csv", "smiles,id\n" + "C" * 1_000_001 + ",big\nCCO,fine\n")
     read = rows(path)
     assert read[0].fault == "malformed line"
@@ -360,7 +360,7 @@ def test_nul_bytes_do_not_stop_the_reading(tmp_path):
     assert len(found) == 3
 
 
-def test_an_unclosed_quote_costs_its_own_line(tmp_path):
+def test_an_unclosed_quote_rejects_its_own_line_alone(tmp_path):
     text = 'smiles,id\nCCO,"open\n' + "".join(f"{'C' * i},n{i}\n" for i in range(1, 60))
     found = rows(put(tmp_path, "a.csv", text))
     assert [row.fault for row in found] == ["malformed line"] + [""] * 59
@@ -406,7 +406,7 @@ def test_packed_data_are_recognised_whatever_their_name(tmp_path):
     assert [row.smiles for row in rows(path)] == ["CCO"]
 
 
-def test_packed_utf16_is_said(tmp_path):
+def test_packed_utf16_is_a_named_error(tmp_path):
     with pytest.raises(FileError, match="UTF-16"):
         read_rows(put(tmp_path, "a.csv.gz", "smiles\nCCO\n".encode("utf-16")))
 

@@ -124,7 +124,7 @@ def test_targets_on_properties_and_on_columns(hits):
     assert data["pIC50"]["hit rate"]["value"] == pytest.approx(2 / 3)
 
 
-def test_rdkit_is_believed_rather_than_a_column_of_the_same_name(tmp_path):
+def test_rdkit_is_used_rather_than_a_column_of_the_same_name(tmp_path):
     path = write(tmp_path / "a.csv", ["smiles,heavy", "CCO,99"])
     found = evaluate.evaluate(path, options=Options(targets=["heavy=3"]))
     assert found.targets["heavy"].metric.value == 0
@@ -146,7 +146,7 @@ def test_an_unknown_target_for_lists():
         evaluate.evaluate_smiles(["C"], options=Options(targets=["lgop=1"]))
 
 
-def test_a_property_asked_for_twice_is_an_error():
+def test_a_property_requested_twice_is_an_error():
     with pytest.raises(TargetError, match=r"'logp'.* 'logp=1'.* 'logp=@w'"):
         evaluate.evaluate_smiles(["C"], options=Options(targets=["logp=1", "logp=@w"]))
 
@@ -354,7 +354,7 @@ def test_columns_follow_the_sampled_rows(tmp_path):
     assert (found.targets["heavy"].metric.value, found.targets["heavy"].metric.n) == (0, 9)
 
 
-def test_order_of_the_rows_does_not_matter():
+def test_order_of_the_rows_does_not_change_results():
     texts = [*many(30), "", "CCO"]
     a, b = (
         evaluate.evaluate_smiles(t, test=many(9), options=Options(replicates=0))
@@ -366,7 +366,7 @@ def test_order_of_the_rows_does_not_matter():
 # -- intervals and curves -------------------------------------------------------------------------
 
 
-def test_intervals_lie_around_their_values_and_narrow_with_n():
+def test_intervals_hold_their_values_and_narrow_with_n():
     texts = [*many(100), "broken("]
     wide, narrow = (
         evaluate.evaluate_smiles(
@@ -461,7 +461,7 @@ def test_the_column_of_the_judged_file_serves_the_others_too(tmp_path):
         assert found.metrics["novelty"].value == (0 if train is mine else 0.5)
 
 
-def test_sets_of_unequal_size_are_said_to_be(tmp_path):
+def test_sets_of_unequal_size_give_a_note(tmp_path):
     a, b = write(tmp_path / "a.smi", many(40)), write(tmp_path / "b.smi", many(20))
     assert "a.smi 40, b.smi 20" in evaluate.compare([a, b]).notes()[0]
     assert "take --sample 20" in evaluate.compare([a, b]).notes()[0]
@@ -536,7 +536,7 @@ def test_a_cache_that_can_only_be_read_is_read(hits, tmp_path, monkeypatch):
     assert evaluate.evaluate(hits, test=test).to_json() == first.to_json()
 
 
-def test_a_cache_that_cannot_be_written_costs_nothing_but_time(hits, tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_changes_no_result(hits, tmp_path, monkeypatch):
     first = evaluate.evaluate(hits, test=hits)
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MOLVAE_CACHE", str(tmp_path / "file"))
@@ -586,7 +586,7 @@ def test_the_page_shows_the_numbers_and_the_neighbors(hits, tmp_path):
         assert text in html
 
 
-def test_cards_are_distinct_molecules_and_no_more_than_asked():
+def test_cards_are_distinct_molecules_and_no_more_than_requested():
     found = evaluate.evaluate_smiles(many(50) * 2, options=Options(draw=8))
     texts = [card.smiles for card in found.cards]
     assert len(texts) == len(set(texts)) == 8

@@ -141,7 +141,7 @@ def test_the_page_of_two_sets(compared):
     report.render(page)
 
 
-def test_other_evaluations_stand_beside(found, tmp_path):
+def test_other_evaluations_are_shown_beside(found, tmp_path):
     path = tmp_path / "published.json"
     path.write_text(json.dumps({"name": "theirs", "metrics": {"valid": {"value": 0.9767}}}))
     beside = pages.read_evaluations(path)

@@ -183,7 +183,7 @@ def test_force_drops_unfinished_work_and_the_output(output):
     assert names(output.parent) == ["out.csv"]
 
 
-def test_nothing_to_resume_starts_afresh(output):
+def test_nothing_to_resume_starts_from_the_beginning(output):
     with open_blocks(output, COLUMNS, PLAN, resume=True) as blocks:
         assert blocks.finished == {}
         join(blocks)
@@ -209,7 +209,7 @@ def test_another_plan_is_refused_and_its_work_left_alone(output, columns, plan, 
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "1"])
-def test_an_unreadable_plan_is_said(output, content):
+def test_an_unreadable_plan_is_an_error(output, content):
     (keep(output, 0) / "plan.json").write_text(content)
     with pytest.raises(ConfigError, match=r"plan\.json"):
         make(output, resume=True)
@@ -245,7 +245,7 @@ def test_a_damaged_block_is_made_again(output, damage, capsys):
         assert join(blocks) == 4
 
 
-def test_damage_found_late_is_named_and_costs_one_block(output):
+def test_damage_found_late_is_named_and_loses_one_block(output):
     def damage(blocks):
         path = block_files(output.with_name("out.csv.part"))[5]
         path.write_bytes(path.read_bytes()[:30])
@@ -349,7 +349,7 @@ def test_a_name_that_cannot_be_written_is_refused_before_the_work(tmp_path, name
     assert names(tmp_path) == []
 
 
-def test_files_beside_are_made_again_by_the_work_that_began_them(output):
+def test_files_beside_are_made_again_by_the_work_that_started_them(output):
     page = output.with_name("page.html")
 
     def stop(blocks):
@@ -369,7 +369,7 @@ def test_files_beside_are_made_again_by_the_work_that_began_them(output):
     assert names(output.parent) == ["out.csv", "page.html"]
 
 
-def test_a_file_that_appears_meanwhile_is_nobodys_to_overwrite(output):
+def test_a_file_that_appears_meanwhile_is_not_overwritten(output):
     page = output.with_name("page.html")
 
     def appear(blocks):

@@ -17,12 +17,12 @@ BASE, ACID = "CC(=O)Nc1ccccc1CN", "O=C(O)c1ccccc1"
 SALT, IONS = f"{BASE}.Cl", "[Na+].[O-]C(=O)c1ccccc1"
 
 
-def test_a_salt_stands_for_its_parent(tiny_model):
+def test_a_salt_is_read_as_its_parent(tiny_model):
     assert cleaned([SALT, IONS], tiny_model) == ["CC(=O)Nc1ccccc1CN", "O=C(O)c1ccccc1"]
     assert clean_given([SALT, IONS], tiny_model, name="like") == (BASE, ACID)
 
 
-def test_a_bad_text_costs_itself_and_is_named(tiny_model, capsys):
+def test_a_bad_text_is_rejected_alone_and_named(tiny_model, capsys):
     assert clean_given([SALT, "C1CC", "[Rn]CC"], tiny_model, name="like") == (BASE,)
     note = capsys.readouterr().err
     assert "like: 2 of 3 molecules are left out" in note

@@ -266,7 +266,7 @@ def test_each_kind_of_refusal_is_counted_with_an_example(realistic_folder, tmp_p
         assert example
 
 
-def test_a_share_tells_how_many_are_kept(realistic_model):
+def test_a_share_sets_how_many_are_kept(realistic_model):
     decoded = {}
     for share in (1.0, 0.5, 0.2):
         drawn = sampler(realistic_model, realism=share, novel_rings=True, unique=False)

@@ -328,7 +328,7 @@ def places(drawing):
     ]
 
 
-def test_a_band_stands_where_the_axis_has_its_ends():
+def test_a_band_ends_where_the_axis_ends():
     drawing = drawn((0.0, 1.0), np.linspace(0, 4, 500), figures={"requested": "0 to 1"})
     (left, right), ends = places(drawing)
     assert ends == pytest.approx([left, right], abs=0.2)

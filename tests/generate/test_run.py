@@ -55,7 +55,7 @@ def test_molecules_stream_and_the_summary_adds_up(tiny_model):
 
 
 @pytest.mark.parametrize("targets", [["logp=1:4"], ["logp=2"]])
-def test_a_listener_hears_of_every_molecule_once(tiny_model, targets):
+def test_a_listener_gets_every_molecule_once(tiny_model, targets):
     told = []
     plain = list(generate(12, model=tiny_model, targets=targets, workers=1))
     listened = generate(
@@ -310,7 +310,7 @@ def test_molecules_of_a_dataset_folder_are_not_written_again(tiny_run, tiny_data
     assert known.holds(keys_of(row["smiles"] for row in rows)).all()
 
 
-def test_rows_of_known_molecules_are_counted_as_they_stand(tmp_path, capsys):
+def test_rows_of_known_molecules_are_counted_as_written(tmp_path, capsys):
     """A salt is known with and without its acid, and counts once; so does what is no molecule."""
     (tmp_path / "known.smi").write_text("CCO\nCCO again\nCC[NH3+].[Cl-]\nc1ccc\n")
     known = known_molecules([tmp_path / "known.smi"])
@@ -378,7 +378,7 @@ def test_start_molecules_come_from_texts_and_files(tmp_path):
         read_seed_molecules(["CCX"])
 
 
-def test_columns_tell_the_start_the_similarity_and_the_likelihood(tiny_run, tmp_path):
+def test_columns_hold_the_start_the_similarity_and_the_likelihood(tiny_run, tmp_path):
     starts = ("CC(=O)Nc1ccccc1", "CCOC(=O)c1ccccc1")
     request = Request(like=starts, nll=True)
     path = tmp_path / "out.csv"

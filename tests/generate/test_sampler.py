@@ -299,7 +299,7 @@ def test_misses_are_written_when_allowed(tiny_model):
     assert not any("range" in reason for reason in drawn.refused)
 
 
-def test_cold_decoding_from_pure_noise_knows_one_molecule(tiny_model):
+def test_decoding_pure_noise_at_temperature_0_gives_one_molecule(tiny_model):
     drawn = sampler(tiny_model, temperature=0, max_tries=9)
     assert len(list(drawn.stream(5))) == 1
     repeated = smiles(sampler(tiny_model, temperature=0, unique=False), 5)
@@ -483,7 +483,7 @@ def test_similarity_needs_a_start(tiny_model):
         sampler(tiny_model, like=("[Xe]",))
 
 
-def test_a_start_decodes_alike_wherever_it_stands_in_a_batch(tiny_model):
+def test_a_start_decodes_alike_at_any_place_of_a_batch(tiny_model):
     """Latents of start molecules go to the wanted molecules whose turn it is."""
     asked = {"unique": False, "critic": False, "precision": "fp32"}
     three = smiles(sampler(tiny_model, like=STARTS, **asked), 9)

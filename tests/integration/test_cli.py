@@ -207,7 +207,7 @@ def test_a_limit_on_tries_is_a_failure_only_where_nothing_was_found(here):
     assert "× outside the requested range" in result.stdout
 
 
-def test_notes_tell_what_the_model_never_saw(here):
+def test_notes_name_targets_beyond_the_training_data(here):
     result = run("generate -m run -n 2 -o a.csv -t logp=40 --workers 1")
     assert result.exit_code == 0
     assert any(line.startswith("note:") and "logp" in line for line in result.stderr.splitlines())

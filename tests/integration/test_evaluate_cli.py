@@ -86,7 +86,7 @@ def test_two_files(here):
     assert "b.csv - a.csv" in Path("out.html").read_text(encoding="utf-8")
 
 
-def test_an_earlier_evaluation_stands_beside(here):
+def test_an_earlier_evaluation_is_shown_beside(here):
     good("evaluate b.csv --no-fcd -o b.json")
     good("evaluate a.csv --no-fcd --beside b.json --report out.html")
     assert ">b.csv<" in Path("out.html").read_text(encoding="utf-8")

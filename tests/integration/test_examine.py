@@ -109,7 +109,7 @@ def test_a_model_without_conditions_can_be_examined(tiny_model, demo_csv, tmp_pa
     assert lines(report)
 
 
-def test_a_run_that_moved_still_knows_its_molecules(found, tiny_run, tmp_path):
+def test_a_moved_run_finds_its_molecules(found, tiny_run, tmp_path):
     shutil.copytree(tiny_run, tmp_path / "moved")
     moved = examine(tmp_path / "moved", device="cpu", workers=0).to_json()
     assert moved["rate"] == found.to_json()["rate"]

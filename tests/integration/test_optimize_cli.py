@@ -40,7 +40,7 @@ def rows_of(path):
 
 
 @pytest.mark.parametrize("kills", [1, pytest.param(4, marks=pytest.mark.nightly)])
-def test_a_search_survives_kills_and_asks_nothing_twice(tiny_run, tmp_path, monkeypatch, kills):
+def test_a_search_continues_after_kills_and_repeats_no_call(tiny_run, tmp_path, monkeypatch, kills):
     (tmp_path / "mine.py").write_text(OBJECTIVE)
     asked, calls = tmp_path / "asked", tmp_path / "best.calls.csv"
     monkeypatch.setenv("ASKED", str(asked))
@@ -80,7 +80,7 @@ def test_a_search_survives_kills_and_asks_nothing_twice(tiny_run, tmp_path, monk
     assert float(rows_of(tmp_path / "best.csv")[0]["score"]) == best
 
 
-def test_words_for_people(tiny_run, tmp_path):
+def test_output_for_people(tiny_run, tmp_path):
     done = warm.run(
         "optimize", "-m", tiny_run, "-o", tmp_path / "best.sdf", "--objective", "qed",
         "--objective", "sas@6:1*0.5", "--budget", 12, "-t", "mw=:400", "--workers", 0,

@@ -166,7 +166,7 @@ def test_a_dask_cluster_of_two_workers(library, expected, cluster, tmp_path):
     assert same_bytes(tmp_path / "ds", expected)
 
 
-def test_a_killed_worker_costs_a_retry(library, expected, tmp_path):
+def test_work_of_a_killed_worker_is_tried_again(library, expected, tmp_path):
     output = tmp_path / "ds"
     process = begin("prepare", library, "-o", output, *OPTIONS, "--workers", 2)
     wait_for(lambda: parts(output), process)
@@ -247,7 +247,7 @@ def clean(text, options):
 '''
 
 
-def test_a_molecule_that_hangs_costs_its_own_rows(library, expected, tmp_path, monkeypatch):
+def test_a_molecule_that_hangs_rejects_its_own_rows_alone(library, expected, tmp_path, monkeypatch):
     (tmp_path / "hanging_clean.py").write_text(HELPERS)
     monkeypatch.syspath_prepend(tmp_path)
     import hanging_clean

@@ -124,7 +124,7 @@ def test_a_model_trained_by_two_processes_is_that_of_one(tiny_dataset, tmp_path,
     assert_equal_runs(folder, alone)
 
 
-def test_what_is_wrong_is_said_once(tiny_dataset, tmp_path):
+def test_an_error_of_several_processes_is_one_message(tiny_dataset, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "precious.txt").touch()
     done = run(*train(tiny_dataset, tmp_path / "run"))
@@ -195,7 +195,7 @@ def test_a_stopped_run_of_two_processes_resumes_with_one(tiny_dataset, tmp_path,
     assert_equal_runs(folder, alone)
 
 
-def test_a_dataset_that_one_process_cannot_see_is_said_by_it(tiny_dataset, tmp_path):
+def test_a_dataset_that_one_process_cannot_read_is_one_error(tiny_dataset, tmp_path):
     """As on a second machine without the disk of the first."""
     blind = tmp_path / "blind.py"
     blind.write_text(

@@ -112,7 +112,7 @@ def test_structure_files(tiny_run, tmp_path, name):
         assert float(mol.GetProp("logp")) == pytest.approx(Crippen.MolLogP(mol), abs=1e-3)
 
 
-def test_a_column_of_the_user_can_be_asked_for(tiny_run, tmp_path):
+def test_a_column_of_the_user_can_be_requested(tiny_run, tmp_path):
     molvae("generate", "-m", tiny_run, "-n", 5, "-o", tmp_path / "a.csv", "-t", "assay=5:7")
     assert all(5 <= float(row["assay"]) <= 7 for row in rows(tmp_path / "a.csv"))
 
@@ -151,7 +151,7 @@ def test_json_is_for_machines(tiny_run, demo_csv, tmp_path):
     assert json.loads(said.stdout)["tokens"] > 10
 
 
-def test_quiet_is_quiet(tiny_run, tmp_path):
+def test_quiet_prints_nothing_on_standard_error(tiny_run, tmp_path):
     said = molvae("generate", "-m", tiny_run, "-n", 3, "-o", tmp_path / "a.smi", "--quiet")
     assert said.stderr == ""
 

@@ -21,7 +21,7 @@ def test_the_axes_are_the_widest_directions():
     )
 
 
-def test_equal_points_and_one_point_lie_in_the_middle():
+def test_equal_points_and_one_point_are_in_the_middle():
     for points in (np.ones((4, 3)), np.ones((1, 3))):
         plane = Plane.fit(points)
         assert plane.shares == (0.0, 0.0)

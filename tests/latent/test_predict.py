@@ -70,7 +70,7 @@ def test_the_interval_is_the_calibrated_one(measured_run, measured_model, tmp_pa
 
 
 @pytest.mark.parametrize("kind", ["csv", "sdf", "parquet"])
-def test_measured_values_of_a_file_stand_beside_predicted_ones(measured_run, tmp_path, kind):
+def test_measured_values_of_a_file_are_beside_predicted_ones(measured_run, tmp_path, kind):
     source, output = tmp_path / f"in.{kind}", tmp_path / "out.csv"
     values = ["6.5", ""]
     if kind == "csv":

@@ -503,7 +503,7 @@ def test_a_training_state_comes_back(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["state.pt"]
 
 
-def test_a_run_folder_stands_for_its_model(folder, tmp_path):
+def test_a_run_folder_is_read_as_its_model(folder, tmp_path):
     (tmp_path / "run").mkdir()
     shutil.move(folder, tmp_path / "run" / "model")
     assert find_model(tmp_path / "run") == tmp_path / "run" / "model"

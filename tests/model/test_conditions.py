@@ -117,7 +117,7 @@ def test_restoring_undoes_standardizing():
     )
 
 
-def test_a_column_that_only_says_yes_still_says_yes():
+def test_a_column_with_yes_alone_predicts_yes():
     fitted = ConditionSet.fit(["active"], np.ones((9, 1), np.float32), {"active": "yesno"})
     assert fitted.standardize(np.ones((1, 1)))[0].item() == 1.0
 
@@ -251,7 +251,7 @@ def test_counts_and_answers_stay_whole(text, allowed):
 @pytest.mark.parametrize(
     ("text", "value"), [("mw=5000:6000", 5000), ("mw=1:5", 5), ("rings=20:", 20), ("logp=50", 50)]
 )
-def test_beyond_what_was_seen_the_nearest_bound_is_taken_and_said(text, value):
+def test_beyond_the_training_values_the_nearest_bound_is_used_with_a_note(text, value):
     assert set(draw(text)[text.split("=")[0]]) == {value}
     (note,) = CONDITIONS.warnings([parse_target(text)])
     low, high = CONDITIONS[text.split("=")[0]].seen

@@ -170,7 +170,7 @@ def test_single_steps_give_the_logits_of_teacher_forcing(network):
 
 
 @torch.no_grad()
-def test_rows_that_stay_or_are_taken_twice_go_on_as_before(network):
+def test_rows_that_stay_or_are_taken_twice_continue_unchanged(network):
     inputs, _, _ = rows(12, 12, 12)
     context = random_context(network, 3)
     together = network.decode(inputs, context)
@@ -241,7 +241,7 @@ def test_a_model_without_conditions_is_a_plain_vae():
     assert terms.total == terms.reconstruction + terms.kl
 
 
-def test_one_batch_can_be_learnt_by_heart():
+def test_one_batch_can_be_memorized():
     sizes = ModelConfig(
         latent_size=8, embedding_size=16, encoder_size=24, decoder_size=48, context_size=32
     )

@@ -42,7 +42,7 @@ def test_kl_of_the_prior_is_zero():
     )
 
 
-def test_a_uniform_decoder_costs_log_v_per_token():
+def test_a_uniform_decoder_has_a_loss_of_log_v_per_token():
     lengths = torch.tensor([1, 5, 9])
     nats = reconstruction(torch.zeros(3, 9, 17), torch.randint(17, (3, 9)), lengths)
     torch.testing.assert_close(nats, lengths * math.log(17))
@@ -54,7 +54,7 @@ def test_known_probabilities_give_the_known_likelihood():
     assert nats.item() == pytest.approx(-math.log(0.25 * 0.8), rel=1e-5)
 
 
-def test_padding_costs_nothing_whatever_stands_there():
+def test_padding_adds_nothing_to_the_loss():
     logits, lengths = torch.randn(2, 6, 5), torch.tensor([3, 6])
     targets = torch.randint(5, (2, 6))
     before = reconstruction(logits, targets, lengths)

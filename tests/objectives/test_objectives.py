@@ -207,7 +207,7 @@ def test_a_function_of_one_molecule(tmp_path, body):
     assert seen(None) == ["CC", "CCC", "CCCC"], "each once"
 
 
-def test_a_function_of_many_that_fails_is_not_asked_for_one(tmp_path):
+def test_a_function_of_many_that_fails_is_not_called_with_one(tmp_path):
     file = write(
         tmp_path / "many.py",
         "calls = []\ndef score(smiles):\n    calls.append(smiles)\n"

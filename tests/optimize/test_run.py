@@ -80,7 +80,7 @@ def test_crowding_is_the_distance_of_the_neighbours():
     assert crowding(np.asarray([[1.0, 1.0]])).tolist() == [math.inf]
 
 
-def test_a_pareto_archive_ranks_by_front_and_room():
+def test_a_pareto_archive_ranks_by_front_and_crowding():
     archive = Archive(pareto=True)
     archive.add(
         [answer(1, 0.0, 0.0), answer(2, 1.0, 0.0), answer(3, 0.6, 0.6), answer(4, 0.0, 1.0)]
@@ -116,7 +116,7 @@ def test_a_mutation_is_one_to_three_edits(symbols, u):
 
 
 @given(strings, strings, numbers, numbers, st.integers(1, 10))
-def test_a_splice_is_a_beginning_and_an_end(first, second, u, v, limit):
+def test_a_splice_is_a_start_and_an_end(first, second, u, v, limit):
     from molvae.chem.selfies import split_selfies
 
     found = split_selfies(spliced(first, second, np.asarray([u, v]), limit))
@@ -158,7 +158,7 @@ def test_calls_are_written_before_and_after(tmp_path):
     ]
 
 
-def test_calls_go_on_after_a_kill_at_any_byte(tmp_path):
+def test_calls_continue_after_a_kill_at_any_byte(tmp_path):
     path = tmp_path / "best.calls.csv"
     with calls_in(path) as calls:
         calls.ask([("CC", "sample"), ("CO", "mutate")], round_=0)
@@ -267,7 +267,7 @@ def test_a_note_is_no_formula(tmp_path):
     "row",
     ["1,0,sample,no molecule,asked,,,", "1,0,sample,CC,asked,,,\n1,0,sample,CC,answered,inf,,inf"],
 )
-def test_a_log_of_a_stranger(tmp_path, row):
+def test_a_damaged_log_is_refused(tmp_path, row):
     path = tmp_path / "best.calls.csv"
     with calls_in(path):
         pass
@@ -292,7 +292,7 @@ def test_unfinished_calls_are_within_the_budget(tmp_path, tiny_run, monkeypatch)
     assert summary.calls == 12
 
 
-def test_calls_of_another_run_are_not_gone_on_with(tmp_path):
+def test_calls_of_another_run_are_not_continued(tmp_path):
     path = tmp_path / "best.calls.csv"
     with (
         calls_in(path),
@@ -346,7 +346,7 @@ def scored(objective, smiles, workers=None, **options):
 
 
 @pytest.mark.process
-def test_trouble_costs_its_molecules_alone(tmp_path, capfd):
+def test_failures_of_an_objective_lose_their_molecules_alone(tmp_path, capfd):
     (tmp_path / "trouble.py").write_text(TROUBLE)
     objective = parse_objective([f"{tmp_path}/trouble.py:score"])
     smiles = ["CC", "C", "CCC", "N", "CCCC", "O", "S", "CCN", "FF", "P", "CCP"]
@@ -394,7 +394,7 @@ def test_what_an_objective_prints_goes_to_a_file(tmp_path, tiny_run, capfd):
 
 
 @pytest.mark.process
-def test_the_last_words_of_a_crash_are_kept(tmp_path):
+def test_the_output_before_a_crash_is_kept(tmp_path):
     (tmp_path / "noisy.py").write_text(NOISY)
     objective = parse_objective([f"{tmp_path}/noisy.py:score"])
     found = scored(objective, ["CCC"], workers=1, log=tmp_path / "log")
@@ -411,7 +411,7 @@ def test_the_wrong_number_of_scores_is_a_failure(tmp_path):
 
 
 @pytest.mark.process
-def test_a_slow_molecule_holds_up_no_other(tmp_path):
+def test_a_slow_molecule_does_not_delay_others(tmp_path):
     """The first molecule is not scored until all others are."""
     scored_folder = tmp_path / "scored"
     scored_folder.mkdir()
@@ -604,7 +604,7 @@ def test_moves_whose_candidates_are_never_chosen_are_made_less_often(tiny_model)
 
 
 @pytest.mark.slow
-def test_a_resumed_evolution_knows_how_often_its_moves_had_won(tmp_path, tiny_run, monkeypatch):
+def test_a_resumed_evolution_restores_the_success_of_its_moves(tmp_path, tiny_run, monkeypatch):
     engines = []
     monkeypatch.setattr(
         Evolution, "restore",
@@ -671,7 +671,7 @@ def test_a_search_does_not_depend_on_the_number_of_threads(tmp_path, tiny_run, m
         torch.set_num_threads(before)
 
 
-def test_a_better_molecule_is_never_lost_and_none_is_scored_twice(tmp_path, tiny_run):
+def test_the_best_molecules_are_written_and_none_is_scored_twice(tmp_path, tiny_run):
     summary = search(tmp_path, tiny_run, "evolution", "qed", budget=30, keep=7)
     with (tmp_path / "evolution0.calls.csv").open() as handle:
         answered = [row for row in csv.DictReader(handle) if row["status"] == "answered"]
@@ -781,7 +781,7 @@ def test_what_the_decoder_learns_stays_out_of_the_model(tmp_path, tiny_model):
     assert {c.origin for c in engine.ask(200, 1)} == set(Learning.moves)
 
 
-def test_cma_begins_again_when_it_stands_still(tiny_model, monkeypatch):
+def test_cma_restarts_when_it_stops_improving(tiny_model, monkeypatch):
     monkeypatch.setattr("molvae.optimize.engines.cma.STALE", 3)
     archive = Archive()
     proposer = Proposer(tiny_model, Request(), draws=Draws(0), device=torch.device("cpu"))
@@ -795,7 +795,7 @@ def test_cma_begins_again_when_it_stands_still(tiny_model, monkeypatch):
     assert engine._begun == 2
 
 
-def test_a_resumed_search_asks_again_what_was_under_way(tmp_path, tiny_run):
+def test_a_resumed_search_repeats_unanswered_calls(tmp_path, tiny_run):
     whole = search(tmp_path, tiny_run, "evolution", "qed", budget=16)
     path = tmp_path / "evolution0.calls.csv"
     lines = path.read_text().splitlines(keepends=True)
@@ -844,7 +844,7 @@ def test_the_page_has_the_curve_and_the_best_drawn(tmp_path, tiny_run, pareto):
     assert ("desirability" in page) is not pareto
 
 
-def test_the_trust_region_breathes(tiny_model):
+def test_the_trust_region_grows_and_shrinks(tiny_model):
     pytest.importorskip("botorch")
     archive = Archive()
     proposer = Proposer(tiny_model, Request(), draws=Draws(0), device=torch.device("cpu"))
@@ -876,7 +876,7 @@ def test_the_trust_region_says_what_it_needs(tmp_path, tiny_run, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_auto_goes_on_with_the_method_it_began_with(tmp_path, tiny_run):
+def test_auto_continues_with_the_method_of_the_log(tmp_path, tiny_run):
     first = optimize(
         tmp_path / "x.csv", QED, 8, model=tiny_run, method="cma", workers=0, device="cpu"
     )
@@ -902,7 +902,7 @@ def test_outputs_keep_out_of_each_others_way(tmp_path, tiny_run):
     assert (tmp_path / "best.csv").read_text() == "mine"
 
 
-def test_constraints_that_nothing_meets_are_said(tmp_path, tiny_run, monkeypatch):
+def test_constraints_that_nothing_meets_are_an_error(tmp_path, tiny_run, monkeypatch):
     monkeypatch.setattr("molvae.optimize.search.STALLS", 3)
     monkeypatch.setattr("molvae.optimize.search.STALLED", 10)
     with pytest.raises(RunError, match=r"constraint"):

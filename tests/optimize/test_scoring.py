@@ -164,7 +164,7 @@ def score(smiles):
 
 @pytest.mark.process
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_exception_of_any_class_costs_its_molecule(tmp_path, workers):
+def test_an_exception_of_any_class_fails_its_molecule_alone(tmp_path, workers):
     found = scored(objective_of(tmp_path, RAISES), ["C", "N", "O", "S", "CC"], workers, size=5)
     assert {s for s, result in found.items() if math.isnan(result.scores[0])} == {"N", "O", "S"}
     assert found["N"].note.startswith("objective: KeyboardInterrupt")
@@ -259,7 +259,7 @@ def test_a_thread_that_never_ends_does_not_hold_up_the_end(tmp_path):
     assert scored(objective_of(tmp_path, THREAD), ["C"])["C"].scores == (1.0,)
 
 
-def test_a_call_in_a_process_of_its_own_leaves_the_streams_alone():
+def test_a_call_in_a_separate_process_leaves_the_streams_alone():
     before = sys.stdout, sys.stderr, signal.getsignal(signal.SIGINT)
     call = ScoringCall(parse_objective(["qed"]), None, None, inline=True)
     ((score,),) = call(["CCO"])

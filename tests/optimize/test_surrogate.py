@@ -22,7 +22,7 @@ def bits_of(smiles):
     return chem.fingerprints([chem.parse(one) for one in smiles], size=2048, counts=True)
 
 
-def test_fingerprints_tell_how_often():
+def test_fingerprints_count_how_often():
     """Bits of a chain twice as long differ; without counts they are the same."""
     generator = rdFingerprintGenerator.GetMorganGenerator(
         radius=2, fpSize=2048, countSimulation=True

@@ -81,7 +81,7 @@ def test_gradient_is_that_of_the_cost(problem):
         assert gradient[i] == pytest.approx(slope, rel=1e-3, abs=1e-4)
 
 
-def test_marginal_likelihood_finds_the_noise_and_the_part_that_matters():
+def test_marginal_likelihood_finds_the_noise_and_the_relevant_part():
     rng = np.random.default_rng(3)
     x = rng.normal(size=(300, 2))
     smooth, rough = gaussian(x, x), np.eye(300)

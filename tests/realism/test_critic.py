@@ -78,7 +78,7 @@ def test_the_share_asked_for_is_kept(known_densities, share):
     assert kept.mean() == pytest.approx(share, abs=0.02)
 
 
-def test_a_request_has_a_threshold_of_its_own(known_densities):
+def test_every_request_has_its_own_threshold(known_densities):
     """Candidates for a request are others than free samples; their share is kept all the same."""
     logits = known_densities.logits(table(drawn([0.7, 0.3, 0, 0], 20_000, 9), 9))
     assert kept_share(logits, known_densities.log_m(0.5)) < 0.4

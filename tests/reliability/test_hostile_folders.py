@@ -277,7 +277,7 @@ def test_a_pipe_in_place_of_a_file(dataset_folder, name, kind):
 @pytest.mark.parametrize("header", ["{'descr': '|O', 'fortran_order': False, 'shape': (300,), }",
                                     "{'descr': '<f4', 'fortran_order': False, 'shape': (10**15,)}",
                                     "(" * 200, "__import__('os')"])  # fmt: skip
-def test_an_array_header_of_a_stranger(dataset_folder, header):
+def test_a_wrong_array_header_is_refused(dataset_folder, header):
     text = header.encode().ljust(118 + 64 * 3) + b"\n"
     head = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
     (dataset_folder / "split.npy").write_bytes(head + bytes(300))

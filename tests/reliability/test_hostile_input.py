@@ -140,7 +140,7 @@ def test_files_of_nothing(tmp_path, verb, name, tiny_run):
         assert name in errors[0] or "no molecule" in errors[0], log
 
 
-def test_hostile_molecules_asked_for(tmp_path, tiny_run):
+def test_hostile_molecules_on_the_command_line(tmp_path, tiny_run):
     """What is typed on the command line is refused as kindly."""
     texts = [text for text in ODD if "\x00" not in text]
     path = tmp_path / "many.smi"

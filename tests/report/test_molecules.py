@@ -76,7 +76,7 @@ def test_numbers_of_one_property_have_the_same_decimals():
     assert [text for _, text in second.values] == ["441.0", "3.00", "–", "0"]
 
 
-def test_cards_stand_with_their_sample():
+def test_cards_are_shown_with_their_sample():
     cards = [Card("C", {}, group="a"), Card("CC", {}, group="b"), Card("CCC", {}, group="a")]
     groups = grouped(cards)
     assert {name: [d.card.smiles for d in drawn] for name, drawn in groups.items()} == {

@@ -188,7 +188,7 @@ def test_every_drawing_is_described_around_it():
     assert html.count("<svg") == len(re.findall(r"<svg[^>]*aria-hidden=[\"']true", html))
 
 
-def test_headings_stand_in_order():
+def test_headings_are_in_order():
     levels = [int(level) for level in re.findall(r"<h(\d)", report.render(full_page()))]
     assert levels[:2] == [1, 2]
     assert levels.count(1) == 1

@@ -117,7 +117,7 @@ def test_entries_say_what_they_hold():
         '{"sources": [], "kept": null}',
     ],
 )  # fmt: skip
-def test_a_damaged_manifest_is_said_and_stops_nothing(content):
+def test_a_damaged_manifest_is_reported_and_stops_nothing(content):
     put_dataset("a1")
     put("datasets/b0/manifest.json", content)
     assert [entry.about for entry in entries()] == [

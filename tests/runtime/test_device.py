@@ -44,7 +44,7 @@ def test_auto_prefers_cuda_then_mps(monkeypatch):
     assert choose_device("auto").type == "mps"
 
 
-def test_precision_is_what_was_asked_or_what_the_hardware_computes(monkeypatch):
+def test_precision_is_what_was_requested_or_what_the_hardware_computes(monkeypatch):
     cpu, cuda, mps = (torch.device(n) for n in ("cpu", "cuda", "mps"))
     for name in ("fp32", "bf16"):
         assert choose_precision(name, cpu) == name
@@ -103,7 +103,7 @@ def test_versions_name_what_we_run_on():
     assert "not installed" not in found.values()
 
 
-def test_an_absent_library_is_said_to_be_absent(monkeypatch):
+def test_an_absent_library_is_reported_as_absent(monkeypatch):
     def absent(name):
         raise device.importlib.metadata.PackageNotFoundError(name)
 

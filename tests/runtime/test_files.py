@@ -95,7 +95,7 @@ def test_what_is_no_file_is_refused_before_the_work(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_link_is_replaced_and_this_is_said(tmp_path, capsys):
+def test_a_link_is_replaced_with_a_note(tmp_path, capsys):
     (tmp_path / "target.csv").write_text("mine")
     (tmp_path / "link.csv").symlink_to(tmp_path / "target.csv")
     require_absent(tmp_path / "link.csv", force=True)

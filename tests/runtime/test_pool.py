@@ -139,7 +139,7 @@ def test_an_item_that_kills_its_worker_is_lost_and_no_other(helpers, name, capsy
 
 
 @pytest.mark.process
-def test_a_worker_killed_once_costs_a_retry(helpers, tmp_path):
+def test_work_of_a_worker_killed_once_is_tried_again(helpers, tmp_path):
     import functools
 
     with WorkerPool(2) as pool:
@@ -162,7 +162,7 @@ def test_a_timeout_counts_single_steps_and_stops_when_cancelled(helpers):
 
 
 @pytest.mark.process
-def test_an_exception_is_not_a_death(helpers):
+def test_an_exception_is_not_a_killed_worker(helpers):
     with WorkerPool(1) as pool, pytest.raises(ValueError, match="three"):
         list(pool.map(helpers.fail_on_three, range(6)))
 

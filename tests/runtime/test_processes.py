@@ -60,7 +60,7 @@ def test_two_processes_keep_the_order(pool):
 
 
 @pytest.mark.process
-def test_a_pool_of_its_own_gives_what_one_process_gives():
+def test_a_separate_pool_gives_what_one_process_gives():
     items = [-3, 5, 0, 7]
     assert list(map_ordered(abs, items, workers=2)) == list(map_ordered(abs, items, workers=1))
 
@@ -85,7 +85,7 @@ def test_an_error_in_this_process_comes_through_too():
 
 
 @pytest.mark.process
-def test_a_worker_that_dies_is_a_named_error():
+def test_a_worker_that_is_killed_is_a_named_error():
     with pytest.raises(RunError, match="a worker process died"):
         list(map_ordered(die, [1, 2], workers=2))
 

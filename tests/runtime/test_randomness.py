@@ -52,7 +52,7 @@ def test_a_number_depends_on_its_address_alone(seed, items, columns, epoch):
     )
 
 
-def test_every_part_of_the_address_matters():
+def test_every_part_of_the_address_changes_the_number():
     items = np.arange(500)
     streams = {
         "plain": Draws(1).uniform("latent", items, 4),

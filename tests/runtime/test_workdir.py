@@ -15,7 +15,7 @@ def make(place, text):
     return place
 
 
-def test_a_folder_takes_the_place_of_another(tmp_path):
+def test_a_folder_replaces_another(tmp_path):
     old, new = make(tmp_path / "ds", "old"), make(tmp_path / "new", "new")
     replace_folder(new, old)
     assert (old / "file").read_text() == "new"

@@ -120,7 +120,7 @@ def test_the_loss_stays_what_it_was_unless_it_is_set(tiny_run):
 
 
 @pytest.mark.parametrize("training", [{}, {"config": []}, {"config": {"train": 3}}])
-def test_of_a_model_whose_training_is_unknown_nothing_is_kept(tiny_run, training):
+def test_nothing_is_kept_of_a_model_whose_training_is_unknown(tiny_run, training):
     model = replace(load_model(tiny_run), training=training)
     assert adapted_config(config(), model, "x").train == config().train
 
@@ -155,7 +155,7 @@ def test_before_the_first_step_it_is_the_old_model(tiny_run, new_dataset):
 
 
 @pytest.mark.parametrize("part", ["modulation", "derivation"])
-def test_what_starts_with_no_say_can_be_added(tiny_run, part):
+def test_parts_that_start_at_zero_can_be_added(tiny_run, part):
     model = load_model(tiny_run)
     sizes = model.network.config.model_copy(update={part: False})
     grammar = grammar_table(model.vocabulary.tokens, model.constraints)
@@ -260,7 +260,7 @@ def test_unknown_tokens_are_named_where_they_are_not_wanted(tiny_run, strange_da
     assert not (tmp_path / "run").exists()
 
 
-def test_new_tokens_are_learnt(tiny_run, strange_dataset, tmp_path, capsys):
+def test_new_tokens_are_learned(tiny_run, strange_dataset, tmp_path, capsys):
     train([strange_dataset], tmp_path / "run", config(), device="cpu", start=tiny_run)
     old, new = load_model(tiny_run), load_model(tmp_path / "run")
     count = len(old.vocabulary)

@@ -33,7 +33,7 @@ def test_ridge_finds_a_linear_rule_and_its_noise():
     assert np.sqrt(np.mean((held_out - values[held]) ** 2)) == pytest.approx(error)
 
 
-def test_ridge_does_not_trust_features_that_say_nothing():
+def test_ridge_gives_no_weight_to_irrelevant_features():
     rng = np.random.default_rng(1)
     features, values = rng.normal(size=(100, 60)), rng.normal(size=100)
     weight, _, error, _, _ = ridge(features, values)

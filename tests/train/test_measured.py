@@ -37,7 +37,7 @@ def run(tiny_dataset, tmp_path_factory):
     return folder
 
 
-def test_the_predictor_knows_the_training_molecules_and_no_others(run, tiny_dataset):
+def test_the_predictor_holds_the_training_molecules_and_no_others(run, tiny_dataset):
     dataset, predictor = Dataset(tiny_dataset), load_model(run).predictors["assay"]
     items, column = dataset.part("train"), dataset.names.index("assay")
     known = items[np.isfinite(dataset.values[items, column])]
@@ -71,7 +71,7 @@ def test_the_figures_are_those_of_held_out_molecules(run, tiny_dataset):
     assert "too few to tell" in shown["remark"]  # a dozen molecules
 
 
-def test_info_says_how_far_a_column_can_be_believed(run):
+def test_info_states_the_errors_of_a_column(run):
     data, lines = describe(run)
     predictor = load_model(run).predictors["assay"]
     found = data["columns"]["assay"]
@@ -125,7 +125,7 @@ def test_the_time_before_the_first_step_is_part_of_the_budget(tiny_dataset, tmp_
     assert progress == [0.0, 0.5]  # the schedules begin with the first step
 
 
-def test_few_positives_are_said_to_be_too_few(tiny_dataset, tmp_path, monkeypatch):
+def test_too_few_positives_give_a_remark(tiny_dataset, tmp_path, monkeypatch):
     real = Dataset.__init__
 
     def rare(self, folder):

@@ -64,7 +64,7 @@ def test_a_folder_of_something_else_is_never_overwritten(tmp_path):
         check_run_folder(tmp_path / "thesis.tex", resume=False, force=True)
 
 
-def test_a_new_start_forgets_the_old_run(tiny_dataset, tmp_path):
+def test_a_new_start_removes_the_old_run(tiny_dataset, tmp_path):
     (tmp_path / "model").mkdir()
     for name in ("state.pt", "metrics.jsonl", "model/config.json"):
         (tmp_path / name).touch()

@@ -64,7 +64,7 @@ def test_what_says_nothing_changes_nothing():
     assert weight.at(0.1) == pytest.approx(0.1)
 
 
-def test_its_state_goes_on():
+def test_its_state_continues():
     weight, other = controlled(kl_weight=0.1), controlled(kl_weight=0.1)
     weight.observe(0.1, 20.0, 4)
     other.restore(json.loads(json.dumps(weight.state())))

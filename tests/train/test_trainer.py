@@ -168,7 +168,7 @@ def test_a_start_is_not_set_by_hand(tiny_dataset, tmp_path):
         train([tiny_dataset], tmp_path / "run", settings, device="cpu")
 
 
-def test_force_forgets_the_curves_of_the_older_run(tiny_dataset, whole, tmp_path):
+def test_force_removes_the_curves_of_the_older_run(tiny_dataset, whole, tmp_path):
     pytest.importorskip("tensorboard")
     shutil.copytree(whole, tmp_path / "run")
     (tmp_path / "run" / "tensorboard" / "old").touch()

@@ -106,7 +106,7 @@ def test_equal_molecules_are_merged_as_by_hand(rows, chunk, bucket, tmp_path_fac
     assert m["properties"]["y"]["combined"] == several - conflicts
 
 
-def test_conflicts_and_combined_values_are_said(tmp_path):
+def test_conflicts_and_combined_values_are_reported(tmp_path):
     rows = [("CCO", 1, "yes"), ("OCC", 2, "no"), ("CCN", 3, "yes"), ("NCC", 4, "yes"),
             ("CCC", 5, "0"), ("CCCC", 6, "")]  # fmt: skip
     dataset = made(tmp_path, rows)
@@ -251,7 +251,7 @@ def test_a_scaffold_split_of_one_scaffold_is_refused(tmp_path):
         made(tmp_path, rows, split="scaffold")
 
 
-def test_a_column_may_say_the_side(tmp_path):
+def test_a_column_may_hold_the_split(tmp_path):
     header = ("smiles", "id", "y", "set")
     rows = [("CCO", 1, 1, "train"), ("CCN", 2, 2, "TEST"), ("CCC", 3, 3, "val"),
             ("CCCC", 4, 4, "training"), ("NCC", 5, 5, "train")]  # fmt: skip

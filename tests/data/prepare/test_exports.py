@@ -55,7 +55,7 @@ def test_only_exact_values_in_units_of_concentration_count(tmp_path):
     assert "1 values in units that cannot be converted" in text
 
 
-def test_limits_count_where_they_are_asked_for(tmp_path):
+def test_limits_count_where_they_are_requested(tmp_path):
     dataset = made(tmp_path, **READ, censored="limit", where={"Standard Type": ("ic50",)})
     assert values(dataset)["C4"] == pytest.approx(9 - math.log10(30000))
     assert values(dataset)["C2"] == pytest.approx(10)

@@ -96,7 +96,7 @@ def test_a_changed_file_is_not_taken_up(library, interrupted, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"plan": {}}', '{"plan": 1, "shard": 2}'])
-def test_an_unreadable_plan_is_said(library, interrupted, tmp_path, content):
+def test_an_unreadable_plan_is_an_error(library, interrupted, tmp_path, content):
     (interrupted / "plan.json").write_text(content)
     with pytest.raises(ConfigError, match=r"plan\.json"):
         run(library, tmp_path / "ds", resume=True)
@@ -259,7 +259,7 @@ def shard(library, tmp_path, index, config=CONFIG):
     return prepare_shard([library], folder, config, Shard(index, 2), workers=0)
 
 
-def test_shards_may_differ_in_what_does_not_matter(library, tmp_path):
+def test_shards_may_differ_in_options_without_effect(library, tmp_path):
     first = shard(library, tmp_path, 1)
     second = shard(library, tmp_path, 2, CONFIG.model_copy(update={"bad_labels": "reject"}))
     assert len(merge([first, second], tmp_path / "ds")) == 20

@@ -144,7 +144,7 @@ def test_the_split_belongs_to_the_molecule_not_to_its_row(demo_csv, tmp_path):
     assert set(parts[0].values()) == {0, 1, 2}
 
 
-def test_shares_of_the_split_are_those_asked_for(demo_csv, tmp_path):
+def test_shares_of_the_split_are_those_requested(demo_csv, tmp_path):
     config = DataConfig(conditions=("logp",), valid_fraction=0.3, test_fraction=0.2)
     split = prepare([demo_csv], tmp_path / "ds", config, workers=0).manifest["split"]
     assert split["valid"] / 300 == pytest.approx(0.3, abs=0.08)
@@ -218,7 +218,7 @@ def test_nothing_usable_is_one_clear_error_and_no_folder(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.csv"]
 
 
-def test_a_missing_file_is_said_before_any_work(tmp_path):
+def test_a_missing_file_is_an_error_before_any_work(tmp_path):
     with pytest.raises(FileError, match=r"absent\.csv': no such file"):
         prepare([tmp_path / "absent.csv"], tmp_path / "ds", LOGP)
     assert list(tmp_path.iterdir()) == []

@@ -71,7 +71,7 @@ def test_rates_are_those_of_the_normal_distributions(tiny_model, dataset):
     assert found["R"]["1"] == 0
 
 
-def test_distortion_is_the_cost_of_the_tokens(tiny_model, dataset):
+def test_distortion_is_the_nll_of_the_tokens(tiny_model, dataset):
     item = dataset.part("train")[:1]
     found = figures(
         tiny_model.network, dataset, tiny_model.conditions, [0, 1, 2, 3], item,
@@ -273,7 +273,7 @@ def normals(generator, n, size):
     return generator.standard_normal((n, size))
 
 
-def test_latents_that_are_all_alike_say_nothing():
+def test_equal_latents_hold_no_information():
     generator = np.random.default_rng(1)
     same = np.broadcast_to(normals(generator, 1, 8), (50, 8)).copy()
     found = mutual_information(same, np.full((50, 8), -2.0), same + normals(generator, 50, 8))
@@ -281,7 +281,7 @@ def test_latents_that_are_all_alike_say_nothing():
     assert found.note == ""
 
 
-def test_latents_far_apart_say_which_molecule_it_was():
+def test_latents_far_apart_identify_their_molecule():
     generator = np.random.default_rng(1)
     mean = 100 * np.arange(40.0)[:, None] + np.zeros((40, 3))
     found = mutual_information(mean, np.zeros((40, 3)), mean + normals(generator, 40, 3))
@@ -362,7 +362,7 @@ def test_the_head_of_a_column_without_values_has_no_error():
 # -- paths
 
 
-def test_paths_begin_and_end_at_their_molecules():
+def test_paths_start_and_end_at_their_molecules():
     a, b = np.random.default_rng(4).standard_normal((2, 7, 12))
     paths = path_between(a, b, 11)
     assert paths.shape == (7, 11, 12)
@@ -483,7 +483,7 @@ def test_nothing_obtained_gives_no_figures():
     assert (one.mad, one.slope) == (0, None)
 
 
-def test_each_condition_is_asked_for_alone_with_draws_of_its_own(tiny_model, monkeypatch):
+def test_each_condition_is_requested_alone_with_separate_draws(tiny_model, monkeypatch):
     asked = []
 
     class Obedient:

@@ -107,7 +107,7 @@ def test_no_samples_wanted():
 
 
 @given(st.lists(st.sampled_from([*TEXTS, *MIXED]), max_size=12), st.integers(1, 12))
-def test_ratios_lie_between_zero_and_one(texts, n):
+def test_ratios_are_between_zero_and_one(texts, n):
     sample = guacamol.read_sample(texts, n)
     metrics = [
         guacamol.validity(sample),
@@ -260,7 +260,7 @@ def test_no_score_without_all_divergences():
 
 
 @given(st.integers(2, 20), st.integers(2, 20), st.integers(0, 99))
-def test_score_lies_between_zero_and_one(n, m, seed):
+def test_score_is_between_zero_and_one(n, m, seed):
     rng = np.random.default_rng(seed)
     a = Described(rng.integers(0, 9, (n, 9)).astype(float), rng.random(n))
     b = Described(rng.integers(0, 9, (m, 9)).astype(float), rng.random(m))
@@ -295,7 +295,7 @@ def test_all_together():
     assert found["KL/internal_similarity"].value == 0
 
 
-def test_all_together_says_how_little_was_compared():
+def test_a_result_of_few_properties_says_so():
     found = guacamol.assess(MIXED, MIXED[:5])
     assert found["KL"].note == "only 13 distinct molecules against 5, not 10,000"
     assert found["KL"].value < 1

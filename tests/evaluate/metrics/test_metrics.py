@@ -138,7 +138,7 @@ def test_no_text_at_all():
 
 
 @given(st.lists(POOL, min_size=1, max_size=15), st.integers(1, 20))
-def test_ratios_lie_between_0_and_1(texts, k):
+def test_ratios_are_between_0_and_1(texts, k):
     found = metrics.describe(texts, Wanted(False, False, False))
     for metric in (metrics.valid(found), metrics.unique(found, k), metrics.novelty(found, [])):
         assert metric.value is None or 0 <= metric.value <= 1
@@ -146,7 +146,7 @@ def test_ratios_lie_between_0_and_1(texts, k):
 
 
 @given(st.lists(POOL, min_size=2, max_size=12), st.randoms())
-def test_order_does_not_matter(texts, random):
+def test_order_does_not_change_results(texts, random):
     shuffled = list(texts)
     random.shuffle(shuffled)
     a, b = metrics.describe(texts), metrics.describe(shuffled)
