@@ -7,7 +7,6 @@ bonding limits of SELFIES and the number of threads belong to the process.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Iterator
@@ -23,7 +22,6 @@ from molvae.app.settings import settings
 from molvae.errors import MolvaeError
 from molvae.model.checkpoint import SavedModel, find_model, folder_kind, load_model, shipped_models
 from molvae.runtime.randomness import Draws
-from molvae.targets import Target
 
 __all__ = [
     "available",
@@ -151,6 +149,5 @@ def typical_values(name: str, number: int) -> pd.DataFrame:
 @st.cache_data(max_entries=10, show_spinner=False)
 def _typical(name: str, number: int, version: tuple[str, int, int]) -> pd.DataFrame:
     conditions = load(name).conditions
-    anything = [Target(c.name, -math.inf, math.inf) for c in conditions.conditions]
-    values = conditions.draw(anything, np.arange(number), Draws(0))
+    values = conditions.typical(np.arange(number), Draws(0))
     return pd.DataFrame(values, columns=list(conditions.names))

@@ -211,6 +211,17 @@ class ConditionSet:
                 values[:, columns[k]] = self._from_scores(target, scores[:, k])
         return values
 
+    def typical(self, items: NDArray[np.int64], draws: Draws) -> NDArray[np.float64]:
+        """Values like those of training molecules for the numbered items, (len(items), C).
+
+        Drawn from the Gaussian copula without limits: the stored margins and rank correlations.
+        """
+        normal = normal_quantile(draws.uniform("typical", items, len(self)))
+        scores = normal @ np.linalg.cholesky(self.correlations).T
+        whole = [Target(name, -math.inf, math.inf) for name in self.names]
+        columns = [self._from_scores(t, scores[:, k]) for k, t in enumerate(whole)]
+        return np.stack(columns, axis=1) if columns else np.empty((len(items), 0))
+
     def _score_bounds(self, target: Target) -> tuple[float, float]:
         """The target's bounds as probabilities under the training distribution."""
         condition = self[target.name]

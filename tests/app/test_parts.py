@@ -3,10 +3,10 @@
 import asyncio
 import math
 import shlex
+import time
 
 import click
 import numpy as np
-import pandas as pd
 import pytest
 from click.testing import CliRunner
 from rdkit import Chem
@@ -89,10 +89,11 @@ def test_long_work_lets_another_tab_compute():
 
     def long(it):
         order.append("begin")
-        for _ in range(10_000):
+        for _ in range(5000):
             it.check()
             if "short" in order:
                 break
+            time.sleep(0.002)
         order.append("end")
 
     first = work.Work(1, long).start()
@@ -239,16 +240,3 @@ def test_attachment_points_of_the_sketcher():
     assert sketch.with_points("[R]c1ccc([R1])cc1") == "*c1ccc(*)cc1"
     assert sketch.with_points("[Rb+].CCBr") == "[Rb+].CCBr"
     assert sketch.with_points("CC[X]") == "CC*"
-
-
-def test_values_drawn_for_plots_follow_the_training_values():
-    from molvae.app import models
-
-    frame = models.typical_values("default", 2000)
-    assert isinstance(frame, pd.DataFrame)
-    conditions = models.load("default").conditions
-    for name in ("logp", "mw"):
-        known = conditions[name]
-        assert abs(frame[name].mean() - known.mean) < 0.1 * known.std
-        assert known.seen[0] <= frame[name].min() <= frame[name].max() <= known.seen[1]
-    assert np.corrcoef(frame["mw"], frame["heavy"])[0, 1] > 0.8

@@ -345,3 +345,20 @@ def test_a_condition_is_printed_on_one_line():
     text = "Condition(mw: number in Da, 5,000 known, mean 2, sd 0.5775, seen 1 to 3)"
     assert str(conditions["mw"]) == text
     assert str(conditions) == "ConditionSet(mw)"
+
+
+def test_typical_values_have_the_margins_and_correlations_of_the_training_values():
+    drawn = CONDITIONS.typical(ITEMS, Draws(3))
+    assert drawn.shape == (len(ITEMS), len(NAMES))
+    for k, name in enumerate(NAMES):
+        known = VALUES[~np.isnan(VALUES[:, k]), k]
+        spread = known.std()
+        assert abs(drawn[:, k].mean() - known.mean()) < 0.05 * spread, name
+        for share in (0.1, 0.5, 0.9):
+            near = np.quantile(known, share) + np.array([-0.1, 0.1]) * spread
+            assert np.mean(drawn[:, k] < near[0]) <= share <= np.mean(drawn[:, k] <= near[1]), name
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    for i, j in pairs:
+        expected = np.corrcoef(VALUES[:, i], VALUES[:, j])[0, 1]
+        assert abs(np.corrcoef(drawn[:, i], drawn[:, j])[0, 1] - expected) < 0.05
+    np.testing.assert_array_equal(drawn[:5], CONDITIONS.typical(ITEMS[:5], Draws(3)))
