@@ -26,17 +26,17 @@ def model(tiny_run):
 )  # fmt: skip
 def test_features_are_latent_means(model, tiny_run, shape):
     featurizer = LatentFeaturizer(tiny_run)
-    found = featurizer.fit_transform(shape(SMILES))
-    assert np.array_equal(found, model.encode(SMILES))
-    assert np.array_equal(featurizer(shape(SMILES)), found)
-    assert len(featurizer) == found.shape[1] == len(featurizer.get_feature_names_out())
+    result = featurizer.fit_transform(shape(SMILES))
+    assert np.array_equal(result, model.encode(SMILES))
+    assert np.array_equal(featurizer(shape(SMILES)), result)
+    assert len(featurizer) == result.shape[1] == len(featurizer.get_feature_names_out())
 
 
 def test_what_cannot_be_encoded_is_an_error_or_nothing(model):
     with pytest.raises(FileError, match="'C1CC'"):
         LatentFeaturizer(model)(["CCO", "C1CC"])
-    found = LatentFeaturizer(model, invalid="nan")(["CCO", "C1CC", "C[Xe]"])
-    assert np.isnan(found).all(axis=1).tolist() == [False, True, True]
+    result = LatentFeaturizer(model, invalid="nan")(["CCO", "C1CC", "C[Xe]"])
+    assert np.isnan(result).all(axis=1).tolist() == [False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,9 @@ def test_guacamol_gets_the_best_of_a_search(model):
             return [float(len(text)) for text in smiles_list]
 
     start = "CCCCCCCCCCCCCCCCCCCCCCCCCCCCCC"
-    found = GuacaMolGenerator(model, budget=12).generate_optimized_molecules(Length(), 5, [start])
+    molecules = GuacaMolGenerator(model, budget=12).generate_optimized_molecules(
+        Length(), 5, [start]
+    )
     assert len(asked) == len(set(asked)) == 12
     assert start in asked
-    assert [len(text) for text in found] == sorted(map(len, asked), reverse=True)[:5]
+    assert [len(text) for text in molecules] == sorted(map(len, asked), reverse=True)[:5]

@@ -93,14 +93,14 @@ def test_molecule_is_left_as_it_was(tiny):
 
 
 def test_fraction_counts_repeats_and_leaves_out_the_invalid(tiny):
-    found = fraction_passing(["CCO", "OCC", "CC=O", "C1CC", "", "CP"], tiny)
-    assert (found.value, found.n, found.numerator, found.denominator) == (0.5, 4, 2, 4)
+    metric = fraction_passing(["CCO", "OCC", "CC=O", "C1CC", "", "CP"], tiny)
+    assert (metric.value, metric.n, metric.numerator, metric.denominator) == (0.5, 4, 2, 4)
 
 
 def test_fraction_of_nothing(tiny):
-    found = fraction_passing(["C1CC"], tiny)
-    assert found.value is None
-    assert found.note == "no valid molecule"
+    metric = fraction_passing(["C1CC"], tiny)
+    assert metric.value is None
+    assert metric.note == "no valid molecule"
 
 
 @pytest.mark.parametrize("smiles", ["CCO", "CC=O", "CP"])

@@ -26,11 +26,11 @@ def many(change, *given, n=300, seed=0):
 
 @pytest.mark.parametrize("smiles", [canonical_smiles(one) for one in MOLECULES])
 def test_an_edit_gives_another_molecule_one_step_away(smiles):
-    found = {one for one in many(edited, smiles, ELEMENTS) if one}
-    assert len(found) > 30
+    result = {one for one in many(edited, smiles, ELEMENTS) if one}
+    assert len(result) > 30
     before = parse(smiles)
     largest = max(LARGEST, largest_ring(before))
-    for one in found:
+    for one in result:
         mol = parse(one)
         assert one == canonical_smiles(one) != smiles
         assert fragment_count(mol) == 1
@@ -49,9 +49,9 @@ def test_edits_of_every_kind_are_made():
         "C1CCC1",  # a ring closed
         "CC(C)C",  # a group moved
     }  # fmt: skip
-    found = set(many(edited, "CCCC", ("C", "N", "O"), n=3000))
-    assert {canonical_smiles(one) for one in expected} <= found
-    assert "CCCC" not in found
+    result = set(many(edited, "CCCC", ("C", "N", "O"), n=3000))
+    assert {canonical_smiles(one) for one in expected} <= result
+    assert "CCCC" not in result
     rings = set(many(edited, "c1ccccc1", ("C", "N"), n=1000))
     assert canonical_smiles("c1ccncc1") in rings
     assert canonical_smiles("C=CC=CC=C") in rings  # opened
@@ -64,16 +64,16 @@ def test_isomers_of_position_are_one_step_apart():
         "Cc1cccnc1O", "Cc1cnccc1O", "Cc1ccc(O)nc1",  # the hydroxyl
         "Cc1ccnc(O)c1", "Cc1cccc(O)n1", "Cc1cc(O)ccn1",  # the nitrogen
     }  # fmt: skip
-    found = set(many(edited, canonical_smiles("Cc1cncc(O)c1"), ("C",), n=3000))
-    assert {canonical_smiles(one) for one in expected} <= found
+    result = set(many(edited, canonical_smiles("Cc1cncc(O)c1"), ("C",), n=3000))
+    assert {canonical_smiles(one) for one in expected} <= result
 
 
 def test_children_hold_parts_of_both_parents():
     """Of a chain of bromines and one of iodines."""
     first, second = "BrCC(Br)C(Br)C(Br)CBr", "ICC(I)C(I)C(I)CI"
-    found = {one for one in many(crossed, first, second) if one}
-    assert len(found) > 5
-    for one in found:
+    result = {one for one in many(crossed, first, second) if one}
+    assert len(result) > 5
+    for one in result:
         assert "Br" in one
         assert "I" in one
         assert 5 <= parse(one).GetNumAtoms() <= 15
@@ -81,20 +81,20 @@ def test_children_hold_parts_of_both_parents():
 
 def test_rings_are_cut_and_joined():
     """Two monocyclic molecules without chains can only be cut through their rings."""
-    found = {one for one in many(crossed, "C1CCNCC1", "C1CSCCO1") if one}
-    assert found
-    for one in found:
+    result = {one for one in many(crossed, "C1CCNCC1", "C1CSCCO1") if one}
+    assert result
+    for one in result:
         mol = parse(one)  # which its rings do not keep alive
         assert mol.GetRingInfo().NumRings() == 1
-    assert any("N" in one and ("S" in one or "O" in one) for one in found)
+    assert any("N" in one and ("S" in one or "O" in one) for one in result)
 
 
 @pytest.mark.parametrize("smiles", ["Cc1ccccc1[N+](=O)[O-]", "C[N+](C)([O-])CC", "CCN=[N+]=[N-]"])
 def test_groups_with_two_charges_lose_both_or_none(smiles):
     smiles = canonical_smiles(smiles)
-    found = {*many(edited, smiles, ELEMENTS), *many(crossed, smiles, "CCOc1ccccc1")} - {""}
-    assert len(found) > 10
-    assert {Chem.GetFormalCharge(parse(one)) for one in found} == {0}
+    result = {*many(edited, smiles, ELEMENTS), *many(crossed, smiles, "CCOc1ccccc1")} - {""}
+    assert len(result) > 10
+    assert {Chem.GetFormalCharge(parse(one)) for one in result} == {0}
     ion = {Chem.GetFormalCharge(parse(one)) for one in many(edited, "CC[NH3+]", ELEMENTS) if one}
     assert ion == {0, 1}
 

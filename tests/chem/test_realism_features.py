@@ -36,9 +36,12 @@ def rings(smiles):
 def test_the_fingerprint_is_rdkits(molecules):
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=FINGERPRINT_SIZE)
     for mol in molecules:
-        found = describe(mol)
+        description = describe(mol)
         expected = generator.GetCountFingerprint(mol).GetNonzeroElements()
-        assert dict(zip(found.bins.tolist(), found.counts.tolist(), strict=True)) == expected
+        assert (
+            dict(zip(description.bins.tolist(), description.counts.tolist(), strict=True))
+            == expected
+        )
 
 
 @pytest.mark.parametrize(
@@ -65,13 +68,13 @@ def test_counts_are_those_of_smarts(molecules, name, smarts):
 
 def test_rings_are_those_of_rdkit(molecules):
     for mol in molecules:
-        found = dict(zip(FACTS, describe(mol).integers, strict=True))
+        result = dict(zip(FACTS, describe(mol).integers, strict=True))
         sizes = [len(ring) for ring in mol.GetRingInfo().AtomRings()]
-        assert found["rings"] == len(sizes)
-        assert found["largest_ring"] == max(sizes, default=0)
-        assert found["rings_of_6"] == sizes.count(6)
-        assert found["rings_above_8"] == sum(size > 8 for size in sizes)
-        aromatic = [found[name] for name in FACTS if "aromatic" in name]
+        assert result["rings"] == len(sizes)
+        assert result["largest_ring"] == max(sizes, default=0)
+        assert result["rings_of_6"] == sizes.count(6)
+        assert result["rings_above_8"] == sum(size > 8 for size in sizes)
+        aromatic = [result[name] for name in FACTS if "aromatic" in name]
         assert sum(aromatic) == rdMolDescriptors.CalcNumAromaticRings(mol)
 
 
@@ -118,8 +121,8 @@ def test_isomers_differ():
         "C1CCC2CCCCC2C1",
         "C1CC2CCC1CC2C1CCCC1",
     )
-    found = [rings(text)[0] for text in texts]
-    assert len(set(found)) == len(texts)
+    result = [rings(text)[0] for text in texts]
+    assert len(set(result)) == len(texts)
     assert rings("c1ccc2[nH]ccc2c1") != rings("c1ccc2c[nH]cc2c1")
     assert rings("c1cnc2nccnc2n1") != rings("c1cnc2cncnc2n1")
 
@@ -127,8 +130,8 @@ def test_isomers_differ():
 def test_ids_are_one_to_one_with_canonical_smiles_of_the_ring_system(molecules):
     forward, backward = defaultdict(set), defaultdict(set)
     for mol in molecules:
-        found = describe(mol)
-        for key, atoms in zip(found.ring_systems, found.ring_atoms, strict=True):
+        description = describe(mol)
+        for key, atoms in zip(description.ring_systems, description.ring_atoms, strict=True):
             text = canonical_ring_system(mol, atoms)
             forward[key].add(text)
             backward[text].add(key)
@@ -157,18 +160,18 @@ def test_the_order_of_atoms_does_not_matter(molecules):
     for mol in molecules[::3]:
         order = list(range(mol.GetNumAtoms()))
         shuffle.shuffle(order)
-        found, other = describe(mol), describe(Chem.RenumberAtoms(mol, order))
-        assert sorted(found.ring_systems) == sorted(other.ring_systems)
-        assert sorted(found.environments) == sorted(other.environments)
-        assert found.identity == other.identity
-        assert found.integers == other.integers
+        result, other = describe(mol), describe(Chem.RenumberAtoms(mol, order))
+        assert sorted(result.ring_systems) == sorted(other.ring_systems)
+        assert sorted(result.environments) == sorted(other.environments)
+        assert result.identity == other.identity
+        assert result.integers == other.integers
 
 
 @pytest.mark.process
 def test_ids_are_the_same_on_every_machine_and_in_every_process():
     """A table of a model that was shipped must keep its meaning."""
-    found = facts("c1ccncc1")
-    assert found.ring_systems == (PYRIDINE,)
+    result = facts("c1ccncc1")
+    assert result.ring_systems == (PYRIDINE,)
     assert facts("CO").environments == METHANOL
     code = (
         "from rdkit import Chem; from molvae.chem.realism_features import describe;"
@@ -179,7 +182,7 @@ def test_ids_are_the_same_on_every_machine_and_in_every_process():
             [sys.executable, "-c", code], check=True, capture_output=True, text=True,
             env={**os.environ, "PYTHONHASHSEED": seed},
         )  # fmt: skip
-        assert done.stdout.split() == [str(PYRIDINE), str(found.identity)]
+        assert done.stdout.split() == [str(PYRIDINE), str(result.identity)]
 
 
 PYRIDINE = 9338142621115828503

@@ -13,8 +13,8 @@ AS_WRITTEN = CleaningConfig(standardize="none")
 
 def outcome(smiles, options=DEFAULT):
     """The canonical SMILES, or the reason of the refusal."""
-    found = clean(smiles, options)
-    return found.smiles if isinstance(found, Cleaned) else found.reason
+    result = clean(smiles, options)
+    return result.smiles if isinstance(result, Cleaned) else result.reason
 
 
 @pytest.mark.parametrize(

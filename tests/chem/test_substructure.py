@@ -151,10 +151,10 @@ def test_what_is_no_pattern_is_contained_in_nothing(text, capfd):
 )
 def test_writings_are_one_molecule(smiles):
     marked = Chem.MolFromSmiles(smiles)
-    found = writings(smiles, 40)
-    assert found == writings(smiles, 40)
-    assert len(found) >= 4
-    for text, hydrogens in found:
+    result = writings(smiles, 40)
+    assert result == writings(smiles, 40)
+    assert len(result) >= 4
+    for text, hydrogens in result:
         mol = Chem.MolFromSmiles(text)
         assert [atom.GetNumImplicitHs() for atom in mol.GetAtoms()] == list(hydrogens)
         assert not text.startswith(MARKS)
@@ -182,9 +182,9 @@ def test_points_that_stereo_needs_have_their_own_mark():
     ["*N1CCN(*)CC1", "*[C@H]1CC[C@@H](*)CC1", "*[C@](F)(Cl)c1ccc(*)cc1", "*/C=C/CC(*)C", "*C*"],
 )
 def test_a_linked_part_has_a_mark_at_both_ends(smiles):
-    found = [text for text, _ in writings(smiles, 64, linked=True)]
-    both = [text for text in found if text.startswith(MARKS) and text.endswith(MARKS)]
+    result = [text for text, _ in writings(smiles, 64, linked=True)]
+    both = [text for text in result if text.startswith(MARKS) and text.endswith(MARKS)]
     assert both
-    for text in found:
+    for text in result:
         unmarked = text.replace(MARKS[0], "*").replace(MARKS[1], "*")
         assert Chem.CanonSmiles(unmarked) == Chem.CanonSmiles(smiles)

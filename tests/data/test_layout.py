@@ -114,8 +114,8 @@ def test_a_workbook_reads_as_its_table(tmp_path):
         book.active.append(row)
     book.save(tmp_path / "a.xlsx")
     with read_rows(tmp_path / "a.xlsx", columns=["IC50"]) as rows:
-        found = [(row.number, row.name, row.smiles, row.labels["IC50"]) for row in rows]
-    assert found == [(1, "a", "CCO", "1.5"), (2, "b", "CCN", ""), (3, "", "", "2")]
+        result = [(row.number, row.name, row.smiles, row.labels["IC50"]) for row in rows]
+    assert result == [(1, "a", "CCO", "1.5"), (2, "b", "CCN", ""), (3, "", "", "2")]
     (tmp_path / "b.xlsx").write_bytes(b"no workbook")
     with pytest.raises(FileError, match=r"damaged \.xlsx"):
         read_rows(tmp_path / "b.xlsx")

@@ -245,19 +245,19 @@ def test_a_broken_sdf_record_is_counted_and_the_rest_is_read(tmp_path):
     good = sdf_block("CCO", "a", {})
     cut = "\n".join(good.splitlines()[:5]) + "\n$$$$\n"
     odd = good.replace(" C ", " Xx", 1)
-    found = rows(put(tmp_path, "a.sdf", good + cut + odd + good + "\n\n"))
-    assert [smiles_of(row) for row in found] == ["CCO", None, None, "CCO"]
-    assert [row.fault for row in found] == ["", "broken SDF record", "", ""]
-    assert [row.number for row in found] == [1, 2, 3, 4]
+    table = rows(put(tmp_path, "a.sdf", good + cut + odd + good + "\n\n"))
+    assert [smiles_of(row) for row in table] == ["CCO", None, None, "CCO"]
+    assert [row.fault for row in table] == ["", "broken SDF record", "", ""]
+    assert [row.number for row in table] == [1, 2, 3, 4]
 
 
 def test_a_monstrous_sdf_record_is_not_kept_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr("molvae.data.readers.sdf.MAX_RECORD", 2000)
     good = sdf_block("CCO", "a", {})
     monster = "monster\n" + "x" * 100 + "\n"
-    found = rows(put(tmp_path, "a.sdf", good + monster + "y\n" * 5000 + "$$$$\n" + good))
-    assert [row.fault for row in found] == ["", "broken SDF record", ""]
-    assert found[1].text == "monster"
+    table = rows(put(tmp_path, "a.sdf", good + monster + "y\n" * 5000 + "$$$$\n" + good))
+    assert [row.fault for row in table] == ["", "broken SDF record", ""]
+    assert table[1].text == "monster"
 
 
 def test_fields_in_another_encoding_are_readable(tmp_path):
@@ -286,10 +286,10 @@ def test_parquet_cells_are_text_as_in_a_csv_file(tmp_path):
         id=[7, 8, 9, 10], pic50=[5.25, None, float("nan"), 1e-9], active=[True, False, None, True],
         note=pyarrow.array(["a", "b", None, " c "], pyarrow.large_string()),
     )  # fmt: skip
-    found = rows(path, columns=["pic50", "active", "note"])
-    assert [row.smiles for row in found] == ["CCO", "", "CCN", "CC"]
-    assert [row.name for row in found] == ["7", "8", "9", "10"]
-    assert [tuple(row.labels.values()) for row in found] == [
+    table = rows(path, columns=["pic50", "active", "note"])
+    assert [row.smiles for row in table] == ["CCO", "", "CCN", "CC"]
+    assert [row.name for row in table] == ["7", "8", "9", "10"]
+    assert [tuple(row.labels.values()) for row in table] == [
         ("5.25", "true", "a"), ("", "false", "b"), ("", "", ""), ("1e-09", "true", "c"),
     ]  # fmt: skip
 
@@ -317,13 +317,13 @@ def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
 
 def test_the_public_zinc250k_file_has_line_ends_in_its_cells(tmp_path):
     text = 'smiles,logP\n"CC(C)CO\n",5.05\n"CCN\n",3.1\n'
-    found = rows(put(tmp_path, "a.csv", text), columns=["logP"])
-    assert [(r.smiles, r.labels["logP"]) for r in found] == [("CC(C)CO", "5.05"), ("CCN", "3.1")]
+    table = rows(put(tmp_path, "a.csv", text), columns=["logP"])
+    assert [(r.smiles, r.labels["logP"]) for r in table] == [("CC(C)CO", "5.05"), ("CCN", "3.1")]
 
 
 def test_a_table_may_be_separated_by_semicolons(tmp_path):
-    found = rows(put(tmp_path, "a.csv", "id;SMILES;y\n1;CCO;1,5\n2;CCN;2\n"), columns=["y"])
-    assert [(r.name, r.smiles, r.labels["y"]) for r in found] == [
+    table = rows(put(tmp_path, "a.csv", "id;SMILES;y\n1;CCO;1,5\n2;CCN;2\n"), columns=["y"])
+    assert [(r.name, r.smiles, r.labels["y"]) for r in table] == [
         ("1", "CCO", "1,5"), ("2", "CCN", "2"),
     ]  # fmt: skip
 
@@ -341,8 +341,8 @@ def test_utf16_is_said(tmp_path):
 
 
 def test_comments_above_a_smi_file_are_skipped(tmp_path):
-    found = rows(put(tmp_path, "a.smi", "# made by us\n#\nSMILES name\nCCO ethanol\n#C\n"))
-    assert [(r.number, r.smiles, r.name) for r in found] == [(1, "CCO", "ethanol"), (2, "#C", "")]
+    table = rows(put(tmp_path, "a.smi", "# made by us\n#\nSMILES name\nCCO ethanol\n#C\n"))
+    assert [(r.number, r.smiles, r.name) for r in table] == [(1, "CCO", "ethanol"), (2, "#C", "")]
 
 
 def test_concatenated_gzip_members_are_one_file(tmp_path):
@@ -352,36 +352,36 @@ def test_concatenated_gzip_members_are_one_file(tmp_path):
 
 
 def test_nul_bytes_do_not_stop_the_reading(tmp_path):
-    found = rows(put(tmp_path, "a.csv", b"smiles,id\nCCO,1\nC\0C,2\nCCN,3\n"))
-    assert [row.smiles for row in found if "\0" not in row.smiles and not row.fault] == [
+    table = rows(put(tmp_path, "a.csv", b"smiles,id\nCCO,1\nC\0C,2\nCCN,3\n"))
+    assert [row.smiles for row in table if "\0" not in row.smiles and not row.fault] == [
         "CCO",
         "CCN",
     ]
-    assert len(found) == 3
+    assert len(table) == 3
 
 
 def test_an_unclosed_quote_rejects_its_own_line_alone(tmp_path):
     text = 'smiles,id\nCCO,"open\n' + "".join(f"{'C' * i},n{i}\n" for i in range(1, 60))
-    found = rows(put(tmp_path, "a.csv", text))
-    assert [row.fault for row in found] == ["malformed line"] + [""] * 59
-    assert found[0].text == 'CCO,"open'
-    assert [row.smiles for row in found[1:]] == ["C" * i for i in range(1, 60)]
+    table = rows(put(tmp_path, "a.csv", text))
+    assert [row.fault for row in table] == ["malformed line"] + [""] * 59
+    assert table[0].text == 'CCO,"open'
+    assert [row.smiles for row in table[1:]] == ["C" * i for i in range(1, 60)]
 
 
 def test_an_unclosed_quote_does_not_reach_for_the_next_one(tmp_path):
     text = 'smiles,id\nCCO,"open\nCCN,b\nCCC,"c"\nCCCC,"two\nlines"\n'
-    found = rows(put(tmp_path, "a.csv", text))
-    assert [(row.smiles, row.name) for row in found if not row.fault] == [
+    table = rows(put(tmp_path, "a.csv", text))
+    assert [(row.smiles, row.name) for row in table if not row.fault] == [
         ("CCN", "b"), ("CCC", "c"), ("CCCC", "two\nlines"),
     ]  # fmt: skip
-    assert [row.text for row in found if row.fault] == ['CCO,"open']
+    assert [row.text for row in table if row.fault] == ['CCO,"open']
 
 
 def test_many_lines_after_a_forgotten_quote_are_all_read(tmp_path):
     text = 'smiles,id\nCCO,"open\n' + "CCN,b\n" * 5000 + 'CCC,"c"\n'
-    found = rows(put(tmp_path, "a.csv", text))
-    assert len(found) == 5002
-    assert [row.number for row in found if row.fault] == [1]
+    table = rows(put(tmp_path, "a.csv", text))
+    assert len(table) == 5002
+    assert [row.number for row in table if row.fault] == [1]
 
 
 @pytest.mark.parametrize("suffix", [".smi", ".csv", ".sdf"])
@@ -393,11 +393,11 @@ def test_monstrous_lines_are_cut(tmp_path, monkeypatch, suffix):
         ".csv": f"smiles\nCCO\n{monster}\nCCN\n",
         ".sdf": sdf_block("CCO", "", {}) + monster + "\n$$$$\n" + sdf_block("CCN", "", {}),
     }[suffix]
-    found = rows(put(tmp_path, f"a{suffix}", text))
-    assert [smiles_of(found[i]) for i in (0, 2)] == ["CCO", "CCN"]
-    assert found[1].text.startswith("CCC")
-    assert len(found[1].text) < 1100
-    assert len(found) == 3
+    table = rows(put(tmp_path, f"a{suffix}", text))
+    assert [smiles_of(table[i]) for i in (0, 2)] == ["CCO", "CCN"]
+    assert table[1].text.startswith("CCC")
+    assert len(table[1].text) < 1100
+    assert len(table) == 3
 
 
 def test_packed_data_are_recognised_whatever_their_name(tmp_path):
@@ -523,11 +523,11 @@ def test_any_table_reads_the_same_from_every_format(table, tmp_path_factory):
             csv.writer(handle, delimiter=delimiter).writerows([header, *table])
     columns = dict(zip(header, map(list, zip(*table, strict=True)), strict=True))
     parquet.write_table(pyarrow.table(columns), folder / "a.parquet")
-    found = [
+    result = [
         [(row.smiles, row.name, row.labels["y"]) for row in rows(folder / name, columns=["y"])]
         for name in ("a.csv", "a.tsv", "a.parquet")
     ]
-    assert found == [table] * 3
+    assert result == [table] * 3
 
 
 def test_sdf_fields_need_no_blank_line_between_them(tmp_path):

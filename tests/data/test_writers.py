@@ -98,12 +98,12 @@ def test_parquet_has_types_nulls_and_all_digits(tmp_path, parquet, monkeypatch):
     monkeypatch.setattr(writers, "GROUP", 4)
     path = tmp_path / "a.parquet"
     assert write_rows(path, NAMES, iter(CELLS)) == 5
-    found = parquet.ParquetFile(path)
-    assert found.metadata.num_row_groups == 2
-    assert [str(field.type) for field in found.schema_arrow] == [
+    result = parquet.ParquetFile(path)
+    assert result.metadata.num_row_groups == 2
+    assert [str(field.type) for field in result.schema_arrow] == [
         "string", "double", "double", "string", "double",
     ]  # fmt: skip
-    table = found.read().to_pydict()
+    table = result.read().to_pydict()
     assert table["smiles"] == [row[0] for row in CELLS]
     assert list(map(repr, table["x"])) == ["0.3333333333333333", "None", "-0.0", "inf", "5e-324"]
     assert table["gap"] == [None] * 5
@@ -146,9 +146,9 @@ def test_parquet_is_written_in_flat_memory(tmp_path, parquet, monkeypatch):
         write_rows(
             tmp_path / "a.parquet", ["smiles", "x"], (("C" * 999, 1.0) for _ in range(count))
         )
-        found = tracemalloc.get_traced_memory()[1]
+        result = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        return found
+        return result
 
     peak(100)  # imports
     assert peak(20_000) < peak(1000) + 5_000_000  # the SMILES of all would be 20 MB

@@ -36,10 +36,10 @@ def test_a_mean(rng):
     values = rng.normal(size=200) ** 2
     boot = bootstrap(200)
     boot.mean("x", values)
-    found = boot.run()["x"]
-    assert found.mean() == pytest.approx(values.mean(), rel=0.02)
-    same_spread(found, naive(200, lambda i: values[i].mean()))
-    assert found.std() == pytest.approx(values.std() / np.sqrt(200), rel=0.1)
+    result = boot.run()["x"]
+    assert result.mean() == pytest.approx(values.mean(), rel=0.02)
+    same_spread(result, naive(200, lambda i: values[i].mean()))
+    assert result.std() == pytest.approx(values.std() / np.sqrt(200), rel=0.1)
 
 
 def test_a_mean_of_what_is_known(rng):
@@ -53,9 +53,9 @@ def test_a_ratio_is_binomial():
     boot = bootstrap(1)
     flags = (np.arange(1000) < 900).astype(float)
     boot.ratio("valid", flags, np.ones(1000))
-    found = boot.run()["valid"]
-    assert found.mean() == pytest.approx(0.9, abs=0.002)
-    assert found.std() == pytest.approx(np.sqrt(0.9 * 0.1 / 1000), rel=0.1)
+    result = boot.run()["valid"]
+    assert result.mean() == pytest.approx(0.9, abs=0.002)
+    assert result.std() == pytest.approx(np.sqrt(0.9 * 0.1 / 1000), rel=0.1)
 
 
 def test_cosines(rng):
@@ -72,10 +72,10 @@ def test_cosines(rng):
                 counts[name] = counts.get(name, 0) + 1
         return metrics.cosine(counts, reference)
 
-    found = boot.run()["Frag"]
+    result = boot.run()["Frag"]
     expected = naive(150, plain)
-    same_spread(found, expected)
-    assert found.mean() == pytest.approx(expected.mean(), abs=0.002)
+    same_spread(result, expected)
+    assert result.mean() == pytest.approx(expected.mean(), abs=0.002)
 
 
 @pytest.mark.parametrize("size", [100, 3000])
@@ -84,11 +84,13 @@ def test_wasserstein_distances(size, rng):
     boot = bootstrap(size, 300)
     exact = metrics.wasserstein(values, reference)
     boot.wasserstein("W1", values, reference, exact)
-    found = boot.run()["W1"]
+    result = boot.run()["W1"]
     expected = naive(size, lambda i: metrics.wasserstein(values[i], reference), 300)
-    same_spread(found, expected, 0.2)
+    same_spread(result, expected, 0.2)
     # Four standard errors of the difference of two means of 300 draws.
-    assert found.mean() == pytest.approx(expected.mean(), abs=4 * expected.std() * (2 / 300) ** 0.5)
+    assert result.mean() == pytest.approx(
+        expected.mean(), abs=4 * expected.std() * (2 / 300) ** 0.5
+    )
 
 
 def test_internal_diversity_moves_by_influences(rng):
@@ -149,8 +151,8 @@ def test_chemnet_distances_move_by_influences(rng):
 def test_intervals_are_centred_and_not_negative():
     draws = np.linspace(0.0, 1.0, 1001)
     assert interval(draws, 3.0) == pytest.approx((2.525, 3.475))
-    found = with_interval(Metric(0.1, 5), draws)
-    assert found.interval == pytest.approx((0, 0.575))
+    result = with_interval(Metric(0.1, 5), draws)
+    assert result.interval == pytest.approx((0, 0.575))
     assert with_interval(Metric(0.9, 5), draws, most=1.0).interval == pytest.approx((0.425, 1))
     assert with_interval(Metric(None, 0), draws).interval is None
     assert with_interval(Metric(0.1, 5), None).interval is None
@@ -159,9 +161,9 @@ def test_intervals_are_centred_and_not_negative():
 def test_a_difference_has_the_spread_of_both():
     rng = np.random.default_rng(0)
     a, b = rng.normal(1, 0.3, 4000), rng.normal(2, 0.4, 4000)
-    found = difference(Metric(1.0, 9), Metric(2.0, 9), a, b)
-    assert found["value"] == 1
-    assert found["interval"] == pytest.approx([1 - 1.96 * 0.5, 1 + 1.96 * 0.5], abs=0.06)
+    result = difference(Metric(1.0, 9), Metric(2.0, 9), a, b)
+    assert result["value"] == 1
+    assert result["interval"] == pytest.approx([1 - 1.96 * 0.5, 1 + 1.96 * 0.5], abs=0.06)
     assert difference(Metric(1.0, 9), Metric(None, 0), a, b) == {"value": None}
     assert "interval" not in difference(Metric(1.0, 9), Metric(2.0, 9), None, b)
 

@@ -59,13 +59,13 @@ def values(found):
 def test_a_small_file_by_hand(hits, tmp_path):
     train = write(tmp_path / "train.smi", ["OCC x", "CCN y", "broken("])
     test = write(tmp_path / "test.tsv", ["smiles", "OC(=O)c1ccccc1"])
-    found = evaluate.evaluate(hits, train=train, test=test, options=Options(replicates=0))
-    assert found.n == 7
-    assert found.metrics["valid"].to_json() == {
+    result = evaluate.evaluate(hits, train=train, test=test, options=Options(replicates=0))
+    assert result.n == 7
+    assert result.metrics["valid"].to_json() == {
         "value": 4 / 7, "n": 7, "numerator": 4, "denominator": 7,
         "note": "1 of them have disconnected parts",
     }  # fmt: skip
-    got = values(found)
+    got = values(result)
     assert got["unique"] == got["unique@1000"] == got["unique@10000"] == 3 / 4
     assert got["novelty"] == 2 / 3  # of ethanol, benzoic acid and the salt, one is known
     prints = chem.fingerprints(
@@ -75,59 +75,59 @@ def test_a_small_file_by_hand(hits, tmp_path):
     assert got["SNN/Test"] == pytest.approx(to_test.mean())
     assert got["IntDiv"] == pytest.approx(1 - tanimoto(prints, prints).mean())
     assert "SNN/TestSF" not in got
-    assert found.reference == "test"
-    assert found.properties["heavy"].to_json()["mean"] == (3 + 3 + 9 + 2) / 4
-    assert found.properties["heavy"].w1.value == (6 + 6 + 0 + 7) / 4
-    assert found.inputs["generated"]["rows"] == 7
-    assert found.inputs["train"]["valid"] == 2
-    assert len(found.inputs["train"]["files"][0]["sha256"]) == 64
+    assert result.reference == "test"
+    assert result.properties["heavy"].to_json()["mean"] == (3 + 3 + 9 + 2) / 4
+    assert result.properties["heavy"].w1.value == (6 + 6 + 0 + 7) / 4
+    assert result.inputs["generated"]["rows"] == 7
+    assert result.inputs["train"]["valid"] == 2
+    assert len(result.inputs["train"]["files"][0]["sha256"]) == 64
 
 
 def test_without_references_the_reason_stands_in_for_the_number(hits):
-    found = evaluate.evaluate(hits)
+    result = evaluate.evaluate(hits)
     for name in ("novelty", "SNN/Test", "Frag/Test", "Scaf/Test"):
-        assert found.metrics[name].value is None
-        assert "--t" in found.metrics[name].note
-    assert found.properties["qed"].w1.note == "needs a reference set (--test or --train)"
-    assert found.reference is None
+        assert result.metrics[name].value is None
+        assert "--t" in result.metrics[name].note
+    assert result.properties["qed"].w1.note == "needs a reference set (--test or --train)"
+    assert result.reference is None
 
 
 def test_training_set_is_the_reference_where_there_is_no_test_set(hits):
-    found = evaluate.evaluate(hits, train=hits)
-    assert found.reference == "train"
-    assert found.properties["mw"].w1.value == 0
-    assert found.metrics["novelty"].value == 0
+    result = evaluate.evaluate(hits, train=hits)
+    assert result.reference == "train"
+    assert result.properties["mw"].w1.value == 0
+    assert result.metrics["novelty"].value == 0
 
 
 def test_scaffold_test_set(hits):
-    found = evaluate.evaluate(hits, test=hits, test_scaffolds=hits)
-    assert found.metrics["SNN/TestSF"] == found.metrics["SNN/Test"]
-    assert found.metrics["Frag/TestSF"].value == pytest.approx(1)
+    result = evaluate.evaluate(hits, test=hits, test_scaffolds=hits)
+    assert result.metrics["SNN/TestSF"] == result.metrics["SNN/Test"]
+    assert result.metrics["Frag/TestSF"].value == pytest.approx(1)
 
 
 # -- targets --------------------------------------------------------------------------------------
 
 
 def test_targets_on_properties_and_on_columns(hits):
-    found = evaluate.evaluate(hits, options=Options(targets=["heavy=3", "pIC50=6:", "active=yes"]))
-    heavy = found.targets["heavy"]
+    result = evaluate.evaluate(hits, options=Options(targets=["heavy=3", "pIC50=6:", "active=yes"]))
+    heavy = result.targets["heavy"]
     assert (heavy.metric.value, heavy.source) == ((0 + 0 + 6 + 1) / 4, "RDKit")
-    potency = found.targets["pIC50"]
+    potency = result.targets["pIC50"]
     # Invalid rows do not count, whatever their cells say; the salt has no value.
     assert (potency.metric.numerator, potency.metric.denominator) == (2, 3)
     assert potency.missing == 1
     assert "prediction of the model" in potency.source
-    active = found.targets["active"]  # yes, no, yes, yes
+    active = result.targets["active"]  # yes, no, yes, yes
     assert (active.kind, active.metric.value) == ("hit rate", 3 / 4)
-    data = found.to_json()["targets"]
+    data = result.to_json()["targets"]
     assert data["pIC50"]["target"] == "pIC50=6:"
     assert data["pIC50"]["hit rate"]["value"] == pytest.approx(2 / 3)
 
 
 def test_rdkit_is_used_rather_than_a_column_of_the_same_name(tmp_path):
     path = write(tmp_path / "a.csv", ["smiles,heavy", "CCO,99"])
-    found = evaluate.evaluate(path, options=Options(targets=["heavy=3"]))
-    assert found.targets["heavy"].metric.value == 0
+    result = evaluate.evaluate(path, options=Options(targets=["heavy=3"]))
+    assert result.targets["heavy"].metric.value == 0
 
 
 def test_a_misspelt_target_is_an_error_that_helps(hits):
@@ -153,19 +153,19 @@ def test_a_property_requested_twice_is_an_error():
 
 def test_a_request_for_each_row(tmp_path):
     path = write(tmp_path / "a.csv", ["smiles,w", "C,1", "CC,4", "CCC,1", "broken(,9", "CCCC,"])
-    found = evaluate.evaluate(path, options=Options(targets=["heavy=@w"])).targets["heavy"]
+    result = evaluate.evaluate(path, options=Options(targets=["heavy=@w"])).targets["heavy"]
     # Obtained 1, 2, 3 for the requested 1, 4, 1; butane had no request.
-    assert found.metric == metrics.Metric(
-        4 / 3, 3, note="1 valid molecules have no value", interval=found.metric.interval
+    assert result.metric == metrics.Metric(
+        4 / 3, 3, note="1 valid molecules have no value", interval=result.metric.interval
     )
-    assert (found.target, found.bias, found.missing) == ("heavy=@w", 0, 1)
-    assert found.calibration.slope == pytest.approx(0)
-    assert found.calibration.intercept == pytest.approx(2)
-    assert [(b.requested, b.obtained, b.n) for b in found.calibration.bins] == [
+    assert (result.target, result.bias, result.missing) == ("heavy=@w", 0, 1)
+    assert result.calibration.slope == pytest.approx(0)
+    assert result.calibration.intercept == pytest.approx(2)
+    assert [(b.requested, b.obtained, b.n) for b in result.calibration.bins] == [
         (1, 2, 2),
         (4, 2, 1),
     ]
-    assert found.to_json()["calibration"]["bins"][1]["n"] == 1
+    assert result.to_json()["calibration"]["bins"][1]["n"] == 1
 
 
 # -- edges ----------------------------------------------------------------------------------------
@@ -209,25 +209,25 @@ def test_no_path_and_no_molecule_are_errors():
 
 
 def test_one_molecule_is_enough():
-    found = evaluate.evaluate_smiles(["CCO"], train=["CC"], test=["CCO"])
-    got = values(found)
+    result = evaluate.evaluate_smiles(["CCO"], train=["CC"], test=["CCO"])
+    got = values(result)
     assert (got["valid"], got["unique"], got["novelty"], got["SNN/Test"]) == (1, 1, 1, 1)
     assert got["IntDiv"] is None
-    assert found.metrics["IntDiv"].note == "needs at least 2 valid molecules"
+    assert result.metrics["IntDiv"].note == "needs at least 2 valid molecules"
 
 
 def test_nothing_valid_is_a_result_too(tmp_path):
-    found = evaluate.evaluate_smiles(
+    result = evaluate.evaluate_smiles(
         ["", "C1CC"],
         train=["C"],
         test=["C"],
         options=Options(targets=["qed=0.5"], draw=5, guacamol=True),
     )
-    assert found.metrics["valid"].value == 0
-    assert found.targets["qed"].metric.value is None
-    assert found.cards == []
-    assert report.lines(found, None)
-    report.write_page(tmp_path / "r.html", found, None)
+    assert result.metrics["valid"].value == 0
+    assert result.targets["qed"].metric.value is None
+    assert result.cards == []
+    assert report.lines(result, None)
+    report.write_page(tmp_path / "r.html", result, None)
     assert "no valid molecule" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
@@ -238,13 +238,13 @@ def test_only_duplicates():
 
 
 def test_invalid_references_give_reasons():
-    found = evaluate.evaluate_smiles(
+    result = evaluate.evaluate_smiles(
         ["CCO"], train=["C1CC"], test=["C1CC"], options=Options(draw=1)
     )
-    assert found.metrics["SNN/Test"].note == "no valid molecule in the reference"
-    assert found.metrics["novelty"].value == 1
-    assert found.properties["mw"].w1.value is None
-    assert found.cards[0].similarity is None
+    assert result.metrics["SNN/Test"].note == "no valid molecule in the reference"
+    assert result.metrics["novelty"].value == 1
+    assert result.properties["mw"].w1.value is None
+    assert result.cards[0].similarity is None
 
 
 def test_formats_agree(tmp_path):
@@ -262,8 +262,8 @@ def test_formats_agree(tmp_path):
 
 def test_several_files_may_be_one_set(tmp_path):
     a, b = write(tmp_path / "a.smi", ["CCO"]), write(tmp_path / "b.csv", ["smiles", "OCC"])
-    found = evaluate.evaluate([a, b])
-    assert (found.n, found.metrics["unique"].value) == (2, 0.5)
+    result = evaluate.evaluate([a, b])
+    assert (result.n, result.metrics["unique"].value) == (2, 0.5)
 
 
 # -- processes, samples and seeds -----------------------------------------------------------------
@@ -311,9 +311,9 @@ def test_a_molecule_that_kills_its_worker_is_not_valid(monkeypatch):
     monkeypatch.setattr(pool, "INLINE", 1)
     monkeypatch.setattr(pool, "CHUNK", 2)
     monkeypatch.setattr(sample, "scan", kill_worker)
-    found = evaluate.evaluate_smiles(["C", "CCC", "CCCC", "CCCCC"], options=Options(workers=2))
-    assert found.metrics["valid"].numerator == 3
-    assert found.notes == ["1 molecules that RDKit crashes or hangs on count as not valid"]
+    result = evaluate.evaluate_smiles(["C", "CCC", "CCCC", "CCCCC"], options=Options(workers=2))
+    assert result.metrics["valid"].numerator == 3
+    assert result.notes == ["1 molecules that RDKit crashes or hangs on count as not valid"]
 
 
 def test_a_sample_follows_the_seed_and_is_reported():
@@ -350,8 +350,8 @@ def test_columns_follow_the_sampled_rows(tmp_path):
     rows = [f"{s},{chem.parse(s).GetNumHeavyAtoms()}" for s in many(60)]
     rows.insert(3, "broken(,77")
     path = write(tmp_path / "a.csv", ["smiles,wanted", *rows])
-    found = evaluate.evaluate(path, options=Options(targets=["heavy=@wanted"], sample=9))
-    assert (found.targets["heavy"].metric.value, found.targets["heavy"].metric.n) == (0, 9)
+    result = evaluate.evaluate(path, options=Options(targets=["heavy=@wanted"], sample=9))
+    assert (result.targets["heavy"].metric.value, result.targets["heavy"].metric.n) == (0, 9)
 
 
 def test_order_of_the_rows_does_not_change_results():
@@ -384,18 +384,18 @@ def test_intervals_hold_their_values_and_narrow_with_n():
 
 
 def test_no_draws_no_intervals():
-    found = evaluate.evaluate_smiles(many(30), test=many(9), options=Options(replicates=0))
-    assert all(metric.interval is None for metric in found.figures().values())
+    result = evaluate.evaluate_smiles(many(30), test=many(9), options=Options(replicates=0))
+    assert all(metric.interval is None for metric in result.figures().values())
 
 
 def test_curves_end_at_the_value(monkeypatch):
     monkeypatch.setattr(curves, "SIZES", (10, 20, 1000))
-    found = evaluate.evaluate_smiles(many(50), train=many(20), test=many(30, 2))
-    assert list(found.curves.n) == [10, 20, 50]
-    for name, row in found.curves.metrics.items():
-        assert row[-1] == found.metrics[name].value, name
+    result = evaluate.evaluate_smiles(many(50), train=many(20), test=many(30, 2))
+    assert list(result.curves.n) == [10, 20, 50]
+    for name, row in result.curves.metrics.items():
+        assert row[-1] == result.metrics[name].value, name
         assert len(row) == 3
-    assert {"unique", "novelty", "SNN/Test", "Frag/Test", "IntDiv"} <= set(found.curves.metrics)
+    assert {"unique", "novelty", "SNN/Test", "Frag/Test", "IntDiv"} <= set(result.curves.metrics)
 
 
 # -- several sets ---------------------------------------------------------------------------------
@@ -404,14 +404,14 @@ def test_curves_end_at_the_value(monkeypatch):
 def test_sets_are_compared_with_the_first(tmp_path):
     a = write(tmp_path / "a.smi", many(40))
     b = write(tmp_path / "b.smi", [s + "N" for s in many(40)])
-    found = evaluate.compare(
+    result = evaluate.compare(
         [a, b, a], test=b, options=Options(targets=["heavy=5"], replicates=100)
     )
-    names = [r.name for r in found.reports]
+    names = [r.name for r in result.reports]
     assert names == [f"{i}: {p}" for i, p in enumerate((a, b, a), 1)]
-    gaps = found.differences()
+    gaps = result.differences()
     assert set(gaps) == set(names[1:])
-    one, two = (r.figures() for r in found.reports[:2])
+    one, two = (r.figures() for r in result.reports[:2])
     for name, gap in gaps[names[1]].items():
         if gap["value"] is not None:
             assert gap["value"] == two[name].value - one[name].value
@@ -421,28 +421,28 @@ def test_sets_are_compared_with_the_first(tmp_path):
     same = gaps[names[2]]["SNN/Test"]
     assert same["value"] == 0
     assert same["interval"][0] < 0 < same["interval"][1]
-    assert found.to_json()["sets"][0]["n"] == 40
-    assert found.notes() == []
+    assert result.to_json()["sets"][0]["n"] == 40
+    assert result.notes() == []
 
 
 def test_one_reference_molecule_is_enough(hits, monkeypatch):
     monkeypatch.setattr(curves, "SIZES", (2,))
     for few in (["CCO"], ["broken("]):
-        found = evaluate.evaluate_smiles(many(9), test=few, test_scaffolds=few, train=few)
-        assert found.metrics["FCD/Test"].value is None
-        assert "FCD/Test" not in found.curves.metrics
+        result = evaluate.evaluate_smiles(many(9), test=few, test_scaffolds=few, train=few)
+        assert result.metrics["FCD/Test"].value is None
+        assert "FCD/Test" not in result.curves.metrics
 
 
 @pytest.mark.skipif(not frechet.available(), reason="the extra fcd is not installed")
 def test_guacamols_fcd_keeps_repeats_and_stereochemistry():
     mine = ["C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "OCC", "OCC", "broken(", "c1ccccc1O"]
     train = ["CCO", "N[C@@H](C)C(=O)O", "c1ccccc1", "CCCC", "CCCC"]
-    found = evaluate.evaluate_smiles(mine, train=train, options=Options(guacamol=True, workers=0))
+    result = evaluate.evaluate_smiles(mine, train=train, options=Options(guacamol=True, workers=0))
     # As FrechetBenchmark does: valid molecules as they come, canonical, against the training set.
     expected = frechet.chemnet_distance(mine, train).value
-    assert found.metrics["GuacaMol/FCD"].value == pytest.approx(math.exp(-0.2 * expected))
-    assert found.metrics["GuacaMol/FCD"].n == 5
-    assert found.metrics["GuacaMol/novelty"].value == 1 / 6  # of four, without stereochemistry
+    assert result.metrics["GuacaMol/FCD"].value == pytest.approx(math.exp(-0.2 * expected))
+    assert result.metrics["GuacaMol/FCD"].n == 5
+    assert result.metrics["GuacaMol/novelty"].value == 1 / 6  # of four, without stereochemistry
 
 
 def test_the_order_of_curves_is_theirs(hits):
@@ -457,8 +457,8 @@ def test_the_column_of_the_judged_file_serves_the_others_too(tmp_path):
     mine = write(tmp_path / "m.csv", ["Structure,x", "CCO,1", "CCN,2"])
     plain = write(tmp_path / "p.csv", ["smiles,x", "CCO,1"])
     for train in (mine, plain):
-        found = evaluate.evaluate(mine, train=train, smiles_column="Structure")
-        assert found.metrics["novelty"].value == (0 if train is mine else 0.5)
+        result = evaluate.evaluate(mine, train=train, smiles_column="Structure")
+        assert result.metrics["novelty"].value == (0 if train is mine else 0.5)
 
 
 def test_sets_of_unequal_size_give_a_note(tmp_path):
@@ -554,9 +554,9 @@ def test_a_changed_reference_is_another(hits, tmp_path):
 
 
 def test_json_has_the_agreed_shape(hits):
-    found = evaluate.evaluate(hits, train=hits, options=Options(targets=["qed=0.3:"], seed=4))
-    data = json.loads(json.dumps(report.to_json(found, None), allow_nan=False))
-    assert data == found.to_json()
+    result = evaluate.evaluate(hits, train=hits, options=Options(targets=["qed=0.3:"], seed=4))
+    data = json.loads(json.dumps(report.to_json(result, None), allow_nan=False))
+    assert data == result.to_json()
     assert (data["schema"], data["n"], data["seed"]) == (1, 7, 4)
     assert {"metrics", "properties", "targets", "versions", "inputs"} <= set(data)
     for entry in data["metrics"].values():
@@ -567,13 +567,13 @@ def test_json_has_the_agreed_shape(hits):
 
 def test_the_page_shows_the_numbers_and_the_neighbors(hits, tmp_path):
     train = write(tmp_path / "train.smi", ["CCO", "CCCC"])
-    found = evaluate.evaluate(hits, train=train, options=Options(targets=["pIC50=6:"], draw=60))
-    assert [card.smiles for card in found.cards] == ["CCO", "O=C(O)c1ccccc1", "[Cl-].[Na+]"]
-    ethanol = found.cards[0]
+    result = evaluate.evaluate(hits, train=train, options=Options(targets=["pIC50=6:"], draw=60))
+    assert [card.smiles for card in result.cards] == ["CCO", "O=C(O)c1ccccc1", "[Cl-].[Na+]"]
+    ethanol = result.cards[0]
     assert (ethanol.similarity, ethanol.neighbor) == (1, "CCO")
     assert list(ethanol.values) == ["pIC50", "mw", "logp", "qed", "sas"]
     assert ethanol.values["pIC50"] == 5
-    report.write_page(tmp_path / "r.html", found, None, command="molvae evaluate <b>Mine")
+    report.write_page(tmp_path / "r.html", result, None, command="molvae evaluate <b>Mine")
     html = (tmp_path / "r.html").read_text(encoding="utf-8")
     for text in (
         "0.5714",
@@ -587,8 +587,8 @@ def test_the_page_shows_the_numbers_and_the_neighbors(hits, tmp_path):
 
 
 def test_cards_are_distinct_molecules_and_no_more_than_requested():
-    found = evaluate.evaluate_smiles(many(50) * 2, options=Options(draw=8))
-    texts = [card.smiles for card in found.cards]
+    result = evaluate.evaluate_smiles(many(50) * 2, options=Options(draw=8))
+    texts = [card.smiles for card in result.cards]
     assert len(texts) == len(set(texts)) == 8
     assert evaluate.evaluate_smiles(["CC"]).cards == []
 
@@ -626,8 +626,8 @@ def test_the_published_figures_of_a_known_sample_alone():
     sample, *_ = _needed(
         "jtvae_moses_sample.smi.gz", "moses_mcf.csv", "moses_wehi_pains.csv"
     )  # fmt: skip
-    found = evaluate.evaluate(sample, options=Options(filters_from=SHARED, replicates=0))
-    _judge_the_sample_alone(values(found))
+    result = evaluate.evaluate(sample, options=Options(filters_from=SHARED, replicates=0))
+    _judge_the_sample_alone(values(result))
 
 
 @pytest.mark.nightly
@@ -639,13 +639,13 @@ def test_the_published_figures_of_a_known_sample():
     )  # fmt: skip
     if not os.environ.get("MOLVAE_TEST_PUBLISHED"):
         pytest.skip("judges 380,000 molecules, up to half an hour: set MOLVAE_TEST_PUBLISHED=1")
-    found = evaluate.evaluate(
+    result = evaluate.evaluate(
         sample,
         test=test,
         test_scaffolds=scaffolds,
         options=Options(filters_from=SHARED, replicates=0),
     )
-    got = values(found)
+    got = values(result)
     _judge_the_sample_alone(got)
     # RDKit has changed a few scaffolds and fragments since.
     for name, published, tolerance in (
@@ -661,7 +661,7 @@ def test_the_published_figures_of_a_known_sample():
     for name, published in (
         ("logp", 0.00547), ("sas", 0.01599), ("qed", 1.157e-5), ("npscore", 0.0211), ("mw", 0.5403),
     ):  # fmt: skip
-        pair = found.properties[name]
+        pair = result.properties[name]
         distance = metrics.normal_frechet(pair.generated, pair.reference)
         assert distance == pytest.approx(published, rel=1e-3), name
     if not frechet.available():

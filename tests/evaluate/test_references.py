@@ -22,12 +22,12 @@ def parts(smiles_file, between):
     """Every part of a reference; ``between`` is called before each."""
     with WorkerPool(0) as pool:
         reference = Reference("train", Source("set.smi", (smiles_file,)), pool)
-        found = {}
+        result = {}
         for name in PARTS:
             between()
-            found[name] = getattr(reference, name)
+            result[name] = getattr(reference, name)
         reference.close()
-    return found
+    return result
 
 
 def test_a_cache_cleared_between_two_parts(smiles_file):

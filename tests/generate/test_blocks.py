@@ -82,11 +82,11 @@ def test_cells_come_back_as_they_were_given(tmp_path_factory, rows):
     output = tmp_path_factory.mktemp("blocks") / "out.csv"
     with open_blocks(output, COLUMNS, PLAN) as blocks:
         blocks.write(3, rows, {})
-        found = list(blocks.rows(3))
+        result = list(blocks.rows(3))
         blocks.write(3, [], {})
         join(blocks)
     # A NaN has many bit patterns; which one is not a value.
-    assert exact(found) == exact([[math.nan if c != c else c for c in row] for row in rows])
+    assert exact(result) == exact([[math.nan if c != c else c for c in row] for row in rows])
 
 
 @pytest.mark.parametrize(
@@ -442,9 +442,9 @@ def test_memory_does_not_grow_with_the_rows(output):
             for number in range(count):
                 blocks.write(number, [("C" * 999, 1.0, None)] * 100, {})
             assert join(blocks) == 100 * count
-        found = tracemalloc.get_traced_memory()[1]
+        result = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        return found
+        return result
 
     peak(1)  # imports
     # The SMILES of all would be 8 MB. From Python 3.12 on, closed gzip files wait for the garbage

@@ -45,17 +45,17 @@ def judged(model, smiles, target):
 def test_the_cost_is_the_probability_of_the_true_value(model):
     predictor = model.predictors["assay"]
     smiles = [predictor.smiles[int(predictor.values.argmax())], FAR, predictor.smiles[3]]
-    found = predictor.predict(smiles)
-    low = float(found.mean[0]) - 0.1
+    predicted = predictor.predict(smiles)
+    low = float(predicted.mean[0]) - 0.1
     verdicts = judged(model, smiles, f"assay={low}:")
-    assert verdicts.values[:, 0] == pytest.approx(found.mean)
-    z = (low - found.mean) / found.sd
+    assert verdicts.values[:, 0] == pytest.approx(predicted.mean)
+    z = (low - predicted.mean) / predicted.sd
     share = 1 - predictor.calibration.cdf(z)
-    assert not found.inside[1]
-    share[1] *= found.similarity[1] / predictor.threshold
+    assert not predicted.inside[1]
+    share[1] *= predicted.similarity[1] / predictor.threshold
     assert share[2] < 1e-6  # then the distance counts too
     expected = -np.log(np.maximum(share, 1e-6))
-    expected[2] += (low - found.mean[2]) / model.conditions["assay"].std
+    expected[2] += (low - predicted.mean[2]) / model.conditions["assay"].std
     assert verdicts.costs == pytest.approx(expected, rel=1e-4)
     assert verdicts.outside.tolist() == (share < 0.5).tolist()
     assert verdicts.outside.tolist() == [False, True, True]
@@ -64,9 +64,9 @@ def test_the_cost_is_the_probability_of_the_true_value(model):
 def test_a_value_is_met_within_a_quarter_of_the_spread(model):
     predictor, half = model.predictors["assay"], 0.25 * model.conditions["assay"].std
     smiles = list(predictor.smiles[:3])
-    found = predictor.predict(smiles)
+    predicted = predictor.predict(smiles)
     verdicts = judged(model, smiles, "assay=6.5")
-    ends = [(end - found.mean) / found.sd for end in (6.5 - half, 6.5 + half)]
+    ends = [(end - predicted.mean) / predicted.sd for end in (6.5 - half, 6.5 + half)]
     share = predictor.calibration.cdf(ends[1]) - predictor.calibration.cdf(ends[0])
     assert verdicts.costs == pytest.approx(-np.log(share), rel=1e-4)
     assert not verdicts.outside.any()  # as near as possible
@@ -130,14 +130,15 @@ def test_every_output_shows_what_a_value_rests_on(measured_run, model, tmp_path)
     assert list(rows[0]) == [
         "smiles", "assay", "mw", "assay_minus_target", *(f"assay{e}" for e in ENDINGS),
     ]  # fmt: skip
-    found = model.predictors["assay"].predict([row["smiles"] for row in rows])
+    predicted = model.predictors["assay"].predict([row["smiles"] for row in rows])
     for column, expected in (
-        ("assay", found.mean), ("assay_minus_target", found.mean - 7), ("assay_low", found.low),
-        ("assay_high", found.high), ("assay_nearest_value", found.nearest_value),
+        ("assay", predicted.mean), ("assay_minus_target", predicted.mean - 7),
+        ("assay_low", predicted.low),
+        ("assay_high", predicted.high), ("assay_nearest_value", predicted.nearest_value),
     ):  # fmt: skip
         shown = [float(row[column]) for row in rows]
         assert shown == pytest.approx(expected.tolist(), rel=1e-4, abs=1e-4)
-    assert [row["assay_nearest"] for row in rows] == list(found.nearest)
+    assert [row["assay_nearest"] for row in rows] == list(predicted.nearest)
     text = (tmp_path / "out.sdf").read_text()
     assert text.count(">  <assay_nearest>") + text.count("> <assay_nearest>") == 6
     page = options.report.read_text(encoding="utf-8")
@@ -169,10 +170,10 @@ def test_a_narrow_range_is_met_by_what_could_not_be_likelier(model):
     """Half of the probability of a prediction in its middle, which may be far below one half."""
     predictor = model.predictors["assay"]
     smiles = [predictor.smiles[3]]
-    found = predictor.predict(smiles)
-    mean, sd = float(found.mean[0]), float(found.sd[0])
+    predicted = predictor.predict(smiles)
+    mean, sd = float(predicted.mean[0]), float(predicted.sd[0])
     inside = judged(model, smiles, f"assay={mean - 0.1 * sd}:{mean + 0.1 * sd}")
-    assert predictor.meets(found, mean - 0.1 * sd, mean + 0.1 * sd)[0] < 0.5
+    assert predictor.meets(predicted, mean - 0.1 * sd, mean + 0.1 * sd)[0] < 0.5
     assert inside.outside.tolist() == [False]
     beside = judged(model, smiles, f"assay={mean + 2 * sd}:{mean + 2.2 * sd}")
     assert beside.outside.tolist() == [True]

@@ -60,9 +60,9 @@ def test_paths_and_latents_are_those_of_the_parent(tiny_model):
     with pytest.raises(InputError, match=r"'CCX' \(not a valid SMILES\)"):
         interpolate(tiny_model, "CCX", ACID)
     model = MolVAE(tiny_model)
-    found = model.encode([SALT, "C1CC", IONS], invalid="nan")
-    assert np.isnan(found[1]).all()
-    assert (found[[0, 2]] == model.encode([BASE, ACID])).all()
+    latents = model.encode([SALT, "C1CC", IONS], invalid="nan")
+    assert np.isnan(latents[1]).all()
+    assert (latents[[0, 2]] == model.encode([BASE, ACID])).all()
     with pytest.raises(FileError, match="'C1CC' is not valid"):
         model.encode([SALT, "C1CC"])
 

@@ -173,8 +173,8 @@ def test_the_training_distribution_is_that_of_the_training_values(name):
 
 def test_one_freak_in_training_does_not_stretch_the_axis():
     values = np.append(RNG.normal(0, 1, 999), 1e6)[:, None].astype(np.float32)
-    found = ConditionSet.fit(["x"], values, {})
-    assert outcome._training(found["x"]).max() < 5
+    fitted = ConditionSet.fit(["x"], values, {})
+    assert outcome._training(fitted["x"]).max() < 5
 
 
 def test_a_stored_condition_may_have_two_quantiles():
@@ -218,21 +218,21 @@ def test_the_sample_is_evenly_spaced_and_sums_are_exact(n, limit, block):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outcome, "LIMIT", limit)
         patch.setattr(outcome, "BLOCK", block)
-        found = GenerationReport(columns_of([target]), [target], CONDITIONS)
+        result = GenerationReport(columns_of([target]), [target], CONDITIONS)
         rows = [("C", v, v - 300) for v in values]
         for row in rows:
-            found.add(row)
-        page = found.page(SUMMARY)
-    assert found.rows == n
-    assert [row[1] for row in found._sample] == list(values[:: found.stride])
-    assert min(n, limit // 2) <= len(found._sample) <= limit
+            result.add(row)
+        page = result.page(SUMMARY)
+    assert result.rows == n
+    assert [row[1] for row in result._sample] == list(values[:: result.stride])
+    assert min(n, limit // 2) <= len(result._sample) <= limit
     [cells] = lines(page.targets).values()
     if n:
         stated = shown(cells["Mean absolute error"].value)
         assert stated == pytest.approx(np.abs(values - 300).mean(), rel=0.01)
-    assert ("targets" in page.remarks) == (found.stride > 1)
-    if found.stride > 1:
-        held = f"one row in {found.stride} ({len(found._sample)} of {n})"
+    assert ("targets" in page.remarks) == (result.stride > 1)
+    if result.stride > 1:
+        held = f"one row in {result.stride} ({len(result._sample)} of {n})"
         assert held in page.remarks["targets"]
         assert held in page.remarks["properties"]
 
@@ -284,10 +284,10 @@ def test_other_columns_are_refused(columns):
 
 
 def test_a_row_of_another_length_is_refused():
-    found = GenerationReport(["smiles"], [], CONDITIONS)
-    found.add(["C"])
+    result = GenerationReport(["smiles"], [], CONDITIONS)
+    result.add(["C"])
     with pytest.raises(InputError, match=r"row 2.* 2 .*1.*smiles"):
-        found.add(["C", 1.0])
+        result.add(["C", 1.0])
 
 
 def test_the_page_holds_its_numbers_and_escapes_what_comes_from_outside():

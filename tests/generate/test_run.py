@@ -46,8 +46,8 @@ def test_columns_are_smiles_properties_and_errors_of_points():
 
 def test_molecules_stream_and_the_summary_adds_up(tiny_model):
     summary = GenerationSummary(wanted=12)
-    found = list(generate(12, model=tiny_model, targets=["logp=1:4"], summary=summary, workers=1))
-    assert len(found) == summary.written == 12
+    result = list(generate(12, model=tiny_model, targets=["logp=1:4"], summary=summary, workers=1))
+    assert len(result) == summary.written == 12
     spare = summary.decoded - sum(summary.refused.values())
     assert spare >= 12  # several good candidates may come in one round
     assert summary.seconds > 0
@@ -179,9 +179,9 @@ def test_what_was_obtained_is_printed_with_the_request(tiny_run, tmp_path, capsy
     summary = generate_file(path, 12, model=tiny_run, targets=targets, workers=1)
     table = pd.read_csv(path)
     assert list(summary.obtained) == ["logp"]
-    found = summary.obtained["logp"]
-    assert found["mean"] == pytest.approx(table.logp.mean(), abs=1e-5)
-    assert found["mean_error"] == pytest.approx(table.logp_minus_target.abs().mean(), abs=1e-5)
+    result = summary.obtained["logp"]
+    assert result["mean"] == pytest.approx(table.logp.mean(), abs=1e-5)
+    assert result["mean_error"] == pytest.approx(table.logp_minus_target.abs().mean(), abs=1e-5)
     assert "logp=20 was not met" in summary.notes[-1]
     assert summary.notes[-1] in capsys.readouterr().err
 

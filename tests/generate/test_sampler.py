@@ -76,8 +76,8 @@ def uniform(n, limit):
 def test_tokens_without_training_molecules_are_never_drawn(tiny_model):
     scores = torch.tensor([0.0, 0.0, 1.0, 2.0, 5.0, 0.5])
     allowed = scores.softmax(0)[[EOS, 3, 5]]
-    found = decode(scores, uniform(20_000, 1), never=np.asarray([4]))[:, 0]
-    share = torch.bincount(torch.where(found == PAD, EOS, found), minlength=6) / 20_000
+    result = decode(scores, uniform(20_000, 1), never=np.asarray([4]))[:, 0]
+    share = torch.bincount(torch.where(result == PAD, EOS, result), minlength=6) / 20_000
     assert share[4] == 0
     torch.testing.assert_close(share[[EOS, 3, 5]], allowed / allowed.sum(), rtol=0, atol=0.012)
     best = decode(scores, uniform(3, 1), temperature=0, never=np.asarray([4]))
@@ -118,9 +118,9 @@ def smiles(sampler, n):
 
 def test_uniform_logits_map_draws_to_tokens_in_order():
     draws = uniform(500, 6)
-    found = decode(torch.zeros(V), draws)
+    result = decode(torch.zeros(V), draws)
     expected = EOS + (draws * (V - EOS)).long()  # never <pad> or <bos>
-    for row, truth in zip(found.tolist(), expected.tolist(), strict=True):
+    for row, truth in zip(result.tolist(), expected.tolist(), strict=True):
         end = truth.index(EOS) + 1 if EOS in truth else len(truth)
         assert row[:end] == truth[:end]
         assert set(row[end:]) <= {PAD}
@@ -129,8 +129,8 @@ def test_uniform_logits_map_draws_to_tokens_in_order():
 def test_tokens_come_with_the_probabilities_of_the_temperature():
     logits = torch.linspace(-1, 1, V)
     logits[EOS] = -30.0
-    found = decode(logits, uniform(4000, 5), temperature=0.5)
-    share = torch.bincount(found.flatten(), minlength=V) / found.numel()
+    result = decode(logits, uniform(4000, 5), temperature=0.5)
+    share = torch.bincount(result.flatten(), minlength=V) / result.numel()
     probabilities = torch.softmax(torch.cat([torch.full((2,), -torch.inf), logits[2:]]) / 0.5, 0)
     torch.testing.assert_close(share, probabilities, rtol=0, atol=0.01)
 
@@ -140,8 +140,8 @@ def test_tokens_below_the_cutoff_are_not_drawn_and_the_others_keep_their_odds():
     assert len(odds) <= V
     logits = torch.full((V,), -torch.inf)
     logits[: len(odds)] = odds.log()
-    found = decode(logits, uniform(4000, 5), cutoff=0.005).flatten()
-    share = torch.bincount(found, minlength=V)[: len(odds)] / found.numel()
+    result = decode(logits, uniform(4000, 5), cutoff=0.005).flatten()
+    share = torch.bincount(result, minlength=V)[: len(odds)] / result.numel()
     left = odds.where(odds > 0.1, 0.0)
     assert share[3] == 0
     torch.testing.assert_close(share, left / left.sum(), rtol=0, atol=0.01)
@@ -238,17 +238,17 @@ def test_numbers_can_be_drawn_apart(tiny_model):
 
 
 def test_every_molecule_is_canonical_distinct_and_without_radicals(tiny_model):
-    found = smiles(sampler(tiny_model), 60)
-    assert len(set(found)) == len(found) == 60
-    for text in found:
+    result = smiles(sampler(tiny_model), 60)
+    assert len(set(result)) == len(result) == 60
+    for text in result:
         assert chem.canonical_smiles(text) == text
         assert not chem.has_radical(chem.parse(text))
 
 
 def test_every_molecule_lies_in_the_requested_ranges(tiny_model):
-    found = list(sampler(tiny_model, "logp=1:3", "mw=:380").stream(20))
-    assert found
-    for molecule in found:
+    result = list(sampler(tiny_model, "logp=1:3", "mw=:380").stream(20))
+    assert result
+    for molecule in result:
         mol = MolFromSmiles(molecule.smiles)
         assert 1 <= Crippen.MolLogP(mol) <= 3
         assert Descriptors.MolWt(mol) <= 380
@@ -270,19 +270,19 @@ def test_the_critic_keeps_the_nearest_candidate(tiny_model):
 
 def test_more_candidates_come_nearer(tiny_model):
     def error(k):
-        found = sampler(tiny_model, "mw=300", candidates=k).stream(30)
-        return np.mean([abs(m.values["mw"] - 300) for m in found])
+        result = sampler(tiny_model, "mw=300", candidates=k).stream(30)
+        return np.mean([abs(m.values["mw"] - 300) for m in result])
 
     assert error(16) < 0.6 * error(1)
 
 
 def test_without_the_critic_the_first_molecule_is_taken(tiny_model):
     drawn = sampler(tiny_model, "mw=10000:", critic=False, unique=False)
-    found = list(drawn.stream(20))
+    result = list(drawn.stream(20))
     first = decoded(drawn, np.arange(20) * TRIES)
     valid = [chem.canonical_smiles(text) for text in first]
-    assert [m.smiles for m, v in zip(found, valid, strict=True) if v] == [v for v in valid if v]
-    assert all(m.values["mw"] < 10000 for m in found)
+    assert [m.smiles for m, v in zip(result, valid, strict=True) if v] == [v for v in valid if v]
+    assert all(m.values["mw"] < 10000 for m in result)
 
 
 def test_an_impossible_range_is_given_up_and_counted(tiny_model):
@@ -307,8 +307,8 @@ def test_decoding_pure_noise_at_temperature_0_gives_one_molecule(tiny_model):
 
 
 def test_fewer_tries_than_candidates_are_all_there_is(tiny_model):
-    found = list(sampler(tiny_model, "logp=2", candidates=8, max_tries=3).stream(10))
-    assert len(found) == 10
+    result = list(sampler(tiny_model, "logp=2", candidates=8, max_tries=3).stream(10))
+    assert len(result) == 10
 
 
 def test_only_reasons_that_occurred_are_counted(tiny_model):
@@ -318,9 +318,9 @@ def test_only_reasons_that_occurred_are_counted(tiny_model):
 
 
 def test_a_user_column_is_judged_by_the_head(tiny_model):
-    found = list(sampler(tiny_model, "assay=6:").stream(5))
-    assert found
-    for molecule in found:
+    result = list(sampler(tiny_model, "assay=6:").stream(5))
+    assert result
+    for molecule in result:
         ids = tiny_model.vocabulary.encode(molecule.smiles)
         proposer = sampler(tiny_model).proposer
         predicted = proposer.predict(proposer.encode([ids]))
@@ -406,10 +406,10 @@ def test_guidance_weighs_the_two_distributions():
     n, weight = 20_000, 1.7
     with_conditions, without = context_of(torch.ones(n, 1)), context_of(torch.zeros(n, 1))
     guidance = Guidance(without, torch.full((n,), weight))
-    found = decode_tokens(
+    result = decode_tokens(
         network, with_conditions, 1, temperature=1.0, uniform=uniform(n, 1), guidance=guidance
     )
-    share = torch.bincount(found[:, 0], minlength=V) / n
+    share = torch.bincount(result[:, 0], minlength=V) / n
     expected = (given.double().softmax(0) ** weight) * (free.double().softmax(0) ** (1 - weight))
     expected[[PAD, BOS]] = 0
     torch.testing.assert_close(share.double(), expected / expected.sum(), rtol=0, atol=0.012)
@@ -446,11 +446,11 @@ STARTS = ("CC(=O)Nc1ccccc1", "c1ccccc1OCC", "CCN(CC)C(=O)c1ccccc1")
 
 
 def test_analogs_take_turns_and_know_their_similarity(tiny_model):
-    found = list(sampler(tiny_model, like=STARTS, noise=0.4).stream(9))
+    result = list(sampler(tiny_model, like=STARTS, noise=0.4).stream(9))
     canonical = [MolToSmiles(MolFromSmiles(text)) for text in STARTS]
-    assert [m.start for m in found] == canonical * 3
+    assert [m.start for m in result] == canonical * 3
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=1024)
-    for molecule in found:
+    for molecule in result:
         a, b = (
             generator.GetFingerprint(MolFromSmiles(s)) for s in (molecule.smiles, molecule.start)
         )
@@ -462,16 +462,16 @@ def test_a_given_molecule_is_no_analog_of_itself(tiny_model, monkeypatch, unique
     drawn = sampler(tiny_model, like=("CCO",), unique=unique, max_tries=64)
     texts = itertools.cycle(("[C][C][O]", "[O][C][C]", "[C][C][N]"))
     monkeypatch.setattr(drawn.proposer, "texts", lambda items, *rest: [next(texts) for _ in items])
-    found = {m.smiles for m in drawn.stream(1 if unique else 8)}
-    assert found == ({"CCN"} if unique else {"CCO", "CCN"})
+    result = {m.smiles for m in drawn.stream(1 if unique else 8)}
+    assert result == ({"CCN"} if unique else {"CCO", "CCN"})
     assert (drawn.refused["the given molecule itself"] > 0) == unique
 
 
 def test_a_window_of_similarity_holds(tiny_model):
-    found = list(sampler(tiny_model, "similarity=0.1:0.3", like=STARTS).stream(4))
-    assert found
-    assert all(0.1 <= m.values["similarity"] <= 0.3 for m in found)
-    assert all(m.values["similarity"] == m.similarity for m in found)
+    result = list(sampler(tiny_model, "similarity=0.1:0.3", like=STARTS).stream(4))
+    assert result
+    assert all(0.1 <= m.values["similarity"] <= 0.3 for m in result)
+    assert all(m.values["similarity"] == m.similarity for m in result)
 
 
 def test_similarity_needs_a_start(tiny_model):
@@ -515,9 +515,9 @@ def test_what_is_no_element_is_refused(tiny_model):
 
 def test_elements_and_alerts_hold_in_the_output(tiny_model):
     drawn = sampler(tiny_model, elements=("C", "N", "O"), alerts=("brenk",))
-    found = smiles(drawn, 40)
+    result = smiles(drawn, 40)
     catalogue = FilterCatalog.FilterCatalog(FilterCatalog.FilterCatalogParams.FilterCatalogs.BRENK)
-    for text in found:
+    for text in result:
         mol = MolFromSmiles(text)
         assert {atom.GetSymbol() for atom in mol.GetAtoms()} <= {"C", "N", "O"}
         assert not catalogue.HasMatch(mol)
@@ -560,9 +560,9 @@ def test_no_scaffold_takes_over(tiny_model):
 
 
 def test_nll_is_the_sum_over_tokens(tiny_model):
-    found = list(sampler(tiny_model, nll=True, precision="fp32").stream(8))
+    result = list(sampler(tiny_model, nll=True, precision="fp32").stream(8))
     network = tiny_model.network
-    for molecule in found:
+    for molecule in result:
         if molecule.nll is None:
             continue
         ids = tiny_model.vocabulary.encode(molecule.smiles).tolist()
@@ -571,7 +571,7 @@ def test_nll_is_the_sum_over_tokens(tiny_model):
             logits = network.decode(torch.tensor([[BOS, *ids]]), context)[0].log_softmax(-1)
         expected = -sum(logits[i, token].item() for i, token in enumerate([*ids, EOS]))
         assert molecule.nll == pytest.approx(expected, rel=1e-4)
-    assert any(molecule.nll for molecule in found)
+    assert any(molecule.nll for molecule in result)
 
 
 def test_a_walk_draws_from_the_posterior_of_a_linear_head(tiny_model, monkeypatch):
@@ -682,9 +682,9 @@ def test_blocks_are_the_stream_cut_up(tiny_model):
 def test_every_molecule_holds_the_scaffold_and_meets_the_target(tiny_model):
     drawn = sampler(tiny_model, "logp=1:4", scaffold="O=C(Nc1ccccc1)*")
     query = MolFromSmarts("O=C(Nc1ccccc1)")
-    found = list(drawn.stream(12))
-    assert len(found) == 12
-    for molecule in found:
+    result = list(drawn.stream(12))
+    assert len(result) == 12
+    for molecule in result:
         mol = MolFromSmiles(molecule.smiles)
         assert mol.HasSubstructMatch(query)
         assert 1 <= Crippen.MolLogP(mol) <= 4
@@ -694,16 +694,16 @@ def test_every_molecule_holds_the_scaffold_and_meets_the_target(tiny_model):
 def test_linkers_and_filled_points_are_drawn_by_a_trained_model(tiny_model):
     drawn = sampler(tiny_model, scaffold="*c1ccccc1.*NC(C)=O", fill=True)
     query = MolFromSmarts("[cX3]1[cH][cH][cH][cH][cH]1.[NX3;H1,H0]C([CH3])=O")
-    found = smiles(drawn, 6)
-    assert len(found) == 6
-    assert all(MolFromSmiles(text).HasSubstructMatch(query) for text in found)
+    result = smiles(drawn, 6)
+    assert len(result) == 6
+    assert all(MolFromSmiles(text).HasSubstructMatch(query) for text in result)
 
 
 def test_a_pattern_is_waited_for(tiny_model):
     drawn = sampler(tiny_model, scaffold="[#7;R]", max_tries=40)
     assert any("is a pattern, not a molecule" in note for note in drawn.notes())
-    found = smiles(drawn, 8)
-    assert all(MolFromSmiles(text).HasSubstructMatch(MolFromSmarts("[#7;R]")) for text in found)
+    result = smiles(drawn, 8)
+    assert all(MolFromSmiles(text).HasSubstructMatch(MolFromSmarts("[#7;R]")) for text in result)
     assert drawn.refused["without the scaffold"] > 0
 
 

@@ -91,9 +91,9 @@ def decode(
 
 def molecules(texts):
     with rdBase.BlockLogs():
-        found = [Chem.MolFromSmiles(from_selfies(text)) for text in texts]
-    assert None not in found
-    return found
+        result = [Chem.MolFromSmiles(from_selfies(text)) for text in texts]
+    assert None not in result
+    return result
 
 
 # With other neighbours, or the same twice, an atom may be aromatic or no stereo centre.
@@ -119,16 +119,16 @@ def test_whatever_is_drawn_holds_the_scaffold(text, seed, extra):
     scaffold = make(text, size + extra)
     drawn = decode(erratic(seed), scaffold, 20, limit=size + extra, seed=seed)
     assert all(len(split_selfies(each)) <= size + extra for each in drawn)
-    found = molecules(drawn)
-    assert all(has_graph(mol, text) for mol in found), drawn
-    assert np.mean([scaffold.holds(mol) for mol in found]) >= (0.5 if text in FRAGILE else 1)
+    result = molecules(drawn)
+    assert all(has_graph(mol, text) for mol in result), drawn
+    assert np.mean([scaffold.holds(mol) for mol in result]) >= (0.5 if text in FRAGILE else 1)
 
 
 @pytest.mark.parametrize("text", AROMATIC)
 def test_bonds_of_an_aromatic_scaffold_are_kept_up_to_aromaticity(text):
     scaffold = make(text)
-    found = molecules(decode(erratic(1), scaffold, 200))
-    assert all(has_graph(mol, text) for mol in found)
+    result = molecules(decode(erratic(1), scaffold, 200))
+    assert all(has_graph(mol, text) for mol in result)
     one, eight = (
         np.mean(
             [scaffold.holds(m) for m in molecules(decode(erratic(1), scaffold, 100, particles=p))]
@@ -142,9 +142,9 @@ def test_bonds_of_an_aromatic_scaffold_are_kept_up_to_aromaticity(text):
 @pytest.mark.parametrize("text", ["CCO", "c1ccccc1", "*c1ccc(S(=O)(=O)N*)cc1", "C1CCN(*)CC1"])
 def test_decorations_come_in_number_and_kind(text):
     scaffold = make(text)
-    found = {Chem.MolToSmiles(mol) for mol in molecules(decode(erratic(2), scaffold, 100))}
-    assert len(found) > 60
-    sizes = {Chem.MolFromSmiles(smiles).GetNumHeavyAtoms() for smiles in found}
+    result = {Chem.MolToSmiles(mol) for mol in molecules(decode(erratic(2), scaffold, 100))}
+    assert len(result) > 60
+    sizes = {Chem.MolFromSmiles(smiles).GetNumHeavyAtoms() for smiles in result}
     assert len(sizes) > 10
 
 
@@ -166,10 +166,10 @@ def test_molecules_are_drawn_by_the_odds_of_the_network():
         logits[VOCABULARY.encode_symbols([symbol])[0]] = float(np.log(share))
     logits[EOS] = float(np.log(0.3))
     net = network(lambda n: logits.expand(n, -1).clone())
-    found = decode(net, make("N", 30), 1500, particles=16, limit=30)
+    decoded = decode(net, make("N", 30), 1500, particles=16, limit=30)
     # A chain of the network with an N marked, of p = .5^carbons .2^nitrogens .3: by its length n
     # and the place of the mark, .3 (.7)^(n-1) .2 each, so n .3 .7^(n-1) in all.
-    lengths = np.asarray([len(split_selfies(text)) for text in found])
+    lengths = np.asarray([len(split_selfies(text)) for text in decoded])
     for n in (1, 2, 3, 4, 6):
         assert np.mean(lengths == n) == pytest.approx(0.09 * n * 0.7 ** (n - 1), abs=0.04)
 
@@ -177,8 +177,8 @@ def test_molecules_are_drawn_by_the_odds_of_the_network():
 def test_attachment_points_that_carry_stereo_or_a_charge_are_always_used():
     for text in ("N[C@@H](*)C(=O)O", "*/C=C/C", "C[N+](C)(C)*"):
         core = sum(a.GetAtomicNum() > 0 for a in Chem.MolFromSmiles(text).GetAtoms())
-        found = molecules(decode(erratic(5), make(text), 50))
-        assert min(mol.GetNumAtoms() for mol in found) > core
+        result = molecules(decode(erratic(5), make(text), 50))
+        assert min(mol.GetNumAtoms() for mol in result) > core
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -200,8 +200,8 @@ def test_tokens_without_training_molecules_come_in_the_scaffold_alone():
     scaffold = make("CN")
     free = molecules(decode(erratic(1), scaffold, 60))
     assert any(atom.GetSymbol() == "O" for mol in free for atom in mol.GetAtoms())
-    found = molecules(decode(erratic(1), scaffold, 60, never=never))
-    for mol in found:
+    result = molecules(decode(erratic(1), scaffold, 60, never=never))
+    for mol in result:
         assert mol.HasSubstructMatch(Chem.MolFromSmarts("CN"))
         assert all(atom.GetSymbol() != "O" for atom in mol.GetAtoms())
     # Where the scaffold leaves no other token, one of them is taken.
@@ -257,9 +257,9 @@ def test_a_trained_model_writes_molecules_around_it(tiny_model):
         tiny_model.network.eval(), context, scaffold, np.arange(30), Draws(0),
         limit=tiny_model.max_tokens, temperature=1.0,
     )  # fmt: skip
-    found = molecules(drawn)
-    assert np.mean([scaffold.holds(mol) for mol in found]) >= 0.9
-    assert len({Chem.MolToSmiles(mol) for mol in found}) > 20
+    result = molecules(drawn)
+    assert np.mean([scaffold.holds(mol) for mol in result]) >= 0.9
+    assert len({Chem.MolToSmiles(mol) for mol in result}) > 20
 
 
 # -- what is a scaffold ---------------------------------------------------------------------------
@@ -287,11 +287,11 @@ LINKED = ["*c1ccccc1.*N1CCOCC1", "*CCO.*NC(C)=O.C(*)C(*)O", "CCS.NC(=O)c1ccccc1"
 def test_parts_are_joined_by_linkers(text, fill):
     scaffold = make(text, fill=fill)
     drawn = decode(erratic(4), scaffold, 40, particles=8)
-    found = molecules(drawn)
+    result = molecules(drawn)
     assert all(len(split_selfies(each)) <= LIMIT for each in drawn)
-    assert all(len(Chem.GetMolFrags(mol)) == 1 for mol in found)
-    assert np.mean([has_parts(mol, text, fill=fill) for mol in found]) >= 0.9
-    assert len({Chem.MolToSmiles(mol) for mol in found}) > 5
+    assert all(len(Chem.GetMolFrags(mol)) == 1 for mol in result)
+    assert np.mean([has_parts(mol, text, fill=fill) for mol in result]) >= 0.9
+    assert len({Chem.MolToSmiles(mol) for mol in result}) > 5
 
 
 def has_parts(mol, text, *, fill):
@@ -312,10 +312,10 @@ def has_parts(mol, text, *, fill):
 
 def test_linkers_differ_in_length_and_may_be_a_bond():
     scaffold = make("*c1ccccc1.*N1CCOCC1")
-    found = molecules(decode(erratic(2), scaffold, 200))
+    result = molecules(decode(erratic(2), scaffold, 200))
     ends = Chem.MolFromSmarts("c1ccccc1.N1CCOCC1")
     distances = set()
-    for mol in found:
+    for mol in result:
         for match in mol.GetSubstructMatches(ends, uniquify=False):
             phenyl, nitrogen = match[:6], match[6]
             steps = Chem.GetDistanceMatrix(mol)
@@ -326,9 +326,9 @@ def test_linkers_differ_in_length_and_may_be_a_bond():
 def test_several_texts_must_all_be_there():
     scaffold = make("CCO", LIMIT, "CC(=O)N", "[#6]S")
     assert scaffold.grows
-    found = molecules(decode(erratic(4), scaffold, 40, particles=8))
+    result = molecules(decode(erratic(4), scaffold, 40, particles=8))
     patterns = [Chem.MolFromSmarts(text) for text in ("[CX4][CX4][OX2]", "[CX4]C(=O)N", "[#6]S")]
-    assert np.mean([all(map(mol.HasSubstructMatch, patterns)) for mol in found]) >= 0.8
+    assert np.mean([all(map(mol.HasSubstructMatch, patterns)) for mol in result]) >= 0.8
 
 
 def test_a_text_within_another_is_not_built_twice():
@@ -340,17 +340,17 @@ def test_a_text_within_another_is_not_built_twice():
     "text", ["[*:1]Cc2ccc1cncc(C[*:2])c1c2", "*N[C@@H](C)C(=O)*", "N[C@@H](*)C(=O)N*", "*C(*)=O"]
 )
 def test_every_point_is_filled(text):
-    found = molecules(decode(erratic(3), make(text, fill=True), 40, particles=8))
-    assert np.mean([has_parts(mol, text, fill=True) for mol in found]) >= 0.95
+    result = molecules(decode(erratic(3), make(text, fill=True), 40, particles=8))
+    assert np.mean([has_parts(mol, text, fill=True) for mol in result]) >= 0.95
     unfilled = molecules(decode(erratic(3), make(text), 40, particles=8))
     assert np.mean([has_parts(mol, text, fill=True) for mol in unfilled]) < 0.95
 
 
 def test_a_smarts_without_hydrogens_is_built():
     scaffold = make("[#7]C(=O)c1ccccc1")
-    found = molecules(decode(erratic(1), scaffold, 40, particles=8))
+    result = molecules(decode(erratic(1), scaffold, 40, particles=8))
     amide = Chem.MolFromSmarts("[#7]C(=O)c1ccccc1")
-    assert np.mean([mol.HasSubstructMatch(amide) for mol in found]) >= 0.9
+    assert np.mean([mol.HasSubstructMatch(amide) for mol in result]) >= 0.9
     assert "NC(=O)c1ccccc1" in scaffold.notes[0]
 
 

@@ -181,8 +181,8 @@ def test_every_format(here):
     records = [chem.sdf_block(s, "x", {}) for s in lines]
     Path("x.sdf").write_text("".join(records))
     names = ["x.smi", "x.smi.gz", "x.tsv", "x.sdf"]
-    found = [json.loads(good(f"evaluate {name} --no-fcd --json").stdout) for name in names]
-    assert all(one["metrics"] == found[0]["metrics"] for one in found)
+    result = [json.loads(good(f"evaluate {name} --no-fcd --json").stdout) for name in names]
+    assert all(one["metrics"] == result[0]["metrics"] for one in result)
     # A torn record is an invalid molecule.
     Path("torn.sdf").write_text(records[0] + "rubbish\n$$$$\n" + records[1])
     data = json.loads(good("evaluate torn.sdf --no-fcd --json").stdout)

@@ -268,20 +268,21 @@ def test_a_molecule_that_hangs_rejects_its_own_rows_alone(library, expected, tmp
 
 def test_standard_input_is_the_same_as_the_file(library, expected, tmp_path):
     run("prepare", "-", "-o", tmp_path / "ds", *OPTIONS, "--workers", 1, stdin=library)
-    found = Dataset(tmp_path / "ds")
-    assert found.content_hash == Dataset(expected).content_hash
-    assert found.manifest["sources"][0]["file"] == "-"
+    result = Dataset(tmp_path / "ds")
+    assert result.content_hash == Dataset(expected).content_hash
+    assert result.manifest["sources"][0]["file"] == "-"
     assert (
-        found.manifest["sources"][0]["sha256"] == Dataset(expected).manifest["sources"][0]["sha256"]
+        result.manifest["sources"][0]["sha256"]
+        == Dataset(expected).manifest["sources"][0]["sha256"]
     )
 
 
 def test_encoding_and_judging_from_standard_input(demo_csv, tmp_path):
-    for words, found in (
+    for words, result in (
         (["encode", "-", "-o", str(tmp_path / "z.csv"), "--workers", "1"], "of 300 molecules"),
         (["evaluate", "-", "--no-fcd", "--bootstrap", "0", "--workers", "1"], "300/300"),
     ):
-        assert found in run(*words, stdin=demo_csv).stdout
+        assert result in run(*words, stdin=demo_csv).stdout
 
 
 def test_training_from_standard_input(demo_csv, tmp_path):

@@ -104,11 +104,11 @@ def test_gradients_and_losses_are_those_of_one_process(tiny_dataset, tmp_path):
     """In float64; with hardly any molecule encoded too, when a process may have none."""
     done = run(SCRIPT, tiny_dataset, tmp_path)
     assert done.returncode == 0, done.stderr
-    found = [torch.load(tmp_path / f"found-{rank}.pt") for rank in (0, 1)]
-    for share in found[0]:
+    result = [torch.load(tmp_path / f"found-{rank}.pt") for rank in (0, 1)]
+    for share in result[0]:
         losses, gradients = work(tiny_dataset, tmp_path, prior_share=share)
         assert len(losses) == 20
-        for theirs, their_gradients in (each[share] for each in found):
+        for theirs, their_gradients in (each[share] for each in result):
             torch.testing.assert_close(theirs, losses, rtol=1e-9, atol=1e-9)
             assert their_gradients.keys() == gradients.keys()
             for name, gradient in gradients.items():

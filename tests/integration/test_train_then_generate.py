@@ -57,9 +57,9 @@ def test_prepare_train_generate_info(demo_csv, tmp_path):
         "--novel-rings", "--max-tries", 1000,
     )  # fmt: skip
     assert "8 of 8 molecules written" in result.stdout
-    found = rows(out)
-    assert len({row["smiles"] for row in found}) == 8
-    assert all(0 <= Crippen.MolLogP(MolFromSmiles(row["smiles"])) <= 6 for row in found)
+    table = rows(out)
+    assert len({row["smiles"] for row in table}) == 8
+    assert all(0 <= Crippen.MolLogP(MolFromSmiles(row["smiles"])) <= 6 for row in table)
     result = molvae("info", run)
     assert "assay" in result.stdout
     assert "run finished: 10 steps" in result.stdout
@@ -83,9 +83,9 @@ def test_training_on_a_file_prepares_it_once(demo_csv, tmp_path):
 def test_tables(tiny_run, tmp_path, name):
     path = tmp_path / name
     molvae("generate", "-m", tiny_run, "-n", 6, "-o", path, "-t", "mw=300", "-t", "qed=0.3:")
-    found = rows(path)
-    assert list(found[0]) == ["smiles", "mw", "qed", "mw_minus_target"]
-    for row in found:
+    table = rows(path)
+    assert list(table[0]) == ["smiles", "mw", "qed", "mw_minus_target"]
+    for row in table:
         mol = MolFromSmiles(row["smiles"])
         assert float(row["mw"]) == pytest.approx(Descriptors.MolWt(mol), rel=1e-4)
         assert float(row["qed"]) == pytest.approx(QED.qed(mol), rel=1e-4)

@@ -40,21 +40,21 @@ def canonical(name):
 
 def required():
     """Canonical names of the distributions that molvae needs, and what they need in turn."""
-    found, todo = set(), ["molvae"]
+    result, todo = set(), ["molvae"]
     while todo:
         name = canonical(todo.pop())
-        if name in found:
+        if name in result:
             continue
         try:
             lines = importlib.metadata.requires(name) or []
         except importlib.metadata.PackageNotFoundError:
             continue  # for another platform
-        found.add(name)
+        result.add(name)
         for line in lines:
             wanted, _, marker = line.partition(";")
             if not EXTRA.search(marker):
                 todo.append(re.match(r"[\w.-]+", wanted)[0])
-    return found
+    return result
 
 
 @pytest.fixture(scope="module")

@@ -39,15 +39,15 @@ def test_a_point_decodes_alike_in_any_block(tiny_model, points, monkeypatch):
 
 
 def test_without_noise_it_is_the_object_s_decode(tiny_run, points):
-    found = list(decode(points, load_model(tiny_run), device="cpu"))
-    assert found == MolVAE.load(tiny_run).decode(points)
+    result = list(decode(points, load_model(tiny_run), device="cpu"))
+    assert result == MolVAE.load(tiny_run).decode(points)
 
 
 def test_a_point_that_is_no_number_is_no_molecule(tiny_model, points):
     expected = list(decode(points, tiny_model, device="cpu"))
     points[2, 5], points[4] = np.nan, np.inf
-    found = list(decode(points, tiny_model, device="cpu"))
-    assert found == [text if i not in (2, 4) else "" for i, text in enumerate(expected)]
+    result = list(decode(points, tiny_model, device="cpu"))
+    assert result == [text if i not in (2, 4) else "" for i, text in enumerate(expected)]
 
 
 @pytest.mark.parametrize(
@@ -69,10 +69,10 @@ def test_every_file_that_encode_writes_is_read(tiny_run, demo_csv, tmp_path, nam
     smiles = [text for i, text in enumerate(table.smiles) if i != 3]
     model = MolVAE.load(tiny_run)
     expected = model.decode(model.encode(smiles))
-    found = rows(tmp_path / "out.csv")
-    assert [row["point"] for row in found] == [str(i) for i in range(20)]
-    assert found[3]["smiles"] == ""
-    same = sum(a["smiles"] == b for a, b in zip(found[:3] + found[4:], expected, strict=True))
+    result = rows(tmp_path / "out.csv")
+    assert [row["point"] for row in result] == [str(i) for i in range(20)]
+    assert result[3]["smiles"] == ""
+    same = sum(a["smiles"] == b for a, b in zip(result[:3] + result[4:], expected, strict=True))
     assert same >= 17  # a table holds six digits of a latent
 
 

@@ -41,8 +41,8 @@ def test_a_table_has_a_row_per_record(tiny_run, table, tmp_path):
     assert [row["note"] for row in rows] == ["", *BAD.values(), ""]
     means = MolVAE.load(tiny_run).encode(GOOD)
     for row, mean in zip((rows[0], rows[-1]), means, strict=True):
-        found = [float(row[f"z{i}"]) for i in range(len(mean))]
-        assert found == pytest.approx(mean, rel=1e-4, abs=1e-5)
+        result = [float(row[f"z{i}"]) for i in range(len(mean))]
+        assert result == pytest.approx(mean, rel=1e-4, abs=1e-5)
     assert all(row["z0"] == "" for row in rows[1:-1])
     assert (summary.molecules, summary.encoded) == (5, 2)
     assert summary.refused == dict.fromkeys(BAD.values(), 1)
@@ -55,8 +55,8 @@ def test_columns_are_carried_along(tiny_run, table, tmp_path):
     )
     encode_file([table], output, model=tiny_run, keep=("lot", "id"), **PLAIN)
     assert list(rows_of(output)[0])[:4] == ["smiles", "lot", "id", "note"]
-    found = [(row["smiles"], row["id"], row["lot"]) for row in rows_of(output)]
-    assert found == [(s, f"m{i}", str(i * i)) for i, s in enumerate(3 * GOOD)]
+    result = [(row["smiles"], row["id"], row["lot"]) for row in rows_of(output)]
+    assert result == [(s, f"m{i}", str(i * i)) for i, s in enumerate(3 * GOOD)]
 
 
 @pytest.mark.parametrize(
@@ -75,12 +75,12 @@ def test_columns_that_cannot_be_kept(tiny_run, table, tmp_path, name, keep, mess
 def test_latents_alone(tiny_run, table, tmp_path):
     output = tmp_path / "out.npy"
     encode_file([table, table], output, model=tiny_run, **PLAIN)
-    found = np.load(output)
+    result = np.load(output)
     means = MolVAE.load(tiny_run).encode(GOOD)
-    assert found.shape == (10, means.shape[1])
-    assert found.dtype == np.float32
-    assert np.isnan(found[:, 0]).tolist() == 2 * [False, True, True, True, False]
-    assert found[[0, 4, 5, 9]] == pytest.approx(np.vstack([means, means]), abs=1e-5)
+    assert result.shape == (10, means.shape[1])
+    assert result.dtype == np.float32
+    assert np.isnan(result[:, 0]).tolist() == 2 * [False, True, True, True, False]
+    assert result[[0, 4, 5, 9]] == pytest.approx(np.vstack([means, means]), abs=1e-5)
 
 
 def test_scores_are_those_of_the_decoder(tiny_model, tiny_run, table, tmp_path):
@@ -118,9 +118,9 @@ def test_own_columns_are_predicted_with_their_spread(tiny_model, tiny_run, table
 def test_the_predictor_answers_where_there_is_one(measured_run, table, tmp_path):
     output = tmp_path / "out.csv"
     encode_file([table], output, model=measured_run, predict=True, **PLAIN)
-    found = load_model(measured_run).predictors.predict(GOOD)["assay"]
+    result = load_model(measured_run).predictors.predict(GOOD)["assay"]
     rows = rows_of(output)
-    for row, mean, sd in zip((rows[0], rows[-1]), found.mean, found.sd, strict=True):
+    for row, mean, sd in zip((rows[0], rows[-1]), result.mean, result.sd, strict=True):
         assert float(row["assay"]) == pytest.approx(mean, rel=1e-4)
         assert float(row["assay_sd"]) == pytest.approx(sd, rel=1e-4)
 
@@ -133,9 +133,9 @@ def test_measured_values_are_kept_beside_predicted_ones(measured_run, tmp_path):
     )
     rows = rows_of(output)
     assert [row["assay"] for row in rows] == ["6.5", ""]
-    found = load_model(measured_run).predictors.predict(GOOD)["assay"]
+    result = load_model(measured_run).predictors.predict(GOOD)["assay"]
     predicted = [float(row["assay_predicted"]) for row in rows]
-    assert predicted == pytest.approx(found.mean.tolist(), rel=1e-4)
+    assert predicted == pytest.approx(result.mean.tolist(), rel=1e-4)
     assert all(float(row["assay_predicted_sd"]) > 0 for row in rows)
 
 

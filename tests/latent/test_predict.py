@@ -63,8 +63,12 @@ def test_the_interval_is_the_calibrated_one(measured_run, measured_model, tmp_pa
     for level in (0.5, 0.9):
         output = tmp_path / f"{level}.csv.gz"
         predict_file([tmp_path / "in.smi"], output, model=measured_run, level=level, **PLAIN)
-        found = measured_model.predictors["assay"].predict(GOOD, level=level)
-        for column, expected in (("_low", found.low), ("_high", found.high), ("", found.mean)):
+        predicted = measured_model.predictors["assay"].predict(GOOD, level=level)
+        for column, expected in (
+            ("_low", predicted.low),
+            ("_high", predicted.high),
+            ("", predicted.mean),
+        ):
             shown = [float(row[f"assay{column}"]) for row in rows_of(output)]
             assert shown == pytest.approx(expected.tolist(), rel=1e-4)
 

@@ -197,8 +197,8 @@ def test_optional_parts_come_back_and_are_stated(whole, optional, tmp_path):
     molecule = facts("CCc1ccccc1")
     assert back.critic.logit(molecule) == optional["critic"].logit(molecule)
     assert back.plausibility.molecules == 2
-    found = back.predictors.predict(["CCO"])["y"]
-    assert found.mean == pytest.approx(optional["predictors"].predict(["CCO"])["y"].mean)
+    result = back.predictors.predict(["CCO"])["y"]
+    assert result.mean == pytest.approx(optional["predictors"].predict(["CCO"])["y"].mean)
     save_model(tmp_path / "again", back)
     for name in OPTIONAL:
         assert (whole / name).read_bytes() == (tmp_path / "again" / name).read_bytes()

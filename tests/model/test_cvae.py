@@ -91,9 +91,9 @@ def test_encoder_equals_a_packed_bidirectional_gru(network):
     packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
     _, last = reference(packed)
     mean, log_var = network.posterior(torch.cat([last[0], last[1]], dim=-1)).chunk(2, dim=-1)
-    found = network.encode(targets, lengths)
-    torch.testing.assert_close(found.mean, mean, rtol=0, atol=1e-5)
-    torch.testing.assert_close(found.log_var, log_var, rtol=0, atol=1e-5)
+    latents = network.encode(targets, lengths)
+    torch.testing.assert_close(latents.mean, mean, rtol=0, atol=1e-5)
+    torch.testing.assert_close(latents.log_var, log_var, rtol=0, atol=1e-5)
 
 
 def test_padding_and_company_change_nothing(network):

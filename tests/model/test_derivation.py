@@ -46,7 +46,7 @@ def derived(symbols):
         left = 0 if len(frames) == 1 else min(end - at, 19)
         return way, min(bonds + 1, 7), left, min(len(frames) - 1, 5), min(atoms, 44)
 
-    found = [features()]
+    result = [features()]
     for symbol in symbols:
         what, frame = meaning(symbol), frames[-1]
         if digits:
@@ -71,8 +71,8 @@ def derived(symbols):
                 break
             resume = max(at, resume, end)
             frames.pop()
-        found.append(features())
-    return found
+        result.append(features())
+    return result
 
 
 def features(vocabulary, molecules):
@@ -104,10 +104,10 @@ def test_real_molecules():
         smiles = [row.split(",")[0] for row in islice(rows, 1, 301)]
     molecules = [split_selfies(to_selfies(each)) for each in smiles]
     vocabulary = Vocabulary.of_symbols(symbol for each in molecules for symbol in each)
-    found = features(vocabulary, molecules)
-    assert found == [derived(each) for each in molecules]
+    result = features(vocabulary, molecules)
+    assert result == [derived(each) for each in molecules]
     sizes = [chem.parse(from_selfies("".join(each))).GetNumAtoms() for each in molecules]
-    assert [each[-1][4] for each in found] == [min(size, 44) for size in sizes]
+    assert [each[-1][4] for each in result] == [min(size, 44) for size in sizes]
 
 
 @given(st.lists(st.lists(st.sampled_from(SYMBOLS), max_size=60), min_size=1, max_size=20))
@@ -118,8 +118,8 @@ def test_any_symbols(molecules):
 
 
 def test_deep_branches_do_not_end_it():
-    found = features(VOCABULARY, [["[C]", *["[Branch3]", "[C]", "[P]", "[P]", "[C]"] * 20]])
-    assert max(row[3] for row in found[0]) == 5
+    result = features(VOCABULARY, [["[C]", *["[Branch3]", "[C]", "[P]", "[P]", "[C]"] * 20]])
+    assert max(row[3] for row in result[0]) == 5
 
 
 def test_molecules_that_leave_change_nothing():

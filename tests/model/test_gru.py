@@ -118,5 +118,5 @@ def test_a_recurrence_by_hand():
     r = 1 / (1 + torch.tensor(-(0.1 + 0.4 + 0.5 + 0.01), dtype=torch.float64).exp())
     z = 1 / (1 + torch.tensor(-(0.2 + 0.6 - 0.5 + 0.02), dtype=torch.float64).exp())
     n = torch.tanh(0.3 - 0.7 + r * (2.0 + 0.03))
-    found = recurrence(inputs, None, offset, one, weight, bias)
-    torch.testing.assert_close(found.squeeze(), (1 - z) * n + z * 1.0)
+    result = recurrence(inputs, None, offset, one, weight, bias)
+    torch.testing.assert_close(result.squeeze(), (1 - z) * n + z * 1.0)

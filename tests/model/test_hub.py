@@ -75,8 +75,8 @@ def test_optional_parts_go_with_the_model_and_are_replaced(tiny_model, hub, tmp_
     for name, expected in (("with", 1), ("without", None)):
         MolVAE.load(tmp_path / name).push_to_hub("me/mine")
         shutil.rmtree(hub.root / "cache", ignore_errors=True)
-        found = load_model("hf://me/mine").plausibility
-        assert (found and found.molecules) == expected
+        result = load_model("hf://me/mine").plausibility
+        assert (result and result.molecules) == expected
 
 
 def test_what_comes_from_the_hub_is_verified(tiny_run, hub):

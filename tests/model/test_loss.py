@@ -80,22 +80,22 @@ def test_head_of_numbers_is_a_normal_density():
 def test_head_of_yes_and_no_is_a_bernoulli():
     logit, values = torch.randn(8, 4), torch.randn(8, 4)
     expected = -Bernoulli(logits=logit).log_prob((values > 0).float()).sum(dim=-1)
-    found = head_nll(logit, torch.randn(8, 4), values, torch.ones(8, 4), ~NUMBERS)
-    torch.testing.assert_close(found, expected)
+    nll = head_nll(logit, torch.randn(8, 4), values, torch.ones(8, 4), ~NUMBERS)
+    torch.testing.assert_close(nll, expected)
 
 
 def test_missing_values_count_nothing():
     mean, log_scale, values = torch.randn(3, 8, 4)
     known = torch.rand(8, 4) < 0.5
     kinds = torch.tensor([False, True, False, True])
-    found = head_nll(mean, log_scale, values, known, kinds)
+    nll = head_nll(mean, log_scale, values, known, kinds)
     other = torch.where(known, values, torch.full_like(values, 50.0))
-    assert torch.equal(head_nll(mean, log_scale, other, known, kinds), found)
+    assert torch.equal(head_nll(mean, log_scale, other, known, kinds), nll)
     whole = sum(
         head_nll(*(x[:, [k]] for x in (mean, log_scale, values)), known[:, [k]], kinds[[k]])
         for k in range(4)
     )
-    torch.testing.assert_close(found, whole)
+    torch.testing.assert_close(nll, whole)
 
 
 def test_terms_are_means_over_their_own_molecules():
@@ -168,8 +168,8 @@ def test_shares_of_a_step_add_up_to_it():
     torch.testing.assert_close(torch.cat([p.nats for p in parts]), whole.nats[[0, 3, 1, 2]])
     leaves = (logits, mean, log_var)
     expected = torch.autograd.grad(whole.total, leaves)
-    found = torch.autograd.grad(parts[0].total + parts[1].total, leaves)
-    for a, b in zip(found, expected, strict=True):
+    result = torch.autograd.grad(parts[0].total + parts[1].total, leaves)
+    for a, b in zip(result, expected, strict=True):
         torch.testing.assert_close(a, b)
 
 

@@ -19,10 +19,10 @@ def memory(**sizes):
 def test_sums_are_over_the_steps_so_far():
     module = memory()
     states = torch.randn(2, 6, H)
-    found = module(states)[..., :3]
+    result = module(states)[..., :3]
     for step in range(6):
         torch.testing.assert_close(
-            found[:, step], module.tally(states[:, : step + 1]).sum(dim=1) / 20
+            result[:, step], module.tally(states[:, : step + 1]).sum(dim=1) / 20
         )
 
 
@@ -30,15 +30,15 @@ def test_sums_are_kept_in_full_precision():
     module = memory(tally_size=1)
     torch.nn.init.zeros_(module.tally.weight)
     torch.nn.init.constant_(module.tally.bias, 0.1)
-    found = module.to(torch.bfloat16)(torch.zeros(1, 3000, H, dtype=torch.bfloat16))
-    assert found.dtype == torch.float32
-    assert found[0, -1, 0].item() == pytest.approx(0.1 * 3000 / 20, rel=2e-3)
+    result = module.to(torch.bfloat16)(torch.zeros(1, 3000, H, dtype=torch.bfloat16))
+    assert result.dtype == torch.float32
+    assert result[0, -1, 0].item() == pytest.approx(0.1 * 3000 / 20, rel=2e-3)
 
 
 def test_attention_weighs_what_came_before():
     module = memory()
     states = torch.randn(3, 7, H)
-    found = module(states).detach()[..., 3:]
+    result = module(states).detach()[..., 3:]
     query, key, value = (states @ w.t() for w in module.qkv.weight.detach().chunk(3))
     for row in range(3):
         for step in range(7):
@@ -51,7 +51,7 @@ def test_attention_weighs_what_came_before():
                 expected = sum(
                     weight / sum(near) * value[row, k, part] for k, weight in enumerate(near)
                 )
-                torch.testing.assert_close(found[row, step, part], expected, atol=1e-5, rtol=1e-5)
+                torch.testing.assert_close(result[row, step, part], expected, atol=1e-5, rtol=1e-5)
 
 
 def test_step_by_step_it_is_the_same():
@@ -69,8 +69,8 @@ def test_step_by_step_it_is_the_same():
             chosen = torch.tensor([2, 0, 0])
             rows = rows[chosen]
             cache.keep(chosen)
-        found = cache.add(states[rows, step])
-        torch.testing.assert_close(found, everything[rows, step])
+        result = cache.add(states[rows, step])
+        torch.testing.assert_close(result, everything[rows, step])
 
 
 def test_nothing_is_remembered_of_what_comes_later():

@@ -27,7 +27,7 @@ def forecast_output(*shape):
 def test_a_readout_is_a_layer_over_state_memory_and_context():
     readout = Readout(SIZES, V, M)
     x, memory, context = torch.randn(2, 6, H), torch.randn(2, 6, M), torch.randn(2, K)
-    found = readout(x, memory, context.unsqueeze(1))
+    result = readout(x, memory, context.unsqueeze(1))
     for row in range(2):
         for step in range(6):
             parts = torch.cat([x[row, step], memory[row, step], context[row]])
@@ -35,7 +35,7 @@ def test_a_readout_is_a_layer_over_state_memory_and_context():
             weight = torch.cat([layer.weight for layer in layers], dim=1)
             hidden = weight @ parts + readout.from_state.bias
             expected = readout.output.weight @ (hidden * torch.sigmoid(hidden))
-            torch.testing.assert_close(found[row, step], expected, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(result[row, step], expected, atol=1e-5, rtol=1e-5)
 
 
 def test_scores_are_bayes_rule():
@@ -45,13 +45,13 @@ def test_scores_are_bayes_rule():
     seen, y = forecast_output(4, 6), torch.randn(4, 1, C)
     seen = seen._replace(mean=y + torch.randn(4, 6, C).clamp(-2.9, 2.9))  # near enough
     mask = torch.tensor([[1.0, 1, 1], [0, 1, 0], [0, 0, 0], [1, 0, 1]]).unsqueeze(1)
-    found = forecast.scores(seen, y, mask).log_softmax(dim=-1)
+    result = forecast.scores(seen, y, mask).log_softmax(dim=-1)
     expected = torch.zeros(4, 6, V)
     for token in range(V):
         mean = forecast.given(seen, torch.full((4, 6), token))
         nats = Normal(mean, seen.log_spread.exp()).log_prob(y.expand_as(mean))
         expected[..., token] = (nats * forecast.gain * mask).sum(dim=-1)
-    torch.testing.assert_close(found, expected.log_softmax(dim=-1), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(result, expected.log_softmax(dim=-1), atol=1e-4, rtol=1e-4)
 
 
 def test_what_is_not_shown_has_no_say():
@@ -77,27 +77,27 @@ def test_the_loss_is_the_mean_over_tokens_of_known_values():
     mean, log_spread = torch.randn(3, 5, C), 0.3 * torch.randn(3, 5, C)
     lengths, values = torch.tensor([5, 2, 3]), torch.randn(3, C)
     known = torch.tensor([[1.0, 1, 1], [1, 0, 1], [0, 0, 0]])
-    found = forecast_nll((mean, log_spread), lengths, values, known)
+    result = forecast_nll((mean, log_spread), lengths, values, known)
     for row, length in enumerate(lengths.tolist()):
         total = 0.0
         for step in range(length):
             for c in range(C):
                 density = Normal(mean[row, step, c], log_spread[row, step, c].exp())
                 total -= density.log_prob(values[row, c]).item() * known[row, c].item()
-        assert found[row].item() == pytest.approx(total / length, rel=1e-5)
+        assert result[row].item() == pytest.approx(total / length, rel=1e-5)
 
 
 def test_the_forecast_does_not_see_the_conditions():
     """Else it would learn to repeat the request instead of what the molecule says."""
     network = CVAE(SIZES, V, C, GRAMMAR).eval()
     z, t, tokens = torch.randn(2, 5), torch.rand(2), torch.randint(3, V, (2, 6))
-    found = []
+    result = []
     for _ in range(2):
         context = network.make_context(z, t, torch.randn(2, C), torch.ones(2, C))
         states = network.states(tokens, context)
-        found.append(network.read(states, network.memory(states), context))
-    assert torch.equal(found[0][1].mean, found[1][1].mean)
-    assert not torch.equal(found[0][0], found[1][0])
+        result.append(network.read(states, network.memory(states), context))
+    assert torch.equal(result[0][1].mean, result[1][1].mean)
+    assert not torch.equal(result[0][0], result[1][0])
 
 
 def test_without_conditions_there_is_no_forecast():

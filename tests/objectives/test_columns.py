@@ -29,48 +29,48 @@ def objective(predictors, *texts, **options):
 def test_a_number_is_scored_below_its_mean(predictors):
     predictor = predictors["assay"]
     smiles = [*predictor.smiles[:2], FAR, "C1CC"]
-    found = predictor.predict(smiles)
+    predicted = predictor.predict(smiles)
     for pessimism in (0.0, 1.0, 2.5):
         (part,) = objective(predictors, "assay", pessimism=pessimism).parts
-        expected = found.mean - pessimism * found.sd
+        expected = predicted.mean - pessimism * predicted.sd
         assert part.scorer(smiles) == pytest.approx(expected.tolist(), nan_ok=True)
     assert math.isnan(part.scorer(smiles)[-1])
-    assert found.sd[2] > found.sd[0]  # far from the data it costs more
+    assert predicted.sd[2] > predicted.sd[0]  # far from the data it costs more
 
 
 @pytest.mark.parametrize(("text", "minimize"), [("assay", True), ("assay@9:4", False)])
 def test_where_low_is_good_pessimism_adds(predictors, text, minimize):
-    found = predictors["assay"].predict([FAR])
+    predicted = predictors["assay"].predict([FAR])
     (part,) = objective(predictors, text, minimize=minimize).parts
-    assert part.scorer([FAR]) == pytest.approx((found.mean + found.sd).tolist())
+    assert part.scorer([FAR]) == pytest.approx((predicted.mean + predicted.sd).tolist())
 
 
 def test_a_probability_is_trusted_less_outside_the_domain(predictors):
     active = predictors["active"]
     smiles = [active.smiles[0], FAR]
-    found = active.predict(smiles)
-    assert found.inside.tolist() == [True, False]
+    predicted = active.predict(smiles)
+    assert predicted.inside.tolist() == [True, False]
     (part,) = objective(predictors, "active").parts
-    expected = [found.mean[0], found.mean[1] * found.similarity[1]]
+    expected = [predicted.mean[0], predicted.mean[1] * predicted.similarity[1]]
     assert part.scorer(smiles) == pytest.approx(expected)
     (part,) = objective(predictors, "active", minimize=True).parts
-    expected = [found.mean[0], 1 - (1 - found.mean[1]) * found.similarity[1]]
+    expected = [predicted.mean[0], 1 - (1 - predicted.mean[1]) * predicted.similarity[1]]
     assert part.scorer(smiles) == pytest.approx(expected)
     (part,) = objective(predictors, "active", pessimism=0).parts
-    assert part.scorer(smiles) == pytest.approx(found.mean.tolist())
+    assert part.scorer(smiles) == pytest.approx(predicted.mean.tolist())
 
 
 def test_a_range_is_the_probability_of_the_true_value(predictors):
     assay = predictors["assay"]
     smiles = [assay.smiles[0], FAR]
-    found = assay.predict(smiles)
-    middle = float(found.mean[0])
+    predicted = assay.predict(smiles)
+    middle = float(predicted.mean[0])
     (part,) = objective(predictors, f"assay={middle}:").parts
     above, far = part.scorer(smiles)
     assert part.scorer.bounded
-    z = (middle - found.mean[1]) / found.sd[1]
+    z = (middle - predicted.mean[1]) / predicted.sd[1]
     share = 1 - float(assay.calibration.cdf(np.asarray([z]))[0])
-    assert far == pytest.approx(share * found.similarity[1] / assay.threshold)
+    assert far == pytest.approx(share * predicted.similarity[1] / assay.threshold)
     (part,) = objective(predictors, f"assay=:{middle}").parts
     assert part.scorer(smiles)[0] == pytest.approx(1 - above)
     (part,) = objective(predictors, "active=no").parts

@@ -310,9 +310,9 @@ def test_a_program_that_is_not_there():
 @pytest.fixture
 def entries(monkeypatch):
     """Entry points that packages would offer; what was found before is forgotten."""
-    found = [EntryPoint("sizes", "a:b", "molvae.objectives")]
+    result = [EntryPoint("sizes", "a:b", "molvae.objectives")]
     monkeypatch.setattr(
-        plugins, "entry_points", lambda group: [e for e in found if e.group == group]
+        plugins, "entry_points", lambda group: [e for e in result if e.group == group]
     )
 
     def forget():
@@ -320,7 +320,7 @@ def entries(monkeypatch):
         plugins.load_plugin.cache_clear()
 
     forget()
-    yield found, forget
+    yield result, forget
     forget()
 
 
@@ -331,7 +331,7 @@ def test_an_entry_point_of_a_package(entries, monkeypatch):
 
 def test_a_package_is_imported_before_the_clock_runs(entries, monkeypatch):
     """And one that cannot be, or two of a name, are said at once."""
-    (found, forget), loaded = entries, []
+    (result, forget), loaded = entries, []
     monkeypatch.setattr(EntryPoint, "load", lambda self: loaded.append(self.value) or len)
     objective = parse_objective(["sizes"])
     assert loaded == ["a:b"]
@@ -342,12 +342,12 @@ def test_a_package_is_imported_before_the_clock_runs(entries, monkeypatch):
     monkeypatch.setattr(EntryPoint, "load", lambda self: 1 / 0)
     with pytest.raises(FileError, match=r"'sizes' \(a:b\).*ZeroDivisionError"):
         parse_objective(["sizes"])
-    found.append(EntryPoint("sizes", "c:d", "molvae.objectives"))
+    result.append(EntryPoint("sizes", "c:d", "molvae.objectives"))
     forget()
     with pytest.raises(ConfigError, match="2 packages"):
         parse_objective(["sizes"])
     monkeypatch.setattr(EntryPoint, "load", lambda self: "no function")
-    del found[1]
+    del result[1]
     forget()
     with pytest.raises(ConfigError, match="'no function'"):
         parse_objective(["sizes"])

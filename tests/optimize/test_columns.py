@@ -21,9 +21,9 @@ def test_scores_of_columns_and_others_are_put_together(measured_run):
     expected = both.scores(smiles)
     with WorkerPool(0) as pool:
         scored = [one for part in Scoring(both, pool, size=2)(smiles) for one in part]
-    found = {one.smiles: one.scores for one in scored}
+    result = {one.smiles: one.scores for one in scored}
     for text, scores in zip(smiles, expected, strict=True):
-        assert found[text] == pytest.approx(scores)
+        assert result[text] == pytest.approx(scores)
     alone = parse_objective(["assay"], columns=lambda: {"assay": predictor})
     with WorkerPool(0) as pool:
         (scored,) = Scoring(alone, pool, size=2)(smiles)  # one call for all
@@ -57,14 +57,14 @@ def test_the_output_says_what_a_score_rests_on(measured_run, tmp_path):
         "smiles", "assay", "assay_mean", "assay_low", "assay_high", "assay_nearest",
         "assay_similarity", "assay_nearest_value", "assay_inside", "call", "origin",
     ]  # fmt: skip
-    found = load_predictors(measured_run).predict([row["smiles"] for row in rows])["assay"]
+    result = load_predictors(measured_run).predict([row["smiles"] for row in rows])["assay"]
     for column, expected in (
-        ("assay", found.mean - 0.5 * found.sd), ("assay_mean", found.mean),
-        ("assay_low", found.low), ("assay_similarity", found.similarity),
+        ("assay", result.mean - 0.5 * result.sd), ("assay_mean", result.mean),
+        ("assay_low", result.low), ("assay_similarity", result.similarity),
     ):  # fmt: skip
         shown = [float(row[column]) for row in rows]
         assert shown == pytest.approx(expected.tolist(), rel=1e-4)
-    assert [row["assay_nearest"] for row in rows] == list(found.nearest)
+    assert [row["assay_nearest"] for row in rows] == list(result.nearest)
     text = page.read_text(encoding="utf-8")
     assert "assay_low" in text
     assert "nearest training molecule" in text

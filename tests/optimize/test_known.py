@@ -217,11 +217,11 @@ def test_the_log_in_use_is_no_file_of_known_molecules(tmp_path, tiny_run):
 def test_tables_in_python_for_several_objectives(tiny_model):
     table = pd.DataFrame({"smiles": ["CCO", "CCCN"], "logp": [-3.0, -4.0], "q": [0.5, 0.9]})
     model = MolVAE(tiny_model)
-    found = model.optimize(
+    result = model.optimize(
         ["qed", "logp"], 8, pareto=True, workers=0, known=table, known_columns={"qed": "q"}
     )
-    assert len(found) == 8
-    assert not {"CCO", "CCCN"} & set(found["smiles"])
+    assert len(result) == 8
+    assert not {"CCO", "CCCN"} & set(result["smiles"])
     least = model.optimize(lambda smiles: [len(s) for s in smiles], 6, minimize=True,
                            known=table, known_columns="logp")  # fmt: skip
     assert len(least) == 6

@@ -75,8 +75,8 @@ def test_fronts_are_peeled_off(rows):
 
 def test_crowding_is_the_distance_of_the_neighbours():
     # Deb et al. 2002: ends infinite, inner ones the sum of normalised gaps.
-    found = crowding(np.asarray([[0.0, 4.0], [1.0, 3.0], [3.0, 1.0], [4.0, 0.0]]))
-    assert found.tolist() == [math.inf, 0.75 + 0.75, 0.75 + 0.75, math.inf]
+    result = crowding(np.asarray([[0.0, 4.0], [1.0, 3.0], [3.0, 1.0], [4.0, 0.0]]))
+    assert result.tolist() == [math.inf, 0.75 + 0.75, 0.75 + 0.75, math.inf]
     assert crowding(np.asarray([[1.0, 1.0]])).tolist() == [math.inf]
 
 
@@ -92,8 +92,8 @@ def test_what_a_file_shows_as_equal_is_equal_on_a_front():
     # Sums of the same terms in another order: neither is better by its last bit.
     low, high = 0.1 + (0.2 + 0.3), (0.1 + 0.2) + 0.3
     assert low < high
-    found = worths([answer(1, 0.2, high), answer(2, 0.3, low), answer(3, 0.1, low)])
-    assert fronts(found) == [[1], [0], [2]]
+    result = worths([answer(1, 0.2, high), answer(2, 0.3, low), answer(3, 0.1, low)])
+    assert fronts(result) == [[1], [0], [2]]
     assert fronts(worths([answer(1, 1234567.0, 0.0), answer(2, 1234568.0, 0.0)])) == [[0, 1]]
 
 
@@ -108,22 +108,22 @@ strings = st.lists(st.sampled_from(SYMBOLS), min_size=1, max_size=12)
 def test_a_mutation_is_one_to_three_edits(symbols, u):
     from molvae.chem.selfies import split_selfies
 
-    found = split_selfies(mutated(symbols, SYMBOLS, np.asarray(u), 20))
-    assert abs(len(found) - len(symbols)) <= 3
-    assert found
-    assert split_selfies(mutated(symbols, SYMBOLS, np.asarray(u), 2)) == found[:2]
-    assert set(found) <= set(SYMBOLS)
+    result = split_selfies(mutated(symbols, SYMBOLS, np.asarray(u), 20))
+    assert abs(len(result) - len(symbols)) <= 3
+    assert result
+    assert split_selfies(mutated(symbols, SYMBOLS, np.asarray(u), 2)) == result[:2]
+    assert set(result) <= set(SYMBOLS)
 
 
 @given(strings, strings, numbers, numbers, st.integers(1, 10))
 def test_a_splice_is_a_start_and_an_end(first, second, u, v, limit):
     from molvae.chem.selfies import split_selfies
 
-    found = split_selfies(spliced(first, second, np.asarray([u, v]), limit))
-    assert 1 <= len(found) <= limit
-    assert found[0] == first[0]
-    if len(found) < limit:
-        assert found[-1] == second[-1]
+    symbols = split_selfies(spliced(first, second, np.asarray([u, v]), limit))
+    assert 1 <= len(symbols) <= limit
+    assert symbols[0] == first[0]
+    if len(symbols) < limit:
+        assert symbols[-1] == second[-1]
 
 
 # -- calls on disk --------------------------------------------------------------------------------
@@ -350,17 +350,17 @@ def test_failures_of_an_objective_lose_their_molecules_alone(tmp_path, capfd):
     (tmp_path / "trouble.py").write_text(TROUBLE)
     objective = parse_objective([f"{tmp_path}/trouble.py:score"])
     smiles = ["CC", "C", "CCC", "N", "CCCC", "O", "S", "CCN", "FF", "P", "CCP"]
-    found = scored(objective, smiles, workers=1, timeout=1, size=3)
-    assert sorted(found) == sorted(smiles)
+    result = scored(objective, smiles, workers=1, timeout=1, size=3)
+    assert sorted(result) == sorted(smiles)
     bad = ("C", "N", "O", "S", "P")
-    assert {s: one.scores[0] for s, one in found.items() if s not in bad} == {
+    assert {s: one.scores[0] for s, one in result.items() if s not in bad} == {
         "CC": 2.0, "CCC": 3.0, "CCCC": 4.0, "CCN": 3.0, "FF": 2.0, "CCP": 3.0,
     }  # fmt: skip
-    assert found["C"].note == "objective: ValueError: no force field"
-    assert "took longer than 1 s" in found["N"].note
-    assert "crashed" in found["O"].note
-    assert found["P"].note == "objective: SystemExit: no pose"
-    assert all(math.isnan(found[s].scores[0]) for s in bad)
+    assert result["C"].note == "objective: ValueError: no force field"
+    assert "took longer than 1 s" in result["N"].note
+    assert "crashed" in result["O"].note
+    assert result["P"].note == "objective: SystemExit: no pose"
+    assert all(math.isnan(result[s].scores[0]) for s in bad)
     out, _ = capfd.readouterr()
     assert out == ""
 
@@ -397,17 +397,17 @@ def test_what_an_objective_prints_goes_to_a_file(tmp_path, tiny_run, capfd):
 def test_the_output_before_a_crash_is_kept(tmp_path):
     (tmp_path / "noisy.py").write_text(NOISY)
     objective = parse_objective([f"{tmp_path}/noisy.py:score"])
-    found = scored(objective, ["CCC"], workers=1, log=tmp_path / "log")
-    assert "crashed" in found["CCC"].note
+    result = scored(objective, ["CCC"], workers=1, log=tmp_path / "log")
+    assert "crashed" in result["CCC"].note
     assert "from a library" in (tmp_path / "log").read_text()
 
 
 def test_the_wrong_number_of_scores_is_a_failure(tmp_path):
     (tmp_path / "trouble.py").write_text(TROUBLE)
     objective = parse_objective([f"{tmp_path}/trouble.py:score"])
-    found = scored(objective, ["F", "CC"], workers=0, size=2)
-    assert found["CC"].scores == (2.0,)
-    assert found["F"].scores == (1.0,)  # alone it has the right number
+    result = scored(objective, ["F", "CC"], workers=0, size=2)
+    assert result["CC"].scores == (2.0,)
+    assert result["F"].scores == (1.0,)  # alone it has the right number
 
 
 @pytest.mark.process
@@ -427,8 +427,8 @@ def test_a_slow_molecule_does_not_delay_others(tmp_path):
         "    return [1.0] * len(smiles)\n"
     )
     objective = parse_objective([f"{tmp_path}/slow.py:score"])
-    found = scored(objective, ["C", "CC", "CCC", "CCCC", "CCCCC"], workers=2, size=1)
-    assert {one.scores for one in found.values()} == {(1.0,)}
+    result = scored(objective, ["C", "CC", "CCC", "CCCC", "CCCCC"], workers=2, size=1)
+    assert {one.scores for one in result.values()} == {(1.0,)}
 
 
 @pytest.mark.process
@@ -448,8 +448,8 @@ def test_molecules_are_spread_over_the_workers(tmp_path):
         "    return [float(os.getpid())] * len(smiles)\n"
     )
     objective = parse_objective([f"{tmp_path}/who.py:score"])
-    found = scored(objective, ["C", "CC", "CCC", "CCCC"], workers=2, size=16)
-    assert len({one.scores for one in found.values()}) == 2
+    result = scored(objective, ["C", "CC", "CCC", "CCCC"], workers=2, size=16)
+    assert len({one.scores for one in result.values()}) == 2
 
 
 @pytest.mark.process
@@ -462,8 +462,8 @@ def test_what_a_program_leaves_behind_is_ended_with_it(tmp_path):
         "time.sleep(60)\n"
     )
     objective = parse_objective([f"process:{sys.executable} {tmp_path}/program.py"], timeout=2)
-    found = scored(objective, ["C"], workers=1, timeout=2, size=1)
-    assert "took longer than 2 s" in found["C"].note
+    result = scored(objective, ["C"], workers=1, timeout=2, size=1)
+    assert "took longer than 2 s" in result["C"].note
     deadline = time.monotonic() + 240
     while Path(f"/proc/{mark.read_text()}").exists():
         state = Path(f"/proc/{mark.read_text()}/stat").read_text().rsplit(")")[-1].split()[0]
@@ -504,8 +504,8 @@ def test_the_gate_knows_similarity(tiny_model, demo_csv):
             row["smiles"] for row, _ in zip(csv.DictReader(handle), range(2), strict=False)
         )
     accept = gate(tiny_model, "similarity=0.99:", like=(start,))
-    found = accept([selfies_of(chem.canonical_smiles(s)) for s in (start, other)])
-    assert [one is not None for one in found] == [True, False]
+    result = accept([selfies_of(chem.canonical_smiles(s)) for s in (start, other)])
+    assert [one is not None for one in result] == [True, False]
 
 
 def test_a_constraint_is_a_range(tiny_model):
@@ -529,13 +529,13 @@ def search(tmp_path, model, method, objective, seed=0, budget=300, **options):
 @pytest.mark.nightly  # `test_an_engine_beats_samples_on_a_known_optimum` tries it with 100 calls
 def test_evolution_beats_samples_of_a_model_that_knows_little(tmp_path, tiny_run):
     # Its latents say nothing yet, so the moves on strings must find the way.
-    found, samples = (
+    result, samples = (
         search(tmp_path, tiny_run, method, "isomers_c7h8n2o2", budget=300)
         for method in ("evolution", "sampling")
     )
-    assert found.calls == samples.calls == 300
-    assert found.top > samples.top + 0.05
-    assert found.moves["mutate"] + found.moves["splice"] > 30
+    assert result.calls == samples.calls == 300
+    assert result.top > samples.top + 0.05
+    assert result.moves["mutate"] + result.moves["splice"] > 30
 
 
 @pytest.mark.slow
@@ -556,7 +556,7 @@ def test_an_engine_beats_samples_on_a_known_optimum(tmp_path, tiny_run, method, 
     # On these seeds evolution and learning reached 1, cma 0.80 or more, trust 0.65 or more.
     objective = ("tpsa=150:160", "logp=5:6")
     for seed in range(2 if model == "tiny" else 3):
-        samples, found = (
+        samples, result = (
             search(
                 tmp_path,
                 tiny_run if model == "tiny" else None,
@@ -567,8 +567,8 @@ def test_an_engine_beats_samples_on_a_known_optimum(tmp_path, tiny_run, method, 
             )
             for name in ("sampling", method)
         )
-        assert found.calls == samples.calls == budget
-        assert samples.top + 0.3 < found.top <= 1.0, (seed, found.top, samples.top)
+        assert result.calls == samples.calls == budget
+        assert samples.top + 0.3 < result.top <= 1.0, (seed, result.top, samples.top)
 
 
 def test_no_move_is_at_the_end_of_the_queue(tiny_model):
@@ -621,16 +621,16 @@ def test_a_resumed_evolution_restores_the_success_of_its_moves(tmp_path, tiny_ru
 def test_a_window_around_a_molecule_is_searched(tmp_path, tiny_run, window):
     """Samples of the prior never lie in it, and in the second not even the molecule itself."""
     lead = "O=C(CN1Cc2ccccc2C1=O)Nc1cccc(C(F)(F)F)c1"
-    found = search(
+    result = search(
         tmp_path, tiny_run, "evolution", "logp", budget=16, given=[lead],
         constraints=[window], request=Request(like=(lead,)),
     )  # fmt: skip
     low, high = parse_target(window).low, parse_target(window).high
     near = chem.fingerprints([chem.parse(lead)])
-    for one in found.molecules:
+    for one in result.molecules:
         likeness = tanimoto(chem.fingerprints([chem.parse(one.smiles)]), near)[0, 0]
         assert low <= likeness <= high
-    assert found.calls == 16
+    assert result.calls == 16
 
 
 QUICK = ("evolution", "sampling")

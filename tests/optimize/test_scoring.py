@@ -141,9 +141,9 @@ def score(smiles):
 
 @pytest.mark.process
 def test_a_function_that_uses_the_alarm_clock_keeps_its_time_limit(tmp_path):
-    found = scored(objective_of(tmp_path, ALARM), ["CC", "N", "CCC"], timeout=1, size=1)
-    assert found["CC"].scores == found["CCC"].scores == (1.0,)
-    assert "took longer than 1 s" in found["N"].note
+    result = scored(objective_of(tmp_path, ALARM), ["CC", "N", "CCC"], timeout=1, size=1)
+    assert result["CC"].scores == result["CCC"].scores == (1.0,)
+    assert "took longer than 1 s" in result["N"].note
 
 
 RAISES = """
@@ -165,11 +165,11 @@ def score(smiles):
 @pytest.mark.process
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_exception_of_any_class_fails_its_molecule_alone(tmp_path, workers):
-    found = scored(objective_of(tmp_path, RAISES), ["C", "N", "O", "S", "CC"], workers, size=5)
-    assert {s for s, result in found.items() if math.isnan(result.scores[0])} == {"N", "O", "S"}
-    assert found["N"].note.startswith("objective: KeyboardInterrupt")
-    assert found["O"].note == "objective: CancelledError: no result"
-    assert found["S"].note == "objective: Panic: its message cannot be read"
+    outcome = scored(objective_of(tmp_path, RAISES), ["C", "N", "O", "S", "CC"], workers, size=5)
+    assert {s for s, result in outcome.items() if math.isnan(result.scores[0])} == {"N", "O", "S"}
+    assert outcome["N"].note.startswith("objective: KeyboardInterrupt")
+    assert outcome["O"].note == "objective: CancelledError: no result"
+    assert outcome["S"].note == "objective: Panic: its message cannot be read"
 
 
 def test_ctrl_c_ends_a_call_without_workers(tmp_path):
@@ -202,8 +202,8 @@ def test_a_program_can_be_interrupted_without_workers(tmp_path):
     ],
 )
 def test_what_is_wrong_with_a_program(command, message):
-    found = scored(parse_objective([f"process:{command}"]), ["C"], workers=0)
-    assert message in found["C"].note
+    result = scored(parse_objective([f"process:{command}"]), ["C"], workers=0)
+    assert message in result["C"].note
 
 
 STREAMS = """
@@ -241,8 +241,8 @@ def test_standard_output_is_for_the_result(tmp_path, tiny_run, workers, capfd):
 
 @pytest.mark.process
 def test_closed_streams_do_not_spoil_a_worker(tmp_path):
-    found = scored(objective_of(tmp_path, STREAMS), ["C", "CC", "CCC"], size=1)
-    assert [found[s].scores[0] for s in ("C", "CC", "CCC")] == [1.0, 2.0, 3.0]
+    result = scored(objective_of(tmp_path, STREAMS), ["C", "CC", "CCC"], size=1)
+    assert [result[s].scores[0] for s in ("C", "CC", "CCC")] == [1.0, 2.0, 3.0]
 
 
 THREAD = """

@@ -70,9 +70,9 @@ def test_the_score_is_a_measured_column_with_a_predictor(searched):
 def test_generate_and_optimize_take_it(searched, tmp_path):
     folder, _ = searched
     model = MolVAE.load(folder / "model")
-    found = model.generate(4, ["score=1"], workers=0, seed=1)
-    assert {"score", "score_low", "score_nearest"} <= set(found.columns)
-    assert len(found) == 4
+    table = model.generate(4, ["score=1"], workers=0, seed=1)
+    assert {"score", "score_low", "score_nearest"} <= set(table.columns)
+    assert len(table) == 4
     again = optimize(
         tmp_path / "a.csv", parse_objective(["score"], columns=lambda: model._model.predictors), 8,
         model=folder / "model", save_model=tmp_path / "second", **LEARNING,

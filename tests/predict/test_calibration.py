@@ -10,9 +10,9 @@ from molvae.predict.domain import LEAST_SIMILARITY, domain_threshold
 
 
 def test_normal_errors_give_the_normal_quantiles():
-    found = Calibration.fit(np.random.default_rng(0).normal(size=20_000))
-    assert found.quantile(0.95) == pytest.approx(1.645, abs=0.05)
-    assert found.quantile(0.5) == pytest.approx(0, abs=0.05)
+    fitted = Calibration.fit(np.random.default_rng(0).normal(size=20_000))
+    assert fitted.quantile(0.95) == pytest.approx(1.645, abs=0.05)
+    assert fitted.quantile(0.5) == pytest.approx(0, abs=0.05)
 
 
 @pytest.mark.parametrize("draw", ["laplace", "skewed", "wide"])
@@ -23,26 +23,26 @@ def test_ninety_percent_are_ninety_percent(draw):
         "skewed": lambda n: rng.exponential(size=n) - 1,
         "wide": lambda n: 3 * rng.normal(size=n),
     }[draw]
-    found = Calibration.fit(make(2000))
+    fitted = Calibration.fit(make(2000))
     new = make(20_000)
-    share = np.mean((new > found.quantile(0.05)) & (new < found.quantile(0.95)))
+    share = np.mean((new > fitted.quantile(0.05)) & (new < fitted.quantile(0.95)))
     assert share == pytest.approx(0.9, abs=0.02)
-    assert found.cdf(np.asarray([1.0]))[0] == pytest.approx(np.mean(new < 1), abs=0.03)
+    assert fitted.cdf(np.asarray([1.0]))[0] == pytest.approx(np.mean(new < 1), abs=0.03)
 
 
 def test_cdf_and_quantile_are_inverse_also_far_out():
-    found = Calibration.fit(np.random.default_rng(2).laplace(size=300))
+    fitted = Calibration.fit(np.random.default_rng(2).laplace(size=300))
     levels = np.asarray([1e-6, 0.01, 0.3, 0.5, 0.9, 1 - 1e-6])
-    z = np.asarray([found.quantile(level) for level in levels])
-    np.testing.assert_allclose(found.cdf(z), levels, rtol=1e-3)
-    assert found.cdf(np.asarray([-np.inf, np.inf])).tolist() == [0, 1]
+    z = np.asarray([fitted.quantile(level) for level in levels])
+    np.testing.assert_allclose(fitted.cdf(z), levels, rtol=1e-3)
+    assert fitted.cdf(np.asarray([-np.inf, np.inf])).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("errors", [[], [0.0], [0.0] * 50, [np.nan, 1.0]])
 def test_few_or_equal_errors(errors):
-    found = Calibration.fit(np.asarray(errors, dtype=float))
-    assert (np.diff(found.quantiles) > 0).all()
-    assert Calibration.from_json(found.to_json()) == found
+    fitted = Calibration.fit(np.asarray(errors, dtype=float))
+    assert (np.diff(fitted.quantiles) > 0).all()
+    assert Calibration.from_json(fitted.to_json()) == fitted
 
 
 def test_errors_that_grow_far_from_the_data_are_covered_there():
@@ -98,23 +98,23 @@ def test_logistic_recovers_the_curve():
     rng = np.random.default_rng(3)
     x = rng.normal(size=5000) * 0.2 + 0.4
     y = (rng.random(5000) < 1 / (1 + np.exp(-(8 * x - 3)))).astype(float)
-    found = Logistic.fit(x, y)
-    assert found.slope == pytest.approx(8, rel=0.1)
-    assert found.offset == pytest.approx(-3, rel=0.1)
-    assert found(x).mean() == pytest.approx(y.mean(), abs=0.01)
+    fitted = Logistic.fit(x, y)
+    assert fitted.slope == pytest.approx(8, rel=0.1)
+    assert fitted.offset == pytest.approx(-3, rel=0.1)
+    assert fitted(x).mean() == pytest.approx(y.mean(), abs=0.01)
 
 
 @pytest.mark.parametrize(("labels", "share"), [([0.0] * 8, 0.1), ([1.0] * 8, 0.9)])
 def test_one_answer_only(labels, share):
-    found = Logistic.fit(np.arange(8.0), np.asarray(labels))
-    assert found.slope == 0
-    assert found(np.asarray([100.0]))[0] == pytest.approx(share)
+    fitted = Logistic.fit(np.arange(8.0), np.asarray(labels))
+    assert fitted.slope == 0
+    assert fitted(np.asarray([100.0]))[0] == pytest.approx(share)
 
 
 def test_wrong_way_round_gives_the_base_rate():
-    found = Logistic.fit(np.arange(40.0), (np.arange(40) < 20).astype(float))
-    assert found.slope == 0
-    assert found(np.asarray([-5.0, 50.0])) == pytest.approx(0.5)
+    fitted = Logistic.fit(np.arange(40.0), (np.arange(40) < 20).astype(float))
+    assert fitted.slope == 0
+    assert fitted(np.asarray([-5.0, 50.0])) == pytest.approx(0.5)
 
 
 def test_domain_threshold():

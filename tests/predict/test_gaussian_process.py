@@ -87,10 +87,10 @@ def test_marginal_likelihood_finds_the_noise_and_the_relevant_part():
     smooth, rough = gaussian(x, x), np.eye(300)
     y = np.linalg.cholesky(smooth + 1e-6 * rough) @ rng.normal(size=300)
     y += 0.3 * rng.normal(size=300)
-    found = fit_hyperparameters([smooth, gaussian(x, x, 0.05), gaussian(x, x, 0.03)], y)
-    assert found.weights[0] > 0.7
-    assert 0.03 < found.noise < 0.3
-    assert sum(found.weights) == pytest.approx(1)
+    result = fit_hyperparameters([smooth, gaussian(x, x, 0.05), gaussian(x, x, 0.03)], y)
+    assert result.weights[0] > 0.7
+    assert 0.03 < result.noise < 0.3
+    assert sum(result.weights) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("values", [np.zeros(0), np.ones(1), np.full(30, 2.0)])

@@ -27,9 +27,9 @@ def test_minmax_equals_rdkits_tanimoto_of_counts(monkeypatch, most_common):
     prints = [generator.GetSparseCountFingerprint(mol) for mol in mols()]
     expected = [DataStructs.BulkTanimotoSimilarity(one, prints[:9]) for one in prints]
     counts = count_features(mols())
-    found = MinMax(counts.take(np.arange(9)))(counts)
-    assert found.shape == (len(SMILES), 9)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    result = MinMax(counts.take(np.arange(9)))(counts)
+    assert result.shape == (len(SMILES), 9)
+    np.testing.assert_allclose(result, expected, atol=1e-6)
 
 
 def test_stereoisomers_differ_and_equal_molecules_do_not():
@@ -78,10 +78,10 @@ def test_no_molecules():
 
 
 def test_descriptors_of_ethanol():
-    found = dict(zip(DESCRIPTORS, descriptors([chem.parse("CCO")])[0], strict=True))
-    assert found["donors"] == found["acceptors"] == found["heteroatoms"] == 1
-    assert found["weight"] == pytest.approx(46.07, abs=0.01)
-    assert found["tpsa"] == pytest.approx(20.23, abs=0.01)
+    result = dict(zip(DESCRIPTORS, descriptors([chem.parse("CCO")])[0], strict=True))
+    assert result["donors"] == result["acceptors"] == result["heteroatoms"] == 1
+    assert result["weight"] == pytest.approx(46.07, abs=0.01)
+    assert result["tpsa"] == pytest.approx(20.23, abs=0.01)
 
 
 def test_hashed_bits_come_near_the_true_similarity():

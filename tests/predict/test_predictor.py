@@ -50,33 +50,33 @@ def predicted(fitted, molecules):
 
 
 def test_intervals_hold_and_order_is_right(fitted, predicted, logp):
-    found = assess(predicted["logp"], logp[400:], logp[:400], "number")
-    assert found.predictor.r2 > 0.6
-    assert 0.8 <= found.predictor.coverage <= 0.98
-    assert found.baseline.r2 < 0.05
-    assert found.remark == ""
-    assert "held-out" in found.line("logp")
-    json.dumps(found.to_json(), allow_nan=False)
+    result = assess(predicted["logp"], logp[400:], logp[:400], "number")
+    assert result.predictor.r2 > 0.6
+    assert 0.8 <= result.predictor.coverage <= 0.98
+    assert result.baseline.r2 < 0.05
+    assert result.remark == ""
+    assert "held-out" in result.line("logp")
+    json.dumps(result.to_json(), allow_nan=False)
 
 
 def test_yesno_ranks_as_the_same_label_as_a_number(predicted, fitted, logp):
     truth = fitted[1]["greasy"][400:]
     a, b = predicted["greasy"].probability, predicted["greasy_number"].mean
     assert spearman(a, b) == pytest.approx(1, abs=1e-3)
-    found = assess(predicted["greasy"], truth, fitted[1]["greasy"][:400], "yesno")
-    assert found.predictor.auc > 0.85
-    assert found.predictor.brier < 0.18
+    result = assess(predicted["greasy"], truth, fitted[1]["greasy"][:400], "yesno")
+    assert result.predictor.auc > 0.85
+    assert result.predictor.brier < 0.18
     assert np.isnan(predicted["greasy"].low).all()
 
 
 def test_probability_of_a_range(fitted, predicted):
-    column, found = fitted[0]["logp"], predicted["logp"]
-    assert column.between(found, -np.inf, np.inf) == pytest.approx(1)
-    inner = column.between(found, 2, 3)
-    assert (inner + column.between(found, -np.inf, 2)
-            + column.between(found, 3, np.inf)) == pytest.approx(1)  # fmt: skip
-    middle = np.asarray([column.between(found, a, b)[i] for i, (a, b) in enumerate(
-        zip(found.low[:5], found.high[:5], strict=True))])  # fmt: skip
+    column, result = fitted[0]["logp"], predicted["logp"]
+    assert column.between(result, -np.inf, np.inf) == pytest.approx(1)
+    inner = column.between(result, 2, 3)
+    assert (inner + column.between(result, -np.inf, 2)
+            + column.between(result, 3, np.inf)) == pytest.approx(1)  # fmt: skip
+    middle = np.asarray([column.between(result, a, b)[i] for i, (a, b) in enumerate(
+        zip(result.low[:5], result.high[:5], strict=True))])  # fmt: skip
     assert middle == pytest.approx(0.9, abs=1e-6)
     greasy, label = fitted[0]["greasy"], predicted["greasy"]
     assert greasy.between(label, 1, 1) == pytest.approx(label.probability)
@@ -84,18 +84,18 @@ def test_probability_of_a_range(fitted, predicted):
 
 
 def test_a_training_molecule_is_its_own_neighbor(fitted, molecules):
-    found = fitted[0]["gaps"].predict([molecules[10], "C" * 60])
-    assert found.nearest[0] == molecules[10]
-    assert found.similarity[0] == pytest.approx(1)
-    assert found.nearest_value[0] == fitted[1]["gaps"][10]
-    assert found.inside.tolist() == [True, False]
-    assert found.sd[1] > found.sd[0]
-    assert (found.pessimistic(2.0) < found.pessimistic(1.0)).all()
+    result = fitted[0]["gaps"].predict([molecules[10], "C" * 60])
+    assert result.nearest[0] == molecules[10]
+    assert result.similarity[0] == pytest.approx(1)
+    assert result.nearest_value[0] == fitted[1]["gaps"][10]
+    assert result.inside.tolist() == [True, False]
+    assert result.sd[1] > result.sd[0]
+    assert (result.pessimistic(2.0) < result.pessimistic(1.0)).all()
 
 
 def test_three_positives(fitted, predicted):
-    found = assess(predicted["rare"], fitted[1]["rare"][400:], fitted[1]["rare"][:400], "yesno")
-    assert "too few to tell" in found.remark
+    result = assess(predicted["rare"], fitted[1]["rare"][400:], fitted[1]["rare"][:400], "yesno")
+    assert "too few to tell" in result.remark
     assert predicted["rare"].probability.mean() < 0.05
 
 
@@ -106,10 +106,10 @@ def test_a_constant_column(predicted):
 
 
 def test_broken_smiles_keep_their_row(fitted):
-    found = fitted[0].predict(["CCO", "no molecule", "CCN"], ["logp"])["logp"]
-    assert np.isnan(found.mean).tolist() == [False, True, False]
-    assert found.nearest[1] == ""
-    assert not found.inside[1]
+    result = fitted[0].predict(["CCO", "no molecule", "CCN"], ["logp"])["logp"]
+    assert np.isnan(result.mean).tolist() == [False, True, False]
+    assert result.nearest[1] == ""
+    assert not result.inside[1]
     assert len(fitted[0].predict([])["logp"]) == 0
 
 
@@ -128,8 +128,8 @@ def test_one_molecule_and_a_few():
 
 def test_duplicates_that_disagree_are_averaged(molecules):
     values = np.repeat(np.arange(20.0), 2) + np.tile([0.0, 1.0], 20)
-    found = ColumnPredictor.fit(list(np.repeat(molecules[:20], 2)), values)
-    means = found.predict(molecules[:20]).mean
+    result = ColumnPredictor.fit(list(np.repeat(molecules[:20], 2)), values)
+    means = result.predict(molecules[:20]).mean
     assert np.corrcoef(means, np.arange(20) + 0.5)[0, 1] > 0.9
 
 
@@ -150,11 +150,11 @@ def test_an_unknown_column_is_named(fitted):
 
 def test_noise_is_called_guessing(molecules):
     noise = np.random.default_rng(1).normal(size=500)
-    found = ColumnPredictor.fit(molecules[:200], noise[:200]).predict(molecules[200:300])
-    assert "guessing" in assess(found, noise[200:300], noise[:200], "number").remark
+    result = ColumnPredictor.fit(molecules[:200], noise[:200]).predict(molecules[200:300])
+    assert "guessing" in assess(result, noise[200:300], noise[:200], "number").remark
     label = (noise > 0).astype(float)
-    found = ColumnPredictor.fit(molecules[:200], label[:200], "yesno").predict(molecules[200:300])
-    assert "guessing" in assess(found, label[200:300], label[:200], "yesno").remark
+    result = ColumnPredictor.fit(molecules[:200], label[:200], "yesno").predict(molecules[200:300])
+    assert "guessing" in assess(result, label[200:300], label[:200], "yesno").remark
 
 
 @pytest.fixture
@@ -169,15 +169,15 @@ def test_the_sparse_process_comes_near_the_exact_one(small_exact, fitted, predic
                                                      logp, tmp_path):  # fmt: skip
     sparse = ColumnPredictor.fit(molecules[:400], logp[:400])
     assert isinstance(sparse.regression, regression.SparseRegression)
-    found = sparse.predict(molecules[400:])
-    scores = assess(found, logp[400:], logp[:400], "number").predictor
+    result = sparse.predict(molecules[400:])
+    scores = assess(result, logp[400:], logp[:400], "number").predictor
     exact = assess(predicted["logp"], logp[400:], logp[:400], "number").predictor
     assert scores.r2 > exact.r2 - 0.1
     assert scores.coverage > 0.8
     Predictors.of("y", sparse).save(tmp_path)
     again = Predictors.load(tmp_path)["y"].predict(molecules[400:])
-    np.testing.assert_allclose(again.mean, found.mean, rtol=1e-6)
-    np.testing.assert_allclose(again.sd, found.sd, rtol=1e-3)
+    np.testing.assert_allclose(again.mean, result.mean, rtol=1e-6)
+    np.testing.assert_allclose(again.sd, result.sd, rtol=1e-3)
 
 
 def test_a_folder_gives_the_same_predictions(fitted, predicted, molecules, tmp_path):
@@ -185,10 +185,10 @@ def test_a_folder_gives_the_same_predictions(fitted, predicted, molecules, tmp_p
     loaded = Predictors.load(tmp_path)
     assert list(loaded) == list(fitted[0])
     again = loaded.predict(molecules[400:])
-    for name, found in predicted.items():
-        np.testing.assert_allclose(again[name].mean, found.mean)
-        np.testing.assert_allclose(again[name].low, found.low)
-        assert again[name].nearest == found.nearest
+    for name, result in predicted.items():
+        np.testing.assert_allclose(again[name].mean, result.mean)
+        np.testing.assert_allclose(again[name].low, result.low)
+        assert again[name].nearest == result.nearest
     loaded.save(tmp_path / "again")
     for name in FILES:
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / name).read_bytes()

@@ -56,8 +56,8 @@ def known_densities():
 
 def test_the_logit_is_the_log_ratio_of_the_densities(known_densities):
     values = np.arange(4)
-    found = known_densities.logits(table(values, noise=1))
-    np.testing.assert_allclose(found, np.log(P / Q), atol=0.15)
+    result = known_densities.logits(table(values, noise=1))
+    np.testing.assert_allclose(result, np.log(P / Q), atol=0.15)
 
 
 def test_what_is_kept_follows_the_data(known_densities):
@@ -150,8 +150,8 @@ def test_one_molecule_is_judged_as_in_a_table(tmp_path):
     smiles = ["C" * n + "O" for n in range(1, 61)] + ["N" + "C" * n for n in range(1, 61)]
     facts = [describe(Chem.MolFromSmiles(text)) for text in smiles]
     fitted = fit_critic(FactTable.of(facts[:60]), FactTable.of(facts[60:]))
-    found = [fitted.logit(one) for one in facts]
-    np.testing.assert_allclose(found, fitted.logits(FactTable.of(facts)), atol=1e-9)
+    result = [fitted.logit(one) for one in facts]
+    np.testing.assert_allclose(result, fitted.logits(FactTable.of(facts)), atol=1e-9)
 
 
 # -- files ----------------------------------------------------------------------------------------

@@ -43,8 +43,8 @@ def test_one_molecule_scores_as_its_row(table, molecules):
     weights = np.random.default_rng(0).normal(size=inputs.width)
     rows = inputs.rows(table)
     expected = np.add.reduceat(rows.values * weights[rows.columns], rows.offsets[:-1])
-    found = [inputs.score(describe(mol), weights) for mol in molecules]
-    np.testing.assert_allclose(found, expected, atol=1e-10)
+    result = [inputs.score(describe(mol), weights) for mol in molecules]
+    np.testing.assert_allclose(result, expected, atol=1e-10)
 
 
 def test_finer_bins_take_weights_over_exactly(table):
@@ -55,8 +55,8 @@ def test_finer_bins_take_weights_over_exactly(table):
     moved = weights[both.origins(coarse)]
     for before, after in ((coarse.rows(table), both.rows(table)),):
         expected = np.add.reduceat(before.values * weights[before.columns], before.offsets[:-1])
-        found = np.add.reduceat(after.values * moved[after.columns], after.offsets[:-1])
-        np.testing.assert_allclose(found, expected, atol=1e-10)
+        result = np.add.reduceat(after.values * moved[after.columns], after.offsets[:-1])
+        np.testing.assert_allclose(result, expected, atol=1e-10)
 
 
 def test_a_hard_limit_of_the_data_gets_an_edge():

@@ -111,8 +111,8 @@ def test_a_table_is_the_same_after_loading(table, tmp_path):
 
 
 def change(path, **tensors):
-    found = {**load(path.read_bytes()), **tensors}
-    path.write_bytes(save({name: value for name, value in found.items() if value is not None}))
+    result = {**load(path.read_bytes()), **tensors}
+    path.write_bytes(save({name: value for name, value in result.items() if value is not None}))
 
 
 @pytest.mark.parametrize(

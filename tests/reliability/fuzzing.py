@@ -61,13 +61,13 @@ def symbols(data: bytes) -> None:
 def target(data: bytes) -> None:
     """A target is refused by a line, or reads back from its own text."""
     try:
-        found = parse_target(data.decode("utf-8", "replace"))
+        result = parse_target(data.decode("utf-8", "replace"))
     except MolvaeError:
         return
-    assert found.low <= found.high
-    assert not math.isnan(found.low)
-    assert found.name == found.name.strip() != ""
-    assert parse_target(found.text) == found
+    assert result.low <= result.high
+    assert not math.isnan(result.low)
+    assert result.name == result.name.strip() != ""
+    assert parse_target(result.text) == result
 
 
 TARGETS = {"reader": reader, "symbols": symbols, "target": target}

@@ -81,14 +81,14 @@ def expected(files, tmp_path, monkeypatch):
     for name in ("train-1", "judge-1"):
         end(warm.Process(*commands[name]))
     (dataset,) = (entry.path for entry in cache.entries() if entry.kind == "dataset")
-    found = {
+    result = {
         "weights": (output / "run-1" / "model" / "model.safetensors").read_bytes(),
         "metrics": json.loads((output / "metrics-1.json").read_text("utf-8"))["metrics"],
         "kinds": [entry.kind for entry in cache.entries()],
         "dataset": contents(dataset),
     }
     monkeypatch.setenv("MOLVAE_CACHE", str(tmp_path / "shared"))
-    return found
+    return result
 
 
 def test_four_commands_at_once(files, expected, tmp_path):
@@ -134,14 +134,14 @@ def test_what_killed_processes_had_read_from_a_pipe_goes(files, tmp_path, monkey
             line, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         deadline = time.monotonic() + 240
-        while not (found := {path for path in place.glob("stdin-*") if path.is_dir()} - seen):
+        while not (result := {path for path in place.glob("stdin-*") if path.is_dir()} - seen):
             assert time.monotonic() < deadline, "waited in vain"
             assert waiting.poll() is None
             time.sleep(0.02)
         waiting.kill()
         waiting.communicate()
-        assert {path for path in place.glob("stdin-*") if path.is_dir()} == found
-        seen |= found
+        assert {path for path in place.glob("stdin-*") if path.is_dir()} == result
+        seen |= result
     with open(files[0], "rb") as rows:
         done = subprocess.run(line, stdin=rows, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -79,12 +79,12 @@ class Wreck:
 
 def processes_of(folder: Path) -> list[psutil.Process]:
     """Worker processes that were started by a Wreck in this folder."""
-    found = []
+    result = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):  # it has ended, or is another user's
             if process.environ().get(TAG) == str(folder):
-                found.append(process)
-    return found
+                result.append(process)
+    return result
 
 
 def seconds_of(command: tuple[str, ...]) -> float:

@@ -266,10 +266,10 @@ def test_a_map_draws_every_point_in_the_color_of_its_value():
     points = rng.normal(size=(300, 2))
     values = np.where(np.arange(300) < 30, NAN, points[:, 0])
     drawing = latent(points, values)
-    found = dots(sound(drawing))
-    assert sum(found.values()) == 300
-    assert found["m-none"] == 30
-    assert len(found) == maps.CLASSES + 1
+    result = dots(sound(drawing))
+    assert sum(result.values()) == 300
+    assert result["m-none"] == 30
+    assert len(result) == maps.CLASSES + 1
     assert [key.figures for key in drawing.keys] == ["30 molecules"]
     assert "Map of 300 molecules by PC 1 and PC 2, colored by mw: from" in drawing.label
     assert drawing.label.endswith("; 30 without a value.")

@@ -34,8 +34,8 @@ def absolute(path):
 
 
 def places(svg):
-    found = [absolute(d) for d in re.findall(r"\sd='([^']*)'", svg)]
-    return sorted(point for points in found for point in points)
+    result = [absolute(d) for d in re.findall(r"\sd='([^']*)'", svg)]
+    return sorted(point for points in result for point in points)
 
 
 @pytest.mark.parametrize("smiles", MOLECULES)
@@ -51,11 +51,11 @@ def test_a_slim_drawing_keeps_its_colors(smiles):
     full = chem.draw_svg(chem.parse(smiles))
     wanted = {c.upper() for c in re.findall(r"#\w{6}", full)} - {"#000000"}
     thin = slim(full)
-    found = {
+    result = {
         "#" + (c[1:] if len(c) == 7 else "".join(2 * x for x in c[1:])).upper()
         for c in re.findall(r"#\w{3,6}", thin)
     }
-    assert found - {"#000000"} == wanted
+    assert result - {"#000000"} == wanted
 
 
 def test_paths_in_other_letters_stay_as_they_are():

@@ -80,13 +80,13 @@ def imported(nodes):
 @functools.cache
 def modules():
     """Name of each module of the package -> what it imports."""
-    found = {}
+    result = {}
     for path, tree in trees().items():
         name = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
-        found[name] = Module(
+        result[name] = Module(
             frozenset(imported(ast.walk(tree))), frozenset(imported(on_import(tree)))
         )
-    return found
+    return result
 
 
 def own(names):

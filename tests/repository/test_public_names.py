@@ -71,7 +71,7 @@ def faults(tree):
 def test_all_is_what_is_public():
     modules = {p: t for p, t in trees().items() if p.name not in ("__init__.py", "_version.py")}
     assert len(modules) > 50
-    wrong = {str(path): found for path, tree in modules.items() if (found := faults(tree))}
+    wrong = {str(path): result for path, tree in modules.items() if (result := faults(tree))}
     assert wrong == {}
 
 

@@ -33,18 +33,18 @@ def test_no_large_files(tracked):
 
 
 def test_no_paths_of_one_machine(tracked):
-    found = []
+    result = []
     for path in tracked:
         data = path.read_bytes()
         if b"\0" in data or data[:2] == b"\x1f\x8b":
             continue  # not text
         lines = data.decode("utf-8", errors="replace").splitlines()
-        found += [
+        result += [
             f"{path.relative_to(ROOT)}:{number}"
             for number, line in enumerate(lines, 1)
             if MACHINE_PATH.search(line)
         ]
-    assert found == []
+    assert result == []
 
 
 def test_version_is_in_the_changelog():

@@ -95,9 +95,9 @@ def test_entries_say_what_they_hold():
     put("datasets/.d3.abcdef/tokens.bin")
     put("datasets/e4/tokens.bin")
     put("datasets/notes.txt")
-    found = entries()
-    assert found[1] == Entry("dataset", "b0", folder, size, "demo.csv: 249,455 molecules")
-    assert [(entry.kind, entry.name, entry.about) for entry in found] == [
+    result = entries()
+    assert result[1] == Entry("dataset", "b0", folder, size, "demo.csv: 249,455 molecules")
+    assert [(entry.kind, entry.name, entry.about) for entry in result] == [
         ("dataset", "a1", "a.csv, b.smi, c.sdf and 2 more: 7 molecules"),
         ("dataset", "b0", "demo.csv: 249,455 molecules"),
         ("download", "guacamol", "public data set guacamol"),
@@ -107,7 +107,7 @@ def test_entries_say_what_they_hold():
         ("unfinished", "c2.partial", "interrupted"),
         ("unfinished", "e4", "no manifest.json"),
     ]
-    assert [entry.size for entry in found[2:]] == [10, 111, 10, 10, 5, 10]
+    assert [entry.size for entry in result[2:]] == [10, 111, 10, 10, 5, 10]
 
 
 @pytest.mark.parametrize(

@@ -96,11 +96,11 @@ def test_autocast_sets_the_precision_of_products_only(precision, dtype):
 
 
 def test_versions_name_what_we_run_on():
-    found = versions()
-    assert list(found) == ["python", "molvae", "numpy", "pandas", "rdkit", "selfies", "torch"]
-    assert found["numpy"] == np.__version__
-    assert found["molvae"] == molvae.__version__
-    assert "not installed" not in found.values()
+    result = versions()
+    assert list(result) == ["python", "molvae", "numpy", "pandas", "rdkit", "selfies", "torch"]
+    assert result["numpy"] == np.__version__
+    assert result["molvae"] == molvae.__version__
+    assert "not installed" not in result.values()
 
 
 def test_an_absent_library_is_reported_as_absent(monkeypatch):

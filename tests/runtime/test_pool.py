@@ -133,8 +133,8 @@ def test_one_worker_is_another_process(helpers):
 @pytest.mark.parametrize("name", ["die_on_three", "hang_on_three"])
 def test_an_item_that_kills_its_worker_is_lost_and_no_other(helpers, name, capsys):
     with WorkerPool(2) as pool:
-        found = dict(pool.map(getattr(helpers, name), range(12)))
-    assert found == {x: None if x == 3 else 2 * x for x in range(12)}
+        result = dict(pool.map(getattr(helpers, name), range(12)))
+    assert result == {x: None if x == 3 else 2 * x for x in range(12)}
     assert capsys.readouterr().err.count("a worker process was lost") == 1
 
 
@@ -143,8 +143,8 @@ def test_work_of_a_worker_killed_once_is_tried_again(helpers, tmp_path):
     import functools
 
     with WorkerPool(2) as pool:
-        found = dict(pool.map(functools.partial(helpers.die_once, tmp_path / "died"), range(12)))
-    assert found == {x: 2 * x for x in range(12)}
+        result = dict(pool.map(functools.partial(helpers.die_once, tmp_path / "died"), range(12)))
+    assert result == {x: 2 * x for x in range(12)}
     assert (tmp_path / "died").exists()
 
 

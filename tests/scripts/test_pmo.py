@@ -44,11 +44,11 @@ def test_rows_of_runs_are_read_as_the_runs_themselves(pmo, tmp_path, capsys):
     for seed, auc in enumerate((0.5, 0.7)):
         folder = tmp_path / "evolution" / "pmo:qed" / str(seed)
         folder.mkdir(parents=True)
-        found = {
+        result = {
             "method": "evolution", "task": next(iter(pmo.PMO)), "seed": seed, "calls": 10_000,
             "auc": auc, "top": 0.9, "best": 1.0, "seconds": 60.0, "model": "m", "cpus": 2,
         }  # fmt: skip
-        (folder / "record.json").write_text(pmo.json.dumps(found), encoding="utf-8")
+        (folder / "record.json").write_text(pmo.json.dumps(result), encoding="utf-8")
     options = pmo.argparse.Namespace(output=tmp_path, header=True)
     pmo.rows(options)
     written = capsys.readouterr().out

@@ -278,8 +278,8 @@ def test_new_tokens_are_learned(tiny_run, strange_dataset, tmp_path, capsys):
     # Of the start's tokens nobody knows how many molecules had them.
     assert set(new.token_counts[:count].tolist()) == {-1}
     assert "fewer than 5 molecules" in shown
-    [found] = encode(["CC[As](C)C"], new, score=True, device="cpu", workers=0)
-    assert np.isfinite(found.nats)
+    [result] = encode(["CC[As](C)C"], new, score=True, device="cpu", workers=0)
+    assert np.isfinite(result.nats)
     [refused] = encode(["CC[As](C)C"], old, device="cpu", workers=0)
     assert refused.note
 
@@ -318,16 +318,16 @@ def test_the_counts_of_the_start_are_added(tiny_model, strange_dataset):
     own = dataset.token_counts("train", molecules=True)
     size = len(tiny_model.vocabulary)
     before = np.arange(size, dtype=np.int64) % 7 - 1
-    found = known_tokens(dataset, replace(tiny_model, token_counts=before))
+    result = known_tokens(dataset, replace(tiny_model, token_counts=before))
     expected = np.where(before < 0, -1, before + own[:size])
-    assert found.tolist() == [*expected.tolist(), *own[size:].tolist()]
+    assert result.tolist() == [*expected.tolist(), *own[size:].tolist()]
     assert known_tokens(dataset, None).tolist() == own.tolist()
 
 
 def test_a_new_token_is_never_likelier_than_its_relative():
     counts = np.asarray([0, 9, 4, 20, 0])
-    found = _relative_log_odds([0, 1, 2, 1, 1], 3, counts)
-    assert found.tolist() == pytest.approx([0.0, math.log(1 / 19)])
+    result = _relative_log_odds([0, 1, 2, 1, 1], 3, counts)
+    assert result.tolist() == pytest.approx([0.0, math.log(1 / 19)])
 
 
 def test_tokens_of_the_training_part_are_counted(strange_dataset, tiny_run, monkeypatch):

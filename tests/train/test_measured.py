@@ -57,11 +57,11 @@ def test_the_figures_are_those_of_held_out_molecules(run, tiny_dataset):
     items = items[np.isfinite(dataset.values[items, column])]
     smiles = [dataset.vocabulary.decode(dataset.ids(int(i)).tolist()) for i in items]
     truth = dataset.values[items, column].astype(float)
-    found = model.predictors.predict(smiles)["assay"]
+    result = model.predictors.predict(smiles)["assay"]
     shown = figures["columns"]["assay"]
     assert shown["molecules"] == len(items)
-    assert shown["predictor"]["mae"] == pytest.approx(np.abs(found.mean - truth).mean())
-    held = (truth >= found.low) & (truth <= found.high)
+    assert shown["predictor"]["mae"] == pytest.approx(np.abs(result.mean - truth).mean())
+    held = (truth >= result.low) & (truth <= result.high)
     assert shown["predictor"]["coverage"] == pytest.approx(held.mean())
     known = dataset.values[dataset.part("train"), column]
     plain = np.abs(truth - np.nanmean(known.astype(float))).mean()
@@ -74,14 +74,14 @@ def test_the_figures_are_those_of_held_out_molecules(run, tiny_dataset):
 def test_info_states_the_errors_of_a_column(run):
     data, lines = describe(run)
     predictor = load_model(run).predictors["assay"]
-    found = data["columns"]["assay"]
-    assert (found["fitted_to"], found["domain"]) == (len(predictor.values), predictor.threshold)
-    assert found["predictor"] == data["training"]["figures"]["columns"]["assay"]["predictor"]
+    result = data["columns"]["assay"]
+    assert (result["fitted_to"], result["domain"]) == (len(predictor.values), predictor.threshold)
+    assert result["predictor"] == data["training"]["figures"]["columns"]["assay"]["predictor"]
     json.dumps(data, allow_nan=False)
     text = "\n".join(lines)
-    assert f"MAE {found['predictor']['mae']:.3g}" in text
-    assert found["remark"] in text
-    assert found["remark"] in (run / "model" / "card.md").read_text(encoding="utf-8")
+    assert f"MAE {result['predictor']['mae']:.3g}" in text
+    assert result["remark"] in text
+    assert result["remark"] in (run / "model" / "card.md").read_text(encoding="utf-8")
 
 
 def test_a_run_from_before_predictors_gets_them_on_resume(run, tiny_dataset, tmp_path):

@@ -56,19 +56,19 @@ def test_the_same_molecules_and_weights_give_the_same_critic(fitted, tiny_run, m
 
 def test_a_start_gives_the_prior_and_its_table(fitted, tiny_model, molecules):
     few = molecules[:60]
-    found = fitted_realism(tiny_model, few, start=fitted, device="cpu", workers=0)
-    assert found.critic.record["prior"] is True
-    assert found.plausibility.molecules == len(molecules) + 60
-    assert found.plausibility.ring_systems.known == fitted.plausibility.ring_systems.known
+    result = fitted_realism(tiny_model, few, start=fitted, device="cpu", workers=0)
+    assert result.critic.record["prior"] is True
+    assert result.plausibility.molecules == len(molecules) + 60
+    assert result.plausibility.ring_systems.known == fitted.plausibility.ring_systems.known
 
 
 def test_too_few_molecules_are_said(fitted, tiny_model, molecules, capsys):
-    found = fitted_realism(tiny_model, molecules[:49], device="cpu", workers=0)
-    assert (found.critic, found.plausibility) == (None, None)
+    result = fitted_realism(tiny_model, molecules[:49], device="cpu", workers=0)
+    assert (result.critic, result.plausibility) == (None, None)
     assert "got 49 training molecules, expected 50 or more" in capsys.readouterr().err
-    found = fitted_realism(tiny_model, molecules[:49], start=fitted, device="cpu", workers=0)
-    assert found.critic is None
-    assert found.plausibility is fitted.plausibility
+    result = fitted_realism(tiny_model, molecules[:49], start=fitted, device="cpu", workers=0)
+    assert result.critic is None
+    assert result.plausibility is fitted.plausibility
 
 
 def small(run, dataset, **options):

@@ -71,8 +71,8 @@ def test_without_a_share_the_plan_is_that_of_the_data(dataset):
     replay, items = Replay(dataset, TrainConfig()), dataset.part("train")
     assert replay.draw(None, [], "cpu", 0) == {}
     plain = batch_plan(items, dataset.lengths(items), 16, Draws(0), epoch=1)
-    found = replay.plan(16, Draws(0), epoch=1)
-    assert all(np.array_equal(a, b) for a, b in zip(found, plain, strict=True))
+    result = replay.plan(16, Draws(0), epoch=1)
+    assert all(np.array_equal(a, b) for a, b in zip(result, plain, strict=True))
 
 
 def test_samples_have_their_exact_properties_and_no_measured_value(dataset, drawn):

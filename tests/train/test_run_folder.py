@@ -177,9 +177,9 @@ def test_a_state_from_before_a_setting_was_removed_is_read_where_it_was_not_used
 
 def test_the_dataset_of_a_run_is_found_while_it_is_the_same(tiny_run, tiny_dataset, tmp_path):
     run = shutil.copytree(tiny_run, tmp_path / "run")
-    found = dataset_of(run)
-    assert len(found) == 300
-    assert found.folder == tiny_dataset
+    result = dataset_of(run)
+    assert len(result) == 300
+    assert result.folder == tiny_dataset
     record = json.loads((run / "config.json").read_text(encoding="utf-8"))
     record["dataset"]["content_sha256"] = "0" * 64
     (run / "config.json").write_text(json.dumps(record), encoding="utf-8")

@@ -296,9 +296,13 @@ def test_patience_ends_a_run_that_does_not_improve(tiny_dataset, tmp_path, monke
     real, scores = module.figures, iter([5.0, 3.0, 4.0, 3.0, 9.0, 1.0])
 
     def rigged(*args, **options):
-        found = real(*args, **options)
+        result = real(*args, **options)
         score = next(scores, 0.0)
-        return {**found, "D": dict.fromkeys(found["D"], score), "R": dict.fromkeys(found["R"], 0.0)}
+        return {
+            **result,
+            "D": dict.fromkeys(result["D"], score),
+            "R": dict.fromkeys(result["R"], 0.0),
+        }
 
     monkeypatch.setattr(module, "figures", rigged)
     summary = go(tiny_dataset, tmp_path / "run", validations=10, patience=3)
@@ -428,8 +432,8 @@ def test_a_given_budget_is_kept():
 def test_the_best_weights_are_those_of_the_levels_that_training_visits(prior, exact, expected):
     given = {"prior_share": prior, "exact_share": exact, "kl_weight": 0.5}
     options = load_config(overrides={f"train.{key}": value for key, value in given.items()}).train
-    found = schedules.score({"0": 2.0, "0.5": 1.0, "1": 9.0}, 20.0, options)
-    assert found == pytest.approx(expected)
+    result = schedules.score({"0": 2.0, "0.5": 1.0, "1": 9.0}, 20.0, options)
+    assert result == pytest.approx(expected)
 
 
 # -- real processes -------------------------------------------------------------------------------

@@ -94,9 +94,9 @@ def test_equal_molecules_are_merged_as_by_hand(rows, chunk, bucket, tmp_path_fac
     table = pd.read_csv(dataset.folder / "molecules.csv.gz")
     assert table["smiles"].tolist() == list(expected)  # in the order of their first rows
     assert table["id"].tolist() == [i for i, _ in expected.values()]
-    found = values(dataset)
+    numbers = values(dataset)
     np.testing.assert_array_equal(
-        [found[s] for s in expected], [together(known) for _, known in expected.values()]
+        [numbers[s] for s in expected], [together(known) for _, known in expected.values()]
     )
     m = dataset.manifest
     assert m["merged"] == len(rows) - len(expected)
@@ -119,12 +119,12 @@ def test_conflicts_and_combined_values_are_reported(tmp_path):
 
 def test_statistics_are_those_of_the_known_values(tmp_path):
     rows = [("C" * (i + 3), i, v) for i, v in enumerate([1, 4, "", 7.5, "-", -2])]
-    found = made(tmp_path, rows).manifest["properties"]["y"]
+    result = made(tmp_path, rows).manifest["properties"]["y"]
     known = np.float32([1, 4, 7.5, -2])
-    assert found["known"] == 4
-    assert found["mean"] == pytest.approx(known.mean())
-    assert found["std"] == pytest.approx(known.std())
-    assert (found["min"], found["max"]) == (-2, 7.5)
+    assert result["known"] == 4
+    assert result["mean"] == pytest.approx(known.mean())
+    assert result["std"] == pytest.approx(known.std())
+    assert (result["min"], result["max"]) == (-2, 7.5)
 
 
 # -- labels -------------------------------------------------------------------------------------
@@ -145,10 +145,10 @@ def test_a_decimal_comma_is_pointed_out(tmp_path):
 
 def test_bad_labels_can_be_missing(tmp_path):
     dataset = made(tmp_path, BAD, bad_labels="missing")
-    found = values(dataset)
-    assert found["CCO"] == 5
-    assert math.isnan(found["CCN"])
-    assert math.isnan(found["CCCC"])
+    numbers = values(dataset)
+    assert numbers["CCO"] == 5
+    assert math.isnan(numbers["CCN"])
+    assert math.isnan(numbers["CCCC"])
     y = dataset.manifest["properties"]["y"]
     assert (y["bad"], y["censored"], y["known"]) == (1, 1, 2)
 
@@ -167,9 +167,9 @@ def test_censored_values_can_count_as_their_limit(tmp_path):
 
 def test_transformed_values_are_averaged_after_the_transform(tmp_path):
     rows = [("CCO", 1, "10"), ("OCC", 2, "1000"), ("CCN", 3, "1"), ("CCC", 4, "")]
-    found = values(made(tmp_path, rows, transforms={"y": "neglog10:nM"}))
-    assert found["CCO"] == pytest.approx(7)  # of 8 and 6
-    assert found["CCN"] == pytest.approx(9)
+    numbers = values(made(tmp_path, rows, transforms={"y": "neglog10:nM"}))
+    assert numbers["CCO"] == pytest.approx(7)  # of 8 and 6
+    assert numbers["CCN"] == pytest.approx(9)
 
 
 def test_a_transform_of_ones_is_a_number(tmp_path):
@@ -225,15 +225,15 @@ def core_of(smiles):
 def test_no_scaffold_is_on_two_sides(tmp_path):
     rows = [(s, i, 1.5 * i) for i, s in enumerate(library())]
     dataset = made(tmp_path, rows, split="scaffold", valid_fraction=0.2, test_fraction=0.2)
-    found = sides(dataset)
+    result = sides(dataset)
     of_core = {}
-    for smiles, side in found.items():
+    for smiles, side in result.items():
         of_core.setdefault(core_of(smiles), set()).add(side)
     assert all(len(s) == 1 for s in of_core.values())
     assert of_core[""] == {"train"}
-    n = len(found)
+    n = len(result)
     for side in ("valid", "test"):
-        count = sum(s == side for s in found.values())
+        count = sum(s == side for s in result.values())
         assert 0.1 * n <= count <= 0.3 * n
 
 

@@ -40,8 +40,8 @@ def made(tmp_path, rows=ROWS, header=CHEMBL, **options):
 
 def values(dataset, name="y"):
     names = pd.read_csv(dataset.folder / "molecules.csv.gz")["id"]
-    found = dict(zip(names, dataset.values[:, dataset.names.index(name)].tolist(), strict=True))
-    return {key: value for key, value in found.items() if not math.isnan(value)}
+    result = dict(zip(names, dataset.values[:, dataset.names.index(name)].tolist(), strict=True))
+    return {key: value for key, value in result.items() if not math.isnan(value)}
 
 
 def test_only_exact_values_in_units_of_concentration_count(tmp_path):

@@ -71,9 +71,9 @@ def test_interrupted_work_is_kept_and_taken_up(library, interrupted, tmp_path, c
     with pytest.raises(OutputExistsError, match=r"--resume.*--force"):
         run(library, tmp_path / "ds")
     capsys.readouterr()
-    found = run(library, tmp_path / "ds", resume=True)
+    result = run(library, tmp_path / "ds", resume=True)
     assert "resuming with 3 finished chunks of 4 rows" in capsys.readouterr().err
-    assert found.manifest == run(library, tmp_path / "other").manifest
+    assert result.manifest == run(library, tmp_path / "other").manifest
     assert names(tmp_path) == ["ds", "in.smi", "other"]
 
 
@@ -217,8 +217,8 @@ def test_new_standard_input_is_not_mistaken_for_the_old(tmp_path, monkeypatch, r
         pipe(text)
         assert len(run("-", tmp_path / "ds", resume=True)) == 20
     else:
-        found = run("-", tmp_path / "ds", force=True)
-        assert "[S]" in found.vocabulary.tokens
+        result = run("-", tmp_path / "ds", force=True)
+        assert "[S]" in result.vocabulary.tokens
 
 
 def test_names_with_line_ends_do_not_break_the_tables(tmp_path):
@@ -227,21 +227,21 @@ def test_names_with_line_ends_do_not_break_the_tables(tmp_path):
         csv.writer(handle, lineterminator="\n").writerows(
             [("smiles", "id"), ("CCO", "a\nb"), ("CCN", 'c "d", e'), ("x\ny", "f"), ("CCC", "é")]
         )
-    found = run(path, tmp_path / "ds")
+    result = run(path, tmp_path / "ds")
     import gzip
 
-    with gzip.open(found.folder / "molecules.csv.gz", "rt", encoding="utf-8", newline="") as text:
+    with gzip.open(result.folder / "molecules.csv.gz", "rt", encoding="utf-8", newline="") as text:
         assert [row[1] for row in csv.reader(text)] == ["id", "a\nb", 'c "d", e', "é"]
-    with open(found.folder / "rejects.csv", encoding="utf-8", newline="") as text:
+    with open(result.folder / "rejects.csv", encoding="utf-8", newline="") as text:
         assert [row[2] for row in csv.reader(text)] == ["text", "x\ny"]
 
 
 def test_a_name_of_bytes_that_are_no_text_can_be_printed(tmp_path):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.smi"))
     path.write_text("CCO\nCCN\nxyz\n")
-    found = run(path, tmp_path / "ds")
-    assert found.manifest["sources"][0]["file"] == r"caf\udce9.smi"
-    assert r"caf\udce9.smi,3,xyz" in (found.folder / "rejects.csv").read_text(encoding="utf-8")
+    result = run(path, tmp_path / "ds")
+    assert result.manifest["sources"][0]["file"] == r"caf\udce9.smi"
+    assert r"caf\udce9.smi,3,xyz" in (result.folder / "rejects.csv").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", ["folder", "absent"])

@@ -57,8 +57,8 @@ def test_every_row_is_kept_merged_or_rejected(messy, tmp_path):
 
 def test_rejected_rows_are_listed_with_their_place_and_reason(messy, tmp_path):
     prepare([messy], tmp_path / "ds", LOGP, workers=0)
-    found = [(r["file"], r["row"], r["text"], r["reason"]) for r in rejects(tmp_path / "ds")]
-    assert found == [
+    result = [(r["file"], r["row"], r["text"], r["reason"]) for r in rejects(tmp_path / "ds")]
+    assert result == [
         (str(messy), "4", "not a molecule", "not a valid SMILES"),
         (str(messy), "5", "", "empty"),
         (str(messy), "6", "C[As](C)C", "element not allowed"),
@@ -68,18 +68,18 @@ def test_rejected_rows_are_listed_with_their_place_and_reason(messy, tmp_path):
 
 def test_labels_of_equal_molecules_are_averaged(messy, tmp_path):
     prepare([messy], tmp_path / "ds", LABELLED, workers=0)
-    found = labels(tmp_path / "ds")
-    assert found["CCOC"] == 2.0  # 1 and 3
-    assert found["Oc1ccccc1"] == 5.5  # nothing and 5.5
-    assert np.isnan(found["CCCCN"])
+    result = labels(tmp_path / "ds")
+    assert result["CCOC"] == 2.0  # 1 and 3
+    assert result["Oc1ccccc1"] == 5.5  # nothing and 5.5
+    assert np.isnan(result["CCCCN"])
 
 
 def test_yes_and_no_for_one_molecule_is_missing(tmp_path):
     path = table(tmp_path / "in.csv", ["CCOC,,yes", "COCC,,no", "CCCO,,TRUE", "OCCC,,1", "CCCN,,0"])
     dataset = prepare([path], tmp_path / "ds", LABELLED, workers=0)
-    found = labels(tmp_path / "ds")
-    assert np.isnan(found["CCOC"])
-    assert (found["CCCO"], found["CCCN"]) == (1.0, 0.0)
+    result = labels(tmp_path / "ds")
+    assert np.isnan(result["CCOC"])
+    assert (result["CCCO"], result["CCCN"]) == (1.0, 0.0)
     assert dataset.kinds["y"] == "yesno"
 
 

@@ -58,7 +58,7 @@ def test_the_noisy_posterior_is_that_of_the_channel(t):
 
 
 def test_rates_are_those_of_the_normal_distributions(tiny_model, dataset):
-    found = measure(tiny_model, dataset, n=10)
+    result = measure(tiny_model, dataset, n=10)
     batch = dataset.batch(dataset.part("train")[:10])
     posterior = tiny_model.network.encode(
         torch.from_numpy(batch.targets), torch.from_numpy(batch.lengths)
@@ -67,13 +67,13 @@ def test_rates_are_those_of_the_normal_distributions(tiny_model, dataset):
         a = math.cos(math.pi * t / 2)
         scale = (a * a * posterior.log_var.exp() + 1 - a * a).sqrt()
         rate = kl_divergence(Normal(a * posterior.mean, scale), Normal(0.0, 1.0)).sum(dim=-1)
-        assert found["R"][f"{t:g}"] == pytest.approx(rate.mean().item(), rel=1e-4, abs=1e-4)
-    assert found["R"]["1"] == 0
+        assert result["R"][f"{t:g}"] == pytest.approx(rate.mean().item(), rel=1e-4, abs=1e-4)
+    assert result["R"]["1"] == 0
 
 
 def test_distortion_is_the_nll_of_the_tokens(tiny_model, dataset):
     item = dataset.part("train")[:1]
-    found = figures(
+    result = figures(
         tiny_model.network, dataset, tiny_model.conditions, [0, 1, 2, 3], item,
         reconstructions=0, draws=Draws(0),
     )  # fmt: skip
@@ -82,14 +82,14 @@ def test_distortion_is_the_nll_of_the_tokens(tiny_model, dataset):
     context = network.make_context(torch.zeros(1, 16), torch.ones(1), zero, zero)
     log_p = network.decode(torch.from_numpy(batch.inputs), context).log_softmax(dim=-1)
     nats = -sum(log_p[0, i, token].item() for i, token in enumerate(batch.targets[0].tolist()))
-    assert found["D"]["1"] == pytest.approx(nats, rel=1e-4)
-    assert found["nats_per_token"] == pytest.approx(nats / batch.lengths[0], rel=1e-4)
+    assert result["D"]["1"] == pytest.approx(nats, rel=1e-4)
+    assert result["nats_per_token"] == pytest.approx(nats / batch.lengths[0], rel=1e-4)
 
 
 def test_the_gap_adds_up(tiny_model, dataset):
-    found = measure(tiny_model, dataset)
-    assert found["gap"] == pytest.approx(found["R"]["0"] + found["D"]["0"] - found["D"]["1"])
-    assert found["n"] == 40
+    result = measure(tiny_model, dataset)
+    assert result["gap"] == pytest.approx(result["R"]["0"] + result["D"]["0"] - result["D"]["1"])
+    assert result["n"] == 40
 
 
 def test_the_order_of_the_molecules_does_not_matter(tiny_model, dataset):
@@ -152,7 +152,7 @@ def test_other_tokens_for_the_same_molecule_are_exact(tiny_model, dataset, monke
 
 
 def test_head_errors_are_mean_distances_in_units(tiny_model, dataset):
-    found = measure(tiny_model, dataset)["head"]
+    result = measure(tiny_model, dataset)["head"]
     items = dataset.part("train")[:40]
     batch = dataset.batch(items)
     posterior = tiny_model.network.encode(
@@ -163,9 +163,9 @@ def test_head_errors_are_mean_distances_in_units(tiny_model, dataset):
     condition = tiny_model.conditions["mw"]
     predicted = mean[:, k].detach().numpy() * condition.std + condition.mean
     errors = np.abs(predicted - dataset.values[items, k])
-    assert found["mw"] == {"mae": pytest.approx(errors.mean(), rel=1e-3), "n": 40}
+    assert result["mw"] == {"mae": pytest.approx(errors.mean(), rel=1e-3), "n": 40}
     known = int((~np.isnan(dataset.values[items][:, dataset.names.index("assay")])).sum())
-    assert found["assay"]["n"] == known < 40
+    assert result["assay"]["n"] == known < 40
 
 
 def test_bf16_figures_are_near_those_of_fp32(tiny_model, dataset):
@@ -223,34 +223,34 @@ def test_tokens_and_molecules_that_come_back_by_hand(monkeypatch):
         "molvae.evaluate.diagnostics.reconstruction.decode_tokens", lambda *_, **__: written.clone()
     )
     network = Stub([[c, n, 2, 2], [c, c, c, 2]])
-    (found,) = reconstructions(
+    (result,) = reconstructions(
         network, Rows(vocabulary, [cco, cn]), np.arange(2), draws=Draws(0), levels=[0.0]
     )
     # OCC is CCO; CNN is not CN.
-    assert (found.exact.numerator, found.exact.denominator, found.exact.n) == (1, 2, 2)
+    assert (result.exact.numerator, result.exact.denominator, result.exact.n) == (1, 2, 2)
     # C N . of CN<eos>, . C . <eos> of CCO<eos>
-    assert (found.tokens_free_running.numerator, found.tokens_free_running.denominator) == (4, 7)
+    assert (result.tokens_free_running.numerator, result.tokens_free_running.denominator) == (4, 7)
     # all of CN<eos>, all but the O of CCO<eos>
-    assert (found.tokens_teacher_forced.numerator, found.tokens_teacher_forced.denominator) == (
+    assert (result.tokens_teacher_forced.numerator, result.tokens_teacher_forced.denominator) == (
         6,
         7,
     )
-    assert found.tokens_teacher_forced.value == pytest.approx(6 / 7)
+    assert result.tokens_teacher_forced.value == pytest.approx(6 / 7)
 
 
 def test_reconstruction_at_t_0_is_that_of_figures(tiny_model, dataset):
     items = dataset.part("train")[:40]
-    found = reconstructions(tiny_model.network, dataset, items, draws=Draws(0), levels=[0.0, 1.0])
-    assert found[0].exact.to_json() == {**measure(tiny_model, dataset)["exact"], "n": 40}
+    result = reconstructions(tiny_model.network, dataset, items, draws=Draws(0), levels=[0.0, 1.0])
+    assert result[0].exact.to_json() == {**measure(tiny_model, dataset)["exact"], "n": 40}
     tokens = int(dataset.lengths(items).sum()) + 40
-    assert {entry.tokens_free_running.denominator for entry in found} == {tokens}
+    assert {entry.tokens_free_running.denominator for entry in result} == {tokens}
     # Even this model has learned enough for the true tokens before to help.
-    assert all(e.tokens_teacher_forced.value > e.tokens_free_running.value for e in found)
+    assert all(e.tokens_teacher_forced.value > e.tokens_free_running.value for e in result)
 
 
 def test_encoded_molecules_stay_in_their_order(tiny_model, dataset):
     items = dataset.part("train")[:30]
-    found = encode_molecules(tiny_model.network, dataset, items, draws=Draws(0))
+    molecules = encode_molecules(tiny_model.network, dataset, items, draws=Draws(0))
     for place in (0, 13, 29):
         alone = dataset.batch(items[place : place + 1])
         with torch.no_grad():
@@ -260,10 +260,10 @@ def test_encoded_molecules_stay_in_their_order(tiny_model, dataset):
             head, _ = tiny_model.network.predict(posterior.mean)
         noise = Draws(0).normal("v-latent", items[place : place + 1], 16)
         z = posterior.sample(torch.from_numpy(noise))
-        np.testing.assert_allclose(found.mean[place], posterior.mean[0], atol=1e-5)
-        np.testing.assert_allclose(found.log_var[place], posterior.log_var[0], atol=1e-4)
-        np.testing.assert_allclose(found.sample[place], z[0], atol=1e-4)
-        np.testing.assert_allclose(found.heads[place], head[0], atol=1e-4)
+        np.testing.assert_allclose(molecules.mean[place], posterior.mean[0], atol=1e-5)
+        np.testing.assert_allclose(molecules.log_var[place], posterior.log_var[0], atol=1e-4)
+        np.testing.assert_allclose(molecules.sample[place], z[0], atol=1e-4)
+        np.testing.assert_allclose(molecules.heads[place], head[0], atol=1e-4)
 
 
 # -- mutual information
@@ -276,19 +276,19 @@ def normals(generator, n, size):
 def test_equal_latents_hold_no_information():
     generator = np.random.default_rng(1)
     same = np.broadcast_to(normals(generator, 1, 8), (50, 8)).copy()
-    found = mutual_information(same, np.full((50, 8), -2.0), same + normals(generator, 50, 8))
-    assert found.value == pytest.approx(0, abs=1e-9)
-    assert found.note == ""
+    result = mutual_information(same, np.full((50, 8), -2.0), same + normals(generator, 50, 8))
+    assert result.value == pytest.approx(0, abs=1e-9)
+    assert result.note == ""
 
 
 def test_latents_far_apart_identify_their_molecule():
     generator = np.random.default_rng(1)
     mean = 100 * np.arange(40.0)[:, None] + np.zeros((40, 3))
-    found = mutual_information(mean, np.zeros((40, 3)), mean + normals(generator, 40, 3))
-    assert found.value == pytest.approx(math.log(40))
-    assert (found.cap, found.n) == (pytest.approx(math.log(40)), 40)
-    assert found.standard_error == pytest.approx(0, abs=1e-9)
-    assert "cap" in found.note
+    result = mutual_information(mean, np.zeros((40, 3)), mean + normals(generator, 40, 3))
+    assert result.value == pytest.approx(math.log(40))
+    assert (result.cap, result.n) == (pytest.approx(math.log(40)), 40)
+    assert result.standard_error == pytest.approx(0, abs=1e-9)
+    assert "cap" in result.note
 
 
 def test_information_is_that_of_the_formula():
@@ -300,9 +300,9 @@ def test_information_is_that_of_the_formula():
     q = Normal(torch.tensor(mean), torch.tensor(0.5 * log_var).exp())
     logs = q.log_prob(torch.tensor(sample)[:, None, :]).sum(dim=-1)  # (points, posteriors)
     terms = logs.diagonal() - (logs.logsumexp(dim=1) - math.log(n))
-    found = mutual_information(mean, log_var, sample)
-    assert found.value == pytest.approx(terms.mean().item(), abs=1e-9)
-    assert found.standard_error == pytest.approx(terms.std(correction=0).item() / math.sqrt(n))
+    result = mutual_information(mean, log_var, sample)
+    assert result.value == pytest.approx(terms.mean().item(), abs=1e-9)
+    assert result.standard_error == pytest.approx(terms.std(correction=0).item() / math.sqrt(n))
 
 
 def test_information_of_two_gaussians_by_integration():
@@ -311,15 +311,15 @@ def test_information_of_two_gaussians_by_integration():
     n, sd = 6000, 0.9  # more than one block in both directions
     mean = np.where(np.arange(n) % 2, 1.0, -1.0)[:, None]
     log_var = np.full((n, 1), 2 * math.log(sd))
-    found = mutual_information(mean, log_var, mean + sd * normals(generator, n, 1))
+    result = mutual_information(mean, log_var, mean + sd * normals(generator, n, 1))
     x = np.linspace(-9, 9, 20_001)
     density = [np.exp(-0.5 * ((x - m) / sd) ** 2) / (sd * math.sqrt(2 * math.pi)) for m in (-1, 1)]
     mixture = (density[0] + density[1]) / 2
     trapezoid = getattr(np, "trapezoid", None) or np.trapz  # the name before NumPy 2
     parts = [trapezoid(d * np.log(d / mixture), x) for d in density]
     expected = float(np.mean(parts))
-    assert found.value == pytest.approx(expected, abs=4 * found.standard_error)
-    assert found.standard_error < 0.01
+    assert result.value == pytest.approx(expected, abs=4 * result.standard_error)
+    assert result.standard_error < 0.01
     # R(0) − I is the divergence of the mixture from the prior.
     rate = 0.5 * (1 + sd**2 - 1 - 2 * math.log(sd))
     prior = np.exp(-0.5 * x**2) / math.sqrt(2 * math.pi)
@@ -409,23 +409,23 @@ def alike(a, b):
 def test_figures_of_paths_by_hand():
     first = ["CCO", "CCO", "CCCO", "CCCN"]
     second = ["CCO", "", "CCCO", "CCCO"]
-    found = describe_paths([first, second], [("CCO", "CCCN"), ("CCN", "CCCO")], 4)
+    description = describe_paths([first, second], [("CCO", "CCCN"), ("CCN", "CCCO")], 4)
     a, b = alike("CCO", "CCCO"), alike("CCCO", "CCCN")
-    assert found.consecutive.value == pytest.approx((1 + a + b + 0 + 0 + 1) / 6, rel=1e-6)
-    assert found.lowest.value == pytest.approx((min(a, b) + 0) / 2, rel=1e-6)
-    assert (found.distinct.value, found.distinct.n) == (2.5, 2)
-    assert (found.ends.numerator, found.ends.denominator) == (1, 2)
-    assert (found.empty.numerator, found.empty.denominator) == (1, 8)
+    assert description.consecutive.value == pytest.approx((1 + a + b + 0 + 0 + 1) / 6, rel=1e-6)
+    assert description.lowest.value == pytest.approx((min(a, b) + 0) / 2, rel=1e-6)
+    assert (description.distinct.value, description.distinct.n) == (2.5, 2)
+    assert (description.ends.numerator, description.ends.denominator) == (1, 2)
+    assert (description.empty.numerator, description.empty.denominator) == (1, 8)
     ends = (alike("CCO", "CCCN") + alike("CCN", "CCCO")) / 2
-    assert found.baseline.value == pytest.approx(ends, rel=1e-6)
-    assert found.examples[1] == ("CCO", "", "CCCO", "CCCO")
+    assert description.baseline.value == pytest.approx(ends, rel=1e-6)
+    assert description.examples[1] == ("CCO", "", "CCCO", "CCCO")
 
 
 def test_no_pair_has_no_path(tiny_model):
     none = random_pairs(1, 10, Draws(0))
-    found = smoothness(tiny_model, np.zeros((1, 16)), ["C"], none, points=5, draws=Draws(0))
-    assert (found.paths, found.consecutive.value, found.ends.value) == (0, None, None)
-    assert "two molecules" in found.consecutive.note
+    paths = smoothness(tiny_model, np.zeros((1, 16)), ["C"], none, points=5, draws=Draws(0))
+    assert (paths.paths, paths.consecutive.value, paths.ends.value) == (0, None, None)
+    assert "two molecules" in paths.consecutive.note
 
 
 def test_paths_are_decoded_between_the_means(tiny_model, dataset):
@@ -435,10 +435,10 @@ def test_paths_are_decoded_between_the_means(tiny_model, dataset):
     smiles = [dataset.vocabulary.decode(dataset.ids(int(i)).tolist()) for i in items]
     mean = encode_molecules(tiny_model.network, dataset, items, draws=Draws(0)).mean
     pairs = np.asarray([[0, 1], [4, 2]])
-    found = smoothness(tiny_model, mean, smiles, pairs, points=3, draws=Draws(0))
+    paths = smoothness(tiny_model, mean, smiles, pairs, points=3, draws=Draws(0))
     ends = MolVAE(tiny_model).decode(mean[[0, 1, 4, 2]])
-    assert [(p[0], p[-1]) for p in found.examples] == [(ends[0], ends[1]), (ends[2], ends[3])]
-    assert (found.paths, found.points, found.empty.denominator) == (2, 3, 6)
+    assert [(p[0], p[-1]) for p in paths.examples] == [(ends[0], ends[1]), (ends[2], ends[3])]
+    assert (paths.paths, paths.points, paths.empty.denominator) == (2, 3, 6)
 
 
 # -- control
@@ -458,25 +458,31 @@ def test_slope_and_distances_by_hand():
     dose = condition_set()["dose"]
     obtained = [np.asarray([2.0, 4.0, np.nan]), np.asarray([5.0, 5.0, 8.0])]
     held_out = np.asarray([0.0, 4.0, np.nan])
-    found = describe_replies(dose, [1.0, 4.0], obtained, 4, held_out)
-    assert found.n == 5
-    assert found.mad == pytest.approx((1 + 3 + 1 + 1 + 4) / 5) == found.bias
+    description = describe_replies(dose, [1.0, 4.0], obtained, 4, held_out)
+    assert description.n == 5
+    assert description.mad == pytest.approx((1 + 3 + 1 + 1 + 4) / 5) == description.bias
     x, y = [1, 1, 4, 4, 4], [2, 4, 5, 5, 8]
-    assert found.slope == pytest.approx(np.polyfit(x, y, 1)[0])
-    assert found.baseline == pytest.approx((1 + 3 + 4 + 0) / 4)
-    first, second = found.replies
+    assert description.slope == pytest.approx(np.polyfit(x, y, 1)[0])
+    assert description.baseline == pytest.approx((1 + 3 + 4 + 0) / 4)
+    first, second = description.replies
     assert (first.requested, first.n, first.missing) == (1.0, 2, 2)
     assert (first.mean, first.sd) == (3.0, 1.0)
     assert (second.n, second.missing) == (3, 1)
-    assert "predicted by the model" in found.source
+    assert "predicted by the model" in description.source
 
 
 def test_nothing_obtained_gives_no_figures():
     dose = condition_set()["dose"]
     nothing = np.empty(0)
-    found = describe_replies(dose, [1.0], [nothing], 5, np.asarray([np.nan]))
-    assert (found.n, found.mad, found.bias, found.slope, found.baseline) == (0, *[None] * 4)
-    assert found.replies[0].to_json() == {
+    description = describe_replies(dose, [1.0], [nothing], 5, np.asarray([np.nan]))
+    assert (
+        description.n,
+        description.mad,
+        description.bias,
+        description.slope,
+        description.baseline,
+    ) == (0, *[None] * 4)
+    assert description.replies[0].to_json() == {
         "requested": 1.0, "n": 0, "missing": 5, "mean": None, "sd": None,
     }  # fmt: skip
     one = describe_replies(dose, [1.0], [np.ones(3)], 3, np.ones(2))
@@ -501,19 +507,19 @@ def test_each_condition_is_requested_alone_with_separate_draws(tiny_model, monke
 
     monkeypatch.setattr("molvae.evaluate.diagnostics.calibration.Sampler", Obedient)
     values = np.random.default_rng(6).standard_normal((30, 4)).astype(np.float32)
-    found = calibrate(tiny_model, values, draws_per_value=20, seed=3)
-    assert [c.name for c in found] == list(tiny_model.conditions.names)
-    assert all(c.slope == pytest.approx(2) for c in found)
-    assert [c.source for c in found] == ["RDKit"] * 3 + [found[3].source]
-    assert all(r.missing == 2 and r.sd == 0 for c in found for r in c.replies)
+    result = calibrate(tiny_model, values, draws_per_value=20, seed=3)
+    assert [c.name for c in result] == list(tiny_model.conditions.names)
+    assert all(c.slope == pytest.approx(2) for c in result)
+    assert [c.source for c in result] == ["RDKit"] * 3 + [result[3].source]
+    assert all(r.missing == 2 and r.sd == 0 for c in result for r in c.replies)
     numbers = [number for block in asked for number in block]
-    assert len(numbers) == len(set(numbers)) == 20 * sum(len(c.replies) for c in found)
+    assert len(numbers) == len(set(numbers)) == 20 * sum(len(c.replies) for c in result)
 
 
 def test_what_is_obtained_is_what_rdkit_says(tiny_model):
     from rdkit.Chem import Crippen, MolFromSmiles
 
-    (found,) = [
+    (result,) = [
         c for c in calibrate(tiny_model, np.full((1, 4), 2, np.float32), draws_per_value=15, seed=1)
         if c.name == "logp"
     ]  # fmt: skip
@@ -527,8 +533,8 @@ def test_what_is_obtained_is_what_rdkit_says(tiny_model):
     )
     drawn = Sampler(tiny_model, request, seed=1).stream(15)
     logp = [Crippen.MolLogP(MolFromSmiles(m.smiles)) for m in drawn]
-    assert found.replies[0].mean == pytest.approx(np.mean(logp))
-    assert found.mad == pytest.approx(np.mean(np.abs(np.asarray(logp) - 2)))
+    assert result.replies[0].mean == pytest.approx(np.mean(logp))
+    assert result.mad == pytest.approx(np.mean(np.abs(np.asarray(logp) - 2)))
 
 
 # -- the map
@@ -539,18 +545,18 @@ def test_the_map_shows_the_widest_directions():
     scales = np.asarray([1.0, 5.0, 0.2, 3.0])
     mean = 7 + generator.standard_normal((400, 4)) * scales
     values = generator.standard_normal((400, 2)).astype(np.float32)
-    found = latent_map(mean, ("a", "b"), values)
+    plane = latent_map(mean, ("a", "b"), values)
     variances = np.sort(np.linalg.eigvalsh(np.cov(mean.T)))[::-1]
-    assert found.shares == pytest.approx(variances[:2] / variances.sum())
-    np.testing.assert_allclose(found.points.var(axis=0, ddof=1), variances[:2])
-    assert np.corrcoef(found.points[:, 0], mean[:, 1])[0, 1] > 0.99
-    assert np.corrcoef(found.points[:, 1], mean[:, 3])[0, 1] > 0.99
-    assert found.to_json() == {"n": 400, "variance_shares": list(found.shares)}
-    assert found.values is values
+    assert plane.shares == pytest.approx(variances[:2] / variances.sum())
+    np.testing.assert_allclose(plane.points.var(axis=0, ddof=1), variances[:2])
+    assert np.corrcoef(plane.points[:, 0], mean[:, 1])[0, 1] > 0.99
+    assert np.corrcoef(plane.points[:, 1], mean[:, 3])[0, 1] > 0.99
+    assert plane.to_json() == {"n": 400, "variance_shares": list(plane.shares)}
+    assert plane.values is values
 
 
 @pytest.mark.parametrize("shape", [(1, 5), (6, 1), (3, 4)])
 def test_the_map_of_very_little(shape):
-    found = latent_map(np.full(shape, 2.0), (), np.zeros((shape[0], 0), dtype=np.float32))
-    assert found.points.shape == (shape[0], 2)
-    assert found.shares == (0, 0)
+    plane = latent_map(np.full(shape, 2.0), (), np.zeros((shape[0], 0), dtype=np.float32))
+    assert plane.points.shape == (shape[0], 2)
+    assert plane.shares == (0, 0)

@@ -35,7 +35,7 @@ RATE = {
 def report(**changes):
     some = Metric(0.5, 20, 10, 20)
     reply = Reply(1.0, 9, 1, 1.5, 0.2)
-    found = ModelReport(
+    result = ModelReport(
         model={"folder": "m", "sha256": "0", "parameters": 5},
         molecules=Origin(
             "d", [{"file": "a/long/way/to/some/molecules.csv.gz"}], "test", 100, 20,
@@ -57,7 +57,7 @@ def report(**changes):
         latent_map=LatentMap(np.zeros((20, 2)), (0.3, 0.1), ("logp",), np.zeros((20, 1))),
         seed=0, device="cpu", versions={"molvae": "0"},
     )  # fmt: skip
-    return replace(found, **changes)
+    return replace(result, **changes)
 
 
 # -- the record
@@ -134,15 +134,15 @@ def written(tmp_path, smiles, name="test.csv", header="smiles"):
 
 def test_the_test_part_of_the_run_is_held_out(tiny_run, tiny_dataset):
     dataset = Dataset(tiny_dataset)
-    found, origin = sample(tiny_run / "model")
-    assert texts(found) == molecules_of(dataset, dataset.part("test"))
+    result, origin = sample(tiny_run / "model")
+    assert texts(result) == molecules_of(dataset, dataset.part("test"))
     assert origin.split == "test"
     assert origin.n == origin.available == len(dataset.part("test"))
     assert sum(origin.left_out.values()) == len(dataset) - origin.n
-    np.testing.assert_array_equal(found.values, dataset.values[found.numbers])
-    batch = found.batch(np.asarray([2, 0]))
-    np.testing.assert_array_equal(batch.items, found.numbers[[2, 0]])
-    np.testing.assert_array_equal(batch.lengths, found.lengths(np.asarray([2, 0])) + 1)
+    np.testing.assert_array_equal(result.values, dataset.values[result.numbers])
+    batch = result.batch(np.asarray([2, 0]))
+    np.testing.assert_array_equal(batch.items, result.numbers[[2, 0]])
+    np.testing.assert_array_equal(batch.lengths, result.lengths(np.asarray([2, 0])) + 1)
 
 
 def test_a_sample_is_seeded(tiny_run):
@@ -183,8 +183,8 @@ def test_training_molecules_in_a_test_file_are_left_out(tiny_run, tiny_dataset, 
     unseen = sorted(molecules_of(dataset, dataset.part("test")))
     new = ["CCCCCCCCO", "CCCCCCCN"]
     path = written(tmp_path, [*trained, *unseen, *new, new[0], "C1CC"])
-    found, origin = sample(tiny_run / "model", test=path)
-    assert texts(found) == {*unseen, *new}
+    result, origin = sample(tiny_run / "model", test=path)
+    assert texts(result) == {*unseen, *new}
     assert origin.left_out[TRAINED] == 20
     assert origin.left_out["equal to an earlier molecule"] == 1
     assert origin.left_out["not a valid SMILES"] == 1
@@ -193,12 +193,12 @@ def test_training_molecules_in_a_test_file_are_left_out(tiny_run, tiny_dataset, 
 
 def test_the_training_file_gives_its_held_out_part(lone_model, demo_csv, tiny_dataset):
     dataset = Dataset(tiny_dataset)
-    found, origin = sample(lone_model, test=demo_csv)
-    assert texts(found) == molecules_of(dataset, dataset.part("test"))
+    result, origin = sample(lone_model, test=demo_csv)
+    assert texts(result) == molecules_of(dataset, dataset.part("test"))
     assert origin.split == "test"
     assert any("own training data" in note for note in origin.notes)
     whole, _ = sample(lone_model, test=tiny_dataset)
-    assert texts(whole) == texts(found)
+    assert texts(whole) == texts(result)
 
 
 def changed(model, *, data=(), options=()):
@@ -218,8 +218,8 @@ def test_a_source_of_the_training_data_gives_what_a_hash_held_out(
     """The file was trained on among others: the set differs, the side of each molecule does not."""
     dataset = Dataset(tiny_dataset)
     model = changed(load_model(lone_model), data={"content_sha256": "other"})
-    found, origin = sample(lone_model, test=demo_csv, model=model)
-    assert texts(found) == molecules_of(dataset, dataset.part("test"))
+    result, origin = sample(lone_model, test=demo_csv, model=model)
+    assert texts(result) == molecules_of(dataset, dataset.part("test"))
     assert sum(origin.left_out.values()) == len(dataset) - origin.n
     assert any("was trained on" in note for note in origin.notes)
 
@@ -228,16 +228,16 @@ def test_unknown_training_molecules_are_reported(lone_model, demo_csv):
     model = changed(
         load_model(lone_model), data={"content_sha256": "other"}, options={"split": "scaffold"}
     )
-    found, origin = sample(lone_model, test=demo_csv, model=model)
+    result, origin = sample(lone_model, test=demo_csv, model=model)
     assert origin.n == origin.available > 250
     assert any(note.startswith("WARNING") and "trained on" in note for note in origin.notes)
-    assert len(found.rows) == origin.n
+    assert len(result.rows) == origin.n
 
 
 def test_tokens_the_model_does_not_know_are_left_out(lone_model, tmp_path):
     path = written(tmp_path, ["CCO", "CC[Se]CC", "CCCCN"])
-    found, origin = sample(lone_model, test=path)
-    assert texts(found) == {"CCO", "CCCCN"}
+    result, origin = sample(lone_model, test=path)
+    assert texts(result) == {"CCO", "CCCCN"}
     assert origin.left_out == {UNKNOWN: 1}
     assert any("not available" in note for note in origin.notes)
     with pytest.raises(FileError, match="no molecule"):
@@ -247,9 +247,9 @@ def test_tokens_the_model_does_not_know_are_left_out(lone_model, tmp_path):
 def test_ids_are_the_models_own(lone_model, tmp_path):
     """A dataset numbers its own tokens; the model must see its own numbers."""
     path = written(tmp_path, ["CCO", "CCCCN"])
-    found, _ = sample(lone_model, test=path)
+    result, _ = sample(lone_model, test=path)
     vocabulary = load_model(lone_model).vocabulary
-    rows = {tuple(row.tolist()) for row in found.rows}
+    rows = {tuple(row.tolist()) for row in result.rows}
     assert rows == {tuple(vocabulary.encode(s).tolist()) for s in ("CCO", "CCCCN")}
 
 
@@ -257,9 +257,9 @@ def test_columns_may_have_gaps_or_be_absent(lone_model, tmp_path):
     names = load_model(lone_model).conditions.names
     assay = names.index("assay")
     path = written(tmp_path, ["CCO,6.5", "CCCCN,", "CCC,rubbish"], header="smiles,assay")
-    found, origin = sample(lone_model, test=path)
+    result, origin = sample(lone_model, test=path)
     by_smiles = dict(
-        zip([found.vocabulary.decode(r) for r in found.rows], found.values, strict=True)
+        zip([result.vocabulary.decode(r) for r in result.rows], result.values, strict=True)
     )
     assert by_smiles["CCO"][assay] == 6.5
     assert np.isnan(by_smiles["CCCCN"][assay])
@@ -267,11 +267,11 @@ def test_columns_may_have_gaps_or_be_absent(lone_model, tmp_path):
     assert any("1 cells of assay" in note for note in origin.notes)
     np.testing.assert_allclose(by_smiles["CCO"][names.index("mw")], 46.069, rtol=1e-4)
     for text in (written(tmp_path, ["CCO", "CCCCN"]), written(tmp_path, ["CCO", "CCN"], "a.smi")):
-        found, origin = sample(lone_model, test=text)
-        assert np.isnan(found.values[:, assay]).all()
+        result, origin = sample(lone_model, test=text)
+        assert np.isnan(result.values[:, assay]).all()
         assert sum("no column for 'assay'" in note for note in origin.notes) == 1
     empty = written(tmp_path, ["CCO,", "CCCCN,"], "e.csv", header="smiles,assay")
-    found, origin = sample(lone_model, test=empty)
+    result, origin = sample(lone_model, test=empty)
     assert origin.n == 2
     assert any("no molecule has a value" in note for note in origin.notes)
 
@@ -290,11 +290,11 @@ def test_cleaning_is_that_of_the_training(lone_model, tmp_path):
     model = load_model(lone_model)
     assert sample(lone_model, test=written(tmp_path, ["CCO", "CCCCN", "CCC.Cl"]))[1].n == 3
     strict = {**model.training["config"]["data"]["cleaning"], "min_heavy_atoms": 4}
-    found, origin = sample(
+    result, origin = sample(
         lone_model, test=written(tmp_path, ["CCO", "CCCCN", "CCCCC.Cl"]),
         model=changed(model, options={"cleaning": strict}),
     )  # fmt: skip
-    assert texts(found) == {"CCCCN", "CCCCC"}
+    assert texts(result) == {"CCCCN", "CCCCC"}
     assert origin.left_out == {"too few heavy atoms": 1}
     unknown = replace(model, training={})
     _, origin = sample(lone_model, test=written(tmp_path, ["CCO", "CCCCN"]), model=unknown)

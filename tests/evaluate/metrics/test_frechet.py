@@ -105,10 +105,10 @@ def test_strings_of_a_batch_are_filled_up():
 @theirs
 def test_activations_are_those_of_the_package(package, demo):
     expected = package_activations(package, demo)
-    found = frechet.activations(demo)
-    assert found.dtype == np.float32
-    assert found.shape == (60, 512)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    result = frechet.activations(demo)
+    assert result.dtype == np.float32
+    assert result.shape == (60, 512)
+    np.testing.assert_allclose(result, expected, rtol=0, atol=1e-5)
 
 
 @theirs
@@ -116,9 +116,9 @@ def test_activations_are_those_of_the_package(package, demo):
 def test_activations_of_short_and_long_strings(package, length):
     # Beyond 349 the package pads all strings of a call to the longest; we treat each as if alone.
     text = "C" * length
-    found = frechet.activations([text, "CCO"])
-    np.testing.assert_allclose(found[:1], package_activations(package, [text]), rtol=0, atol=1e-5)
-    np.testing.assert_allclose(found[1:], frechet.activations(["CCO"]), rtol=0, atol=1e-5)
+    result = frechet.activations([text, "CCO"])
+    np.testing.assert_allclose(result[:1], package_activations(package, [text]), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(result[1:], frechet.activations(["CCO"]), rtol=0, atol=1e-5)
 
 
 @needs_weights
@@ -194,13 +194,13 @@ def test_streamed_moments_are_those_of_numpy(pieces):
 )
 def test_moments_of_counted_rows_and_of_pieces(rows, counts, cut):
     expected = np.repeat(rows, counts, axis=0)
-    found = Moments.of(rows[:cut], counts[:cut]).add(Moments.of(rows[cut:], counts[cut:]))
-    same(found, Moments.of(expected))
+    result = Moments.of(rows[:cut], counts[:cut]).add(Moments.of(rows[cut:], counts[cut:]))
+    same(result, Moments.of(expected))
     same(Moments.of(rows, counts), Moments.of(expected))
     if len(expected) > 1:
-        same(found, Moments(len(expected), expected.mean(axis=0), np.cov(expected.T)))
+        same(result, Moments(len(expected), expected.mean(axis=0), np.cov(expected.T)))
     else:
-        assert not found.covariance.any()
+        assert not result.covariance.any()
 
 
 def test_moments_survive_the_disk(tmp_path):
@@ -224,13 +224,13 @@ def test_damaged_moments_are_an_error_or_the_same(tmp_path):
     for place in range(0, len(whole), 3):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
         try:
-            found = Moments.load(path)
+            result = Moments.load(path)
         except FileError:
             refused += 1
         else:  # a time stamp, an attribute
-            assert found.n == 9
-            np.testing.assert_array_equal(found.mean, before.mean)
-            np.testing.assert_array_equal(found.covariance, before.covariance)
+            assert result.n == 9
+            np.testing.assert_array_equal(result.mean, before.mean)
+            np.testing.assert_array_equal(result.covariance, before.covariance)
     assert refused > len(whole) // 6
     for place in range(0, len(whole), 40):
         path.write_bytes(whole[:place])
@@ -274,8 +274,8 @@ def test_distance_of_one_dimension():
 def test_distance_of_diagonal_covariances():
     rng = np.random.default_rng(3)
     a, b, s, t = rng.lognormal(size=(4, 30))
-    found = frechet.frechet_distance(normal(a, np.diag(s**2)), normal(b, np.diag(t**2)))
-    assert found == pytest.approx(np.sum((a - b) ** 2 + (s - t) ** 2), rel=1e-12)
+    result = frechet.frechet_distance(normal(a, np.diag(s**2)), normal(b, np.diag(t**2)))
+    assert result == pytest.approx(np.sum((a - b) ** 2 + (s - t) ** 2), rel=1e-12)
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 60])
@@ -342,10 +342,10 @@ def test_score_is_that_of_the_package(package, demo):
         expected = package.get_fcd(generated, reference, device="cpu")
     except (AttributeError, TypeError) as error:
         pytest.skip(f"the package fcd does not run with this NumPy or SciPy: {error}")
-    found = frechet.chemnet_distance(generated, reference)
-    assert found.value == pytest.approx(expected, rel=1e-5)
-    assert found.n == 33
-    assert found.note == (
+    metric = frechet.chemnet_distance(generated, reference)
+    assert metric.value == pytest.approx(expected, rel=1e-5)
+    assert metric.n == 33
+    assert metric.note == (
         "33 molecules and 30 reference molecules do not fill a covariance of 512 dimensions"
     )
 
@@ -373,24 +373,24 @@ def test_distance_to_itself_is_zero(demo):
     ],
 )
 def test_too_few_molecules(generated, reference, note):
-    found = frechet.chemnet_distance(generated, reference)
-    assert (found.value, found.n, found.note) == (None, len(generated), note)
+    metric = frechet.chemnet_distance(generated, reference)
+    assert (metric.value, metric.n, metric.note) == (None, len(generated), note)
 
 
 @needs_weights
 def test_many_molecules_carry_no_note(monkeypatch):
     many = Moments.of(np.random.default_rng(0).normal(size=(600, 512)))
     monkeypatch.setattr(frechet, "moments", lambda smiles, **_: many)
-    found = frechet.chemnet_distance(["C"] * 600, many)
-    assert (found.value, found.n, found.note) == (pytest.approx(0, abs=1e-9), 600, "")
+    metric = frechet.chemnet_distance(["C"] * 600, many)
+    assert (metric.value, metric.n, metric.note) == (pytest.approx(0, abs=1e-9), 600, "")
 
 
 def test_without_the_package_the_metric_says_what_to_install(monkeypatch):
     monkeypatch.setattr(frechet.importlib.util, "find_spec", lambda name: None)
     assert not frechet.available()
-    found = frechet.chemnet_distance(["C", "CC"], ["C", "CC"])
-    assert found.value is None
-    assert "pip install 'molvae[fcd]'" in found.note
+    metric = frechet.chemnet_distance(["C", "CC"], ["C", "CC"])
+    assert metric.value is None
+    assert "pip install 'molvae[fcd]'" in metric.note
     with pytest.raises(ConfigError, match="pip install"):
         frechet.activations(["C"])
 
@@ -402,8 +402,8 @@ def test_influences_are_the_derivative_of_the_distance():
     rng = np.random.default_rng(3)
     rows, other = rng.normal(size=(400, 5)) * [1, 2, 3, 1, 1], rng.normal(size=(300, 5)) + 0.5
     a, b = Moments.of(rows), Moments.of(other)
-    found = frechet.influences(rows, a, b)
-    assert found.sum() == pytest.approx(0, abs=1e-8)
+    result = frechet.influences(rows, a, b)
+    assert result.sum() == pytest.approx(0, abs=1e-8)
     # Rows counted a little more often, by integer weights of nearly the same.
     for i in (0, 17, 399):
         weights = np.full(400, 1000)
@@ -411,20 +411,20 @@ def test_influences_are_the_derivative_of_the_distance():
         moved = frechet.frechet_distance(Moments.of(rows, weights), b)
         share = 400 / weights.sum()
         slope = (moved - frechet.frechet_distance(Moments.of(rows, np.full(400, 1000)), b)) / share
-        assert slope == pytest.approx(found[i], rel=0.05, abs=0.05)
+        assert slope == pytest.approx(result[i], rel=0.05, abs=0.05)
 
 
 def test_influences_of_few_rows_are_finite():
     rng = np.random.default_rng(4)
     rows, other = rng.normal(size=(3, 8)), rng.normal(size=(50, 8))
-    found = frechet.influences(rows, Moments.of(rows), Moments.of(other))
-    assert np.isfinite(found).all()
+    result = frechet.influences(rows, Moments.of(rows), Moments.of(other))
+    assert np.isfinite(result).all()
 
 
 @needs_weights
 def test_a_distance_takes_any_smiles():
     a, b = ["OCC", "CCC", "c1ccccc1O", "broken("], ["CCN", "CCO", "CC"]
-    found = frechet.chemnet_distance(a, b)
+    metric = frechet.chemnet_distance(a, b)
     canonical = [canonical_smiles(text) for text in a[:3]]
-    assert found == frechet.chemnet_distance(canonical, frechet.moments(b))
-    assert found.n == 3
+    assert metric == frechet.chemnet_distance(canonical, frechet.moments(b))
+    assert metric.n == 3

@@ -287,16 +287,16 @@ def test_fcd_score():
 
 
 def test_all_together():
-    found = guacamol.assess(MIXED, MIXED, len(MIXED), fcd=0.0)
-    assert list(found)[:5] == ["validity", "uniqueness", "novelty", "KL", "FCD"]
-    assert [found[name].value for name in list(found)[:5]] == [1, 1, 0, 1, 1]
-    assert found["KL"].note == ""
-    assert len(found) == 15
-    assert found["KL/internal_similarity"].value == 0
+    metric = guacamol.assess(MIXED, MIXED, len(MIXED), fcd=0.0)
+    assert list(metric)[:5] == ["validity", "uniqueness", "novelty", "KL", "FCD"]
+    assert [metric[name].value for name in list(metric)[:5]] == [1, 1, 0, 1, 1]
+    assert metric["KL"].note == ""
+    assert len(metric) == 15
+    assert metric["KL/internal_similarity"].value == 0
 
 
 def test_a_result_of_few_properties_says_so():
-    found = guacamol.assess(MIXED, MIXED[:5])
-    assert found["KL"].note == "only 13 distinct molecules against 5, not 10,000"
-    assert found["KL"].value < 1
-    assert found["FCD"].value is None
+    metric = guacamol.assess(MIXED, MIXED[:5])
+    assert metric["KL"].note == "only 13 distinct molecules against 5, not 10,000"
+    assert metric["KL"].value < 1
+    assert metric["FCD"].value is None

@@ -32,32 +32,32 @@ def packed(*rows, size=1024):
 
 
 def test_description_of_a_small_set():
-    found = metrics.describe(TEXTS, Wanted(properties=("heavy", "mw")))
-    assert found.total == 7
-    assert found.smiles == ["CCO", "CCO", "CCO", "c1ccccc1", "[Cl-].[Na+]"]
-    assert found.positions.tolist() == [0, 1, 2, 3, 6]
-    assert found.fingerprints.shape == (5, metrics.FINGERPRINT_BYTES)
-    assert found.values[:, 0].tolist() == [3, 3, 3, 6, 2]
-    assert found.column("mw")[0] == pytest.approx(46.069, abs=1e-3)
-    assert found.disconnected == 1
+    described = metrics.describe(TEXTS, Wanted(properties=("heavy", "mw")))
+    assert described.total == 7
+    assert described.smiles == ["CCO", "CCO", "CCO", "c1ccccc1", "[Cl-].[Na+]"]
+    assert described.positions.tolist() == [0, 1, 2, 3, 6]
+    assert described.fingerprints.shape == (5, metrics.FINGERPRINT_BYTES)
+    assert described.values[:, 0].tolist() == [3, 3, 3, 6, 2]
+    assert described.column("mw")[0] == pytest.approx(46.069, abs=1e-3)
+    assert described.disconnected == 1
 
 
 def test_only_what_is_wanted_is_computed():
-    found = metrics.describe(["CCOc1ccccc1"], Wanted(False, False, False))
-    assert found.fingerprints.shape == (0, metrics.FINGERPRINT_BYTES)
-    assert not found.fragments.counts
-    assert not found.scaffolds.counts
-    assert found.values.shape == (1, 0)
+    described = metrics.describe(["CCOc1ccccc1"], Wanted(False, False, False))
+    assert described.fingerprints.shape == (0, metrics.FINGERPRINT_BYTES)
+    assert not described.fragments.counts
+    assert not described.scaffolds.counts
+    assert described.values.shape == (1, 0)
 
 
 def test_fragments_and_scaffolds_are_those_of_moses():
-    found = metrics.describe(["CCOc1ccc(-c2ccccn2)cc1", "CCOc1ccccc1", "CC"])
+    described = metrics.describe(["CCOc1ccc(-c2ccccn2)cc1", "CCOc1ccccc1", "CC"])
     # One ring is not a scaffold for MOSES, so ethoxybenzene adds none.
-    assert found.scaffolds.counts == {"c1ccc(-c2ccccn2)cc1": 1}
+    assert described.scaffolds.counts == {"c1ccc(-c2ccccn2)cc1": 1}
     # Ethyl and the ether oxygen occur in two molecules; ethane has no bond to cut.
-    assert found.fragments.counts["[4*]CC"] == 2
-    assert found.fragments.counts["[3*]O[3*]"] == 2
-    assert found.fragments.counts["CC"] == 1
+    assert described.fragments.counts["[4*]CC"] == 2
+    assert described.fragments.counts["[3*]O[3*]"] == 2
+    assert described.fragments.counts["CC"] == 1
 
 
 @given(st.lists(POOL, max_size=12), st.integers(1, 5))
@@ -82,32 +82,32 @@ def test_what_rdkit_cannot_fragment_is_counted(monkeypatch):
         raise ValueError("no")
 
     monkeypatch.setattr(chem, "brics_fragments", fail)
-    found = metrics.describe(["CCO", "CC"])
-    assert found.failures == {"fragments": 2}
-    reference = metrics.merge([found])
-    assert metrics.fragment_similarity(found, reference).value is None
+    described = metrics.describe(["CCO", "CC"])
+    assert described.failures == {"fragments": 2}
+    reference = metrics.merge([described])
+    assert metrics.fragment_similarity(described, reference).value is None
 
 
 # -- ratios ---------------------------------------------------------------------------------------
 
 
 def test_valid_unique_and_novel_by_hand():
-    found = metrics.describe(TEXTS)
-    valid = metrics.valid(found)
+    described = metrics.describe(TEXTS)
+    valid = metrics.valid(described)
     assert (valid.value, valid.numerator, valid.denominator) == (5 / 7, 5, 7)
     assert valid.note == "1 of them have disconnected parts"
-    unique = metrics.unique(found)
+    unique = metrics.unique(described)
     assert (unique.value, unique.numerator, unique.denominator) == (3 / 5, 3, 5)
     # Three distinct molecules; ethanol, in whatever batch, is in the training set.
-    novel = metrics.novelty(found, ["CC", "OCC", "CCO", "broken("])
+    novel = metrics.novelty(described, ["CC", "OCC", "CCO", "broken("])
     assert (novel.value, novel.numerator, novel.denominator) == (2 / 3, 2, 3)
 
 
 def test_unique_looks_at_the_first_k_valid():
-    found = metrics.describe(["", "CC", "CC", "CCO", "CCN"])
-    assert metrics.unique(found, 2) == Metric(0.5, 2, 1, 2)
-    assert metrics.unique(found, 3) == Metric(2 / 3, 3, 2, 3)
-    short = metrics.unique(found, 10)
+    described = metrics.describe(["", "CC", "CC", "CCO", "CCN"])
+    assert metrics.unique(described, 2) == Metric(0.5, 2, 1, 2)
+    assert metrics.unique(described, 3) == Metric(2 / 3, 3, 2, 3)
+    short = metrics.unique(described, 10)
     assert (short.value, short.denominator) == (3 / 4, 4)
     assert short.note == "only 4 valid"
 
@@ -118,16 +118,16 @@ def test_unique_at_nothing_is_an_error():
 
 
 def test_nothing_valid_gives_reasons_not_numbers():
-    found = metrics.describe(["", "C1CC"])
-    assert metrics.valid(found) == Metric(0.0, 2, 0, 2)
+    result = metrics.describe(["", "C1CC"])
+    assert metrics.valid(result) == Metric(0.0, 2, 0, 2)
     for metric in (
-        metrics.unique(found),
-        metrics.unique(found, 1000),
-        metrics.novelty(found, ["C"]),
-        metrics.nearest_similarity(found.fingerprints, found.fingerprints),
-        metrics.fragment_similarity(found, found),
-        metrics.scaffold_similarity(found, found),
-        *metrics.internal_diversity(found.fingerprints),
+        metrics.unique(result),
+        metrics.unique(result, 1000),
+        metrics.novelty(result, ["C"]),
+        metrics.nearest_similarity(result.fingerprints, result.fingerprints),
+        metrics.fragment_similarity(result, result),
+        metrics.scaffold_similarity(result, result),
+        *metrics.internal_diversity(result.fingerprints),
     ):
         assert metric.value is None
         assert metric.note
@@ -139,8 +139,8 @@ def test_no_text_at_all():
 
 @given(st.lists(POOL, min_size=1, max_size=15), st.integers(1, 20))
 def test_ratios_are_between_0_and_1(texts, k):
-    found = metrics.describe(texts, Wanted(False, False, False))
-    for metric in (metrics.valid(found), metrics.unique(found, k), metrics.novelty(found, [])):
+    result = metrics.describe(texts, Wanted(False, False, False))
+    for metric in (metrics.valid(result), metrics.unique(result, k), metrics.novelty(result, [])):
         assert metric.value is None or 0 <= metric.value <= 1
         assert metric.numerator <= metric.denominator
 
@@ -185,11 +185,11 @@ def test_blocks_of_internal_diversity_equal_the_whole_matrix(n):
     rng = np.random.default_rng(n)
     bits = rng.random((n, 64)) < 0.2
     bits[:, 0] = True  # no empty fingerprint, whose quotient the naive form cannot take
-    found = metrics.internal_diversity(np.packbits(bits, axis=1), (1, 2, 3))
+    result = metrics.internal_diversity(np.packbits(bits, axis=1), (1, 2, 3))
     common = bits.astype(float) @ bits.T
     size = bits.sum(axis=1)
     similarity = common / (size[:, None] + size[None, :] - common)
-    for power, metric in zip((1, 2, 3), found, strict=True):
+    for power, metric in zip((1, 2, 3), result, strict=True):
         naive = 1 - ((similarity**power).mean(axis=1) ** (1 / power)).mean()
         assert metric.value == pytest.approx(naive, abs=1e-6)
 
@@ -278,28 +278,28 @@ def test_wasserstein_of_equal_sizes_pairs_the_sorted(data, n):
 
 
 def test_control_of_a_point():
-    found = metrics.control(parse_target("logp=2"), np.array([1.0, 2.0, 4.0, np.nan]))
-    assert found.kind == "MAD"
-    assert found.metric == Metric(1.0, 3, note="1 valid molecules have no value")
-    assert found.mean == pytest.approx(7 / 3)
-    assert found.bias == pytest.approx(1 / 3)
-    assert found.sd == pytest.approx(math.sqrt(14 / 9))
-    assert found.missing == 1
-    assert found.to_json()["MAD"] == {"value": 1.0, "n": 3, "note": found.metric.note}
+    metric = metrics.control(parse_target("logp=2"), np.array([1.0, 2.0, 4.0, np.nan]))
+    assert metric.kind == "MAD"
+    assert metric.metric == Metric(1.0, 3, note="1 valid molecules have no value")
+    assert metric.mean == pytest.approx(7 / 3)
+    assert metric.bias == pytest.approx(1 / 3)
+    assert metric.sd == pytest.approx(math.sqrt(14 / 9))
+    assert metric.missing == 1
+    assert metric.to_json()["MAD"] == {"value": 1.0, "n": 3, "note": metric.metric.note}
 
 
 def test_control_of_a_range():
-    found = metrics.control(parse_target("qed=0.5:0.8"), np.array([0.5, 0.8, 0.9, 0.1]))
-    assert found.metric == Metric(0.5, 4, 2, 4)
-    assert found.bias is None
-    assert found.to_json()["hit rate"]["numerator"] == 2
+    metric = metrics.control(parse_target("qed=0.5:0.8"), np.array([0.5, 0.8, 0.9, 0.1]))
+    assert metric.metric == Metric(0.5, 4, 2, 4)
+    assert metric.bias is None
+    assert metric.to_json()["hit rate"]["numerator"] == 2
 
 
 @pytest.mark.parametrize("text", ["logp=2", "logp=2:3"])
 def test_control_without_values_says_so(text):
-    found = metrics.control(parse_target(text), np.array([np.nan]))
-    assert (found.metric.value, found.mean, found.sd, found.bias) == (None, None, None, None)
-    assert found.metric.note == "no valid molecule has a value"
+    metric = metrics.control(parse_target(text), np.array([np.nan]))
+    assert (metric.metric.value, metric.mean, metric.sd, metric.bias) == (None, None, None, None)
+    assert metric.metric.note == "no valid molecule has a value"
 
 
 def test_json_of_a_metric_leaves_out_what_does_not_apply():
@@ -355,8 +355,8 @@ def test_normal_fits_by_hand():
 
 
 def test_property_distance_by_hand():
-    found = metrics.property_distance(["C", "CC"], ["CCC", "broken(", "CCCC"], "heavy")
-    assert (found.value, found.n) == (2, 2)
+    metric = metrics.property_distance(["C", "CC"], ["CCC", "broken(", "CCCC"], "heavy")
+    assert (metric.value, metric.n) == (2, 2)
     assert metrics.property_distance(["C"], [], "heavy").note == "no valid molecule on one side"
 
 
@@ -366,27 +366,27 @@ def test_property_distance_by_hand():
 def test_calibration_by_hand():
     requested = np.array([1.0, 1.0, 3.0, 3.0, np.nan])
     obtained = np.array([2.0, 2.0, 3.0, 5.0, 1.0])
-    found = metrics.control_by_row("x=@y", requested, obtained)
-    assert found.metric == Metric(1.0, 4, note="1 valid molecules have no value")
-    assert found.bias == 1.0
-    line = found.calibration
+    metric = metrics.control_by_row("x=@y", requested, obtained)
+    assert metric.metric == Metric(1.0, 4, note="1 valid molecules have no value")
+    assert metric.bias == 1.0
+    line = metric.calibration
     assert (line.slope, line.intercept) == (1.0, 1.0)
     assert line.r2 == pytest.approx(1 - 2 / 6)
     assert [(b.requested, b.obtained, b.sd, b.n) for b in line.bins] == [(1, 2, 0, 2), (3, 4, 1, 2)]
-    assert found.to_json()["calibration"]["slope"] == 1
+    assert metric.to_json()["calibration"]["slope"] == 1
 
 
 def test_one_requested_value_has_no_line():
-    found = metrics.calibrate(np.ones(3), np.array([1.0, 2.0, 3.0]))
-    assert (found.slope, found.intercept, found.r2) == (None, None, None)
-    assert found.bins[0].obtained == 2
+    metric = metrics.calibrate(np.ones(3), np.array([1.0, 2.0, 3.0]))
+    assert (metric.slope, metric.intercept, metric.r2) == (None, None, None)
+    assert metric.bins[0].obtained == 2
 
 
 def test_many_requested_values_share_bins():
     x = np.arange(100.0)
-    found = metrics.calibrate(x, 2 * x + 1)
-    assert (found.slope, found.intercept, found.r2) == pytest.approx((2, 1, 1))
-    assert [b.n for b in found.bins] == [10] * 10
+    metric = metrics.calibrate(x, 2 * x + 1)
+    assert (metric.slope, metric.intercept, metric.r2) == pytest.approx((2, 1, 1))
+    assert [b.n for b in metric.bins] == [10] * 10
 
 
 def test_requests_and_values_must_be_as_many():

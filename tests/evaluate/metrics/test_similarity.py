@@ -46,11 +46,11 @@ def molecule_like(n, *, bits=1024, set_bits=45, seed=0):
     weights = 1 / np.arange(1, bits + 1)
     often = np.minimum(weights / weights.sum() * set_bits, 0.9)
     founders = rng.random((n // 30 + 1, bits)) < often
-    found = founders[rng.integers(len(founders), size=n)]
+    result = founders[rng.integers(len(founders), size=n)]
     change = rng.random((n, bits)) < 0.25
-    found = np.where(change, rng.random((n, bits)) < often, found)
-    found[:: n // 5 + 1] = False
-    return np.packbits(found, axis=1)
+    result = np.where(change, rng.random((n, bits)) < often, result)
+    result[:: n // 5 + 1] = False
+    return np.packbits(result, axis=1)
 
 
 # -- every pair -----------------------------------------------------------------------------------
@@ -158,11 +158,11 @@ def packed(draw, width):
     """Few or many set bits, with repeated and empty fingerprints, and many ties."""
     rows = draw(st.lists(st.binary(min_size=width, max_size=width), min_size=1, max_size=12))
     sparse = draw(st.booleans())
-    found = np.frombuffer(b"".join(rows), dtype=np.uint8).reshape(-1, width)
+    result = np.frombuffer(b"".join(rows), dtype=np.uint8).reshape(-1, width)
     if sparse:
-        found = found & np.roll(found, 1, axis=1) & np.roll(found, 1, axis=0)
-    again = draw(st.lists(st.integers(-1, len(found) - 1), min_size=1, max_size=40))
-    return np.concatenate([found, np.zeros((1, width), np.uint8)])[again]
+        result = result & np.roll(result, 1, axis=1) & np.roll(result, 1, axis=0)
+    again = draw(st.lists(st.integers(-1, len(result) - 1), min_size=1, max_size=40))
+    return np.concatenate([result, np.zeros((1, width), np.uint8)])[again]
 
 
 @given(data=st.data())
@@ -200,12 +200,12 @@ def test_nothing_is_near_nothing():
     query = np.ones((2, 16), np.uint8)
     best, where = nearest(query, np.empty((0, 16), np.uint8))
     assert best.tolist() == where.tolist() == [-1, -1]
-    assert [len(found) for found in nearest(query[:0], query)] == [0, 0]
+    assert [len(result) for result in nearest(query[:0], query)] == [0, 0]
 
 
 def test_the_mean_of_the_nearest():
     reference = fingerprints(some_mols())
-    found = nearest_similarity(reference[:4], reference[4:])
-    assert found.value == pytest.approx(plainly(reference[:4], reference[4:]).max(axis=1).mean())
+    result = nearest_similarity(reference[:4], reference[4:])
+    assert result.value == pytest.approx(plainly(reference[:4], reference[4:]).max(axis=1).mean())
     assert nearest_similarity(reference[:0], reference).value is None
     assert nearest_similarity(reference, reference[:0]).note == "no valid molecule in the reference"
