@@ -139,10 +139,10 @@ class Sampler:
     def _must_walk(self) -> bool:
         """Whether latents are to be moved along the head's gradient."""
         conditions, request = self.model.conditions, self.request
-        asked = [t for t in request.targets if t.name in conditions.names]
+        targets = [t for t in request.targets if t.name in conditions.names]
         if request.walk is not None or not request.critic:
-            return bool(request.walk and asked)
-        return bool(self.critic.predicted or conditions.warnings(asked))
+            return bool(request.walk and targets)
+        return bool(self.critic.predicted or conditions.warnings(targets))
 
     def notes(self) -> list[str]:
         """Warnings about the request, for the user."""
@@ -204,8 +204,8 @@ class Sampler:
         """Candidates per wanted molecule after ``tried``, of which ``before`` in the last round."""
         request = self.request
         if not request.compares:  # few are missing, and these may be hard: double
-            one = request.realism is not None and tried < ONE_BY_ONE
-            size = 1 if one else min(before * 2, request.candidates)
+            single = request.realism is not None and tried < ONE_BY_ONE
+            size = 1 if single else min(before * 2, request.candidates)
         elif self._walks:
             size = max(request.drawn // 4, 1)
         else:
@@ -241,7 +241,7 @@ class Sampler:
             batches = list(self._screened(self._batches(items, wanted)))
         if wanted:
             self.refused["wanted molecules given up after max-tries candidates"] += len(wanted)
-        # Added at the end: within the block ``written`` tells repeats apart.
+        # Added at the end: within the block ``written`` finds repeats.
         self._written.add(keys_of(written))
         return self._generated(dict(sorted(chosen.items())))
 
@@ -298,12 +298,12 @@ class Sampler:
         """Start candidates at the best of the block; with seed molecules, at the best of their own.
 
         Columns that only the property head can judge also walk along its gradient. Other targets
-        do not: candidates that please the head alone would take over (research/log.md).
+        do not: candidates that only the head rates well would dominate (research/log.md).
         """
         judged = sorted((w for w in wanted if w.nearest[1]), key=lambda w: w.nearest[0])
         if self.seed_molecules:
-            own = {w.number: w.nearest[1] for w in judged}
-            texts = [own.get(owner, "") for owner in (items // TRIES).tolist()]
+            nearest = {w.number: w.nearest[1] for w in judged}
+            texts = [nearest.get(owner, "") for owner in (items // TRIES).tolist()]
         else:
             parents = [w.nearest[1] for w in judged[: max(int(PARENTS * len(wanted)), 1)]]
             chance = self.proposer.draws.uniform("parent", items, 1)[:, 0]
@@ -413,7 +413,7 @@ class Sampler:
                     owner.candidates.clear()
                 remaining.append(owner)
                 continue
-            # One scaffold must not take over; but a common scaffold is better than no molecule.
+            # No scaffold may dominate, but a common scaffold is better than no molecule.
             rare = (c for c in ranked if scaffold_counts[c.scaffold] < scaffold_limit)
             best = next(rare, ranked[0])
             scaffold_counts[best.scaffold] += 1 if best.scaffold else 0

@@ -262,7 +262,7 @@ def np_model():
 
 
 def public_values(m):
-    """By RDKit's own functions, each on a molecule of its own; NaN where one fails."""
+    """By RDKit's own functions, each on a separate molecule; NaN where one fails."""
     from rdkit.Contrib.NP_Score import npscorer
     from rdkit.Contrib.SA_Score import sascorer
 

@@ -75,7 +75,7 @@ def decoded(decode, text):
 @example(["[C]", "[C]", "[C]", "[Ring1]", "[Ring1]"] * 12, "default")  # numbers beyond 9
 @example(["[C]", "[Branch3]", "[Ring2]"], "default")  # digits are missing
 @example(["[C]", "[Branch1]", "[C]", "[Branch1]", "[N]", "[O]", "[F]"], "default")  # it overruns
-@example(["[C]", "[CH4]", "[C]"], "default")  # an atom without room
+@example(["[C]", "[CH4]", "[C]"], "default")  # an atom without free valence
 def test_the_decoder_is_that_of_the_library(symbols, limits):
     with use_constraints(selfies.get_preset_constraints(limits)):
         text = "".join(symbols)

@@ -56,16 +56,20 @@ def test_molecules_stream_and_the_summary_adds_up(tiny_model):
 
 @pytest.mark.parametrize("targets", [["logp=1:4"], ["logp=2"]])
 def test_a_listener_gets_every_molecule_once(tiny_model, targets):
-    told = []
+    reports = []
     plain = list(generate(12, model=tiny_model, targets=targets, workers=1))
     listened = generate(
-        12, model=tiny_model, targets=targets, workers=1, listener=lambda *what: told.append(what)
+        12,
+        model=tiny_model,
+        targets=targets,
+        workers=1,
+        listener=lambda *what: reports.append(what),
     )
     assert list(listened) == plain
-    counts = [decoded for decoded, _ in told]
+    counts = [decoded for decoded, _ in reports]
     assert counts == sorted(counts)
     assert counts[0] > 0
-    assert sorted(m.smiles for _, new in told for m in new) == sorted(m.smiles for m in plain)
+    assert sorted(m.smiles for _, new in reports for m in new) == sorted(m.smiles for m in plain)
 
 
 def test_what_a_listener_raises_ends_the_work(tiny_model):

@@ -98,8 +98,8 @@ def sampler(model, *targets, **options):
         "seed", "batch_size", "executor", "workers", "decoders", "decoder_count", "precision",
         "known",
     )  # fmt: skip
-    door = {name: options.pop(name) for name in names if name in options}
-    return Sampler(model, Request(targets=tuple(map(parse_target, targets)), **options), **door)
+    settings = {name: options.pop(name) for name in names if name in options}
+    return Sampler(model, Request(targets=tuple(map(parse_target, targets)), **options), **settings)
 
 
 def decoded(sampler, items):
@@ -221,11 +221,11 @@ def test_an_error_of_one_batch_ends_the_run(tiny_model, monkeypatch):
         def texts(items, *more):
             calls.append(items)
             if 15 * TRIES in items:
-                raise MemoryError("no room")
+                raise MemoryError("out of memory")
             return whole(items, *more)
 
         monkeypatch.setattr(beside.proposer, "texts", texts)
-        with pytest.raises(MemoryError, match="no room"):
+        with pytest.raises(MemoryError, match="out of memory"):
             smiles(beside, 500)
     assert len(calls) < 50
 
@@ -389,7 +389,7 @@ def test_latents_decode_to_drawn_tokens_at_a_temperature(tiny_model):
 
 
 def test_guidance_weighs_the_two_distributions():
-    """p ∝ p(x)^(1 − w) · p(x | c)^w, told by the first context of a row being 1 or 0."""
+    """p ∝ p(x)^(1 − w) · p(x | c)^w; the first context of a row, 1 or 0, selects the factor."""
     given, free = torch.randn(V), torch.randn(V)
 
     class Decoding:

@@ -115,8 +115,8 @@ def config(**options):
 
 
 def go(dataset, run, start, **options):
-    door = {k: options.pop(k) for k in ("resume",) if k in options}
-    return train([dataset], run, config(**options), device="cpu", workers=0, start=start, **door)
+    calls = {k: options.pop(k) for k in ("resume",) if k in options}
+    return train([dataset], run, config(**options), device="cpu", workers=0, start=start, **calls)
 
 
 class Killed(BaseException):
