@@ -86,14 +86,20 @@ def condition_names(config: DataConfig) -> tuple[list[str], list[str]]:
                 "at its ends, at most 200 characters); give your column another: -p NAME=COLUMN"
             )
         written = [f"{other}{ending}" for other in config.properties for ending in ENDINGS]
-        if name in (*TAKEN, EVERY_BUILTIN) or name in written or name.endswith(DISTANCE):
+        if name == EVERY_BUILTIN:
+            raise PropertyError(
+                f"'{name}' stands for the built-in properties in --conditions; give your column "
+                f"another name: -p {shlex.quote(f'my_{name}={config.properties[name]}')}"
+            )
+        if name in TAKEN or name in written or name.endswith(DISTANCE):
             raise PropertyError(
                 f"'{name}' is a column that molvae writes; give your column another name: "
                 f"-p {shlex.quote(f'my_{name}={config.properties[name]}')}"
             )
         if name in PROPERTIES:
             raise PropertyError(
-                f"'{name}' is a built-in property; give your column another name: "
+                f"'{name}' is a {'built-in property' if name in BUILTIN else 'plugin property'}; "
+                "give your column another name: "
                 f"-p {shlex.quote(f'my_{name}={config.properties[name]}')}"
             )
     wanted = expand_conditions(config.conditions)
