@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import streamlit as st
@@ -14,7 +13,7 @@ from molvae.app.words import plain
 from molvae.errors import MolvaeError
 from molvae.runtime.progress import duration
 
-__all__ = ["begun", "jobs_of", "listing", "panel", "show_next"]
+__all__ = ["jobs_of", "listing", "panel", "show_next"]
 
 EVERY = 1.0  # seconds between two looks at a running job
 LOG_LINES = 200
@@ -51,7 +50,7 @@ def listing(jobs: list[Job], details: Details, *, key: str, none: str = "") -> N
     chosen = st.selectbox(
         "Jobs",
         list(by_name),
-        format_func=lambda name: _line(by_name[name]) if name in by_name else name,
+        format_func=lambda name: by_name[name].label if name in by_name else name,
         key=key,
         help="Jobs are files in the folder of the app: they stay when this page is closed.",
     )
@@ -62,15 +61,6 @@ def show_next(job: Job, key: str) -> None:
     """Draw the page again, with this job in the :func:`listing` of that key."""
     st.session_state[f"{key}.next"] = job.folder.name
     st.rerun()
-
-
-def _line(job: Job) -> str:
-    return f"{job.title} · {begun(job)}"  # without the state: it must not change
-
-
-def begun(job: Job) -> str:
-    """When a job was started first, as a person writes it."""
-    return time.strftime("%d %b %H:%M:%S", time.localtime(job.created))
 
 
 def panel(job: Job, details: Details) -> None:

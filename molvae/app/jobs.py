@@ -80,6 +80,11 @@ class Job:
         return self.arguments[0]
 
     @property
+    def label(self) -> str:
+        """Title and time of the first start: never changes, and hardly ever names two jobs."""
+        return f"{self.title} · {time.strftime('%d %b %H:%M:%S', time.localtime(self.created))}"
+
+    @property
     def command(self) -> str:
         """The command line to copy."""
         return shlex.join(["molvae", *self.arguments])
@@ -196,10 +201,13 @@ class Job:
         """Delete the folder with all its files.
 
         Raises:
-            RunError: the job is running.
+            RunError: the job is running, or one that reads its files.
         """
-        if self.active:
-            raise RunError(f"'{self.title}' is running; stop it first")
+        for job in all_jobs(self.folder.parent):
+            if job.active and any(
+                str(self.folder) in text for text in (str(job.folder), *job.arguments)
+            ):
+                raise RunError(f"'{job.title}' is running and uses this folder; stop it first")
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _ended(self) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from molvae.app import state
+from molvae.app import jobs, state
 from molvae.app.settings import settings
 from molvae.errors import MolvaeError
 from molvae.model.checkpoint import SavedModel, find_model, folder_kind, load_model, shipped_models
@@ -28,6 +28,7 @@ __all__ = [
     "choose",
     "current",
     "give_way",
+    "label",
     "load",
     "typical_values",
     "version",
@@ -89,6 +90,13 @@ def _has_model(path: Path) -> bool:
     )
 
 
+def label(name: str) -> str:
+    """What lists show for a model: of a training of the app its title and time."""
+    path = Path(name)
+    job = jobs.load(path.parent) if path.name == "run" else None
+    return name if job is None else job.label
+
+
 def load(name: str) -> SavedModel:
     """A model by any name that ``-m`` takes; ``MolVAE(load(name))`` is its Python interface.
 
@@ -125,6 +133,7 @@ def choose() -> None:
         "Model",
         names,
         index=names.index(added),
+        format_func=label,
         accept_new_options=True,
         help="A shipped model, a run folder of molvae train, or the path of any model folder.",
     )

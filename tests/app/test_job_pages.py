@@ -34,7 +34,7 @@ def app(tmp_path, tiny_run):
     (tmp_path / "mine.py").write_text(FUNCTIONS)
     use(Settings(str(tiny_run), (tmp_path / "mine.py",), tmp_path / "jobs"))
     yield lambda page: AppTest.from_string(
-        f"from molvae.app.pages import {page} as page\npage.show()", default_timeout=120
+        f"from molvae.app.pages import {page} as page\npage.show()", default_timeout=250
     ).run()
     for job in jobs.all_jobs(tmp_path / "jobs"):
         job.stop()
@@ -60,7 +60,7 @@ def command(page):
 def ended(page, root):
     """The newest job of the page after its end."""
     job = jobs.all_jobs(root / "jobs")[0]
-    limit = time.monotonic() + 200
+    limit = time.monotonic() + 280
     while job.active:
         assert time.monotonic() < limit, job.log
         time.sleep(0.1)
@@ -96,6 +96,17 @@ def test_columns_become_options(app):
         "-o my_molecules.ds --property potency=pIC50 --transform potency=neglog10:nM "
         "--relation potency=relation --where species=rat --no-stereo --split scaffold"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("qed", "built-in property"), ("a=b", "cannot be the name"), ("", "''")]
+)
+def test_a_name_that_no_condition_can_have_is_explained_before_the_work(app, name, error):
+    page = upload(app("data"), "Molecule file", "mine.csv", TABLE.encode())
+    named(page.multiselect, "Measured columns to train on").set_value(["pIC50"]).run()
+    named(page.text_input, "Name in the model").set_value(name).run()
+    assert error in page.error[0].value.replace("\\", "")
+    assert [button for button in page.button if button.label == "Prepare the file"] == []
 
 
 @pytest.mark.process
@@ -249,8 +260,8 @@ def test_a_search_shows_its_best_molecules_and_continues(app, tmp_path):
     assert job.state == "finished", job.log
     assert not page.exception
     assert "12 molecules were scored" in words(page)
-    best = list(csv.DictReader(job.output("best.csv").open()))
-    assert 0 < len(best) <= 12
+    with open(job.output("best.csv"), encoding="utf-8") as file:
+        assert 0 < len(list(csv.DictReader(file))) <= 12
     named(page.number_input, "More molecules").set_value(10).run()
     named(page.button, "Continue").click().run()
     job = ended(page, tmp_path)

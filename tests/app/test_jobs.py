@@ -133,6 +133,9 @@ def test_stop_saves_and_resume_continues(tmp_path, tiny_run):
         job.resume()
     with pytest.raises(RunError, match="running"):
         job.remove()
+    used = jobs.Job(job.folder / "slow.py", ("prepare",), "its file", 0.0)
+    with pytest.raises(RunError, match="'search' is running"):
+        used.remove()
     process = json.loads((job.folder / jobs.PROCESS).read_text())["pid"]
     job.stop()
     wait(lambda: not job.active)

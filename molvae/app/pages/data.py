@@ -14,10 +14,11 @@ from molvae.app.jobs import Job, new_folder, start
 from molvae.app.settings import settings
 from molvae.app.words import plain
 from molvae.chem.properties import PROPERTIES
+from molvae.config import DataConfig
 from molvae.data.dataset import Dataset
-from molvae.data.prepare import summary_lines
+from molvae.data.prepare import condition_names, summary_lines
 from molvae.data.preview import ColumnPreview, Preview, preview
-from molvae.errors import MolvaeError
+from molvae.errors import ConfigError, MolvaeError
 from molvae.predict.assess import Assessment, Scores
 from molvae.train.run_folder import read_log
 
@@ -94,8 +95,14 @@ def _choose(path: Path) -> None:
         help="The model learns them with the built-in properties; gaps are no problem.",
     )
     arguments: list[str] = ["--smiles-column", smiles] if smiles else []
+    names: dict[str, str] = {}
     for column in chosen:
-        arguments += _column_options(column, seen)
+        name, options = _column_options(column, seen)
+        if name in names:
+            raise ConfigError(f"two columns have the name '{name}' in the model; rename one")
+        names[name] = column
+        arguments += options
+    condition_names(DataConfig(properties=names))  # an error in words before the work
     arguments += _row_options(seen)
     arguments += _cleaning_options()
     words = preparation(path, Path("my_molecules.ds"), arguments)
@@ -126,8 +133,8 @@ def _table(columns: Sequence[ColumnPreview]) -> pd.DataFrame:
     )
 
 
-def _column_options(column: str, seen: Preview) -> list[str]:
-    """Name, transform, relation and unit of a measured column."""
+def _column_options(column: str, seen: Preview) -> tuple[str, list[str]]:
+    """The name of a measured column in the model; its transform, relation and unit as options."""
     free = column.replace("=", " ").strip()
     name = f"my_{free}" if free in PROPERTIES else free
     with st.expander(f"Column {plain(column)}"):
@@ -155,7 +162,7 @@ def _column_options(column: str, seen: Preview) -> list[str]:
             )
             if other != "none":
                 options += [option, f"{given}={other}"]
-    return options
+    return given, options
 
 
 def _row_options(seen: Preview) -> list[str]:
@@ -245,6 +252,7 @@ def _train_form(job: Job, dataset: Dataset) -> None:
         "Start from",
         [*own, SCRATCH],
         index=own.index(state.model_name()) if state.model_name() in own else 0,
+        format_func=models.label,
         key=f"data.from.{job.folder.name}",
         help="A model that knows molecules already needs minutes; from scratch it takes hours "
         "and tens of thousands of molecules.",

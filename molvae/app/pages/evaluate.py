@@ -26,7 +26,7 @@ def show() -> None:
         "Measure a file of molecules: how many are valid, different and new, how diverse they "
         "are, and how close they come to a training set."
     )
-    made = {f"{job.title} · {job_view.begun(job)}": path for job, path in _made()}
+    made = {job.label: path for job, path in _made()}
     source = UPLOAD
     if made:
         source = st.selectbox("Molecules", [UPLOAD, *made], key="evaluate.source")
