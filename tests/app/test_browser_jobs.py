@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 DEMO = Path(__file__).parents[2] / "data" / "demo.csv.gz"
 PICTURES = os.environ.get("MOLVAE_TEST_PICTURES")  # see test_browser.py
-LONG = 150_000  # milliseconds for the end of a job on a busy machine
+LONG = 250_000  # milliseconds for the end of a job on a busy machine
 HOSTILE = "<img src=x onerror=alert(1)>![x](http://evil.example/x.png)"
 
 

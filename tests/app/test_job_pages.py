@@ -287,6 +287,24 @@ def test_a_report_is_shown_inside_a_frame_without_rights(app, tmp_path):
     assert "<script" not in report
 
 
+def test_files_of_jobs_are_offered(app, tmp_path):
+    for verb, title, name in (
+        ("optimize", "Search for qed", "best.csv"),
+        ("prepare", "Data of mine.csv", "data.ds/molecules.csv.gz"),
+    ):
+        folder = jobs.new_folder(tmp_path / "jobs", verb)
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+        about = {"arguments": [verb], "title": title, "created": 0.0}
+        (folder / jobs.JOB).write_text(json.dumps(about))
+    page = app("evaluate")
+    for label, title in (("Molecules", "Search for qed"), ("Compare with", "Data of mine.csv")):
+        (option,) = [o for o in named(page.selectbox, label).options if o.startswith(title)]
+        named(page.selectbox, label).set_value(option).run()
+    made, known = ([*(tmp_path / "jobs").glob(f"*/{end}")] for end in ("best.csv", "data.ds/*"))
+    assert command(page).startswith(f"molvae evaluate {made[0]} --train {known[0]} ")
+
+
 def test_a_frame_cannot_be_left():
     frame = evaluate.framed("""<p title='"'>a & b</p>"></iframe><script>alert(1)</script>""")
     assert frame.count("<iframe") == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from molvae.app import command, job_view, state, uploads
-from molvae.app.jobs import Job, all_jobs, new_folder, start
+from molvae.app.jobs import Job, all_jobs, load, new_folder, start
 from molvae.app.settings import settings
 
 __all__ = ["evaluation", "framed", "show"]
@@ -16,6 +16,7 @@ __all__ = ["evaluation", "framed", "show"]
 JOBS = "evaluate.job"
 HEIGHT = 900  # pixels of the report
 OUTPUTS = ("best.csv", "molecules.csv", "new.csv")  # of jobs, offered as files to evaluate
+DATASET = "data.ds/molecules.csv.gz"  # of the page of own data, offered as training set
 UPLOAD = "a file"
 
 
@@ -26,18 +27,10 @@ def show() -> None:
         "Measure a file of molecules: how many are valid, different and new, how diverse they "
         "are, and how close they come to a training set."
     )
-    made = {job.label: path for job, path in _made()}
-    source = UPLOAD
-    if made:
-        source = st.selectbox("Molecules", [UPLOAD, *made], key="evaluate.source")
-    path = (
-        uploads.molecules("File to evaluate", key="evaluate.file")
-        if source == UPLOAD
-        else made[source]
-    )
-    train = uploads.molecules(
-        "Training set (optional)", key="evaluate.train.file",
-        help_="Novelty, realism and the distances of properties need it.",
+    path = _file("Molecules", _outputs(*OUTPUTS), "File to evaluate", "evaluate", "")
+    train = _file(
+        "Compare with", _outputs(DATASET), "Training set (optional)", "evaluate.train",
+        "Novelty, realism and the distances of properties need a training set.",
     )  # fmt: skip
     options = _options(train)
     if path is None:
@@ -46,21 +39,37 @@ def show() -> None:
         if st.button("Evaluate", type="primary", icon=":material/query_stats:"):
             folder = new_folder(settings().folder, "evaluate")
             words = evaluation(path, folder, options)
-            name = path.name if source == UPLOAD else source
-            job_view.show_next(start(folder, words, title=f"Evaluation of {name}"), JOBS)
+            title = f"Evaluation of {_name(path)}"
+            job_view.show_next(start(folder, words, title=title), JOBS)
         command.show(evaluation(path, Path(), options))
     st.header("Evaluations")
     job_view.listing(job_view.jobs_of("evaluate"), _details, key=JOBS, none="None yet.")
 
 
-def _made() -> list[tuple[Job, Path]]:
-    """Molecules that jobs have written."""
-    return [
-        (job, job.output(name))
-        for job in all_jobs(settings().folder)
-        for name in OUTPUTS
-        if job.output(name).is_file()
-    ]
+def _file(label: str, made: dict[str, Path], upload: str, key: str, help_: str) -> Path | None:
+    """A file that a job of the app has written, or an upload."""
+    source = UPLOAD
+    if made:
+        source = st.selectbox(label, [UPLOAD, *made], key=f"{key}.source", help=help_ or None)
+    if source != UPLOAD:
+        return made[source]
+    return uploads.molecules(upload, key=f"{key}.file", help_=help_)
+
+
+def _outputs(*names: str) -> dict[str, Path]:
+    """Molecule files of jobs by the label of the job, the newest first."""
+    jobs = all_jobs(settings().folder)
+    return {
+        job.label: job.output(name) for job in jobs for name in names if job.output(name).is_file()
+    }
+
+
+def _name(path: Path) -> str:
+    """What to call a file: that of a job by the title of the job."""
+    for folder in path.parents:
+        if (job := load(folder)) is not None:
+            return job.title
+    return path.name
 
 
 def _options(train: Path | None) -> list[str]:
