@@ -71,7 +71,7 @@ def passes(model, items, mols):
 
 
 def test_a_sample_is_the_first_candidate_that_critic_and_table_keep(realistic_model):
-    n, turns = 30, 5
+    n, turns = 20, 5
     expected, reasons = [None] * n, {UNLIKE: 0, "unseen": 0, "unpaired electrons": 0}
     for turn in range(turns):
         items, mols = candidates(realistic_model, range(n), turn)
@@ -85,7 +85,7 @@ def test_a_sample_is_the_first_candidate_that_critic_and_table_keep(realistic_mo
                 reasons[reason] += 1
     drawn = sampler(realistic_model, unique=False)
     written = {i: next(iter(smiles(drawn, 1, first=i))) for i in range(n) if expected[i]}
-    assert len(written) > 20
+    assert len(written) > 12
     assert written == {i: text for i, text in enumerate(expected) if text}
     assert min(reasons[UNLIKE], reasons["unseen"]) > 0
     first = sampler(realistic_model, unique=False, max_tries=1)

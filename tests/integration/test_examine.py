@@ -109,7 +109,9 @@ def test_a_model_without_conditions_can_be_examined(tiny_model, demo_csv, tmp_pa
     assert lines(report)
 
 
-def test_a_moved_run_finds_its_molecules(found, tiny_run, tmp_path):
+def test_a_moved_run_finds_its_molecules(found, tiny_run, tmp_path, monkeypatch):
+    for name in ("PATHS", "ASKED"):
+        monkeypatch.setattr(f"molvae.evaluate.diagnostics.examine.{name}", 1)
     shutil.copytree(tiny_run, tmp_path / "moved")
     moved = examine(tmp_path / "moved", device="cpu", workers=0).to_json()
     assert moved["rate"] == found.to_json()["rate"]
