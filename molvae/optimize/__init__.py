@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from molvae.optimize.engines.base import Engine
-    from molvae.optimize.run import OptimizeSummary, optimize
+    from molvae.optimize.run import optimize
+    from molvae.optimize.summary import OptimizeSummary
 
 __all__ = ["Engine", "OptimizeSummary", "optimize"]
 

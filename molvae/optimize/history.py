@@ -90,7 +90,7 @@ def _mols(answers: Sequence[Answer]) -> list[chem.Mol]:
     return [mol for answer in answers if (mol := chem.parse(answer.smiles)) is not None]
 
 
-def _diversity(mols: Sequence[chem.Mol]) -> float | None:
+def _diversity(mols: list[chem.Mol]) -> float | None:
     prints: NDArray[np.uint8] = chem.fingerprints(mols) if mols else np.empty((0, 1), np.uint8)
     (metric,) = internal_diversity(prints, powers=(1,))
     return metric.value

@@ -33,7 +33,7 @@ from molvae.model.given import clean_given, cleaned
 from molvae.objectives import ColumnScorer, Objective
 from molvae.optimize.archive import POOL, Answer, Archive
 from molvae.optimize.calls import method_before, open_calls
-from molvae.optimize.engines.base import Engine
+from molvae.optimize.engines.base import Engine, TunesModel
 from molvae.optimize.engines.choice import EngineMaker, choose_method, make_engine
 from molvae.optimize.gate import Gate
 from molvae.optimize.known import KnownFiles
@@ -167,12 +167,12 @@ def optimize(
         stack.enter_context(one_thread())
         archive = Archive(pareto=pareto)
         engine = make_engine(name if isinstance(method, str) else method, proposer, archive, budget)
-        if save_model is not None and not hasattr(engine, "tuned_model"):
+        if save_model is not None and not isinstance(engine, TunesModel):
             raise ConfigError(f"save model: method {name} tunes no model; use --method learning")
         outputs = [Path(path) for path in (output, report) if path is not None]
         options = {"pareto": pareto, "resume": resume, "force": force}
         calls = stack.enter_context(open_calls(log, objective, plan, outputs=outputs, **options))
-        shared = {"executor": pool, "workers": count}
+        shared: dict[str, Any] = {"executor": pool, "workers": count}
         before = _known(files, saved, archive, proposer, workers, shared)
         starts = [*given, *(answer.smiles for answer in archive.known)]
         gate = Gate(proposer, request, known=excluded, starts=starts, **shared)
@@ -185,8 +185,8 @@ def optimize(
         say(f"method {name}, {round_size(budget)} calls per round")
         first, done = _given(gate, given, saved), len(calls.answers)
         with Progress("optimize", total=budget, done=done) as progress:
-            limits = {"budget": budget, "patience": patience}
-            search = Search(engine, gate, scoring, calls, archive, progress=progress, **limits)
+            parts = (engine, gate, scoring, calls, archive)
+            search = Search(*parts, budget=budget, patience=patience, progress=progress)
             search.start(first)
             search.run()
         summary = summarize(search, gate, name)
@@ -195,7 +195,7 @@ def optimize(
         if before and not pareto:
             summary.known_best = objective.displayed(max(answer.value for answer in before))
         summary.molecules = best_answers(search, gate, keep)
-        if save_model is not None:
+        if save_model is not None and isinstance(engine, TunesModel):
             about = {
                 **{"objective": plan["objective"], "minimize": objective.minimize, "method": name},
                 **{"calls": summary.calls, "seed": seed, "start": {"name": label, "id": identity}},

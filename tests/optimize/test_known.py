@@ -6,18 +6,24 @@ import math
 
 import pandas as pd
 import pytest
+import torch
 from rdkit.Chem import Crippen, MolFromSmiles
 
 from molvae.api import MolVAE
 from molvae.errors import ConfigError, InputError
+from molvae.generate.proposer import Proposer
+from molvae.generate.request import Request
 from molvae.objectives import parse_objective
 from molvae.optimize.archive import Answer, Archive
 from molvae.optimize.engines.choice import METHODS
 from molvae.optimize.engines.evolution import Evolution
+from molvae.optimize.engines.learning import Learning
 from molvae.optimize.known import KnownFiles, parse_columns
 from molvae.optimize.run import optimize
 from molvae.runtime.progress import set_quiet
+from molvae.runtime.randomness import Draws
 from tests import warm
+from tests.molecules import demo_smiles
 
 ASSAY = """ID,Smiles,IC
 1,CC(=O)Oc1ccccc1C(=O)O,5.5
@@ -239,3 +245,21 @@ def test_known_molecules_on_the_command_line(tmp_path, tiny_run, assay):
     assert (result["known"], result["known_best"]) == (3, 4.5)
     assert "4 of 8 rows" in done.stderr
     assert "Known molecules" in (tmp_path / "page.html").read_text()
+
+
+def test_the_decoder_learns_from_them_before_the_first_round(tiny_model):
+    molecules = demo_smiles(80)
+    known = [
+        Answer(i - 80, -1, "known", text, (i / 80,), (i / 80,), i / 80)
+        for i, text in enumerate(molecules)
+    ]
+    steps = {}
+    for name, parents in {"with": known, "without": []}.items():
+        archive = Archive()
+        archive.seed({a.smiles: a for a in parents}, parents)
+        proposer = Proposer(tiny_model, Request(), draws=Draws(0), device=torch.device("cpu"))
+        engine = Learning(proposer, archive, first=10)
+        before = {k: v.clone() for k, v in engine.network.state_dict().items()}
+        engine.restore([])
+        steps[name] = any(not v.equal(before[k]) for k, v in engine.network.state_dict().items())
+    assert steps == {"with": True, "without": False}

@@ -7,7 +7,7 @@ a resumed run has the same memory. Random numbers are addressed by round and can
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,10 @@ from molvae.errors import ConfigError
 from molvae.generate.critic import seed_molecules
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import SIMILARITY, TRIES
+from molvae.model.checkpoint import SavedModel
 from molvae.optimize.archive import Answer, Archive
 
-__all__ = ["CONTRAST", "Candidate", "Engine", "LatentSearch", "Sampling"]
+__all__ = ["CONTRAST", "Candidate", "Engine", "LatentSearch", "Sampling", "TunesModel"]
 
 _Ints = NDArray[np.int64]
 
@@ -52,6 +53,14 @@ class Engine(Protocol):
 
     def restore(self, answers: Sequence[Answer]) -> None:
         """Learn from the answers of a run that is resumed; the archive already has them."""
+
+
+@runtime_checkable
+class TunesModel(Protocol):
+    """An engine that tunes the generator, which ``--save-model`` writes."""
+
+    def tuned_model(self) -> SavedModel:
+        """The tuned copy of the model; the score is its last condition."""
 
 
 class Sampling:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 
 from molvae.errors import ConfigError, MolvaeError, RunError, suggest
 from molvae.generate.proposer import Proposer
 from molvae.optimize.archive import Answer, Archive
-from molvae.optimize.engines.base import Candidate, Engine, Sampling
+from molvae.optimize.engines.base import Candidate, Engine, Sampling, TunesModel
 from molvae.optimize.engines.cma import LatentCMA
 from molvae.optimize.engines.evolution import Evolution
 from molvae.optimize.engines.learning import Learning
@@ -74,18 +74,19 @@ class _Foreign:
     ) -> None:
         """``method`` as of :func:`make_engine`."""
         self.name = choose_method(method)
-        made: object = load_plugin("engine", method) if isinstance(method, str) else method
+        made: Any = load_plugin("engine", method) if isinstance(method, str) else method
         if isinstance(made, type) or not hasattr(made, "ask"):
             if not callable(made):
                 raise ConfigError(
                     f"engine '{self.name}': got {made!r:.80}, expected an engine or what makes one"
                 )
-            made = self._tried("making it", lambda: made(proposer, archive, budget))
+            make = made
+            made = self._tried("making it", lambda: make(proposer, archive, budget))
         lacking = [n for n in ("ask", "choose", "tell", "restore") if not hasattr(made, n)]
         if lacking:
             raise ConfigError(f"engine '{self.name}': has no method '{lacking[0]}'")
-        self.engine = cast(Engine, made)
-        if hasattr(made, "tuned_model"):  # of an engine that --save-model takes
+        self.engine: Engine = made
+        if isinstance(made, TunesModel):
             self.tuned_model = made.tuned_model
 
     def ask(self, count: int, round_: int) -> list[Candidate]:
