@@ -81,12 +81,12 @@ def begin(key: str, making: Making) -> None:
     known = training.of(making.model)
     if (before := st.session_state.get(key)) is not None:
         before.stop()
-    st.session_state.pop(f"{key}.cards.pages", None)
+    serial = before.about["serial"] + 1 if before is not None else 0
 
     def do(work: Work) -> None:
         _make(work, making, request, saved, known)
 
-    st.session_state[key] = Work(making.number, do, making=making).start()
+    st.session_state[key] = Work(making.number, do, making=making, serial=serial).start()
 
 
 def _make(
@@ -177,6 +177,7 @@ def _results(key: str) -> None:
     if state.page_is_pending():
         st.rerun()
     making: Making = work.about["making"]
+    part = f"{key}.{work.about['serial']}"  # new results have widgets of their own
     if work.running:
         work.about["watched"] = True
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -196,10 +197,10 @@ def _results(key: str) -> None:
         st.caption(f"{len(work.rows):,} molecules, {ending} after {work.seconds:.1f} s.")
     for note in work.notes:
         st.warning(note, icon=":material/info:")
-    chosen = cards.show(work.rows, key=f"{key}.cards", names=_shown(making))
-    cards.downloads(chosen, key=f"{key}.files", report=str(work.about.get("report", "")))
+    chosen = cards.show(work.rows, key=f"{part}.cards", names=_shown(making))
+    cards.downloads(chosen, key=f"{part}.files", report=str(work.about.get("report", "")))
     if len(work.rows) > 1:
-        _plot(work.rows, making, key)
+        _plot(work.rows, making, part)
 
 
 def _shown(making: Making) -> list[str]:

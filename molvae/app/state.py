@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import streamlit as st
@@ -14,6 +14,8 @@ __all__ = [
     "collect",
     "collected",
     "keep_choices",
+    "keep_inside",
+    "keep_valid",
     "model_name",
     "next_page",
     "open_page",
@@ -85,6 +87,24 @@ def keep_choices() -> None:
         here = name.startswith(_KEPT_HERE) and name.rpartition(".")[2] in _CHOICES
         if here or (name.startswith(_KEPT) and not name.endswith(_NOT_KEPT)):
             st.session_state[name] = value
+
+
+def keep_valid(key: str, options: Collection[Any]) -> None:
+    """Drop what was chosen before from options that are no longer there, as of another model."""
+    before = st.session_state.get(key)
+    if isinstance(before, list):
+        st.session_state[key] = [choice for choice in before if choice in options]
+    elif before is not None and before not in options:
+        del st.session_state[key]
+
+
+def keep_inside(key: str, low: float, high: float) -> None:
+    """Move what was chosen before with a slider into its new limits."""
+    before, kind = st.session_state.get(key), type(low)
+    if isinstance(before, tuple):
+        st.session_state[key] = tuple(kind(min(max(value, low), high)) for value in before)
+    elif before is not None:
+        st.session_state[key] = kind(min(max(before, low), high))
 
 
 def model_name() -> str:

@@ -7,7 +7,7 @@ import math
 import streamlit as st
 
 from molvae import chem
-from molvae.app import plots
+from molvae.app import plots, state
 from molvae.chem.properties import PROPERTIES, compute
 from molvae.model.checkpoint import SavedModel
 from molvae.model.conditions import Condition
@@ -28,9 +28,11 @@ def choose(model: SavedModel, *, key: str, now: str = "") -> list[Target]:
     own = [c.name for c in model.conditions.conditions if not c.builtin]
     rest = [c.name for c in model.conditions.conditions if c.builtin]
     unseen = [name for name in PROPERTIES if name not in rest]
+    options = [*own, *rest, *unseen]
+    state.keep_valid(f"{key}.names", options)
     names = st.multiselect(
         "Target properties",
-        [*own, *rest, *unseen],
+        options,
         key=f"{key}.names",
         format_func=_title,
         placeholder="any molecule like the training data",
@@ -74,6 +76,8 @@ def _one(name: str, condition: Condition | None, key: str) -> Target | None:
     label = f"{name}: {mode or RANGE}"
     shown = "%d" if isinstance(step, int) else f"%.{max(0, -math.floor(math.log10(step)))}f"
     place = st.container()  # the histogram above its slider
+    for kind in (VALUE, RANGE):
+        state.keep_inside(f"{key}.{kind}", low, high)
     if mode == VALUE:
         value = st.slider(
             label, low, high, middle[2], step, key=f"{key}.value", format=shown,

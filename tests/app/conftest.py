@@ -18,8 +18,12 @@ READY = 60  # seconds
 
 
 @pytest.fixture
-def app(tiny_run, tmp_path, monkeypatch):
-    """AppTest of the whole app, with the tiny model, in a folder of its own."""
+def app(request, tmp_path, monkeypatch):
+    """AppTest of the whole app, in a folder of its own; with the tiny model, or that of ``app``.
+
+    ``@pytest.mark.parametrize("app", ["measured_run"], indirect=True)`` names another fixture.
+    """
+    run = request.getfixturevalue(getattr(request, "param", "tiny_run"))
     testing = pytest.importorskip(
         "streamlit.testing.v1", reason="molvae app needs streamlit: pip install 'molvae[app]'"
     )
@@ -27,7 +31,7 @@ def app(tiny_run, tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     before = settings.settings()
-    settings.use(settings.Settings(str(tiny_run), (), tmp_path / "molvae-app"))
+    settings.use(settings.Settings(str(run), (), tmp_path / "molvae-app"))
     yield testing.AppTest.from_file(ROOT / "molvae/app/script/start.py", default_timeout=60)
     settings.use(before)
 

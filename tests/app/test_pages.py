@@ -5,6 +5,7 @@ from rdkit import Chem
 from rdkit.Chem import Crippen
 
 from molvae import MolVAE
+from molvae.report.axes import number
 
 pytest.importorskip("streamlit", reason="molvae app needs: pip install 'molvae[app]'")
 
@@ -62,6 +63,29 @@ def test_an_end_of_the_slider_is_no_limit_and_a_value_is_a_point(app):
     assert "-t qed=0.7 " in words(app)[0]
 
 
+def test_choices_fit_another_model(app):
+    app.run()
+    app.multiselect("generate.targets.names").set_value(["assay", "logp"]).run()
+    slider = app.slider("generate.targets.logp.range")
+    default = MolVAE.load("default").conditions["logp"]
+    app.session_state["molvae.model"] = "default"
+    app.run()
+    assert not app.exception
+    assert not app.error
+    assert app.multiselect("generate.targets.names").value == ["logp"]
+    assert app.slider("generate.targets.logp.range").max > slider.max
+    assert app.slider("generate.targets.logp.range").max >= default.seen[1]
+    app.slider("generate.targets.logp.range").set_value((-5.0, 8.0)).run()
+    app.session_state["molvae.model"] = "moses"
+    app.run()
+    assert not app.exception
+    assert not app.error
+    moses = MolVAE.load("moses").conditions["logp"].seen
+    low, high = app.slider("generate.targets.logp.range").value
+    assert moses[0] - 0.1 <= low
+    assert high <= moses[1] + 0.1
+
+
 def test_a_pasted_molecule_is_looked_at_and_has_analogs(app):
     opened(app, "Molecule")
     app.text_input("molecule.paste").set_value("OC1=CC=C(C=C1)NC(C)=O").run()
@@ -94,6 +118,22 @@ def test_a_molecule_that_the_model_cannot_take_is_named(app):
     app.text_input("molecule.paste").set_value("[Na+].[Cl-]").run()
     assert not app.exception
     assert "cannot take this molecule" in app.warning[0].value
+
+
+@pytest.mark.parametrize("app", ["measured_run"], indirect=True)
+def test_predictions_come_with_interval_domain_and_neighbor(app, measured_run):
+    opened(app, "Molecule")
+    app.text_input("molecule.paste").set_value(PARACETAMOL).run()
+    assert not app.exception
+    [shown] = [t.value for t in app.dataframe if "inside the domain" in t.value]
+    expected = MolVAE.load(measured_run).predict(PARACETAMOL, workers=0).iloc[0]
+    [row] = shown.to_dict("records")
+    assert row["column"] == "assay"
+    assert row["prediction"] == number(expected["assay"])
+    assert row["interval"] == f"{number(expected['assay_low'])} to {number(expected['assay_high'])}"
+    assert row["inside the domain"] == expected["assay_inside"]
+    assert row["nearest measured molecule"] == expected["assay_nearest"]
+    assert any(line.startswith("molvae predict molecule.smi") for line in words(app))
 
 
 def test_a_scaffold_and_a_path(app):
