@@ -41,7 +41,9 @@ def served(tiny_run, tmp_path_factory):
     """A running server: its ``url``, the ``folder`` it was started in, and its ``seconds``."""
     pytest.importorskip("streamlit", reason="molvae app needs: pip install 'molvae[app]'")
     folder = tmp_path_factory.mktemp("served")
-    command = [sys.executable, "-m", "molvae", "app", "-m", str(tiny_run), "--no-browser", "--json"]
+    # Pictures of the guide show the default model.
+    model = [] if os.environ.get("MOLVAE_TEST_PICTURES") else ["-m", str(tiny_run)]
+    command = [sys.executable, "-m", "molvae", "app", *model, "--no-browser", "--json"]
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     log = open(folder / "server.log", "w+")  # noqa: SIM115
     started = time.monotonic()
@@ -86,7 +88,7 @@ def chromium():
 def walk(chromium, served):
     """A tab of the app; at the end, nothing may have left this machine or gone wrong in it."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(180_000)
     page = context.new_page()
     asked, wrong = [], []
     page.on("request", lambda request: asked.append(request.url))
