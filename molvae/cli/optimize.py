@@ -65,8 +65,8 @@ __all__: list[str] = []  # verbs are reached through their group
 @click.option("--minimize", is_flag=True, help="Minimize the objective, e.g. a docking score.")
 @click.option("--pareto", is_flag=True, help="Search for the Pareto front of several objectives.")
 @click.option(
-    "--method",
     "--engine",
+    "--method",
     "method",
     default="auto",
     show_default=True,
