@@ -46,9 +46,15 @@ def pytest_collection():
 
 @pytest.fixture(scope="session")
 def cache_folders(tmp_path_factory):
-    """Names of cache folders, in one folder: mktemp reads its whole folder to number the next."""
+    """New cache folders in one folder: mktemp would read its whole folder to number the next."""
     root = tmp_path_factory.mktemp("caches")
-    return (str(root / str(number)) for number in itertools.count())
+
+    def folders():
+        for number in itertools.count():
+            (root / str(number)).mkdir()
+            yield str(root / str(number))
+
+    return folders()
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ REQUIRED = {
     "encode": "in.csv -o out.npy", "decode": "z.npy -o out.csv", "evaluate": "in.csv",
     "interpolate": "CCO CCN -o out.csv", "info": "", "fetch": "zinc250k", "merge": "a b -o out",
     "optimize": "--objective qed --budget 3 -o out.csv", "predict": "in.csv -o out.csv",
+    "app": "",
 }  # fmt: skip
 
 
