@@ -67,6 +67,7 @@ def served(tiny_run, tmp_path_factory):
             server.wait(20)
         except subprocess.TimeoutExpired:
             server.kill()
+        server.stdout.close()
         log.close()
 
 
