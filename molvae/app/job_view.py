@@ -13,7 +13,7 @@ from molvae.app.words import plain
 from molvae.errors import MolvaeError
 from molvae.runtime.progress import duration
 
-__all__ = ["jobs_of", "listing", "panel", "show_next"]
+__all__ = ["Details", "jobs_of", "listing", "panel", "show_next"]
 
 EVERY = 1.0  # seconds between two looks at a running job
 LOG_LINES = 200

@@ -16,7 +16,7 @@ from molvae.data.columns import Transform, read_label, unit_exponent, unquoted
 from molvae.data.readers import field_names, read_rows
 from molvae.targets import YES_NO
 
-__all__ = ["BYTES", "ROWS", "ColumnPreview", "Preview", "preview"]
+__all__ = ["BYTES", "ROWS", "ColumnPreview", "Content", "Preview", "preview"]
 
 BYTES = 16 << 20  # of text that are unpacked
 ROWS = 2000  # that are looked at

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-__all__ = ["Progress", "duration", "say", "set_listener", "set_quiet"]
+__all__ = ["Listener", "Progress", "duration", "say", "set_listener", "set_quiet"]
 
 Listener = Callable[[str, float | None], None]  # a line, and the share that is done if known
 _state = {"quiet": False}
