@@ -178,13 +178,16 @@ def _results(key: str) -> None:
         st.rerun()
     making: Making = work.about["making"]
     part = f"{key}.{work.about['serial']}"  # new results have widgets of their own
+    work.look()
     if work.running:
         work.about["watched"] = True
         with st.container(horizontal=True, vertical_alignment="center"):
             st.progress(
                 min(len(work.rows) / work.wanted, 1.0),
                 f"{len(work.rows):,} of {work.wanted:,} molecules, "
-                f"{work.decoded:,} candidates decoded",
+                f"{work.decoded:,} candidates decoded"
+                if work.begun
+                else "waiting for the work of another tab",
             )
             st.button("Stop", key=f"{key}.stop", icon=":material/stop:", on_click=work.stop)
     elif work.about.pop("watched", False):

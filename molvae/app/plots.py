@@ -37,19 +37,32 @@ def labelled(name: str) -> str:
     return f"{name} ({unit})" if unit else name
 
 
-def draw(drawing: Drawing) -> None:
+def draw(drawing: Drawing, *, key: str) -> None:
     """A chart of the reports, with its words for screen readers."""
     keys = "".join(
-        f"<li><svg viewBox='0 0 26 12' aria-hidden='true'>{key.symbol}</svg>"
-        f"<span>{html.escape(key.name)}</span> "
-        f"<span class='figures'>{html.escape(key.figures)}</span></li>"
-        for key in drawing.keys
+        f"<li><svg viewBox='0 0 26 12' aria-hidden='true'>{line.symbol}</svg>"
+        f"<span>{html.escape(line.name)}</span> "
+        f"<span class='figures'>{html.escape(line.figures)}</span></li>"
+        for line in drawing.keys
     )
-    st.html(
+    content = (
         f"<style>{_style(dark())}</style><div class='molvae'>"
         f"<div class='chart' role='img' aria-label='{html.escape(drawing.label, quote=True)}'>"
         f"{drawing.svg}</div><ul class='keys'>{keys}</ul></div>"
     )
+    _component()(key=key, data=content)
+
+
+@functools.cache
+def _component() -> Any:
+    """A place for a chart; Streamlit's own HTML has no SVG."""
+    js = (
+        "export default ({ data, parentElement }) => {\n"
+        "  const place = parentElement.querySelector('.place');\n"
+        "  if (place.shown !== data) { place.shown = data; place.innerHTML = data; }\n"
+        "};\n"
+    )
+    return st.components.v2.component("molvae_chart", html="<div class='place'></div>", js=js)
 
 
 @functools.cache
@@ -65,7 +78,10 @@ def _style(night: bool) -> str:
         f"{', '.join(f'.molvae {name.strip()}' for name in names.split(','))} {body}"
         for names, body in [*rules, *colors]
     ]
-    return f".molvae {{ {variables} }} .molvae svg {{ width: 100%; }} {' '.join(inside)}"
+    return (
+        f".molvae {{ {variables} font-family: var(--st-font); color: var(--ink); }} "
+        f".molvae .chart svg {{ display: block; width: 100%; height: auto; }} {' '.join(inside)}"
+    )
 
 
 def target_histogram(

@@ -93,7 +93,7 @@ def _one(name: str, condition: Condition | None, key: str) -> Target | None:
     with place:
         asked = None if target is None else (target.low, target.high)
         if (drawing := plots.target_histogram(condition, name, asked)) is not None:
-            plots.draw(drawing)
+            plots.draw(drawing, key=f"{key}.chart")
         else:
             st.caption("This model was not trained with it: molecules are drawn and tested.")
     st.caption(f"`-t {target.text}`" if target else "no limit: move an end of the slider")

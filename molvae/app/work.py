@@ -19,6 +19,7 @@ from molvae.errors import MolvaeError
 __all__ = ["Row", "Stopped", "Work"]
 
 Row = dict[str, Any]
+PATIENCE = 150.0  # seconds; a browser lets a hidden tab look once a minute
 
 
 class Stopped(BaseException):
@@ -37,6 +38,8 @@ class Work:
         self.error = ""
         self.seconds = 0.0
         self.first: float | None = None  # seconds until the first row
+        self.begun = False  # whether its turn has come
+        self._seen = time.monotonic()
         self._stop = threading.Event()
         self._started = time.monotonic()
         self._thread = threading.Thread(target=self._run, args=(do,), daemon=True)
@@ -60,6 +63,10 @@ class Work:
         """Ask it to stop; what it has made stays."""
         self._stop.set()
 
+    def look(self) -> None:
+        """Called by the page now and then: work that no page shows any more is stopped."""
+        self._seen = time.monotonic()
+
     def wait(self, seconds: float | None = None) -> None:
         """Wait for its end."""
         self._thread.join(seconds)
@@ -68,8 +75,10 @@ class Work:
         """Called by the work now and then; others may compute meanwhile.
 
         Raises:
-            Stopped: the user stopped it.
+            Stopped: the user stopped it, or closed the tab.
         """
+        if time.monotonic() - self._seen > PATIENCE:
+            self._stop.set()
         if self._stop.is_set():
             raise Stopped
         models.give_way()
@@ -87,6 +96,7 @@ class Work:
         try:
             with models.working():
                 self.check()
+                self.begun = True
                 do(self)
         except Stopped:
             pass

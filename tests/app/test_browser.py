@@ -31,7 +31,7 @@ def settled(page):
 
 
 def few(page, number=4):
-    page.get_by_label("Number of molecules").fill(str(number))
+    page.get_by_role("spinbutton", name="Number of molecules").fill(str(number))
     page.keyboard.press("Enter")
     page.get_by_text(f"-n {number} ").wait_for(state="attached")
 

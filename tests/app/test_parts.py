@@ -70,6 +70,19 @@ def test_work_is_stopped_and_keeps_what_it_made():
     assert running.first is not None
 
 
+def test_work_of_a_closed_tab_ends(monkeypatch):
+    monkeypatch.setattr(work, "PATIENCE", 0.0)
+
+    def forever(it):
+        while True:
+            it.check()
+
+    left = work.Work(5, forever).start()
+    left.wait(30)
+    assert left.stopped
+    assert not left.running
+
+
 def test_errors_of_work_are_words():
     def fail(error):
         def do(it):
