@@ -29,6 +29,17 @@ def silent(monkeypatch, tmp_path):
     monkeypatch.setenv("MOLVAE_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.fixture
+def chemnet():
+    """For tests of FCD: its network takes most of the time of a small evaluation."""
+
+
+@pytest.fixture(autouse=True)
+def without_chemnet(request, monkeypatch):
+    if "chemnet" not in request.fixturenames:
+        monkeypatch.setattr(frechet, "available", lambda: False)
+
+
 def write(path, lines):
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
@@ -274,6 +285,7 @@ def many(n, start=1):
 
 
 @pytest.mark.process
+@pytest.mark.usefixtures("chemnet")
 def test_worker_processes_change_nothing(monkeypatch):
     monkeypatch.setattr(pool, "INLINE", 10)
     monkeypatch.setattr(pool, "CHUNK", 7)
@@ -425,6 +437,7 @@ def test_sets_are_compared_with_the_first(tmp_path):
     assert result.notes() == []
 
 
+@pytest.mark.usefixtures("chemnet")
 def test_one_reference_molecule_is_enough(hits, monkeypatch):
     monkeypatch.setattr(curves, "SIZES", (2,))
     for few in (["CCO"], ["broken("]):
@@ -434,6 +447,7 @@ def test_one_reference_molecule_is_enough(hits, monkeypatch):
 
 
 @pytest.mark.skipif(not frechet.available(), reason="the extra fcd is not installed")
+@pytest.mark.usefixtures("chemnet")
 def test_guacamols_fcd_keeps_repeats_and_stereochemistry():
     mine = ["C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "OCC", "OCC", "broken(", "c1ccccc1O"]
     train = ["CCO", "N[C@@H](C)C(=O)O", "c1ccccc1", "CCCC", "CCCC"]
@@ -472,6 +486,7 @@ def test_sets_of_unequal_size_give_a_note(tmp_path):
 # -- the cache ------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("chemnet")
 def test_references_are_computed_once(hits, tmp_path, monkeypatch):
     test = write(tmp_path / "test.smi", many(30))
     options = Options(draw=5, replicates=100)
@@ -491,6 +506,7 @@ def test_references_are_computed_once(hits, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "empty", "gone", "changed"])
+@pytest.mark.usefixtures("chemnet")
 def test_damaged_caches_are_computed_again(hits, tmp_path, damage):
     test = write(tmp_path / "test.smi", many(30))
     options = {
@@ -553,6 +569,7 @@ def test_a_changed_reference_is_another(hits, tmp_path):
 # -- what is written ------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("chemnet")
 def test_json_has_the_agreed_shape(hits):
     result = evaluate.evaluate(hits, train=hits, options=Options(targets=["qed=0.3:"], seed=4))
     data = json.loads(json.dumps(report.to_json(result, None), allow_nan=False))
@@ -622,6 +639,7 @@ def _judge_the_sample_alone(got):
 
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
+@pytest.mark.usefixtures("chemnet")
 def test_the_published_figures_of_a_known_sample_alone():
     sample, *_ = _needed(
         "jtvae_moses_sample.smi.gz", "moses_mcf.csv", "moses_wehi_pains.csv"
@@ -632,6 +650,7 @@ def test_the_published_figures_of_a_known_sample_alone():
 
 @pytest.mark.nightly
 @pytest.mark.timeout(7200)
+@pytest.mark.usefixtures("chemnet")
 def test_the_published_figures_of_a_known_sample():
     sample, test, scaffolds, *_ = _needed(
         "jtvae_moses_sample.smi.gz", "moses_test.csv.gz", "moses_test_scaffolds.csv.gz",
