@@ -32,9 +32,10 @@ def wait(true, seconds=100.0):
 def search(root, tiny_run, budget=2000, **more):
     """The arguments of a slow search in a new folder."""
     folder = jobs.new_folder(root, "optimize")
-    (folder / "slow.py").write_text(SLOW)
+    (root / "given").mkdir()
+    (root / "given" / "slow.py").write_text(SLOW)
     arguments = [
-        *("optimize", "-m", str(tiny_run), "--objective", f"{folder / 'slow.py'}:score"),
+        *("optimize", "-m", str(tiny_run), "--objective", f"{root / 'given' / 'slow.py'}:score"),
         *("--budget", str(budget), "--workers", "0", "--novel-rings"),
         *("-o", str(folder / "best.csv")),
     ]
@@ -133,7 +134,7 @@ def test_stop_saves_and_resume_continues(tmp_path, tiny_run):
         job.resume()
     with pytest.raises(RunError, match="running"):
         job.remove()
-    used = jobs.Job(job.folder / "slow.py", ("prepare",), "its file", 0.0)
+    used = jobs.Job(tmp_path / "given", ("prepare",), "its file", 0.0)
     with pytest.raises(RunError, match="'search' is running"):
         used.remove()
     process = json.loads((job.folder / jobs.PROCESS).read_text())["pid"]
