@@ -158,25 +158,27 @@ class Generation:
         device: str = "auto",
         precision: str = "auto",
         workers: int | None = None,
+        scheduler: str | None = None,
     ) -> pd.DataFrame:
         """The best molecules of a search, as a table: SMILES, scores, number of the call.
 
         ``objective`` is a function of a list of SMILES, or what ``--objective`` takes, such as the
         name of a measured column, scored ``pessimism`` deviations worse than its mean. A function
-        runs in this process. ``budget`` is the number of molecules it may score; none is scored
-        twice. Every molecule scored meets the ranges in ``targets``. Molecules of ``like`` and
-        ``given`` are scored first. ``known`` is a table or files of molecules with scores, which
-        cost no calls; ``known_columns`` is the column with the scores, or the column of each
-        objective. ``method`` is a name, or your own engine or what makes one (proposer, archive,
-        budget → engine). With ``output`` the calls are kept on disk and ``resume`` continues them.
-        The other options are those of :func:`molvae.optimize.optimize`.
+        runs in this process, or on the workers of a Dask ``scheduler``. ``budget`` is the number of
+        molecules it may score; none is scored twice. Every molecule scored meets the ranges in
+        ``targets``. Molecules of ``like`` and ``given`` are scored first. ``known`` is a table or
+        files of molecules with scores, which cost no calls; ``known_columns`` is the column with
+        the scores, or the column of each objective. ``method`` is a name, or your own engine or
+        what makes one (proposer, archive, budget → engine). With ``output`` the calls are kept on
+        disk and ``resume`` continues them. The other options are those of
+        :func:`molvae.optimize.optimize`.
         """
         if callable(objective):
             if pareto:
                 raise ConfigError("pareto needs several objectives, got one function")
             scorer = FunctionScorer(objective)
             parsed = Objective((Part(scorer.name, scorer),), minimize)
-            workers = 0
+            workers = 0 if scheduler is None else workers
         else:
             parsed = parse_objective(
                 listed(objective), minimize=minimize, pareto=pareto, timeout=timeout,
@@ -217,6 +219,7 @@ class Generation:
                 device=device,
                 precision=precision,
                 workers=workers,
+                scheduler=scheduler,
                 timeout=timeout,
                 call_size=call_size,
                 report=report,

@@ -19,6 +19,7 @@ from molvae.cli.options import (
     molecules_option,
     precision_option,
     request_options,
+    scheduler_option,
     seed_option,
     show,
     workers_option,
@@ -135,6 +136,7 @@ __all__: list[str] = []  # verbs are reached through their group
 @device_option
 @precision_option
 @workers_option
+@scheduler_option
 @force_option
 def optimize(
     objectives: tuple[str, ...],

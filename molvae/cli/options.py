@@ -36,6 +36,7 @@ __all__ = [
     "noise_option",
     "precision_option",
     "request_options",
+    "scheduler_option",
     "seed_option",
     "show",
     "smiles_column_option",
@@ -132,6 +133,11 @@ class Verb(click.Command):
 force_option = click.option("--force", is_flag=True, help="Overwrite existing outputs.")
 workers_option = click.option(
     "--workers", type=int, metavar="N", help="Worker processes for RDKit (default: all CPUs)."
+)
+scheduler_option = click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Use the workers of this Dask scheduler, e.g. tcp://127.0.0.1:8786.",
 )
 model_option = click.option(
     "-m",

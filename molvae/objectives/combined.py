@@ -104,6 +104,16 @@ class Objective:
             if isinstance(part.scorer, FileScorer | PluginScorer):
                 part.scorer.load()
 
+    def shipped(self) -> Objective:
+        """The same for another machine, with the text of its Python files."""
+        parts = (
+            replace(part, scorer=part.scorer.shipped())
+            if isinstance(part.scorer, FileScorer)
+            else part
+            for part in self.parts
+        )
+        return Objective(tuple(parts), self.minimize)
+
     def scores(self, smiles: Sequence[str]) -> list[tuple[float, ...]]:
         """The score of every part for each molecule; NaN where there is none."""
         columns = [part.scorer(smiles) for part in self.parts]

@@ -46,11 +46,16 @@ class ProcessScorer:
         """The name in tables."""
         return self.key or "process"
 
-    def __call__(self, smiles: Sequence[str]) -> list[float]:
-        """The scores that the program prints; an error if it fails or prints anything else."""
+    def words(self) -> list[str]:
+        """The words of the command; an error if there is no such program."""
         words = split_command(self.command)
         if shutil.which(words[0]) is None:
             raise RunError(f"objective: cannot run '{self.command}': no program '{words[0]}'")
+        return words
+
+    def __call__(self, smiles: Sequence[str]) -> list[float]:
+        """The scores that the program prints; an error if it fails or prints anything else."""
+        words = self.words()
         # Files, because a pipe ends only when all child processes of the program have closed it.
         with tempfile.TemporaryDirectory(prefix="molvae-", dir=results_folder()) as folder:
             given, output, errors = (Path(folder, name) for name in ("in", "out", "err"))

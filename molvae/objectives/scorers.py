@@ -12,8 +12,9 @@ import inspect
 import math
 import sys
 import textwrap
+import tokenize
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
 from types import ModuleType
@@ -122,20 +123,33 @@ def _terms(scorer: TaskScorer) -> tuple[list[Term], bool]:
 
 @dataclass(frozen=True)
 class FileScorer:
-    """A function of a Python file: list of SMILES → list of scores, or one SMILES → its score."""
+    """A function of a Python file: list of SMILES → list of scores, or one SMILES → its score.
+
+    With ``source``, the text of the file, it needs no file.
+    """
 
     path: str
     function: str
     bounded: bool = False
+    source: str | None = None
 
     @property
     def name(self) -> str:
         """The name in tables."""
         return self.function
 
+    def shipped(self) -> FileScorer:
+        """The same with the text of the file, for another machine."""
+        file = Path(self.path).resolve()
+        try:
+            with tokenize.open(file) as text:  # in the encoding that it declares
+                return replace(self, path=str(file), source=text.read())
+        except (OSError, SyntaxError, UnicodeError) as error:
+            raise FileError(f"objective: '{self.path}' cannot be read: {error}") from None
+
     def load(self) -> Callable[[Any], Any]:
         """The function; an error if there is none, or if the file cannot be run."""
-        attribute = getattr(_module(self.path), self.function, None)
+        attribute = getattr(_module(self.path, self.source), self.function, None)
         if not callable(attribute):
             raise ConfigError(
                 f"objective: '{self.path}' has no function '{self.function}'; expected "
@@ -150,9 +164,9 @@ class FileScorer:
 
 
 @functools.lru_cache(maxsize=16)
-def _module(path: str) -> ModuleType:
+def _module(path: str, source: str | None = None) -> ModuleType:
     file = Path(path).resolve()
-    if not file.is_file():
+    if source is None and not file.is_file():
         raise FileError(f"objective: no file '{path}'")
     spec = importlib.util.spec_from_file_location(f"molvae_objective_{file.stem}", file)
     if spec is None or spec.loader is None:
@@ -162,7 +176,14 @@ def _module(path: str) -> ModuleType:
     if str(file.parent) not in sys.path:  # it may import modules beside it
         sys.path.insert(0, str(file.parent))
     loader = spec.loader
-    import_foreign(lambda: loader.exec_module(module), f"objective: '{path}'")
+
+    def run() -> None:
+        if source is None:
+            loader.exec_module(module)
+        else:
+            exec(compile(source, str(file), "exec"), module.__dict__)
+
+    import_foreign(run, f"objective: '{path}'")
     return module
 
 

@@ -1,4 +1,4 @@
-"""One call of an objective in a worker process: nothing here loads torch."""
+"""Calls of an objective in a worker process: nothing here loads torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from molvae.objectives.combined import Objective
 from molvae.objectives.program import ProcessScorer
 from molvae.runtime.processes import Deadline
 
-__all__ = ["ScoringCall"]
+__all__ = ["LoadingCheck", "ScoringCall"]
 
 STREAMS = (1, 2)  # what a process prints to
 APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
@@ -61,6 +61,25 @@ class ScoringCall:
                 sys.stdout, sys.stderr = streams
             elif hasattr(signal, "setitimer"):  # an alarm left behind would end this worker later
                 signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@dataclass(frozen=True)
+class LoadingCheck:
+    """Whether an objective can be used in this process; no scoring function is called."""
+
+    objective: Objective
+
+    def __call__(self, _: object = None) -> str:
+        """Why its files, packages and programs cannot be used; empty if they can."""
+        _print_into(None)
+        try:
+            self.objective.load()
+            for part in self.objective.parts:
+                if isinstance(part.scorer, ProcessScorer):
+                    part.scorer.words()
+        except MolvaeError as error:
+            return str(error)
+        return ""
 
 
 class _Stops:

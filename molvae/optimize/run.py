@@ -81,6 +81,7 @@ def optimize(
     device: str = "auto",
     precision: str = "auto",
     workers: int | None = None,
+    scheduler: str | None = None,
     timeout: float | None = None,
     call_size: int = 16,
     report: str | Path | None = None,
@@ -119,6 +120,7 @@ def optimize(
         pareto: search for the Pareto front of several objectives, not for their best mean.
         keep: molecules written, the best first; at most 1,000 of a Pareto search.
         seed, device, precision, workers: as for generation; workers call the objective.
+        scheduler: address of a running Dask scheduler, whose workers call it instead.
         timeout: seconds per molecule; slower calls count as failed.
         call_size: molecules per call of the objective, at most.
         report: HTML page to write: progress curves, drawings of the best.
@@ -178,7 +180,7 @@ def optimize(
         gate = Gate(proposer, request, known=excluded, starts=starts, **shared)
         # Before the workers, so that it is checked after they have ended.
         printed = stack.enter_context(_printed(output, clear=force and not resume))
-        scorers = stack.enter_context(WorkerPool(workers))
+        scorers = stack.enter_context(WorkerPool(workers, scheduler=scheduler))
         if not scorers.protected:
             stack.enter_context(_output_aside())
         scoring = Scoring(objective, scorers, timeout=timeout, size=call_size, log=printed)

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from molvae.errors import RunError
 from molvae.objectives import ColumnScorer, Objective
-from molvae.objectives.worker import ScoringCall
+from molvae.objectives.worker import LoadingCheck, ScoringCall
 from molvae.runtime.pool import WorkerPool
 from molvae.runtime.progress import say
 
@@ -42,7 +43,8 @@ class Scoring:
     ) -> None:
         """``size`` molecules per call at most; without workers, calls run here, unprotected.
 
-        The output that the objective prints in a worker process goes to the file ``log``.
+        The output that the objective prints in a worker process goes to the file ``log``, on a
+        Dask cluster to the log of the worker.
         """
         self.objective, self.timeout, self.size = objective, timeout, size
         self._pool = pool
@@ -50,14 +52,7 @@ class Scoring:
         parts = objective.parts
         self._columns = [i for i, p in enumerate(parts) if isinstance(p.scorer, ColumnScorer)]
         others = tuple(part for i, part in enumerate(parts) if i not in self._columns)
-        objective = Objective(others, objective.minimize)
-        if timeout is not None and not pool.protected:
-            say("note: without worker processes, only external programs have a time limit")
-        self._call = (
-            ScoringCall(objective, timeout, None if log is None else str(log.absolute()))
-            if pool.protected
-            else ScoringCall(objective, None, None, inline=True)
-        )
+        self._call = _call_in(pool, Objective(others, objective.minimize), timeout, log)
 
     def __call__(self, smiles: Sequence[str]) -> Iterator[list[Scored]]:
         """The molecules with their scores, in the order in which calls finish."""
@@ -98,6 +93,24 @@ class Scoring:
             lost += f" or took longer than {self.timeout:g} s"
         others = len(self.objective.parts) - len(self._columns)
         return Scored(text, (math.nan,) * others, why or lost)
+
+
+def _call_in(
+    pool: WorkerPool, objective: Objective, timeout: float | None, log: Path | None
+) -> ScoringCall:
+    """The call of an objective in a pool; an error if its cluster cannot load the objective."""
+    if pool.cluster is not None:
+        objective = objective.shipped()
+        if objective.parts:
+            for address, error in pool.cluster.each(LoadingCheck(objective)).items():
+                if error:
+                    raise RunError(f"Dask worker {address}: {error}")
+        return ScoringCall(objective, timeout, None)  # what it prints is in the worker's log
+    if pool.protected:
+        return ScoringCall(objective, timeout, None if log is None else str(log.absolute()))
+    if timeout is not None:
+        say("note: without worker processes, only external programs have a time limit")
+    return ScoringCall(objective, None, None, inline=True)
 
 
 def column_details(objective: Objective, smiles: Sequence[str]) -> dict[str, list[object]]:

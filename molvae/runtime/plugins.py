@@ -67,9 +67,9 @@ def load_plugin(kind: Kind, name: str) -> Any:
     """
     entries = _entries(kind).get(name, [])
     if len(entries) != 1:
+        offers = ", ".join(entry.value for entry in entries) or "is its package installed here?"
         raise ConfigError(
-            f"{kind} '{name}': {len(entries)} packages offer it "
-            f"({', '.join(entry.value for entry in entries)}); expected one"
+            f"{kind} '{name}': {len(entries)} packages offer it ({offers}); expected one"
         )
     return import_foreign(entries[0].load, f"{kind} '{name}' ({entries[0].value})")
 

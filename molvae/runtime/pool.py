@@ -12,19 +12,13 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    CancelledError,
-    Executor,
-    Future,
-    wait,
-)
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
-from molvae.errors import ConfigError, RunError
+from molvae.errors import RunError
 from molvae.runtime.processes import (
     DIED,
     ProcessPool,
@@ -34,12 +28,14 @@ from molvae.runtime.processes import (
 )
 from molvae.runtime.progress import Progress, say
 
+if TYPE_CHECKING:
+    from molvae.runtime.cluster import Cluster
+
 __all__ = ["Timeout", "WorkerPool"]
 
 A = TypeVar("A")
 B = TypeVar("B")
 
-CLUSTER_TIMEOUT = 60  # seconds to wait for the first worker of a cluster
 CHUNK = 500  # texts per task of a worker process
 INLINE = 2_000  # fewer texts than these are faster without worker processes
 CHUNK_TIMEOUT = 120.0  # seconds for one chunk of texts, which usually takes one or two
@@ -94,22 +90,28 @@ class WorkerPool:
 
         ``scheduler`` is the address of a running Dask scheduler, whose workers are used instead.
         """
-        self.count = 0 if workers == 0 else worker_count(workers)
+        self._local = 0 if workers == 0 else worker_count(workers)
         self.lost = 0  # texts that killed their worker, counted as invalid
         self._scheduler = scheduler
-        self._client: Any = None
+        self.cluster: Cluster | None = None
         self._pool: Executor | None = None
         self._single: ProcessPool | None = None  # one process, for suspected items
-        self._killed: type[BaseException] = BrokenProcessPool  # a cluster has another name for it
+
+    @property
+    def count(self) -> int:
+        """Processes that work at a time; 0 if none but this one."""
+        return self._local if self.cluster is None else self.cluster.count
 
     @property
     def protected(self) -> bool:
         """Whether work runs in other processes, which may be lost."""
-        return self._scheduler is not None or self.count > 0
+        return self._scheduler is not None or self._local > 0
 
     def __enter__(self) -> Self:
         if self._scheduler is not None:
-            self._connect(self._scheduler)
+            from molvae.runtime.cluster import Cluster
+
+            self.cluster = Cluster(self._scheduler)
         return self
 
     def __exit__(
@@ -118,45 +120,26 @@ class WorkerPool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self.cluster is not None:
+            self.cluster.shutdown()
+        elif kind is not None and issubclass(kind, KeyboardInterrupt):
+            self.end()  # Ctrl-C does not wait for work that hangs
+        else:
+            self._shut_down()
+
+    def end(self) -> None:
+        """End all worker processes of this machine, whatever they do."""
         for pool in (self._pool, self._single):
             if isinstance(pool, ProcessPool):
-                if kind is not None and issubclass(kind, KeyboardInterrupt):
-                    pool.end()  # Ctrl-C does not wait for work that hangs
-                pool.shutdown(wait=True, cancel_futures=True)
-        self._pool = self._single = None
-        if self._client is not None:
-            self._client.close()
+                pool.end()
+        self._shut_down()
 
-    def _connect(self, address: str) -> None:
-        try:
-            from distributed import Client
-            from distributed.scheduler import KilledWorker
-        except ImportError:
-            raise ConfigError(
-                "a Dask scheduler needs the extra: pip install 'molvae[distributed]'"
-            ) from None
-        try:
-            client: Any = Client
-            self._client = client(address, timeout="20s", set_as_default=False)
-        except (OSError, ValueError, TimeoutError) as error:
-            raise ConfigError(
-                f"no Dask scheduler answers at '{address}' ({error}); expected for example "
-                "tcp://127.0.0.1:8786 of a running `dask scheduler`"
-            ) from None
-        if not self._client.nthreads():
-            say(f"waiting for a worker to join the Dask scheduler at {address}")
-            try:
-                self._client.wait_for_workers(1, timeout=CLUSTER_TIMEOUT)
-            except TimeoutError:
-                self._client.close()
-                raise RunError(
-                    f"the Dask scheduler at '{address}' has no workers; start some, for example "
-                    f"dask worker {address} --nthreads 1"
-                ) from None
-        self.count = max(1, sum(self._client.nthreads().values()))
-        self._killed = KilledWorker
-        # Equal chunks are different work: a "pure" task would be computed once for both.
-        self._pool = self._client.get_executor(pure=False)
+    def _shut_down(self) -> None:
+        pools = (self._pool, self._single)
+        self._pool = self._single = None
+        for pool in pools:
+            if pool is not None:
+                pool.shutdown(wait=True, cancel_futures=True)
 
     def map(
         self,
@@ -208,7 +191,7 @@ class WorkerPool:
         first = list(itertools.islice(left, INLINE))
         chunks = _chunks(itertools.chain(first, left))
         with Progress(label, total) as progress:
-            if len(first) < INLINE or self.count < 2:
+            if len(first) < INLINE or (self.cluster is None and self.count < 2):
                 for chunk in chunks:
                     yield chunk, function(chunk)
                     progress.advance(len(chunk))
@@ -234,25 +217,25 @@ class WorkerPool:
         """The result of an item while no other shares its worker; None if it kills the worker."""
         if not self.protected:
             return function(item)
-        if self._client is not None:
-            return self._cluster_result(self._submit(function, item)[0])
+        if self.cluster is not None:
+            return self._result(function, item, self.cluster.submit(function, item), self.cluster)
         if self._single is None:
             self._single = process_pool(1)
             try:
                 self._single.submit(os.getpid).result()
             except BrokenProcessPool:
                 raise RunError(DIED) from None
+        single = self._single
         try:
-            return self._single.submit(function, item).result()
+            return single.submit(function, item).result()
         except BrokenProcessPool:
-            self._single.shutdown()
+            single.shutdown()
             self._single = None
             return None
 
     def _submit(self, function: Callable[[A], B], item: A) -> tuple[Future[B], Executor]:
-        if self._client is None and self._pool is None:
-            self._pool = process_pool(self.count)
-        assert self._pool is not None
+        if self._pool is None:
+            self._pool = self.cluster or process_pool(self._local)
         try:
             return self._pool.submit(function, item), self._pool
         except BrokenProcessPool:
@@ -262,11 +245,11 @@ class WorkerPool:
     def _result(
         self, function: Callable[[A], B], item: A, future: Future[B], pool: Executor
     ) -> B | None:
-        if self._client is not None:
-            return self._cluster_result(future)
         try:
             return future.result()
         except BrokenProcessPool:
+            if pool is self.cluster:  # nothing else ran in the process that died
+                return None
             self._discard(pool)
             return self.run_alone(function, item)
 
@@ -278,22 +261,6 @@ class WorkerPool:
                 pool.end()  # the others may ignore the SIGTERM of the standard library
             pool.shutdown()
             self._pool = None
-
-    def _cluster_result(self, future: Future[B]) -> B | None:
-        try:
-            return future.result()
-        except self._killed:  # Dask has tried more than once by then
-            say("a Dask worker was lost over some rows; trying them one by one")
-            return None
-        except (CancelledError, OSError) as error:
-            raise RunError(
-                f"the Dask scheduler at '{self._scheduler}' was lost ({error!r}); finished parts "
-                "are kept, continue with --resume"
-            ) from None
-        except ModuleNotFoundError as error:
-            raise RunError(
-                f"the Dask workers cannot import '{error.name}'; install the same molvae there"
-            ) from None
 
 
 def _next(
