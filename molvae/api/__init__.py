@@ -222,6 +222,7 @@ class MolVAE(Generation):
         seed: int = 0,
         device: str = "auto",
         workers: int | None = None,
+        scheduler: str | None = None,
     ) -> Report:
         """Metrics of molecules: a list of SMILES, a table of :meth:`generate`, or a file.
 
@@ -239,6 +240,7 @@ class MolVAE(Generation):
             seed=seed,
             device=device,
             workers=workers,
+            scheduler=scheduler,
         )
         if isinstance(molecules, pd.DataFrame):
             molecules = molecules["smiles"].tolist()
@@ -253,6 +255,7 @@ class MolVAE(Generation):
         device: str = "auto",
         precision: str = "auto",
         workers: int | None = None,
+        scheduler: str | None = None,
     ) -> pd.DataFrame:
         """How likely molecules are under the model: ``smiles``, ``nats``, ``distortion``, ``note``.
 
@@ -268,6 +271,7 @@ class MolVAE(Generation):
             device=device,
             precision=precision,
             workers=workers,
+            scheduler=scheduler,
         )
         rows = [[m.text, m.nats, m.distortion, m.note] for m in encoded]
         return pd.DataFrame(rows, columns=["smiles", "nats", "distortion", "note"])

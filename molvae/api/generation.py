@@ -62,6 +62,7 @@ class Generation:
         device: str = "auto",
         precision: str = "auto",
         workers: int | None = None,
+        scheduler: str | None = None,
         **unknown: object,
     ) -> pd.DataFrame:
         """Up to ``n`` molecules as a table: SMILES, requested properties, distances of points.
@@ -76,7 +77,7 @@ class Generation:
             TypeError: an option is unknown; the message suggests a similar one.
         """
         for name in unknown:
-            known = ["n", "seed", "device", "precision", "workers", "novel"]
+            known = ["n", "seed", "device", "precision", "workers", "scheduler", "novel"]
             known += [field.name for field in fields(Request)]
             raise TypeError(f"generate() has no option '{name}': {suggest(name, known)}")
         request = Request(
@@ -109,6 +110,7 @@ class Generation:
             device=device,
             precision=precision,
             workers=workers,
+            scheduler=scheduler,
             novel=[novel] if isinstance(novel, str | Path) else novel,
             summary=summary,
         )

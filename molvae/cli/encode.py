@@ -14,6 +14,7 @@ from molvae.cli.options import (
     force_option,
     model_option,
     precision_option,
+    scheduler_option,
     show,
     smiles_column_option,
     workers_option,
@@ -53,6 +54,7 @@ __all__: list[str] = []  # verbs are reached through their group
 @device_option
 @precision_option
 @workers_option
+@scheduler_option
 @force_option
 def encode(
     inputs: tuple[Path, ...], output: Path, smiles_column: str | None, as_json: bool, **options: Any

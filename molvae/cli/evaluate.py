@@ -13,6 +13,7 @@ from molvae.cli.options import (
     command_line,
     device_option,
     force_option,
+    scheduler_option,
     seed_option,
     show,
     smiles_column_option,
@@ -72,6 +73,7 @@ DRAWN = 60  # molecules drawn on a report page, of all files together
 @seed_option
 @device_option
 @workers_option
+@scheduler_option
 @force_option
 def evaluate(
     inputs: tuple[Path, ...],

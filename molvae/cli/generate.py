@@ -17,6 +17,7 @@ from molvae.cli.options import (
     molecules_option,
     precision_option,
     request_options,
+    scheduler_option,
     seed_option,
     show,
     workers_option,
@@ -54,6 +55,7 @@ __all__: list[str] = []  # verbs are reached through their group
 @device_option
 @precision_option
 @workers_option
+@scheduler_option
 @force_option
 def generate(
     number: int,

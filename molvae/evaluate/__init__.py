@@ -143,7 +143,7 @@ def _judge_all(
     for role, source in reference_sources.items():
         source.check(f"the {role} set")
     with ExitStack() as stack:
-        workers = stack.enter_context(WorkerPool(options.workers))
+        workers = stack.enter_context(WorkerPool(options.workers, scheduler=options.scheduler))
         references = {}
         for role, source in reference_sources.items():
             reference = Reference(role, source, workers, device=options.device)

@@ -42,7 +42,8 @@ class Options:
     that column. ``filters_from``: folder with the pattern files of MOSES. ``chemnet``: compute FCD
     if its weights are installed. ``sample``: describe at most that many valid molecules, 0 for all.
     ``replicates`` of the bootstrap, 0 for no intervals. ``draw``: molecules prepared for the
-    drawings of a page. ``workers``: processes, 0 or 1 to use only this one.
+    drawings of a page. ``workers``: processes, 0 or 1 to use only this one. ``scheduler``: address
+    of a running Dask scheduler, whose workers are used instead.
     """
 
     targets: Sequence[str] = ()
@@ -55,6 +56,7 @@ class Options:
     device: str = "auto"
     draw: int = 0
     workers: int | None = None
+    scheduler: str | None = None
 
     def __post_init__(self) -> None:
         """Reject sizes that make no sense."""

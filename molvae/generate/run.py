@@ -8,7 +8,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -35,6 +35,7 @@ from molvae.model.given import clean_given
 from molvae.report import write_html
 from molvae.runtime.device import available_cpus, choose_device, keep_memory, versions
 from molvae.runtime.files import fingerprint
+from molvae.runtime.pool import WorkerPool
 from molvae.runtime.processes import process_pool, worker_count
 from molvae.runtime.progress import Progress, say
 from molvae.runtime.threads import one_thread
@@ -52,7 +53,6 @@ MOST = 10**12  # molecules of one command
 INLINE = 5000  # candidates, up to which starting worker processes costs more than it saves
 LEAST_DECODERS, MOST_DECODERS = 3, 8  # batches decoded at a time; the GIL sets the limit
 FAR_OFF = 1.0  # mean distance from a point target, in standard deviations, above which we warn
-# When too few are found.
 ADVICE = "widen a range, raise --max-tries, add --allow-misses, or accept --novel-rings"
 GRID = 100  # molecules in a grid picture
 
@@ -97,6 +97,7 @@ def generate(
     device: str = "auto",
     precision: str = "auto",
     workers: int | None = None,
+    scheduler: str | None = None,
     novel: Sequence[str | Path] = (),
     summary: GenerationSummary | None = None,
     listener: Listener | None = None,
@@ -113,6 +114,7 @@ def generate(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``auto``, ``fp32`` or ``bf16``.
         workers: processes for RDKit; None takes all CPUs.
+        scheduler: address of a running Dask scheduler, whose workers decode and screen instead.
         novel: files of molecules that must not be generated.
         summary: filled in as the run proceeds.
         listener: called after every batch with the candidates decoded so far and the molecules just
@@ -122,10 +124,9 @@ def generate(
     saved = model if isinstance(model, SavedModel) else load_model(model)
     request = (request or Request()).with_targets(targets, saved)
     started = time.monotonic()
+    options = (seed, device, precision, workers, scheduler, novel)
     with (
-        _open_sampler(
-            saved, request, n, seed, device, precision, workers, novel, listener
-        ) as sampler,
+        _open_sampler(saved, request, n, *options, listener) as sampler,
         Progress("generate", total=n) as progress,
     ):
         for molecule in sampler.stream(n):
@@ -161,6 +162,7 @@ def generate_file(
     device: str = "auto",
     precision: str = "auto",
     workers: int | None = None,
+    scheduler: str | None = None,
     novel: Sequence[str | Path] = (),
     shard: Shard | None = None,
     options: OutputOptions | None = None,
@@ -198,7 +200,7 @@ def generate_file(
         accept=functools.partial(_is_of_plan, numbers),
     ) as blocks:
         with _open_sampler(
-            saved, request, summary.wanted, seed, device, precision, workers, novel
+            saved, request, summary.wanted, seed, device, precision, workers, scheduler, novel
         ) as sampler:
             summary.notes = sampler.notes()
             _fill(blocks, sampler, numbers)
@@ -324,6 +326,7 @@ def _open_sampler(
     device: str,
     precision: str,
     workers: int | None,
+    scheduler: str | None,
     novel: Sequence[str | Path],
     listener: Listener | None = None,
 ) -> Iterator[Sampler]:
@@ -333,8 +336,13 @@ def _open_sampler(
         count //= 2  # the network has as much to do as RDKit
     keep_memory()  # a step of the decoder takes and frees megabytes
     with ExitStack() as stack:
-        pool, threads, decoders = None, None, 1
-        if count > 1 and (n * (request.candidates if request.targets else 1) > INLINE or novel):
+        pool: Executor | None = None
+        threads, decoders = None, 1
+        if scheduler is not None:
+            stack.enter_context(one_thread())
+            remote = stack.enter_context(WorkerPool(scheduler=scheduler))
+            pool, count = remote.cluster, remote.count
+        elif count > 1 and (n * (request.candidates if request.targets else 1) > INLINE or novel):
             pool = stack.enter_context(process_pool(count))
             if where.type == "cpu":
                 decoders = stack.enter_context(_decoder_count(count))
@@ -354,6 +362,7 @@ def _open_sampler(
             workers=count,
             decoders=threads,
             decoder_count=decoders,
+            elsewhere=scheduler is not None,
             known=known,
             listener=listener,
         )

@@ -19,14 +19,9 @@ from molvae.generate.candidates import Batch, Candidate, Proposals, Wanted
 from molvae.generate.critic import Critic, SeedMolecules
 from molvae.generate.evidence import features_of, held_out_words
 from molvae.generate.proposer import Proposer
-from molvae.generate.realism import (
-    Thresholds,
-    applicable,
-    realism_note,
-    realism_screen,
-    thresholds,
-)
+from molvae.generate.realism import Thresholds, applicable, realism_note, realism_screen, thresholds
 from molvae.generate.refusals import Refusals
+from molvae.generate.remote import RemoteBatches
 from molvae.generate.request import SIMILARITY, TRIES, Generated, Request
 from molvae.model.checkpoint import SavedModel
 from molvae.runtime.processes import map_ordered
@@ -75,11 +70,13 @@ class Sampler:
         workers: int = 1,
         decoders: Executor | None = None,
         decoder_count: int = 1,
+        elsewhere: bool = False,
         known: KeySet | None = None,
         listener: Listener | None = None,
     ) -> None:
         """``executor`` has ``workers`` processes for RDKit, ``decoders`` threads for the network.
 
+        With ``elsewhere`` the workers are on other machines and decode too.
         ``known`` holds the keys (:func:`molvae.chem.hashing.keys_of`) of molecules to exclude.
         ``listener`` gets the candidates decoded so far and the molecules just settled, if any.
         """
@@ -97,6 +94,7 @@ class Sampler:
         self.batch_size = batch_size
         self.executor, self.workers = executor, workers
         self.decoders, self.decoder_count = decoders, decoder_count
+        self._elsewhere = elsewhere
         self.known = known or KeySet()
         self.refused = Refusals()
         self.decoded = 0
@@ -317,6 +315,13 @@ class Sampler:
 
     def _screened(self, batches: Iterable[Batch]) -> Iterator[tuple[Proposals, list[Measured]]]:
         """Every batch, decoded and measured by RDKit, while the next ones are decoded."""
+        for batch, measured in (self._afar if self._elsewhere else self._nearby)(batches):
+            self.decoded += len(batch.items)
+            self._report({})
+            yield batch, measured
+
+    def _nearby(self, batches: Iterable[Batch]) -> Iterator[tuple[Proposals, list[Measured]]]:
+        """Decoded in threads of this process, measured by its workers."""
         sent: deque[Proposals] = deque()
 
         def decoded() -> Iterator[Decoded]:
@@ -324,17 +329,36 @@ class Sampler:
                 self._decode, batches, workers=self.decoder_count, executor=self.decoders, ahead=2
             ):
                 sent.append(batch)
-                uniform = self.proposer.draws.uniform("realism", batch.items, 1)[:, 0]
-                numbers = self._thresholds.numbers(batch.items, uniform)
-                yield Decoded(batch.texts, numbers.tolist())
+                yield Decoded(batch.texts, self._numbers(batch.items))
 
         for measured in map_ordered(
             self._screen, decoded(), workers=self.workers, executor=self.executor
         ):
-            batch = sent.popleft()
-            self.decoded += len(batch.items)
-            self._report({})
-            yield batch, measured
+            yield sent.popleft(), measured
+
+    def _afar(self, batches: Iterable[Batch]) -> Iterator[tuple[Proposals, list[Measured]]]:
+        """Decoded and measured by workers on other machines."""
+        sent: deque[NDArray[np.int64]] = deque()
+
+        def tasks() -> Iterator[tuple[Batch, list[float]]]:
+            for batch in batches:
+                sent.append(batch.items)
+                yield batch, self._numbers(batch.items)
+
+        for texts, measured in map_ordered(
+            self._remote, tasks(), workers=self.workers, executor=self.executor
+        ):
+            yield Proposals(sent.popleft(), texts), measured
+
+    @functools.cached_property
+    def _remote(self) -> RemoteBatches:
+        return RemoteBatches.of(self.proposer, self._screen)
+
+    def _numbers(self, items: NDArray[np.int64]) -> list[float]:
+        """The number of each candidate that realism compares with its margin."""
+        uniform = self.proposer.draws.uniform("realism", items, 1)[:, 0]
+        numbers: list[float] = self._thresholds.numbers(items, uniform).tolist()
+        return numbers
 
     def _report(self, settled: Mapping[int, Candidate]) -> None:
         """Tell the listener what was decoded and settled; what it raises ends the work."""

@@ -81,19 +81,21 @@ def encode(
     device: str = "auto",
     precision: str = "auto",
     workers: int | None = None,
+    scheduler: str | None = None,
     total: int | None = None,
 ) -> Iterator[Encoded]:
     """Encode SMILES, in order; they are cleaned as the model's training data were.
 
     ``score`` computes nats and distortion, which takes twice as long as the latents. ``predict``
     predicts the measured columns: by the model's predictors, or by the property head of a model
-    that has none.
+    that has none. The workers of a Dask ``scheduler`` clean and tokenize the molecules; the network
+    runs here.
     """
     device_ = choose_device(device)
     proposer = Proposer(model, Request(), draws=Draws(0), device=device_, precision=precision)
     own = own_names(model) if predict else []
     tokenizer = Tokenizer(cleaning_of(model), model.constraints, frozenset(model.vocabulary.tokens))
-    with WorkerPool(workers) as pool:
+    with WorkerPool(workers, scheduler=scheduler) as pool:
         chunks = pool.map_texts("encode", tokenizer, texts, total)
         pairs = (pair for chunk, tokens in chunks for pair in zip(chunk, tokens, strict=True))
         while batch := list(itertools.islice(pairs, BATCH)):
@@ -170,6 +172,7 @@ def encode_file(
     device: str = "auto",
     precision: str = "auto",
     workers: int | None = None,
+    scheduler: str | None = None,
     force: bool = False,
 ) -> EncodeSummary:
     """Encode molecule files: one row per record, in order, with a note where it cannot be encoded.
@@ -201,6 +204,7 @@ def encode_file(
         device=device,
         precision=precision,
         workers=workers,
+        scheduler=scheduler,
     )
 
     def counted() -> Iterator[Encoded]:

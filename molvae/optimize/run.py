@@ -173,6 +173,9 @@ def optimize(
             raise ConfigError(f"save model: method {name} tunes no model; use --method learning")
         outputs = [Path(path) for path in (output, report) if path is not None]
         options = {"pareto": pareto, "resume": resume, "force": force}
+        scorers = WorkerPool(workers, scheduler=scheduler)
+        if scheduler is not None:  # before there is a log, as it may not answer
+            stack.enter_context(scorers)
         calls = stack.enter_context(open_calls(log, objective, plan, outputs=outputs, **options))
         shared: dict[str, Any] = {"executor": pool, "workers": count}
         before = _known(files, saved, archive, proposer, workers, shared)
@@ -180,7 +183,8 @@ def optimize(
         gate = Gate(proposer, request, known=excluded, starts=starts, **shared)
         # Before the workers, so that it is checked after they have ended.
         printed = stack.enter_context(_printed(output, clear=force and not resume))
-        scorers = stack.enter_context(WorkerPool(workers, scheduler=scheduler))
+        if scheduler is None:
+            stack.enter_context(scorers)
         if not scorers.protected:
             stack.enter_context(_output_aside())
         scoring = Scoring(objective, scorers, timeout=timeout, size=call_size, log=printed)

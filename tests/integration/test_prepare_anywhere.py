@@ -7,9 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import psutil
@@ -111,58 +108,6 @@ def test_three_shards_merged(library, expected, tmp_path):
         run("prepare", library, "-o", shard, *OPTIONS, "--workers", 1, "--shard", f"{i}/3")
     assert "shard 2 of 3" in run("info", shards[1]).stdout
     run("merge", *reversed(shards), "-o", tmp_path / "ds")
-    assert same_bytes(tmp_path / "ds", expected)
-
-
-@pytest.fixture
-def cluster(tmp_path):
-    """A Dask scheduler and two worker processes, started as the documentation says."""
-    pytest.importorskip("distributed", reason="the extra 'distributed'")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"tcp://127.0.0.1:{port}"
-    dask = [sys.executable, "-m", "dask"]
-    log = open(tmp_path / "dask.log", "w", encoding="utf-8")  # noqa: SIM115
-    quiet = {"stdout": log, "stderr": log, "start_new_session": True, "cwd": tmp_path}
-    processes = [
-        subprocess.Popen(
-            [*dask, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"],
-            **quiet,
-        )
-    ]
-    wait_for(lambda: listening(port), processes[0])
-    processes += [
-        subprocess.Popen(
-            [*dask, "worker", address, "--nthreads", "1", "--no-dashboard",
-             "--local-directory", str(tmp_path / f"worker-{i}")],
-            **quiet,
-        )
-        for i in (1, 2)
-    ]  # fmt: skip
-    yield address
-    for process in processes:
-        for child in psutil.Process(process.pid).children(recursive=True):
-            child.kill()
-        process.kill()
-        process.wait()
-    log.close()
-
-
-def listening(port):
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
-
-
-def test_a_dask_cluster_of_two_workers(library, expected, cluster, tmp_path):
-    from distributed import Client
-
-    with Client(cluster, set_as_default=False) as client:
-        client.wait_for_workers(2, timeout=60)
-        run("prepare", library, "-o", tmp_path / "ds", *OPTIONS, "--scheduler", cluster)
-        done = client.run(lambda dask_worker: dask_worker.state.executed_count)
-    assert len(done) == 2
-    assert min(done.values()) >= 1, "both workers did some of the work"
     assert same_bytes(tmp_path / "ds", expected)
 
 
