@@ -16,7 +16,7 @@ from molvae.generate.columns import columns_of, extras_of, molecule_row
 from molvae.generate.request import Request, Span, Targets
 from molvae.generate.run import GenerationSummary, generate
 from molvae.model.checkpoint import SavedModel
-from molvae.objectives import FunctionScorer, Objective, Part, parse_objective
+from molvae.objectives import DockOptions, FunctionScorer, Objective, Part, parse_objective
 from molvae.optimize.engines.base import Engine
 from molvae.optimize.engines.choice import EngineMaker
 from molvae.optimize.known import parse_columns
@@ -134,6 +134,7 @@ class Generation:
         patience: int | None = None,
         minimize: bool = False,
         pessimism: float = 1.0,
+        docking: DockOptions | None = None,
         pareto: bool = False,
         method: str | Engine | EngineMaker = "auto",
         like: str | Sequence[str] = (),
@@ -165,7 +166,8 @@ class Generation:
         """The best molecules of a search, as a table: SMILES, scores, number of the call.
 
         ``objective`` is a function of a list of SMILES, or what ``--objective`` takes, such as the
-        name of a measured column, scored ``pessimism`` deviations worse than its mean. A function
+        name of a measured column, scored ``pessimism`` deviations worse than its mean; ``docking``
+        has the options of ``dock:TARGET``. A function
         runs in this process, or on the workers of a Dask ``scheduler``. ``budget`` is the number of
         molecules it may score; none is scored twice. Every molecule scored meets the ranges in
         ``targets``. Molecules of ``like`` and ``given`` are scored first. ``known`` is a table or
@@ -185,6 +187,7 @@ class Generation:
             parsed = parse_objective(
                 listed(objective), minimize=minimize, pareto=pareto, timeout=timeout,
                 columns=lambda: self._model.predictors, pessimism=pessimism,
+                docking=docking,
             )  # fmt: skip
         request = Request(
             like=tuple(listed(like)),

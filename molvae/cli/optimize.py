@@ -24,10 +24,11 @@ from molvae.cli.options import (
     show,
     workers_option,
 )
-from molvae.errors import ConfigError
+from molvae.errors import ConfigError, FileError
 
 if TYPE_CHECKING:
     from molvae.generate.request import Request
+    from molvae.objectives import Objective
     from molvae.optimize.summary import OptimizeSummary
     from molvae.predict.store import Predictors
 
@@ -41,7 +42,7 @@ __all__: list[str] = []  # verbs are reached through their group
     "objectives",
     multiple=True,
     required=True,
-    metavar="NAME|FILE.py:FUNCTION|process:COMMAND",
+    metavar="NAME|FILE.py:FUNCTION|process:COMMAND|dock:TARGET",
     help="Objective to maximize; @WORST:BEST rescales it to 0 … 1, *WEIGHT weights it "
     "(repeatable).",
 )
@@ -131,6 +132,20 @@ __all__: list[str] = []  # verbs are reached through their group
     show_default=True,
     help="Most molecules passed to the objective at once.",
 )
+@click.option(
+    "--dock-cpus",
+    type=int,
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="CPUs of one docking (dock:TARGET); --workers of them run at a time.",
+)
+@click.option(
+    "--poses",
+    type=PATH,
+    metavar="FOLDER",
+    help="Write the docked poses of every molecule to this folder as SDF.",
+)
 @seed_option
 @click.option("--resume", is_flag=True, help="Continue an interrupted run of the same command.")
 @device_option
@@ -148,6 +163,8 @@ def optimize(
     request: Request,
     similarity: str | None,
     timeout: float | None,
+    dock_cpus: int,
+    poses: Path | None,
     known_columns: tuple[str, ...],
     as_json: bool,
     **options: Any,
@@ -156,15 +173,15 @@ def optimize(
 
     A FUNCTION takes a list of SMILES and returns one number (or None) for each; or it takes one
     SMILES and returns one number. A COMMAND reads SMILES line by line and prints
-    {"payload": {"NAME": [...]}}. NAME is a built-in property (logp=2:3 for a range), a benchmark
-    task, a plugin's, or a measured column of the model (pIC50, or pIC50=7: for the probability of
-    a range).
+    {"payload": {"NAME": [...]}}. A TARGET is a receptor of dockstring. NAME is a built-in property
+    (logp=2:3 for a range), a benchmark task, a plugin's, or a measured column of the model (pIC50,
+    or pIC50=7: for the probability of a range).
 
     Every call is a row of STEM.calls.csv, written before the call and again after the answer.
 
     Example: molvae optimize --objective docking.py:score --minimize --budget 2000 -o best.csv
     """
-    from molvae.objectives import parse_objective
+    from molvae.objectives import DockOptions, parse_objective
     from molvae.targets import parse_target
 
     if similarity is not None:
@@ -175,7 +192,9 @@ def optimize(
     objective = parse_objective(
         objectives, minimize=minimize, pareto=pareto, timeout=timeout,
         columns=lambda: _columns(options["model"]), pessimism=pessimism,
+        docking=DockOptions(dock_cpus, None if poses is None else poses.absolute()),
     )  # fmt: skip
+    _make_folder(poses, objective)
     from molvae.optimize.known import parse_columns
     from molvae.optimize.run import optimize as search
 
@@ -195,6 +214,20 @@ def optimize(
     if options["save_model"] is not None:
         lines.append(f"  tuned model in {options['save_model']}")
     show(as_json, summary.to_json(), lines)
+
+
+def _make_folder(poses: Path | None, objective: Objective) -> None:
+    """The folder for poses, if the objective docks."""
+    from molvae.objectives import DockScorer
+
+    if poses is None:
+        return
+    if not any(isinstance(part.scorer, DockScorer) for part in objective.parts):
+        raise ConfigError("--poses needs an objective that docks: --objective dock:TARGET")
+    try:
+        poses.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"--poses '{poses}': no folder can be made there: {error}") from None
 
 
 def _columns(model: str | None) -> Predictors | None:

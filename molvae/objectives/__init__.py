@@ -6,6 +6,7 @@ function, since a call may be costly.
 
 from molvae.objectives.columns import ColumnScorer
 from molvae.objectives.combined import Objective, Part, parse_objective
+from molvae.objectives.docking import DockOptions, DockScorer
 from molvae.objectives.program import ProcessScorer
 from molvae.objectives.scorers import (
     FileScorer,
@@ -25,6 +26,8 @@ __all__ = [
     "AtLeast",
     "AtMost",
     "ColumnScorer",
+    "DockOptions",
+    "DockScorer",
     "FileScorer",
     "FunctionScorer",
     "Gaussian",

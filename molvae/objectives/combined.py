@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from molvae.errors import ConfigError
 from molvae.objectives.columns import Columns, ColumnScorer, checked_pessimism
+from molvae.objectives.docking import DockOptions, DockScorer
 from molvae.objectives.scorers import FileScorer, PluginScorer, Scorer, TaskScorer, find_scorer
 from molvae.objectives.shapes import Ramp, Window
 from molvae.targets import NUMBER
@@ -101,7 +102,7 @@ class Objective:
     def load(self) -> None:
         """Import the files and packages of the parts, which may take a while."""
         for part in self.parts:
-            if isinstance(part.scorer, FileScorer | PluginScorer):
+            if isinstance(part.scorer, FileScorer | PluginScorer | DockScorer):
                 part.scorer.load()
 
     def shipped(self) -> Objective:
@@ -150,20 +151,22 @@ def parse_objective(
     timeout: float | None = None,
     columns: Columns | None = None,
     pessimism: float = 1.0,
+    docking: DockOptions | None = None,
 ) -> Objective:
     """An objective from texts such as ``qed``, ``docking.py:score@-4:-10`` or ``logp=2:3*0.5``.
 
     ``@ZERO:ONE`` gives the scores with desirability 0 and 1, linear in between; ``*WEIGHT`` is the
     weight among several. Several scoring functions need scores from 0 to 1, or such a ramp, unless
     a Pareto front is requested. ``columns`` gives the measured columns of a model, which are scored
-    ``pessimism`` standard deviations worse than their mean.
+    ``pessimism`` standard deviations worse than their mean. ``docking`` is for ``dock:TARGET``,
+    whose energies are better where lower: alone it needs ``minimize``, or else such a ramp.
     """
     checked_pessimism(pessimism)
     if not texts:
         raise ConfigError("objective: got none, expected at least one --objective")
-    parts = tuple(
-        _part(text, timeout, columns, -pessimism if minimize else pessimism) for text in texts
-    )
+    docking = docking or DockOptions()
+    deviations = -pessimism if minimize else pessimism
+    parts = tuple(_part(text, timeout, columns, deviations, docking) for text in texts)
     if minimize and len(parts) > 1:
         raise ConfigError(
             "--minimize is for a single objective; for several, give NAME@WORST:BEST for each"
@@ -184,6 +187,12 @@ def parse_objective(
     if pareto and len(parts) == 1:
         raise ConfigError("--pareto needs several objectives: give --objective more than once")
     for part in parts:
+        if isinstance(part.scorer, DockScorer) and part.ramp is None and not minimize:
+            raise ConfigError(
+                f"objective '{part.text}': docking energies are better where lower; add --minimize "
+                f"if it is the only objective, or give the energies for 0 and 1: "
+                f"'{part.text}@-4:-12'"
+            )
         if len(parts) > 1 and not pareto and not part.bounded:
             raise ConfigError(
                 f"objective '{part.text}': scores that may lie outside 0 to 1 cannot be combined; "
@@ -192,7 +201,13 @@ def parse_objective(
     return Objective(parts, minimize)
 
 
-def _part(text: str, timeout: float | None, columns: Columns | None, deviations: float) -> Part:
+def _part(
+    text: str,
+    timeout: float | None,
+    columns: Columns | None,
+    deviations: float,
+    docking: DockOptions,
+) -> Part:
     match = _TAIL.fullmatch(text.strip())
     if match is None:
         raise ConfigError(f"objective '{text}': expected NAME, NAME@ZERO:ONE or NAME*WEIGHT")
@@ -208,7 +223,9 @@ def _part(text: str, timeout: float | None, columns: Columns | None, deviations:
         raise ConfigError(
             f"objective '{text}': got weight {weight:g}, expected from {LIGHTEST:g} to {HEAVIEST:g}"
         )
-    scorer = find_scorer(match["scorer"], timeout=timeout, columns=columns, deviations=deviations)
+    scorer = find_scorer(
+        match["scorer"], timeout=timeout, columns=columns, deviations=deviations, docking=docking
+    )
     window = None
     if isinstance(scorer, TaskScorer):
         window, scorer = scorer.shape, replace(scorer, window=None)

@@ -24,6 +24,7 @@ from molvae import chem
 from molvae.chem.properties import PROPERTIES, compute
 from molvae.errors import ConfigError, FileError, TargetError, suggest
 from molvae.objectives.columns import Columns, column_scorer
+from molvae.objectives.docking import DockOptions, dock_scorer
 from molvae.objectives.program import ProcessScorer, as_scores, split_command
 from molvae.objectives.shapes import Window
 from molvae.objectives.tasks import ABSENT, TASKS, Term, mean
@@ -40,6 +41,7 @@ __all__ = [
     "find_scorer",
 ]
 
+DOCKING = DockOptions()
 SHARE = 0.1  # of a property's usual range: spread of the score outside a requested range
 
 
@@ -290,12 +292,13 @@ def find_scorer(
     timeout: float | None = None,
     columns: Columns | None = None,
     deviations: float = 1.0,
+    docking: DockOptions = DOCKING,
 ) -> Scorer:
     """The scoring function that a text names; no molecule is scored.
 
-    ``qed``, ``logp=2:3``, ``similarity:CCO``, ``docking.py:score``, ``process:COMMAND``, the name
-    of an entry point, or a measured column of a model, ``pIC50`` or ``pIC50=7:``. ``columns`` gives
-    these; ``deviations`` is for them.
+    ``qed``, ``logp=2:3``, ``similarity:CCO``, ``docking.py:score``, ``process:COMMAND``,
+    ``dock:TARGET``, the name of an entry point, or a measured column of a model, ``pIC50`` or
+    ``pIC50=7:``. ``columns`` gives these; ``deviations`` is for them, ``docking`` for ``dock``.
     """
     head, colon, rest = text.partition(":")
     if head == "process" and colon:
@@ -304,6 +307,8 @@ def find_scorer(
         return _runnable(
             ProcessScorer(command if named else rest, key if named else "", timeout), text
         )
+    if head == "dock" and colon:
+        return dock_scorer(rest, docking)
     if head == "similarity" and colon:
         _likeness(rest)
         return TaskScorer(text)

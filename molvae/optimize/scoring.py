@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from molvae.errors import RunError
-from molvae.objectives import ColumnScorer, Objective
+from molvae.objectives import ColumnScorer, DockScorer, Objective
 from molvae.objectives.worker import LoadingCheck, ScoringCall
 from molvae.runtime.pool import WorkerPool
 from molvae.runtime.progress import say
@@ -46,7 +46,9 @@ class Scoring:
         The output that the objective prints in a worker process goes to the file ``log``, on a
         Dask cluster to the log of the worker.
         """
-        self.objective, self.timeout, self.size = objective, timeout, size
+        # A docking that fails is not worth a repetition of those that were called with it.
+        docks = any(isinstance(part.scorer, DockScorer) for part in objective.parts)
+        self.objective, self.timeout, self.size = objective, timeout, 1 if docks else size
         self._pool = pool
         # Predictors of columns hold all training molecules: they are asked here, in one call.
         parts = objective.parts
@@ -114,13 +116,15 @@ def _call_in(
 
 
 def column_details(objective: Objective, smiles: Sequence[str]) -> dict[str, list[object]]:
-    """What the scores of measured columns rest on, by the name of an output column."""
+    """What scores rest on, by the name of an output column: predictions, files of poses."""
     details: dict[str, list[object]] = {}
     for name, part in zip(objective.names, objective.parts, strict=True):
         if isinstance(part.scorer, ColumnScorer):
             cells = part.scorer.details(smiles)
             stem = name.removesuffix("_score") if part.is_probability else name
             details |= {f"{stem}{ending}": column for ending, column in cells.items()}
+        elif isinstance(part.scorer, DockScorer) and part.scorer.options.poses is not None:
+            details[f"{name}_poses"] = [part.scorer.pose(text).name for text in smiles]
     return details
 
 
