@@ -63,6 +63,15 @@ __all__: list[str] = []  # verbs are reached through their group
     help="End the search after N calls none of which improved the ten best (with --pareto: the "
     "front).",
 )
+@click.option(
+    "--ahead",
+    type=int,
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Propose N rounds while earlier ones are still being scored, so that slow molecules leave "
+    "no worker idle.",
+)
 @molecules_option
 @click.option("--minimize", is_flag=True, help="Minimize the objective, e.g. a docking score.")
 @click.option("--pareto", is_flag=True, help="Search for the Pareto front of several objectives.")

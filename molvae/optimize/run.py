@@ -55,6 +55,7 @@ from molvae.targets import Target
 __all__ = ["calls_path", "optimize"]
 
 INLINE = 500  # up to this budget, starting worker processes for RDKit costs more than it saves
+MOST_AHEAD = 10  # rounds, a fifth of most searches
 KEPT = 100  # molecules in the output
 UNWRITABLE = "cannot be written as SELFIES with the model's bonds"
 
@@ -65,6 +66,7 @@ def optimize(
     budget: int,
     *,
     patience: int | None = None,
+    ahead: int = 0,
     model: SavedModel | str | Path | None = None,
     method: str | Engine | EngineMaker = "auto",
     constraints: Sequence[str | Target] = (),
@@ -99,6 +101,8 @@ def optimize(
         budget: calls of the objective, each with a new molecule.
         patience: end the search after so many calls without improvement: none of their molecules
             is among the ten best, or on the front of a Pareto search.
+        ahead: rounds that are proposed while earlier ones are still being scored, so that slow
+            molecules leave no worker idle. Other numbers make other searches.
         model: as of :func:`molvae.generate.run.generate_file`.
         method: one of :data:`molvae.optimize.engines.choice.METHODS`, ``auto``, the name of an
             engine of an installed package, an engine, or a function of proposer, archive and
@@ -137,6 +141,8 @@ def optimize(
     """
     sizes = {"budget": budget, "call size": call_size, "keep": keep, "patience": patience}
     _check_sizes(sizes, pareto=pareto)
+    if not 0 <= ahead <= MOST_AHEAD:
+        raise ConfigError(f"ahead: got {ahead}, expected from 0 to {MOST_AHEAD} rounds")
     log = _checked_outputs(output, report, known, resume=resume, force=force)
     files = KnownFiles(known, objective, columns=known_columns, smiles_column=smiles_column)
     chem.require_elements(request.elements if request else ())
@@ -153,6 +159,7 @@ def optimize(
         **_plan(objective, request, novel),
         **{"pareto": pareto, "method": name, "seed": seed, "model": identity},
         **({"known": files.record()} if files.paths else {}),
+        **({"ahead": ahead} if ahead else {}),
     }
     request = replace(request, like=clean_given(request.like, saved, name="like"))
     started = time.monotonic()
@@ -171,6 +178,11 @@ def optimize(
         engine = make_engine(name if isinstance(method, str) else method, proposer, archive, budget)
         if save_model is not None and not isinstance(engine, TunesModel):
             raise ConfigError(f"save model: method {name} tunes no model; use --method learning")
+        if ahead and not getattr(engine, "ahead", False):
+            raise ConfigError(
+                f"ahead: method {name} needs the answers of a round before the next; leave out "
+                "--ahead"
+            )
         outputs = [Path(path) for path in (output, report) if path is not None]
         options = {"pareto": pareto, "resume": resume, "force": force}
         scorers = WorkerPool(workers, scheduler=scheduler)
@@ -191,8 +203,10 @@ def optimize(
         say(f"method {name}, {round_size(budget)} calls per round")
         first, done = _given(gate, given, saved), len(calls.answers)
         with Progress("optimize", total=budget, done=done) as progress:
-            parts = (engine, gate, scoring, calls, archive)
-            search = Search(*parts, budget=budget, patience=patience, progress=progress)
+            search = Search(
+                engine, gate, scoring, calls, archive, progress=progress,
+                budget=budget, patience=patience, ahead=ahead,
+            )  # fmt: skip
             search.start(first)
             search.run()
         summary = summarize(search, gate, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from typing import NamedTuple
 from molvae.errors import RunError
 from molvae.objectives import ColumnScorer, DockScorer, Objective
 from molvae.objectives.worker import LoadingCheck, ScoringCall
-from molvae.runtime.pool import WorkerPool
+from molvae.runtime.pool import Stream, WorkerPool
 from molvae.runtime.progress import say
 
 __all__ = ["Scored", "Scoring", "column_details"]
@@ -55,35 +56,63 @@ class Scoring:
         self._columns = [i for i, p in enumerate(parts) if isinstance(p.scorer, ColumnScorer)]
         others = tuple(part for i, part in enumerate(parts) if i not in self._columns)
         self._call = _call_in(pool, Objective(others, objective.minimize), timeout, log)
+        self._stream = Stream(pool, self._call, ordered=False, delay=False)
+        self._begun: dict[str, dict[int, float]] = {}  # molecules → scores of measured columns
+        self._ready: deque[list[Scored]] = deque()
+        self._again: deque[str] = deque()  # molecules of calls that failed
 
     def __call__(self, smiles: Sequence[str]) -> Iterator[list[Scored]]:
         """The molecules with their scores, in the order in which calls finish."""
-        parts = self.objective.parts
-        columns = {i: parts[i].scorer(smiles) for i in self._columns}
-        rows = {text: row for row, text in enumerate(smiles)}
-        if len(columns) == len(parts):
-            scores = zip(*(columns[i] for i in range(len(parts))), strict=True)
-            yield [Scored(text, found) for text, found in zip(smiles, scores, strict=True)]
-            return
-        for scored in self._called(smiles):
-            yield [
-                one._replace(scores=_merged(one.scores, columns, rows[one.smiles]))
-                for one in scored
-            ]
+        self.begin(smiles)
+        while self.left:
+            yield self.take()
 
-    def _called(self, smiles: Sequence[str]) -> Iterator[list[Scored]]:
-        """The molecules with their scores of all parts but the measured columns."""
+    @property
+    def left(self) -> int:
+        """Molecules begun and not yet taken."""
+        return len(self._begun)
+
+    def begin(self, smiles: Sequence[str]) -> None:
+        """Start to score molecules, beside others that are still being scored."""
+        columns = {i: self.objective.parts[i].scorer(smiles) for i in self._columns}
+        self._begun |= {
+            text: {i: column[row] for i, column in columns.items()}
+            for row, text in enumerate(smiles)
+        }
+        if len(columns) == len(self.objective.parts):
+            self._ready.append([Scored(text, ()) for text in smiles])
+            return
         # Small enough that no worker is idle while another has several molecules to score.
         size = max(1, min(self.size, -(-len(smiles) // max(self._pool.count, 1))))
-        chunks = [smiles[i : i + size] for i in range(0, len(smiles), size)]
-        for chunk, result in self._pool.map(self._call, chunks, ordered=False, delay=False):
-            if isinstance(result, list):
-                yield [Scored(text, scores) for text, scores in zip(chunk, result, strict=True)]
-            elif len(chunk) == 1:
-                yield [self._failed(chunk[0], result)]
-            else:
-                for text in chunk:
-                    yield [self._single(text)]
+        for first in range(0, len(smiles), size):
+            self._stream.put(smiles[first : first + size])
+
+    def take(self) -> list[Scored]:
+        """Wait for some molecules and their scores."""
+        if self._ready:
+            scored = self._ready.popleft()
+        elif self._again:
+            scored = [self._single(self._again.popleft())]
+        else:
+            scored = self._finished(*self._stream.take())
+        return [
+            one._replace(scores=_merged(one.scores, self._begun.pop(one.smiles))) for one in scored
+        ]
+
+    def _finished(
+        self, chunk: Sequence[str], result: list[tuple[float, ...]] | str | None
+    ) -> list[Scored]:
+        """The scores of a call; one that failed is repeated molecule by molecule."""
+        if isinstance(result, list):
+            return [Scored(text, scores) for text, scores in zip(chunk, result, strict=True)]
+        if len(chunk) == 1:
+            return [self._failed(chunk[0], result)]
+        self._again.extend(chunk)
+        return [self._single(self._again.popleft())]
+
+    def cancel(self) -> None:
+        """Drop the calls that have not begun."""
+        self._stream.cancel()
 
     def _single(self, text: str) -> Scored:
         result = self._pool.run_alone(self._call, [text])
@@ -128,10 +157,8 @@ def column_details(objective: Objective, smiles: Sequence[str]) -> dict[str, lis
     return details
 
 
-def _merged(
-    others: Sequence[float], columns: Mapping[int, Sequence[float]], row: int
-) -> tuple[float, ...]:
+def _merged(others: Sequence[float], columns: Mapping[int, float]) -> tuple[float, ...]:
     """The scores of all parts: those in ``columns`` by their number, the ``others`` in order."""
     left = iter(others)
     count = len(others) + len(columns)
-    return tuple(columns[i][row] if i in columns else next(left) for i in range(count))
+    return tuple(columns[i] if i in columns else next(left) for i in range(count))

@@ -16,7 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from molvae.errors import RunError
 from molvae.runtime.processes import (
@@ -31,7 +31,7 @@ from molvae.runtime.progress import Progress, say
 if TYPE_CHECKING:
     from molvae.runtime.cluster import Cluster
 
-__all__ = ["Timeout", "WorkerPool"]
+__all__ = ["Stream", "Timeout", "WorkerPool"]
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -155,25 +155,17 @@ class WorkerPool:
         Not ``ordered``: as they are done, so that one long item holds up no other. Without
         workers, ``delay`` lets Ctrl-C wait for the end of an item.
         """
-        if not self.protected:
-            for item in items:
-                with delay_interrupts() if delay else nullcontext():
-                    result = function(item)
-                yield item, result
-            return
-        pending: deque[tuple[A, Future[B], Executor]] = deque()
+        stream = Stream(self, function, ordered=ordered, delay=delay)
+        limit = ahead * self.count if self.protected else 1
         try:
             for item in items:
-                pending.append((item, *self._submit(function, item)))
-                if len(pending) >= ahead * self.count:
-                    first, future, pool = _next(pending, ordered)
-                    yield first, self._result(function, first, future, pool)
-            while pending:
-                first, future, pool = _next(pending, ordered)
-                yield first, self._result(function, first, future, pool)
+                stream.put(item)
+                if len(stream) >= limit:
+                    yield stream.take()
+            while stream:
+                yield stream.take()
         finally:
-            for _, future, _ in pending:
-                future.cancel()
+            stream.cancel()
 
     def map_texts(
         self,
@@ -218,7 +210,7 @@ class WorkerPool:
         if not self.protected:
             return function(item)
         if self.cluster is not None:
-            return self._result(function, item, self.cluster.submit(function, item), self.cluster)
+            return self.result(function, item, self.cluster.submit(function, item), self.cluster)
         if self._single is None:
             self._single = process_pool(1)
             try:
@@ -233,18 +225,20 @@ class WorkerPool:
             self._single = None
             return None
 
-    def _submit(self, function: Callable[[A], B], item: A) -> tuple[Future[B], Executor]:
+    def submit(self, function: Callable[[A], B], item: A) -> tuple[Future[B], Executor]:
+        """Start an item; the future and pool are for :meth:`result`."""
         if self._pool is None:
             self._pool = self.cluster or process_pool(self._local)
         try:
             return self._pool.submit(function, item), self._pool
         except BrokenProcessPool:
             self._discard(self._pool)
-            return self._submit(function, item)
+            return self.submit(function, item)
 
-    def _result(
+    def result(
         self, function: Callable[[A], B], item: A, future: Future[B], pool: Executor
     ) -> B | None:
+        """The result of an item; None if it killed its worker."""
         try:
             return future.result()
         except BrokenProcessPool:
@@ -263,17 +257,48 @@ class WorkerPool:
             self._pool = None
 
 
-def _next(
-    pending: deque[tuple[A, Future[B], Executor]], ordered: bool
-) -> tuple[A, Future[B], Executor]:
-    """Take the first pending item, or one that is done."""
-    if not ordered:
-        wait([future for _, future, _ in pending], return_when=FIRST_COMPLETED)
-        for index, (_, future, _) in enumerate(pending):
-            if future.done():
-                pending.rotate(-index)
-                break
-    return pending.popleft()
+class Stream(Generic[A, B]):
+    """Items on their way through a pool: put in as they come, taken out with their results."""
+
+    def __init__(
+        self, pool: WorkerPool, function: Callable[[A], B], *, ordered: bool, delay: bool
+    ) -> None:
+        """Results come in the order of the items, or as they are done; see :meth:`WorkerPool.map`.
+
+        Without workers an item is worked on when it is taken.
+        """
+        self._pool, self._function = pool, function
+        self._ordered, self._delay = ordered, delay
+        self._begun: deque[tuple[A, Future[B], Executor]] = deque()
+        self._waiting: deque[A] = deque()
+
+    def __len__(self) -> int:
+        return len(self._begun) + len(self._waiting)
+
+    def put(self, item: A) -> None:
+        """Start an item."""
+        if self._pool.protected:
+            self._begun.append((item, *self._pool.submit(self._function, item)))
+        else:
+            self._waiting.append(item)
+
+    def take(self) -> tuple[A, B | None]:
+        """Wait for an item and its result, None if it was lost."""
+        if not self._pool.protected:
+            item = self._waiting.popleft()
+            with delay_interrupts() if self._delay else nullcontext():
+                return item, self._function(item)
+        if not self._ordered:
+            wait([future for _, future, _ in self._begun], return_when=FIRST_COMPLETED)
+            done = (i for i, (_, future, _) in enumerate(self._begun) if future.done())
+            self._begun.rotate(-next(done))
+        item, future, pool = self._begun.popleft()
+        return item, self._pool.result(self._function, item, future, pool)
+
+    def cancel(self) -> None:
+        """Drop what has not begun."""
+        for _, future, _ in self._begun:
+            future.cancel()
 
 
 def _chunks(texts: Iterator[str]) -> Iterator[list[str]]:

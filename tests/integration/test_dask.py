@@ -29,7 +29,7 @@ from tests.warm import wait_for
 pytest.importorskip("distributed", reason="the extra 'distributed'")
 pytestmark = pytest.mark.process
 
-BUDGET = 40
+BUDGET = 24
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,7 @@ def test_a_killed_search_on_a_cluster_that_loses_a_worker_makes_the_calls_of_one
     words += [word for text in objectives for word in ("--objective", text)]
     words += ["--scheduler", cluster.address]
     search = warm.Process(*words)
-    wait_for(lambda: calls.exists() and calls.read_text().count(",answered,") >= 8, search)
+    wait_for(lambda: calls.exists() and calls.read_text().count(",answered,") >= 6, search)
     search.kill()
     search.wait()
     resumed = warm.Process(*words, "--resume")
@@ -220,16 +220,11 @@ def test_no_scheduler_is_an_error_before_the_log_begins(tiny_run, tmp_path):
 # -- the other commands ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("targets", "options"),
-    [((), {}), (("logp=1:3", "qed=0.6"), {"walk": True, "candidates": 4})],
-    ids=["unconditional", "walk"],
-)
-def test_generated_bytes_are_those_of_one_machine(cluster, tiny_run, tmp_path, targets, options):
+def test_generated_bytes_are_those_of_one_machine(cluster, tiny_run, tmp_path):
     for name, where in (("here", {"workers": 0}), ("there", {"scheduler": cluster.address})):
         generate_file(
-            tmp_path / f"{name}.csv", 60, model=tiny_run, targets=targets,
-            request=Request(**options), **where,
+            tmp_path / f"{name}.csv", 20, model=tiny_run, targets=("logp=1:3", "qed=0.6"),
+            request=Request(walk=True, candidates=4, realism=None), **where,
         )  # fmt: skip
     assert (tmp_path / "there.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
 

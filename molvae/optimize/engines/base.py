@@ -37,7 +37,11 @@ class Candidate(NamedTuple):
 
 
 class Engine(Protocol):
-    """Proposes molecules and learns from their scores."""
+    """Proposes molecules and learns from their scores.
+
+    With ``--ahead`` some more rounds are asked for before the first of them is told, in their
+    order; an engine that allows this has the attribute ``ahead = True``.
+    """
 
     def ask(self, count: int, round_: int) -> list[Candidate]:
         """Candidates for ``count`` calls, and some more, as some are known or may not be scored."""
@@ -65,6 +69,8 @@ class TunesModel(Protocol):
 
 class Sampling:
     """Samples of the model: the baseline of every search."""
+
+    ahead = True  # rounds may be asked for before those in front of them are told
 
     def __init__(self, proposer: Proposer, archive: Archive, *, first: int = 0) -> None:
         """``first`` samples come before an engine does anything else."""

@@ -86,6 +86,7 @@ class _Foreign:
         if lacking:
             raise ConfigError(f"engine '{self.name}': has no method '{lacking[0]}'")
         self.engine: Engine = made
+        self.ahead = bool(getattr(made, "ahead", False))
         if isinstance(made, TunesModel):
             self.tuned_model = made.tuned_model
 

@@ -30,6 +30,8 @@ class LatentCMA(LatentSearch):
     worst if its molecule may not be scored, and gets the known score if it was scored before.
     """
 
+    ahead = False  # a generation follows from the scores of the one before
+
     def __init__(self, proposer: Proposer, archive: Archive, *, first: int = 100) -> None:
         """``first`` samples come before the first generation."""
         super().__init__(proposer, archive, first=first)

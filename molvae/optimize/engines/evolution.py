@@ -54,7 +54,8 @@ class Evolution(Sampling):
         """``parents`` best molecules at most are changed, after ``first`` samples."""
         super().__init__(proposer, archive, first=first)
         self.parents = parents
-        self._round, self._moving = -1, False
+        self._moving: dict[int, bool] = {}  # rounds to be told: whether they made moves
+        self._told = -1
         self._surrogate = Surrogate()
         self._wins = dict.fromkeys(self.moves, 1.0)
         self._calls = dict.fromkeys(self.moves, 4.0)
@@ -64,10 +65,9 @@ class Evolution(Sampling):
 
     def ask(self, count: int, round_: int) -> list[Candidate]:
         """Samples at first, then offspring of the best; at once if there are lead molecules."""
-        self._round = round_
         opening = self.opening(count, round_)
-        self._moving = bool(self.leads) or not opening
-        if not self._moving:
+        self._moving[round_] = bool(self.leads) or not opening
+        if not self._moving[round_]:
             return super().ask(count, round_)
         parents = self._chosen_parents() or self.leads
         items = self.items(CHOICE * count, round_)
@@ -110,8 +110,13 @@ class Evolution(Sampling):
 
     def tell(self, candidates: Sequence[Candidate], answers: Sequence[Answer | None]) -> None:
         """Count how often each move leads to one of the best."""
-        if self._moving:
-            new = {a for a in answers if a is not None and a.round == self._round}
+        last = max((answer.round for answer in answers if answer is not None), default=-1)
+        if last <= self._told:  # no molecule of this round is new
+            return
+        self._told = last
+        new = {answer for answer in answers if answer is not None and answer.round == last}
+        # A round that was asked for before the run was resumed says by its origins what it made.
+        if self._moving.pop(last, any(answer.origin not in OPENING for answer in new)):
             self._count(new, self.archive.pool)
 
     def restore(self, answers: Sequence[Answer]) -> None:
@@ -121,6 +126,8 @@ class Evolution(Sampling):
         ordered = sorted(answers, key=lambda answer: answer.number)
         for _, group in itertools.groupby(ordered, key=lambda answer: answer.round):
             new = list(group)
+            if any(answer.origin != "given" for answer in new):
+                self._told = new[0].round
             opened = any(answer.origin not in OPENING for answer in new)
             so_far.add(new)
             if opened:
