@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 
 from molvae.errors import ConfigError, RunError
 from molvae.runtime.device import versions
-from molvae.runtime.pool import WorkerPool
+from molvae.runtime.processes import SingleProcess
 from molvae.runtime.progress import say
 
 __all__ = ["Cluster"]
@@ -255,7 +255,7 @@ class _Child:
         # Dask starts its workers as daemons, which may have no children. Ours end with the worker.
         with contextlib.suppress(AssertionError):
             multiprocessing.current_process().daemon = False
-        self._pool = WorkerPool(1)
+        self._process = SingleProcess()
         self._busy = threading.Lock()
         self._timer: threading.Timer | None = None
 
@@ -265,7 +265,7 @@ class _Child:
             self._timer.cancel()
         with self._busy:
             try:
-                return self._pool.run_alone(function, item)
+                return self._process.run(function, item)
             finally:
                 self._timer = threading.Timer(IDLE, self._end_idle)
                 self._timer.daemon = True
@@ -274,7 +274,7 @@ class _Child:
     def _end_idle(self) -> None:
         if self._busy.acquire(blocking=False):
             try:
-                self._pool.end()
+                self._process.end()
             finally:
                 self._busy.release()
 
@@ -282,7 +282,7 @@ class _Child:
         """End the process, whatever it does; work after that starts another one."""
         if self._timer is not None:
             self._timer.cancel()
-        self._pool.end()
+        self._process.end()
 
 
 def _run(name: str, payload: bytes | None, folder: str, item: Any) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import faulthandler
 import functools
 import itertools
-import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,10 +17,9 @@ from contextlib import nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from molvae.errors import RunError
 from molvae.runtime.processes import (
-    DIED,
     ProcessPool,
+    SingleProcess,
     delay_interrupts,
     process_pool,
     worker_count,
@@ -95,7 +93,7 @@ class WorkerPool:
         self._scheduler = scheduler
         self.cluster: Cluster | None = None
         self._pool: Executor | None = None
-        self._single: ProcessPool | None = None  # one process, for suspected items
+        self._single = SingleProcess()  # for suspected items
 
     @property
     def count(self) -> int:
@@ -129,17 +127,16 @@ class WorkerPool:
 
     def end(self) -> None:
         """End all worker processes of this machine, whatever they do."""
-        for pool in (self._pool, self._single):
-            if isinstance(pool, ProcessPool):
-                pool.end()
+        if isinstance(self._pool, ProcessPool):
+            self._pool.end()
+        self._single.end()
         self._shut_down()
 
     def _shut_down(self) -> None:
-        pools = (self._pool, self._single)
-        self._pool = self._single = None
-        for pool in pools:
-            if pool is not None:
-                pool.shutdown(wait=True, cancel_futures=True)
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=True, cancel_futures=True)
+        self._single.close()
 
     def map(
         self,
@@ -211,19 +208,7 @@ class WorkerPool:
             return function(item)
         if self.cluster is not None:
             return self.result(function, item, self.cluster.submit(function, item), self.cluster)
-        if self._single is None:
-            self._single = process_pool(1)
-            try:
-                self._single.submit(os.getpid).result()
-            except BrokenProcessPool:
-                raise RunError(DIED) from None
-        single = self._single
-        try:
-            return single.submit(function, item).result()
-        except BrokenProcessPool:
-            single.shutdown()
-            self._single = None
-            return None
+        return self._single.run(function, item)
 
     def submit(self, function: Callable[[A], B], item: A) -> tuple[Future[B], Executor]:
         """Start an item; the future and pool are for :meth:`result`."""

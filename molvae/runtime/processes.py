@@ -32,6 +32,7 @@ from molvae.runtime.device import available_cpus
 __all__ = [
     "Deadline",
     "ProcessPool",
+    "SingleProcess",
     "delay_interrupts",
     "end_group",
     "map_ordered",
@@ -164,6 +165,41 @@ class ProcessPool(ProcessPoolExecutor):
         for thread, process in zip(groups, processes, strict=True):
             thread.join()
             process.kill()
+
+
+class SingleProcess:
+    """A process for one item at a time, which may kill it; the next item starts another."""
+
+    def __init__(self) -> None:
+        self._pool: ProcessPool | None = None
+
+    def run(self, function: Callable[[A], B], item: A) -> B | None:
+        """``function(item)``; None if the process died."""
+        if self._pool is None:
+            self._pool = process_pool(1)
+            try:
+                self._pool.submit(os.getpid).result()
+            except BrokenProcessPool:
+                raise RunError(DIED) from None
+        pool = self._pool
+        try:
+            return pool.submit(function, item).result()
+        except BrokenProcessPool:
+            pool.shutdown()
+            self._pool = None
+            return None
+
+    def close(self) -> None:
+        """Let the process end."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        if self._pool is not None:
+            self._pool.end()
+        self.close()
 
 
 def _enforce(folder: Path, processes: Mapping[int, BaseProcess]) -> None:
