@@ -105,7 +105,9 @@ def test_without_realism_the_molecules_are_those_of_a_model_without_critic(reali
         assert (free.refused, free.decoded) == (plain.refused, plain.decoded)
 
 
-@pytest.mark.parametrize("targets", [("logp=1:4",), ("qed=0.5",)])
+@pytest.mark.parametrize(
+    "targets", [("logp=1:4",), pytest.param(("qed=0.5",), marks=pytest.mark.slow)]
+)
 def test_batches_and_first_number_change_nothing(realistic_model, targets):
     first = smiles(sampler(realistic_model, *targets, unique=False), 6)
     assert smiles(sampler(realistic_model, *targets, unique=False, batch_size=7), 6) == first
@@ -131,6 +133,7 @@ def small_blocks(monkeypatch):
         monkeypatch.setattr(f"molvae.generate.{place}.BLOCK", 4)
 
 
+@pytest.mark.slow  # without realism: tests/generate/test_run.py
 def test_a_resumed_run_and_shards_write_the_same_molecules(
     realistic_folder, tmp_path, small_blocks, monkeypatch
 ):

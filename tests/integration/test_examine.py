@@ -124,7 +124,8 @@ def test_a_moved_run_finds_its_molecules(found, tiny_run, tmp_path, monkeypatch)
         str(ROOT / "tests" / "golden" / "model-v1"),
     ],
 )
-def test_models_without_a_run_on_molecules_of_the_user(name, demo_csv):
+def test_models_without_a_run_on_molecules_of_the_user(name, demo_csv, monkeypatch):
+    monkeypatch.setattr("molvae.evaluate.diagnostics.calibration.QUANTILES", (0.05, 0.95))
     report = examine(name, test=demo_csv, number=30, device="cpu", workers=0)
     model = load_model(name)
     assert report.rate["n"] == 30
