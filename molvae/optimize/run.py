@@ -209,17 +209,11 @@ def optimize(
             )  # fmt: skip
             search.start(first)
             search.run()
-        summary = summarize(search, gate, name)
+        summary = summarize(search, gate, name, before)
         summary.seconds, summary.made = time.monotonic() - started, len(calls.answers) - done
-        summary.known = len(before)
-        if before and not pareto:
-            summary.known_best = objective.displayed(max(answer.value for answer in before))
         summary.molecules = best_answers(search, gate, keep)
         if save_model is not None and isinstance(engine, TunesModel):
-            about = {
-                **{"objective": plan["objective"], "minimize": objective.minimize, "method": name},
-                **{"calls": summary.calls, "seed": seed, "start": {"name": label, "id": identity}},
-            }
+            about = {"name": label, "calls": summary.calls, **plan}
             save_tuned(save_model, engine.tuned_model(), saved, archive, about)
         if output is not None:
             table = best_table(summary.molecules, objective, pareto=pareto)

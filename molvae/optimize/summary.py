@@ -64,8 +64,10 @@ def best_answers(search: Search, gate: Gate, keep: int) -> list[Answer]:
     raise RunError(f"no molecule met the constraints ({why}); widen them")
 
 
-def summarize(search: Search, gate: Gate, method: str) -> OptimizeSummary:
-    """The summary of a finished search, without what is written."""
+def summarize(
+    search: Search, gate: Gate, method: str, known: Sequence[Answer] = ()
+) -> OptimizeSummary:
+    """The summary of a finished search, without what is written; ``known`` had scores before."""
     answers, pool = search.calls.answers, search.archive.found
     summary = OptimizeSummary(
         budget=search.budget,
@@ -80,10 +82,12 @@ def summarize(search: Search, gate: Gate, method: str) -> OptimizeSummary:
         moves=dict(Counter(answer.origin for answer in answers)),
         failures=dict(Counter(answer.note for answer in answers if answer.failed)),
     )
+    summary.known, shown = len(known), search.calls.objective.displayed
+    if known and not search.archive.pareto:
+        summary.known_best = shown(max(answer.value for answer in known))
     if search.archive.pareto:
         summary.front = len(fronts(worths(pool))[0]) if pool else 0
     elif pool:
-        shown = search.calls.objective.displayed
         summary.best = shown(pool[0].value)
         summary.top = shown(mean([answer.value for answer in pool[:TOP]]))
     summary.diversity = diversity(pool[:TOP])

@@ -55,11 +55,16 @@ def save_tuned(
 ) -> None:
     """Write the ``tuned`` copy of a ``start`` model, whose last condition is the score.
 
-    ``about`` is the provenance: objective, calls, seed, start model.
+    ``about`` is the plan of the search with the ``name`` of the start model and the ``calls``.
     """
     model = with_score_column(tuned, start, archive)
     name = model.conditions.names[-1]
-    about = {**about, "condition": name, "molecules": len(archive.pool)}
+    about = {
+        **{key: about[key] for key in ("objective", "minimize", "method", "calls", "seed")},
+        "start": {"name": about["name"], "id": about["model"]},
+        "condition": name,
+        "molecules": len(archive.pool),
+    }
     # Figures are of the start model's weights, apart from those of its predictors.
     columns = (start.training.get("figures") or {}).get("columns")
     training = {**start.training, "figures": {"columns": columns} if columns else {}}
