@@ -7,6 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from molvae.app import command, state
+from molvae.app.guard import guarded
 from molvae.app.jobs import Job, all_jobs, load
 from molvae.app.settings import settings
 from molvae.app.words import plain
@@ -91,7 +92,7 @@ def panel(job: Job, details: Details) -> None:
                 st.code("\n".join(lines[-LOG_LINES:]), language=None, wrap_lines=True, height=300)
 
     with st.container(border=True):
-        st.fragment(look, run_every=EVERY if running else None)()
+        st.fragment(guarded(look), run_every=EVERY if running else None)()
 
 
 def _head(job: Job) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import logging
 from collections.abc import Callable
 
 import streamlit as st
 
 from molvae.app import models, state
+from molvae.app.guard import guarded
 from molvae.app.pages import data, evaluate, generate, map, molecule, optimize
-from molvae.app.words import plain
-from molvae.errors import MolvaeError
 
-__all__ = ["guarded", "main"]
+__all__ = ["main"]
 
 # A benzene ring. Without an icon here, the browser would load that of the page from elsewhere.
 ICON = (
@@ -57,23 +54,3 @@ def main() -> None:
     state.keep_choices()
     guarded(models.choose)()
     page.run()
-
-
-def guarded(show: Callable[[], None]) -> Callable[[], None]:
-    """``show`` with errors in words: molvae's own as they are, others with a hint to the log."""
-
-    @functools.wraps(show)
-    def run() -> None:
-        try:
-            show()
-        except MolvaeError as error:
-            st.error(plain(str(error)), icon=":material/error:")
-        except Exception as error:
-            logging.getLogger("molvae").exception("molvae app: a page failed")
-            st.error(
-                f"This did not work: {type(error).__name__}. The terminal of molvae app shows "
-                "the details; please report them.",
-                icon=":material/error:",
-            )
-
-    return run

@@ -287,6 +287,19 @@ def test_a_report_is_shown_inside_a_frame_without_rights(app, tmp_path):
     assert "<script" not in report
 
 
+def test_a_damaged_job_folder_is_explained(app, tmp_path):
+    """The words come from the panel of the job, which runs again without the page around it."""
+    folder = jobs.new_folder(tmp_path / "jobs", "optimize")
+    (folder / jobs.JOB).write_text('{"arguments": ["optimize"], "title": "damaged"}')
+    (folder / jobs.ENDED).write_text('{"code": 0}')
+    (folder / "best.calls.csv").write_text(
+        "call,round,origin,smiles,status,value,note,qed\n1,0,sample,CCO,answered,half,,half\n"
+    )
+    page = app("optimize")
+    assert not page.exception
+    assert "ValueError" in page.error[0].value
+
+
 def test_files_of_jobs_are_offered(app, tmp_path):
     for verb, title, name in (
         ("optimize", "Search for qed", "best.csv"),
