@@ -20,7 +20,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable, Mapping
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import CancelledError, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from enum import Enum
 from functools import partial
@@ -92,7 +92,7 @@ class Cluster(Executor):
                 ) from None
         self.count = max(1, sum(self._client.nthreads().values()))
         self._tasks: Executor = self._client.get_executor(pure=False)  # equal items differ
-        self._session = uuid.uuid4().hex
+        self._session, self._versions, self._folder = uuid.uuid4().hex, _own_versions(), os.getcwd()
         self._sent: dict[str, bytes] = {}
         self._last: tuple[object, str] = (None, "")
         self._closed = threading.Event()
@@ -106,12 +106,21 @@ class Cluster(Executor):
         return future
 
     def each(self, function: Callable[[None], B]) -> dict[str, B]:
-        """The result of ``function(None)`` on every worker, by its address."""
+        """The result of ``function(None)`` by the address of every worker that is not lost."""
         futures = {
             address: self.submit(function, None, workers=[address], allow_other_workers=False)
             for address in self._client.nthreads()
         }
-        return {address: future.result() for address, future in futures.items()}
+        for address, future in futures.items():
+            while not wait([future], timeout=WATCH).done:
+                if address not in self._client.nthreads():
+                    future.cancel()
+                    break
+        return {
+            address: future.result()
+            for address, future in futures.items()
+            if not future.cancelled()
+        }
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the child processes on the workers, and the connection."""
@@ -140,7 +149,7 @@ class Cluster(Executor):
         payload = self._dumps(function)
         name = hashlib.sha256(payload).hexdigest()
         if name not in self._sent:
-            arguments = (name, payload, _own_versions())
+            arguments = (name, payload, self._versions)
             replies = self._client.run(_install, *arguments, on_error="return")
             for address, error in replies.items():
                 if isinstance(error, Exception):
@@ -153,7 +162,7 @@ class Cluster(Executor):
     def _start(
         self, future: Future[Any], name: str, payload: bytes | None, item: Any, **where: Any
     ) -> None:
-        arguments = (self._session, name, payload, _own_versions(), os.getcwd(), item)
+        arguments = (self._session, name, payload, self._versions, self._folder, item)
         task = self._tasks.submit(_call, *arguments, **where)
         task.add_done_callback(partial(self._settle, future, name, item, where))
         future.add_done_callback(lambda done: task.cancel() if done.cancelled() else None)
