@@ -110,8 +110,8 @@ def test_a_trial_takes_a_moment_and_a_resumed_run_has_as_many(tiny_dataset, tmp_
         "print(json.dumps(counts))\n"
     )
     line = ["train", str(tiny_dataset), "-o", str(tmp_path / "run"), "--preset", "tiny"]
-    line += ["--epochs", "2", "--set", "train.validations=1", "--resume"]
-    line += ["--set", "train.critic_samples=0"]
+    line += ["--epochs", "0.8", "--set", "train.validations=1", "--resume"]
+    line += ["--set", "train.critic_samples=0", "--set", "train.reconstructions=4"]
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
     counts = {}
     for name in ("first", "second"):
