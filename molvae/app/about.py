@@ -97,7 +97,7 @@ def _predictions(model: MolVAE, saved: SavedModel, smiles: str) -> pd.DataFrame:
     for name, predictor in predictors_of(saved).items():
         value = f"{row[name]:.0%} yes" if predictor.kind != "number" else number(row[name])
         low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
-        interval = "" if low is None else f"{number(low)} to {number(high)}"
+        interval = "" if low is None or high is None else f"{number(low)} to {number(high)}"
         rows.append((
             name, value, interval, str(row[f"{name}_inside"]),
             f"{row[f'{name}_similarity']:.2f}", number(row[f"{name}_nearest_value"]),

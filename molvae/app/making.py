@@ -24,7 +24,7 @@ from molvae.latent.realism import realism
 from molvae.model.checkpoint import SavedModel
 from molvae.report import render
 
-__all__ = ["Making", "begin", "describe", "results", "words"]
+__all__ = ["Making", "begin", "describe", "records", "results", "words"]
 
 REFRESH = 0.8  # seconds between looks at running work
 USUAL = ("mw", "logp", "qed", "sas")  # on cards of a request without targets
@@ -160,6 +160,11 @@ def describe(
             more["nearest"] = row[measured]
         described.append({**row, **more})
     return described
+
+
+def records(table: pd.DataFrame) -> list[Row]:
+    """The rows of a table."""
+    return [{str(n): v for n, v in row.items()} for row in table.to_dict("records")]
 
 
 def results(key: str, *, empty: str = "") -> None:

@@ -67,7 +67,7 @@ def give_way() -> None:
 
 def available() -> list[str]:
     """What can be chosen: the model of the command line, runs with a model, shipped models."""
-    given = [settings().model] if settings().model else []
+    given = list(filter(None, [settings().model]))
     own = settings().folder
     places = [
         *(path for pattern in RUNS for path in Path().glob(pattern)),

@@ -82,6 +82,9 @@ def _options(port: int) -> dict[str, Any]:
     return {
         "server.address": ADDRESS,
         "server.port": port,
+        # A collection of all garbage takes half a second with torch loaded, in which no work is
+        # done; a page that looks at its work would ask for one every second.
+        "runner.postScriptGC": False,
         "server.headless": True,  # it asks for no e-mail address and opens nothing itself
         "server.fileWatcherType": "none",
         "server.enableCORS": True,

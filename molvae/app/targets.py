@@ -63,7 +63,8 @@ def _one(name: str, condition: Condition | None, key: str) -> Target | None:
         answer = st.segmented_control(
             name, ["yes", "no"], default="yes", key=f"{key}.yes", label_visibility="collapsed"
         )
-        return None if answer is None else Target(name, *(2 * [float(answer == "yes")]))
+        wanted = float(answer == "yes")
+        return None if answer is None else Target(name, wanted, wanted)
     builtin = PROPERTIES.get(name)
     unit = builtin.unit if builtin else condition.unit if condition else ""
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -83,7 +83,7 @@ def show() -> None:
     with left:
         _selection(picked, back.kind)
     if len(picked):
-        cards.grid(picked.head(cards.PAGE).to_dict("records"), key=f"{KEY}.picked", names=[color])
+        cards.grid(making.records(picked.head(cards.PAGE)), key=f"{KEY}.picked", names=[color])
     making.results(f"{KEY}.work")
 
 

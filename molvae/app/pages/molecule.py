@@ -230,7 +230,7 @@ def _path(smiles: str, options: DeltaGenerator, results: DeltaGenerator) -> None
         command.show([*words, "-o", "path.csv"])
     rows = [
         {**row, "tag": f"{row['share']:.0%} of the way"}
-        for row in table.drop_duplicates("smiles").to_dict("records")
+        for row in making.records(table.drop_duplicates("smiles"))
         if row["smiles"]
     ]
     rows = making.describe(rows, models.current())
