@@ -180,8 +180,8 @@ def _aimed(
             st.warning("The lower end must be below the upper end.")
             return None
         return _Part(f"{name}={ends[0]:g}:{ends[1]:g}")
-    ends = _scale(usual, aim == LOW, f"{key}.{name}.{aim}", several)
-    return None if ends is None else _Part(name, ends, low=aim == LOW)
+    scale = _scale(usual, aim == LOW, f"{key}.{name}.{aim}", several)
+    return None if scale is None else _Part(name, scale, low=aim == LOW)
 
 
 def _scale(
