@@ -257,15 +257,15 @@ SLOWER = [pytest.param(n, marks=pytest.mark.slow) for n in ("out.sdf.gz", "out.p
 @pytest.mark.parametrize("name", ["out.csv", *SLOWER])
 def test_a_stopped_run_resumes_to_the_same_file(tiny_run, tmp_path, small_blocks, name):
     options = {"model": tiny_run, "targets": ["logp=1:4"], "seed": 3, "workers": 1}
-    whole = generate_file(tmp_path / f"whole-{name}", 30, **options)
+    whole = generate_file(tmp_path / f"whole-{name}", 20, **options)
     with pytest.MonkeyPatch.context() as patch:
-        interrupt(patch, after=2)
-        with pytest.raises(RunError, match="2 finished blocks"):
-            generate_file(tmp_path / name, 30, **options)
+        interrupt(patch, after=1)
+        with pytest.raises(RunError, match="1 finished block"):
+            generate_file(tmp_path / name, 20, **options)
     assert not (tmp_path / name).exists()
     with pytest.raises(ConfigError, match="seed"):
-        generate_file(tmp_path / name, 30, **{**options, "seed": 4}, resume=True)
-    summary = generate_file(tmp_path / name, 30, **options, resume=True)
+        generate_file(tmp_path / name, 20, **{**options, "seed": 4}, resume=True)
+    summary = generate_file(tmp_path / name, 20, **options, resume=True)
     assert (tmp_path / name).read_bytes() == (tmp_path / f"whole-{name}").read_bytes()
     assert (summary.written, summary.decoded) == (whole.written, whole.decoded)
     assert summary.refused == whole.refused

@@ -189,11 +189,11 @@ def test_a_row_does_not_depend_on_its_company(tiny_model):
 
 
 def test_the_seed_alone_decides(tiny_model):
-    first = smiles(sampler(tiny_model, "logp=1:4"), 30)
-    assert len(first) == 30
-    assert smiles(sampler(tiny_model, "logp=1:4", batch_size=7), 30) == first
-    other = smiles(sampler(tiny_model, "logp=1:4", seed=1), 30)
-    assert len(set(other) & set(first)) < 10
+    first = smiles(sampler(tiny_model, "logp=1:4"), 12)
+    assert len(first) == 12
+    assert smiles(sampler(tiny_model, "logp=1:4", batch_size=7), 12) == first
+    other = smiles(sampler(tiny_model, "logp=1:4", seed=1), 12)
+    assert len(set(other) & set(first)) < 5
 
 
 @pytest.mark.process

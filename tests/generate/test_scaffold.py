@@ -167,8 +167,8 @@ def test_molecules_are_drawn_by_the_odds_of_the_network():
     logits[EOS] = float(np.log(0.3))
     net = network(lambda n: logits.expand(n, -1).clone())
     decoded = decode(net, make("N", 30), 1500, particles=16, limit=30)
-    # A chain of the network with an N marked, of p = .5^carbons .2^nitrogens .3: by its length n
-    # and the place of the mark, .3 (.7)^(n-1) .2 each, so n .3 .7^(n-1) in all.
+    # A chain of the network with an N marked, of p = 0.5^carbons 0.2^nitrogens 0.3: by its length n
+    # and the place of the mark, 0.3 (0.7)^(n-1) 0.2 each, so n 0.3 0.7^(n-1) in all.
     lengths = np.asarray([len(split_selfies(text)) for text in decoded])
     for n in (1, 2, 3, 4, 6):
         assert np.mean(lengths == n) == pytest.approx(0.09 * n * 0.7 ** (n - 1), abs=0.04)

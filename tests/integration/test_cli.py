@@ -174,7 +174,7 @@ def test_an_impossible_range_ends_with_exit_code_one(here):
 
 
 def test_a_narrow_range_writes_those_that_were_found(here):
-    line = "generate -m run -n 4 -o a.csv --temperature 0 --workers 1"
+    line = "generate -m run -n 4 -o a.csv --temperature 0 --max-tries 8 --workers 1"
     result = run(line)
     assert result.exit_code == 0
     assert len((here / "a.csv").read_text().splitlines()) == 2  # cold, it knows one molecule
