@@ -505,9 +505,12 @@ def test_references_are_computed_once(hits, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("damage", ["cut", "empty", "gone", "changed"])
+@pytest.mark.parametrize(
+    "shift", [0, *(pytest.param(n, marks=pytest.mark.nightly) for n in (1, 2, 3))]
+)
 @pytest.mark.usefixtures("chemnet")
-def test_damaged_caches_are_computed_again(hits, tmp_path, damage):
+def test_damaged_caches_are_computed_again(hits, tmp_path, shift):
+    """Each file with one kind of damage; with all shifts, with every kind."""
     test = write(tmp_path / "test.smi", many(30))
     options = {
         "test": test,
@@ -521,7 +524,8 @@ def test_damaged_caches_are_computed_again(hits, tmp_path, damage):
         "rows.json", "smiles.txt", "keys.bin", "fingerprints.bin", "values.bin", "fragments.json",
         "scaffolds.json", "guacamol.npz", "flat-keys.npz",
     }  # fmt: skip
-    for path in paths:
+    for place, path in enumerate(sorted(paths)):
+        damage = ("cut", "empty", "gone", "changed")[(place + shift) % 4]
         before = path.read_bytes()
         if damage == "gone":
             path.unlink()
