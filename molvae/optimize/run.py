@@ -173,6 +173,9 @@ def optimize(
         proposer = Proposer(saved, request, draws=Draws(seed), device=where, precision=precision)
         if pool is None or budget <= INLINE:
             pool, count = None, 1
+        shared: dict[str, Any] = {"executor": pool, "workers": count}
+        # Before the log, so that a constraint that cannot be met leaves none.
+        gate = Gate(proposer, request, known=excluded, starts=given, **shared)
         stack.enter_context(one_thread())
         archive = Archive(pareto=pareto)
         engine = make_engine(name if isinstance(method, str) else method, proposer, archive, budget)
@@ -189,10 +192,10 @@ def optimize(
         if scheduler is not None:  # before there is a log, as it may not answer
             stack.enter_context(scorers)
         calls = stack.enter_context(open_calls(log, objective, plan, outputs=outputs, **options))
-        shared: dict[str, Any] = {"executor": pool, "workers": count}
         before = _known(files, saved, archive, proposer, workers, shared)
-        starts = [*given, *(answer.smiles for answer in archive.known)]
-        gate = Gate(proposer, request, known=excluded, starts=starts, **shared)
+        if archive.known:
+            starts = [*given, *(answer.smiles for answer in archive.known)]
+            gate = Gate(proposer, request, known=excluded, starts=starts, **shared)
         # Before the workers, so that it is checked after they have ended.
         printed = stack.enter_context(_printed(output, clear=force and not resume))
         if scheduler is None:
