@@ -16,6 +16,7 @@ PICTURES = os.environ.get("MOLVAE_TEST_PICTURES")
 def picture(page, name, width=1280, height=800):
     if PICTURES:
         page.set_viewport_size({"width": width, "height": height})
+        page.locator("[data-testid=stMain]").evaluate("main => main.scrollTo(0, 0)")
         page.wait_for_timeout(1200)
         page.screenshot(path=Path(PICTURES) / f"app_{name}.png")
         page.set_viewport_size({"width": 1280, "height": 900})
