@@ -153,7 +153,7 @@ def scatter(
             "size": alt.condition(test, alt.value(120), alt.value(46)),
             "strokeWidth": alt.condition(test, alt.value(2), alt.value(0)),
             "stroke": alt.value("#e6eaef" if dark() else "#1b2430"),
-            "order": alt.Order(f"{marked}:N"),
+            "order": alt.Order(f"{marked}:O"),
         }
     encoded = (
         alt.Chart(points)

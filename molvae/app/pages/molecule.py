@@ -70,7 +70,7 @@ def _draw() -> None:
             state.set_start("", drawn=True)
     st.text_input(
         "or paste a SMILES", key=f"{KEY}.paste", on_change=_paste,
-        placeholder="CC(=O)Nc1ccc(O)cc1, or a mol block",
+        placeholder="CC(=O)Nc1ccc(O)cc1",
     )  # fmt: skip
     if text := st.session_state.pop(f"{KEY}.refused", ""):
         st.error(plain(text), icon=":material/error:")
