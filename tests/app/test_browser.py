@@ -64,6 +64,7 @@ def test_a_slider_cards_and_the_sdf_file(walk, tmp_path):
     walk.get_by_role("button", name="Generate").click()
     settled(walk)
     cards = walk.locator(".card")
+    cards.nth(5).wait_for()
     assert cards.count() == 6
     picture(walk, "generate")
     picture(walk, "generate-narrow", 390, 844)
@@ -117,6 +118,7 @@ def test_a_scaffold_with_attachment_points(walk):
     walk.get_by_role("button", name="Make them").click()
     settled(walk)
     ring = Chem.MolFromSmarts("c1ccccc1")
+    walk.locator(".card").first.wait_for()
     for card in walk.locator(".card").all():
         assert Chem.MolFromSmiles(smiles_of_card(card)).HasSubstructMatch(ring)
 
