@@ -158,16 +158,17 @@ def test_a_search_docks_each_molecule_once_and_names_the_files(docked, tiny_run,
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(1800)
 def test_a_real_docking(tmp_path):
-    """Aspirin in EGFR; the energy and its geometry are those of Vina, within its box."""
+    """Phenol, which has hardly a torsion and takes Vina seconds."""
     pytest.importorskip("dockstring", reason="the extra 'docking'")
     objective = dock("dock:EGFR", cpus=2, poses=tmp_path)
-    [(energy,)] = objective.scores(["CC(=O)Oc1ccccc1C(=O)O"])
-    assert -8.0 < energy < -4.5
+    [(energy,)] = objective.scores(["Oc1ccccc1"])
+    assert -6.5 < energy < -3.0
     [path] = tmp_path.iterdir()
     poses = list(Chem.SDMolSupplier(str(path)))
     assert float(poses[0].GetProp("energy")) == pytest.approx(energy)
     assert len(poses) > 1
     energies = [float(pose.GetProp("energy")) for pose in poses]
     assert energies == sorted(energies)
-    assert poses[0].GetNumHeavyAtoms() == 13
+    assert all(Chem.MolToSmiles(pose) == "Oc1ccccc1" for pose in poses)
