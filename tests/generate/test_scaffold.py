@@ -149,7 +149,7 @@ def test_decorations_come_in_number_and_kind(text):
 
 
 @pytest.mark.parametrize("text", [*OPEN, *POINTS, *AROMATIC])
-def test_without_room_the_scaffold_is_bare(text):
+def test_at_the_length_limit_the_scaffold_is_bare(text):
     size = min(len(s.symbols) for s in make(text)._skeletons)
     for mol in molecules(decode(erratic(3), make(text, size), 20, limit=size)):
         marks = text.count("*")
