@@ -6,6 +6,8 @@ import re
 
 __all__ = ["plain"]
 
+_JOINER = "\N{WORD JOINER}"  # without width; an address that has one is no link
+_ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)")
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$~&])")
 
 
@@ -15,4 +17,4 @@ def plain(text: str) -> str:
     >>> print(plain("![x](a) $5 <b>"))
     \!\[x\]\(a\) \$5 \<b\>
     """
-    return _MARKS.sub(r"\\\1", " ".join(text.split()))
+    return _MARKS.sub(r"\\\1", _ADDRESS.sub(_JOINER, " ".join(text.split())))

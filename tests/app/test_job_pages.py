@@ -187,6 +187,8 @@ def test_untrusted_names_stay_text(app, tmp_path):
 
 def test_markdown_of_a_name_is_shown_letter_by_letter():
     assert plain("a_b *c* [d](e) <f> $g$") == r"a\_b \*c\* \[d\]\(e\) \<f\> \$g\$"
+    joiner = "\N{WORD JOINER}"  # without it, an address becomes a link
+    assert plain("http://x www.y C/C") == f"http:{joiner}//x www{joiner}\\.y C/C"
 
 
 def test_uploads_are_stored_once_by_content(tmp_path):
