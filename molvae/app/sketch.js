@@ -1,5 +1,6 @@
 // The sketcher JSME; its scripts come with the component, run once per tab, and load nothing.
 const HEIGHT = 340;
+const LEAST = 360;  // the buttons of JSME need 350 pixels; a narrower place scrolls
 const STYLES = /(jsa|chrome|mosaic)\.css$/;
 
 const ready = (parentElement) => {
@@ -43,7 +44,7 @@ export default function ({ data, parentElement, setStateValue }) {
     const inner = document.createElement("div");
     inner.id = `sketch-${Math.random().toString(36).slice(2)}`;
     place.append(inner);
-    const width = Math.max(place.clientWidth, 250);
+    const width = Math.max(place.clientWidth, LEAST);
     place.editor = new window.JSApplet.JSME(inner.id, `${width}px`, `${HEIGHT}px`, {
       options: "newlook,noquery,stereo,rbutton,xbutton,nozoom",
     });
@@ -51,8 +52,9 @@ export default function ({ data, parentElement, setStateValue }) {
     place.editor.setCallBack("AfterStructureModified", read);
     let last = width;
     new ResizeObserver(([entry]) => {
-      const now = Math.round(entry.contentRect.width);
-      if (Math.abs(now - last) < 5 || now < 200) return;
+      if (!entry.contentRect.width) return;  // hidden
+      const now = Math.max(Math.round(entry.contentRect.width), LEAST);
+      if (Math.abs(now - last) < 5) return;
       last = now;
       place.editor.setSize(`${now}px`, `${HEIGHT}px`);
     }).observe(place);

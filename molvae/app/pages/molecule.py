@@ -53,7 +53,9 @@ def show() -> None:
         "Analogs": _analogs, "Change a property": _change, "Keep a scaffold": _scaffold,
         "Path to another": _path,
     }.get(task or TASKS[0], _analogs)  # fmt: skip
-    options, results = st.columns([2, 3], gap="large")
+    # The sketcher of a scaffold needs more space than sliders do.
+    wide = task == "Keep a scaffold"
+    options, results = st.columns([1, 1] if wide else [2, 3], gap="large")
     work(facts.smiles, options, results)
 
 
