@@ -77,7 +77,7 @@ def preview(path: str | Path, *, smiles_column: str | None = None) -> Preview:
 
 
 def _column(name: str, texts: list[str]) -> ColumnPreview:
-    kinds = Counter(read_label(text, Transform()).kind for text in texts)
+    kinds = Counter[str](read_label(text, Transform()).kind for text in texts)
     counts = Counter(texts)
     few = dict(counts.most_common()) if len(counts) <= VALUES else {}
     known = len(texts) - kinds["missing"]
