@@ -32,9 +32,11 @@ from molvae.realism.screen import RealismScreen
 __all__ = [
     "Thresholds",
     "applicable",
+    "calibration_items",
     "has_condition",
     "realism_note",
     "realism_screen",
+    "request_thresholds",
     "require_critic",
     "thresholds",
 ]
