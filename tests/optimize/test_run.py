@@ -283,9 +283,9 @@ def test_unfinished_calls_are_within_the_budget(tmp_path, tiny_run, monkeypatch)
     optimize(output, QED, 10, **settings)
     with (tmp_path / "best.calls.csv").open("a") as log:
         log.writelines(f"{i + 11},1,sample,{'C' * (i + 30)},asked,,,\n" for i in range(50))
-    real = Scoring.__call__
+    real = Scoring.begin
     monkeypatch.setattr(
-        Scoring, "__call__", lambda self, smiles: (called.extend(smiles), real(self, smiles))[1]
+        Scoring, "begin", lambda self, smiles: (called.extend(smiles), real(self, smiles))[1]
     )
     summary = optimize(output, QED, 12, resume=True, **settings)
     assert len(called) == 2
