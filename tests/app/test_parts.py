@@ -4,6 +4,7 @@ import asyncio
 import math
 import shlex
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import click
 import numpy as np
@@ -138,7 +139,9 @@ def answer(headers, kind="http"):
         sent.append(message)
 
     scope = {"type": kind, "headers": [(k.encode(), v.encode()) for k, v in headers]}
-    asyncio.run(server.Guard(inside, port=8501)(scope, receive, send))
+    request = server.Guard(inside, port=8501)(scope, receive, send)
+    with ThreadPoolExecutor(1) as threads:  # the loop of the browser walks may run in this one
+        threads.submit(asyncio.run, request).result()
     return sent[0].get("status") or sent[0]["type"], dict(sent[0].get("headers", ()))
 
 

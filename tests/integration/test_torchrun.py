@@ -124,6 +124,7 @@ def test_a_model_trained_by_two_processes_is_that_of_one(tiny_dataset, tmp_path,
     assert_equal_runs(folder, alone)
 
 
+@pytest.mark.nightly
 def test_an_error_of_several_processes_is_one_message(tiny_dataset, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "precious.txt").touch()

@@ -123,6 +123,7 @@ def test_kills_among_them(files, expected, tmp_path):
     check(last, expected)
 
 
+@pytest.mark.nightly
 def test_what_killed_processes_had_read_from_a_pipe_goes(files, tmp_path, monkeypatch):
     monkeypatch.setenv("MOLVAE_CACHE", str(tmp_path / "cache"))
     output = tmp_path / "output"

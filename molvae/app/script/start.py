@@ -4,4 +4,6 @@ from molvae.app.main import main
 
 __all__: list[str] = []
 
+# Streamlit makes this script the main module, whose file a new worker process would run again.
+globals().pop("__file__", None)
 main()
