@@ -182,7 +182,7 @@ def _results(key: str) -> None:
     if state.page_is_pending():
         st.rerun()
     making: Making = work.about["making"]
-    part = f"{key}.{work.about['serial']}"  # new results have widgets of their own
+    part = f"{key}.{work.about['serial']}"  # new results have new widgets
     work.look()
     if work.running:
         work.about["watched"] = True

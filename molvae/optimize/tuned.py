@@ -1,4 +1,4 @@
-"""The generator that a search tuned, as a model folder of its own."""
+"""The generator that a search tuned, as a model folder."""
 
 from __future__ import annotations
 

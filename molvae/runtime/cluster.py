@@ -1,6 +1,6 @@
 """The workers of a Dask cluster as an executor; needs the extra ``distributed``.
 
-A worker does its work in a child process of its own. A crash, a hang or a time limit ends the child
+A worker does its work in a separate child process. A crash, a hang or a time limit ends the child
 and not the worker, what foreign code does to its process stays there, and the worker answers its
 scheduler while RDKit holds Python's lock.
 
