@@ -98,11 +98,24 @@ def _predictions(model: MolVAE, saved: SavedModel, smiles: str) -> pd.DataFrame:
         value = f"{row[name]:.0%} yes" if predictor.kind != "number" else number(row[name])
         low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
         interval = "" if low is None or high is None else f"{number(low)} to {number(high)}"
-        rows.append((
-            name, value, interval, str(row[f"{name}_inside"]),
-            f"{row[f'{name}_similarity']:.2f}", number(row[f"{name}_nearest_value"]),
-            str(row[f"{name}_nearest"]),
-        ))  # fmt: skip
-    columns = ["column", "prediction", "interval", "inside the domain", "similarity",
-               "measured there", "nearest measured molecule"]  # fmt: skip
+        rows.append(
+            (
+                name,
+                value,
+                interval,
+                str(row[f"{name}_inside"]),
+                f"{row[f'{name}_similarity']:.2f}",
+                number(row[f"{name}_nearest_value"]),
+                str(row[f"{name}_nearest"]),
+            )
+        )
+    columns = [
+        "column",
+        "prediction",
+        "interval",
+        "inside the domain",
+        "similarity",
+        "measured there",
+        "nearest measured molecule",
+    ]
     return pd.DataFrame(rows, columns=columns)

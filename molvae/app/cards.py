@@ -142,14 +142,19 @@ def grid(
     ]
     version = hashlib.sha256(json.dumps(cards).encode()).hexdigest()
     data = {
-        "cards": cards, "selected": chosen, "selectable": selectable,
-        "action": ACTION, "version": version,
-    }  # fmt: skip
+        "cards": cards,
+        "selected": chosen,
+        "selectable": selectable,
+        "action": ACTION,
+        "version": version,
+    }
     result = _component()(
-        key=key, data=data, default={"selected": []},
+        key=key,
+        data=data,
+        default={"selected": []},
         on_clicked_change=functools.partial(_clicked, key),
         on_selected_change=lambda: None,
-    )  # fmt: skip
+    )
     return set(result.get("selected") or [])
 
 
@@ -196,8 +201,9 @@ def _more(row: Row, item: Drawn) -> list[str]:
     if item.card.neighbor:
         near = item.card.similarity
         words = "" if near is None or math.isnan(near) else f", Tanimoto {near:.2f}"
-        lines.append(f"{item.card.relation or 'nearest training molecule'}{words}: "
-                     f"{item.card.neighbor}")  # fmt: skip
+        lines.append(
+            f"{item.card.relation or 'nearest training molecule'}{words}: {item.card.neighbor}"
+        )
     return lines
 
 
@@ -224,9 +230,14 @@ def downloads(rows: Sequence[Row], *, key: str, stem: str = "molecules", report:
             )
         if report:
             st.download_button(
-                "HTML report", data=report, file_name=f"{stem}.html", mime="text/html",
-                key=f"{key}.report", icon=":material/download:", on_click="ignore",
-            )  # fmt: skip
+                "HTML report",
+                data=report,
+                file_name=f"{stem}.html",
+                mime="text/html",
+                key=f"{key}.report",
+                icon=":material/download:",
+                on_click="ignore",
+            )
 
 
 def _file(rows: Sequence[Row], kind: str) -> bytes:

@@ -116,9 +116,12 @@ def _stop_button(job: Job) -> None:
     label = ("Stop", "Stop at once", "End the process")[min(asked, 2)]
     help_ = "Saves what is done, to be resumed." if not asked else "Does not wait."
     st.button(
-        label, key=f"stop.{job.folder.name}", help=help_, icon=":material/stop:",
+        label,
+        key=f"stop.{job.folder.name}",
+        help=help_,
+        icon=":material/stop:",
         on_click=job.stop,
-    )  # fmt: skip
+    )
 
 
 def _buttons(job: Job) -> None:

@@ -40,9 +40,20 @@ from molvae.errors import FileError, RunError
 from molvae.runtime.files import write_json
 
 __all__ = [
-    "ENDED", "LOCK", "PROCESS", "PROGRESS", "STOP", "Job", "Progress", "State",
-    "all_jobs", "load", "new_folder", "safe_name", "start",
-]  # fmt: skip
+    "ENDED",
+    "LOCK",
+    "PROCESS",
+    "PROGRESS",
+    "STOP",
+    "Job",
+    "Progress",
+    "State",
+    "all_jobs",
+    "load",
+    "new_folder",
+    "safe_name",
+    "start",
+]
 
 State = Literal["running", "stopping", "finished", "stopped", "failed", "killed"]
 JOB, ENDED, PROCESS, PROGRESS, STOP = "job.json", "ended.json", "pid.json", "progress.json", "stop"

@@ -108,9 +108,15 @@ def _make(
         work.add(describe([dict(zip(columns, row, strict=True)) for row in cells], saved, known))
 
     stream = generate(
-        making.number, model=saved, request=request, seed=making.seed, workers=1,
-        novel=making.novel, summary=summary, listener=listen,
-    )  # fmt: skip
+        making.number,
+        model=saved,
+        request=request,
+        seed=making.seed,
+        workers=1,
+        novel=making.novel,
+        summary=summary,
+        listener=listen,
+    )
     for molecule in stream:
         rows[molecule.smiles] = molecule_row(molecule, request.targets, extras_of(request, saved))
     order = {smiles: i for i, smiles in enumerate(rows)}

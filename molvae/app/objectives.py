@@ -119,16 +119,24 @@ def _one(
         part = _of_kind(kind, columns, key, number, several)
         if weighted:
             weight = st.slider(
-                "Weight", 0.1, 5.0, 1.0, 0.1, key=f"{key}.weight",
+                "Weight",
+                0.1,
+                5.0,
+                1.0,
+                0.1,
+                key=f"{key}.weight",
                 help="Twice the weight counts twice in the mean.",
-            )  # fmt: skip
+            )
             part = part and _Part(part.text, part.ends, weight, part.low)
         if several:
             stem, _, row = key.rpartition(".")
             st.button(
-                "Remove", key=f"{key}.remove", icon=":material/close:", on_click=_remove,
+                "Remove",
+                key=f"{key}.remove",
+                icon=":material/close:",
+                on_click=_remove,
                 args=(f"{stem}.rows", row),
-            )  # fmt: skip
+            )
     return part
 
 
@@ -147,9 +155,12 @@ def _of_kind(
 def _property(key: str, number: int, several: bool) -> _Part | None:
     first = list(PROPERTIES).index(FIRST[(number - 1) % len(FIRST)])
     name = st.selectbox(
-        "Property", list(PROPERTIES), index=first, key=f"{key}.property",
+        "Property",
+        list(PROPERTIES),
+        index=first,
+        key=f"{key}.property",
         format_func=lambda name: f"{name} – {PROPERTIES[name].description}",
-    )  # fmt: skip
+    )
     usual = PROPERTIES[name]
     return _aimed(name, (usual.low, usual.high), key, several, [HIGH, LOW, RANGE, NEAR])
 

@@ -71,8 +71,12 @@ def _style(night: bool) -> str:
     css = (importlib.resources.files("molvae.report") / "report.css").read_text(encoding="utf-8")
     variables = re.findall(r":root \{(.*?)\}", css, re.DOTALL)[int(night)]
     variables = re.sub(r"/\*.*?\*/", "", variables, flags=re.DOTALL)
-    rules = re.findall(r"^(\.(?:chart|s0|s4|bar|line|request|dot|error|point|axis|grid-lines|keys)"
-                       r"[^{]*)(\{.*?\})", css, re.MULTILINE | re.DOTALL)  # fmt: skip
+    rules = re.findall(
+        r"^(\.(?:chart|s0|s4|bar|line|request|dot|error|point|axis|grid-lines|keys)"
+        r"[^{]*)(\{.*?\})",
+        css,
+        re.MULTILINE | re.DOTALL,
+    )
     colors = re.findall(r"(\.\S+) (\{ --c: [^}]*\})", css)
     inside = [
         f"{', '.join(f'.molvae {name.strip()}' for name in names.split(','))} {body}"

@@ -21,9 +21,11 @@ def draw(smiles: str, *, key: str, version: object) -> str | None:
     Every change is reported. A drawing is replaced by ``smiles`` when ``version`` changes.
     """
     result = _component()(
-        key=key, data={"smiles": smiles, "version": str(version)}, default={"smiles": None},
+        key=key,
+        data={"smiles": smiles, "version": str(version)},
+        default={"smiles": None},
         on_smiles_change=lambda: None,
-    )  # fmt: skip
+    )
     drawn = result.get("smiles")
     last = st.session_state.get(f"{key}.drawn")
     if drawn is None or drawn == last:

@@ -34,11 +34,32 @@ MOST = 5000  # molecules kept for the map
 _KEPT, _NOT_KEPT = ("data.", "optimize.", "evaluate."), (".file", ".add", ".remove")
 # Of pages with buttons and components of many names, those that are kept, by the ends.
 _KEPT_HERE = ("generate.", "molecule.", "map.")
-_CHOICES = frozenset((
-    "alerts", "by", "color", "down", "elements", "fill", "filters", "level", "mode", "names",
-    "number", "points", "range", "realism", "ring", "rings", "scaffold", "seed", "shown", "task",
-    "value", "yes",
-))  # fmt: skip
+_CHOICES = frozenset(
+    (
+        "alerts",
+        "by",
+        "color",
+        "down",
+        "elements",
+        "fill",
+        "filters",
+        "level",
+        "mode",
+        "names",
+        "number",
+        "points",
+        "range",
+        "realism",
+        "ring",
+        "rings",
+        "scaffold",
+        "seed",
+        "shown",
+        "task",
+        "value",
+        "yes",
+    )
+)
 _START, _MADE, _MODEL = "molvae.start", "molvae.made", "molvae.model"
 _NEXT, _VERSION = "molvae.next", "molvae.version"
 

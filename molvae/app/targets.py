@@ -81,15 +81,27 @@ def _one(name: str, condition: Condition | None, key: str) -> Target | None:
         state.keep_inside(f"{key}.{kind}", low, high)
     if mode == VALUE:
         value = st.slider(
-            label, low, high, middle[2], step, key=f"{key}.value", format=shown,
+            label,
+            low,
+            high,
+            middle[2],
+            step,
+            key=f"{key}.value",
+            format=shown,
             label_visibility="collapsed",
-        )  # fmt: skip
+        )
         target: Target | None = Target(name, float(value), float(value))
     else:
         ends = st.slider(
-            label, low, high, middle[:2], step, key=f"{key}.range", format=shown,
+            label,
+            low,
+            high,
+            middle[:2],
+            step,
+            key=f"{key}.range",
+            format=shown,
             label_visibility="collapsed",
-        )  # fmt: skip
+        )
         target = _between(name, *ends, low, high)
     with place:
         asked = None if target is None else (target.low, target.high)

@@ -18,9 +18,22 @@ from molvae.errors import FileError
 __all__ = ["TYPES", "keep", "molecules"]
 
 TYPES = (
-    "csv", "tsv", "tab", "smi", "smiles", "txt", "sdf", "sd", "mol", "mdl", "gz", "parquet", "pq",
-    "xlsx", "xlsm",
-)  # fmt: skip
+    "csv",
+    "tsv",
+    "tab",
+    "smi",
+    "smiles",
+    "txt",
+    "sdf",
+    "sd",
+    "mol",
+    "mdl",
+    "gz",
+    "parquet",
+    "pq",
+    "xlsx",
+    "xlsm",
+)
 _KEPT = "molvae.uploads"  # in the session: id of an upload -> its path
 
 

@@ -81,8 +81,14 @@ def _column(name: str, texts: list[str]) -> ColumnPreview:
     counts = Counter(texts)
     few = dict(counts.most_common()) if len(counts) <= VALUES else {}
     known = len(texts) - kinds["missing"]
-    return ColumnPreview(name, _content(kinds, counts), known, kinds["missing"], kinds["censored"],
-                         {text[:CELL]: count for text, count in few.items()})  # fmt: skip
+    return ColumnPreview(
+        name,
+        _content(kinds, counts),
+        known,
+        kinds["missing"],
+        kinds["censored"],
+        {text[:CELL]: count for text, count in few.items()},
+    )
 
 
 def _content(kinds: Counter[str], counts: Counter[str]) -> Content:

@@ -134,9 +134,13 @@ class Proposer:
         At t = 1, where it is exact because no latent enters; with ``latents`` (N, Z) at t = 0.
         """
         return nats_of(
-            self.network, ids, device=self.device, precision=self.precision,
-            batch_size=self.batch_size, latents=latents,
-        )  # fmt: skip
+            self.network,
+            ids,
+            device=self.device,
+            precision=self.precision,
+            batch_size=self.batch_size,
+            latents=latents,
+        )
 
     def encode_selfies(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Posterior means (N, Z) of SELFIES; NaN where the model lacks a token."""

@@ -57,8 +57,13 @@ class RemoteBatches:
     def of(cls, proposer: Proposer, screen: MoleculeScreen) -> RemoteBatches:
         """What a sampler does with this proposer and screen; of the model only what that needs."""
         model = replace(
-            proposer.model, network=copy.deepcopy(proposer.network).to("cpu"), training={}, card="",
-            critic=None, plausibility=None, predictors=None,
-        )  # fmt: skip
+            proposer.model,
+            network=copy.deepcopy(proposer.network).to("cpu"),
+            training={},
+            card="",
+            critic=None,
+            plausibility=None,
+            predictors=None,
+        )
         where, seed = proposer.device.type, proposer.draws.seed
         return cls(model, proposer.request, seed, where, proposer.precision, screen)

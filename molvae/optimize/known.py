@@ -290,10 +290,11 @@ class _Molecules:
     def report(self) -> None:
         """Say where the scores come from, and which rows are left out."""
         where = ", ".join(
-            f"{name} from column '{self.columns[name]}'" if name in self.columns
+            f"{name} from column '{self.columns[name]}'"
+            if name in self.columns
             else f"{name} computed"
             for name, _ in self.pairs
-        )  # fmt: skip
+        )
         say(f"known: '{self.path}': {where}")
         if self.bad:
             reasons = Counter(reason for _, reason in self.bad).most_common()

@@ -11,7 +11,7 @@ from molvae.chem.properties import PROPERTIES
 from molvae.config import Config
 from molvae.data.columns import parse_transform
 from molvae.data.dataset import Dataset
-from molvae.data.prepare import expand_conditions
+from molvae.data.prepare.conditions import expand_conditions
 from molvae.errors import ConfigError, PropertyError
 from molvae.model.checkpoint import SavedModel
 from molvae.model.conditions import ConditionSet, install_advice

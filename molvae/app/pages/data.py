@@ -16,7 +16,8 @@ from molvae.app.words import plain
 from molvae.chem.properties import PROPERTIES
 from molvae.config import DataConfig
 from molvae.data.dataset import Dataset
-from molvae.data.prepare import condition_names, summary_lines
+from molvae.data.prepare import summary_lines
+from molvae.data.prepare.conditions import condition_names
 from molvae.data.preview import ColumnPreview, Preview, preview
 from molvae.errors import ConfigError, MolvaeError
 from molvae.predict.assess import Assessment, Scores
@@ -35,9 +36,13 @@ TRANSFORMS = {
     "−log10 of M, from M": "neglog10:M",
 }
 CONTENTS = {
-    "number": "numbers", "yesno": "yes/no", "relation": "relations (<, =, >)", "unit": "units",
-    "text": "text", "empty": "nothing",
-}  # fmt: skip
+    "number": "numbers",
+    "yesno": "yes/no",
+    "relation": "relations (<, =, >)",
+    "unit": "units",
+    "text": "text",
+    "empty": "nothing",
+}
 REJECTS = 50  # rows shown
 
 
@@ -60,9 +65,11 @@ def show() -> None:
             st.error(plain(str(error)), icon=":material/error:")
     st.header("Datasets and trainings")
     job_view.listing(
-        job_view.jobs_of("prepare", "train"), _details, key=JOBS,
+        job_view.jobs_of("prepare", "train"),
+        _details,
+        key=JOBS,
         none="None yet. Choose a file above.",
-    )  # fmt: skip
+    )
 
 
 @st.cache_data(max_entries=8, show_spinner="Reading the file …")
@@ -109,9 +116,11 @@ def _choose(path: Path) -> None:
     if st.button("Prepare the file", type="primary", icon=":material/cleaning_services:"):
         folder = new_folder(settings().folder, "prepare")
         job = start(
-            folder, preparation(path, folder / "data.ds", arguments),
-            title=f"Data of {path.name}", notes={"file": path.name},
-        )  # fmt: skip
+            folder,
+            preparation(path, folder / "data.ds", arguments),
+            title=f"Data of {path.name}",
+            notes={"file": path.name},
+        )
         job_view.show_next(job, JOBS)
     command.show(words)
 
@@ -139,9 +148,11 @@ def _column_options(column: str, seen: Preview) -> tuple[str, list[str]]:
     name = f"my_{free}" if free in PROPERTIES else free
     with st.expander(f"Column {plain(column)}"):
         given = st.text_input(
-            "Name in the model", value=name, key=f"data.name.{column}",
+            "Name in the model",
+            value=name,
+            key=f"data.name.{column}",
             help="As in targets: NAME=VALUE.",
-        ).strip()  # fmt: skip
+        ).strip()
         options = ["--property", f"{given}={column}"]
         shown = st.selectbox(
             "Values",
@@ -214,9 +225,11 @@ def _account(job: Job) -> None:
     manifest = dataset.manifest
     with st.container(horizontal=True):
         for label, key in (
-            ("rows read", "rows_read"), ("kept", "kept"), ("merged", "merged"),
+            ("rows read", "rows_read"),
+            ("kept", "kept"),
+            ("merged", "merged"),
             ("rejected", "rejected"),
-        ):  # fmt: skip
+        ):
             st.metric(label, f"{manifest[key]:,}", border=True)
     st.caption("Merged: rows with the same molecule. Rejected: rows that cannot be used.")
     if manifest["reasons"]:
@@ -239,9 +252,13 @@ def _rejects(path: Path) -> None:
         rows = pd.read_csv(path, nrows=REJECTS, dtype=str, keep_default_na=False)
         st.dataframe(rows.drop(columns="file", errors="ignore"), hide_index=True)
         st.download_button(
-            "Download all rejected rows", path.read_bytes(), "rejects.csv", "text/csv",
-            on_click="ignore", icon=":material/download:",
-        )  # fmt: skip
+            "Download all rejected rows",
+            path.read_bytes(),
+            "rejects.csv",
+            "text/csv",
+            on_click="ignore",
+            icon=":material/download:",
+        )
 
 
 def _train_form(job: Job, dataset: Dataset) -> None:
@@ -258,10 +275,16 @@ def _train_form(job: Job, dataset: Dataset) -> None:
         "and tens of thousands of molecules.",
     )
     minutes = right.number_input(
-        "Minutes", 0.1, 100_000.0, 10.0, 1.0, format="%g", key=f"data.minutes.{job.folder.name}",
+        "Minutes",
+        0.1,
+        100_000.0,
+        10.0,
+        1.0,
+        format="%g",
+        key=f"data.minutes.{job.folder.name}",
         help="The whole training is planned for this time. More is better up to a point; "
         "it ends early when nothing improves.",
-    )  # fmt: skip
+    )
     origin = None if begin == SCRATCH else begin
     if st.button(
         "Train", type="primary", icon=":material/model_training:", key=f"train.{job.folder.name}"
@@ -333,9 +356,13 @@ def _numbers(final: dict[str, Any]) -> None:
 
 def _figures(scores: Scores) -> dict[str, str]:
     shown = {
-        "R²": scores.r2, "Spearman": scores.spearman, "mean error": scores.mae,
-        "in 90 % interval": scores.coverage, "AUC": scores.auc, "accuracy": scores.accuracy,
-    }  # fmt: skip
+        "R²": scores.r2,
+        "Spearman": scores.spearman,
+        "mean error": scores.mae,
+        "in 90 % interval": scores.coverage,
+        "AUC": scores.auc,
+        "accuracy": scores.accuracy,
+    }
     return {name: f"{value:.3g}" for name, value in shown.items() if value is not None}
 
 
@@ -343,8 +370,10 @@ def _use(run: Path) -> None:
     if state.model_name() == str(run):
         st.success("All pages of this tab use this model.", icon=":material/check:")
     elif st.button(
-        "Use this model on all pages", type="primary", key=f"use.{run.parent.name}",
+        "Use this model on all pages",
+        type="primary",
+        key=f"use.{run.parent.name}",
         icon=":material/check:",
-    ):  # fmt: skip
+    ):
         state.set_model(str(run))
         st.rerun()

@@ -29,9 +29,12 @@ def show() -> None:
     )
     path = _file("Molecules", _outputs(*OUTPUTS), "File to evaluate", "evaluate", "")
     train = _file(
-        "Compare with", _outputs(DATASET), "Training set (optional)", "evaluate.train",
+        "Compare with",
+        _outputs(DATASET),
+        "Training set (optional)",
+        "evaluate.train",
         "Novelty, realism and the distances of properties need a training set.",
-    )  # fmt: skip
+    )
     options = _options(train)
     if path is None:
         st.info("Choose a file of molecules to evaluate.", icon=":material/info:")
@@ -76,29 +79,40 @@ def _options(train: Path | None) -> list[str]:
     options = ["--train", str(train)] if train else []
     with st.expander("More"):
         test = uploads.molecules(
-            "Held-out reference set (optional)", key="evaluate.test.file",
+            "Held-out reference set (optional)",
+            key="evaluate.test.file",
             help_="SNN, Frag, Scaf and FCD compare with it.",
-        )  # fmt: skip
+        )
         options += ["--test", str(test)] if test else []
         target = st.text_input(
-            "Target of the generation", key="evaluate.target", placeholder="such as logp=2:3",
+            "Target of the generation",
+            key="evaluate.target",
+            placeholder="such as logp=2:3",
             help="Adds the hit rate or the mean distance to it.",
-        ).strip()  # fmt: skip
+        ).strip()
         options += ["-t", target] if target else []
         if st.checkbox(
-            "GuacaMol's metrics", key="evaluate.guacamol", disabled=train is None,
+            "GuacaMol's metrics",
+            key="evaluate.guacamol",
+            disabled=train is None,
             help="They need a training set.",
-        ):  # fmt: skip
+        ):
             options.append("--guacamol")
         if st.checkbox(
-            "Examine the model too", key="evaluate.model",
+            "Examine the model too",
+            key="evaluate.model",
             help="Reconstruction, information in the latent, control: some minutes.",
-        ):  # fmt: skip
+        ):
             options += ["-m", state.model_name()]
         sample = st.number_input(
-            "Molecules at most", 100, 30_000, 5000, 1000, key="evaluate.sample",
+            "Molecules at most",
+            100,
+            30_000,
+            5000,
+            1000,
+            key="evaluate.sample",
             help="Most metrics are computed on a sample of this size.",
-        )  # fmt: skip
+        )
     return [*options, "--sample", str(sample)]
 
 
@@ -119,9 +133,14 @@ def _details(job: Job) -> None:
             ("Numbers (JSON)", "results.json", "application/json"),
         ):
             st.download_button(
-                label, job.output(name).read_bytes(), name, mime, on_click="ignore",
-                key=f"{job.folder.name}.{name}", icon=":material/download:",
-            )  # fmt: skip
+                label,
+                job.output(name).read_bytes(),
+                name,
+                mime,
+                on_click="ignore",
+                key=f"{job.folder.name}.{name}",
+                icon=":material/download:",
+            )
     st.iframe(framed(page), height=HEIGHT)
 
 

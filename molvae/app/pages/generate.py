@@ -41,9 +41,13 @@ def show() -> None:
     left, right = st.columns([2, 3], gap="large")
     with left:
         number = st.number_input(
-            "Number of molecules", 1, MANY, 24, key=f"{KEY}.number",
+            "Number of molecules",
+            1,
+            MANY,
+            24,
+            key=f"{KEY}.number",
             help=f"Up to {MOST} appear here as they come; more are a job that writes files.",
-        )  # fmt: skip
+        )
         chosen = targets.choose(model, key=f"{KEY}.targets")
         with st.expander("More options"):
             fields, novel, seed = constraints(model, key=KEY)
@@ -61,9 +65,10 @@ def show() -> None:
     with right:
         job_view.listing(job_view.jobs_of("generate"), _files, key=JOBS)
         making.results(
-            KEY, empty="Choose properties on the left, or none, and press Generate. "
+            KEY,
+            empty="Choose properties on the left, or none, and press Generate. "
             "The molecules appear here as they come.",
-        )  # fmt: skip
+        )
 
 
 def constraints(model: SavedModel, *, key: str) -> tuple[dict[str, Any], tuple[Path, ...], int]:
@@ -71,9 +76,14 @@ def constraints(model: SavedModel, *, key: str) -> tuple[dict[str, Any], tuple[P
     fields: dict[str, Any] = {}
     if model.critic is not None:
         share = st.slider(
-            "Realism: share of the candidates to keep", 0.1, 1.0, 0.5, 0.05, key=f"{key}.realism",
+            "Realism: share of the candidates to keep",
+            0.1,
+            1.0,
+            0.5,
+            0.05,
+            key=f"{key}.realism",
             help="Candidates that look most like training molecules are kept. 1 keeps all.",
-        )  # fmt: skip
+        )
         fields["realism"] = None if share == 1 else share
     else:
         fields["realism"] = None
@@ -90,13 +100,16 @@ def constraints(model: SavedModel, *, key: str) -> tuple[dict[str, Any], tuple[P
         st.multiselect("Only these elements", ELEMENTS, key=f"{key}.elements", placeholder="any")
     )
     fields["max_ring"] = st.selectbox(
-        "Largest ring", [None, *RING_SIZES], key=f"{key}.ring",
+        "Largest ring",
+        [None, *RING_SIZES],
+        key=f"{key}.ring",
         format_func=lambda size: "any" if size is None else f"{size} atoms",
-    )  # fmt: skip
+    )
     known = uploads.molecules(
-        "Not the molecules of this file", key=f"{key}.novel",
+        "Not the molecules of this file",
+        key=f"{key}.novel",
         help_="Any format that molvae reads. The file stays on this computer.",
-    )  # fmt: skip
+    )
     seed = st.number_input(
         "Random seed", 0, 2**31 - 1, 0, key=f"{key}.seed", help="Another seed, other molecules."
     )
@@ -108,9 +121,10 @@ def _as_job(asked: making.Making) -> None:
     folder = jobs.new_folder(settings().folder, "generate")
     words = making.words(asked, str(folder / "molecules.csv"))
     job = jobs.start(
-        folder, [*words, "--report", str(folder / "report.html")],
+        folder,
+        [*words, "--report", str(folder / "report.html")],
         title=f"{asked.number:,} molecules",
-    )  # fmt: skip
+    )
     job_view.show_next(job, JOBS)
 
 
@@ -124,9 +138,14 @@ def _files(job: jobs.Job) -> None:
     state.collect(rows, "generated")
     for kind, mime in (("molecules.csv", "text/csv"), ("report.html", "text/html")):
         st.download_button(
-            kind, data=job.output(kind).read_bytes, file_name=kind, mime=mime,
-            key=f"{job.folder.name}.{kind}", icon=":material/download:", on_click="ignore",
-        )  # fmt: skip
+            kind,
+            data=job.output(kind).read_bytes,
+            file_name=kind,
+            mime=mime,
+            key=f"{job.folder.name}.{kind}",
+            icon=":material/download:",
+            on_click="ignore",
+        )
     cards.grid(rows, key=f"{job.folder.name}.cards", names=["mw", "logp", "qed", "realism"])
 
 

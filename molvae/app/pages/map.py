@@ -44,10 +44,11 @@ def show() -> None:
     left, right = st.columns([2, 3], gap="large")
     with left:
         given = uploads.molecules(
-            "Molecules to show", key=f"{KEY}.file",
+            "Molecules to show",
+            key=f"{KEY}.file",
             help_="For example the training file. Without one: the training molecules of a run, or "
             "samples of the model.",
-        )  # fmt: skip
+        )
         names = sorted(PROPERTIES)
         color = st.selectbox("Color", names, names.index("logp"), key=f"{KEY}.color")
     back = _background(name, models.version(name), given)
@@ -71,10 +72,18 @@ def show() -> None:
             return
         first, second = back.plane.shares
         chosen = plots.scatter(
-            rows, "first", "second", color=color, key=f"{KEY}.chart", height=460, marked="made",
-            titles=(f"first direction ({first:.0%} of the variance)",
-                    f"second direction ({second:.0%})"),
-        )  # fmt: skip
+            rows,
+            "first",
+            "second",
+            color=color,
+            key=f"{KEY}.chart",
+            height=460,
+            marked="made",
+            titles=(
+                f"first direction ({first:.0%} of the variance)",
+                f"second direction ({second:.0%})",
+            ),
+        )
         st.caption(
             f"{len(back.smiles):,} {back.kind} and {len(made):,} molecules of this session. "
             "Click a point to see the molecule, or draw a box to generate there."

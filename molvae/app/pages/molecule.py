@@ -50,9 +50,11 @@ def show() -> None:
         "From this molecule", TASKS, default=TASKS[0], key=f"{KEY}.task", width="stretch"
     )
     work = {
-        "Analogs": _analogs, "Change a property": _change, "Keep a scaffold": _scaffold,
+        "Analogs": _analogs,
+        "Change a property": _change,
+        "Keep a scaffold": _scaffold,
         "Path to another": _path,
-    }.get(task or TASKS[0], _analogs)  # fmt: skip
+    }.get(task or TASKS[0], _analogs)
     # The sketcher of a scaffold needs more space than sliders do.
     wide = task == "Keep a scaffold"
     options, results = st.columns([1, 1] if wide else [2, 3], gap="large")
@@ -71,9 +73,11 @@ def _draw() -> None:
         else:
             state.set_start("", drawn=True)
     st.text_input(
-        "or paste a SMILES", key=f"{KEY}.paste", on_change=_paste,
+        "or paste a SMILES",
+        key=f"{KEY}.paste",
+        on_change=_paste,
         placeholder="CC(=O)Nc1ccc(O)cc1",
-    )  # fmt: skip
+    )
     if text := st.session_state.pop(f"{KEY}.refused", ""):
         st.error(plain(text), icon=":material/error:")
 
@@ -97,10 +101,17 @@ def _look(facts: About) -> None:
         st.warning(f"The model cannot take this molecule: {plain(facts.fault)}.")
     else:
         with st.container(horizontal=True):
-            _figure("Realism", facts.realism, "share of the model's own samples that look less "
-                    "like its training molecules")  # fmt: skip
-            _figure("Rebuilt", facts.similarity, "Tanimoto similarity of the molecule that the "
-                    "model decodes from this one's latent; 100 % is the same")  # fmt: skip
+            _figure(
+                "Realism",
+                facts.realism,
+                "share of the model's own samples that look less like its training molecules",
+            )
+            _figure(
+                "Rebuilt",
+                facts.similarity,
+                "Tanimoto similarity of the molecule that the "
+                "model decodes from this one's latent; 100 % is the same",
+            )
         if facts.unseen:
             st.warning(plain(facts.unseen), icon=":material/warning:")
         if facts.rebuilt != facts.smiles:
@@ -113,9 +124,11 @@ def _look(facts: About) -> None:
             st.dataframe(facts.predictions, hide_index=True)
     with st.expander("Properties", expanded=not len(facts.predictions)):
         st.dataframe(
-            facts.properties, hide_index=True, height=260,
+            facts.properties,
+            hide_index=True,
+            height=260,
             column_order=["property", "value", "training values below", "meaning"],
-        )  # fmt: skip
+        )
     command.show(
         ["encode", "molecule.smi", "-m", state.model_name(), "--score", "-o", "encoded.csv"]
         if not len(facts.predictions)
@@ -151,18 +164,29 @@ def _realism() -> float | None:
 def _closeness(task: str) -> tuple[float, float]:
     """Noise levels of the decoder, by one slider."""
     level = st.slider(
-        "Distance from the molecule", 0.0, 1.0, 0.35, 0.05, key=f"{KEY}.{task}.level",
+        "Distance from the molecule",
+        0.0,
+        1.0,
+        0.35,
+        0.05,
+        key=f"{KEY}.{task}.level",
         help="Near 0: the closest relatives. Near 1: any molecule. It is the noise level at which "
         "the molecule's latent is decoded.",
-    )  # fmt: skip
+    )
     return round(max(level - HALF, 0.0), 2), round(min(level + HALF, 1.0), 2)
 
 
 def _seed(task: str) -> int:
     return int(
-        st.number_input("Random seed", 0, 2**31 - 1, 0, key=f"{KEY}.{task}.seed",
-                        help="Another seed, other molecules.")
-    )  # fmt: skip
+        st.number_input(
+            "Random seed",
+            0,
+            2**31 - 1,
+            0,
+            key=f"{KEY}.{task}.seed",
+            help="Another seed, other molecules.",
+        )
+    )
 
 
 def _analogs(smiles: str, options: DeltaGenerator, results: DeltaGenerator) -> None:
@@ -199,10 +223,14 @@ def _scaffold(smiles: str, options: DeltaGenerator, results: DeltaGenerator) -> 
         drawn = sketch.draw(core, key=f"{KEY}.scaffold.sketch", version=smiles)
         if drawn is not None:
             st.session_state[f"{KEY}.scaffold"] = drawn
-        part = st.text_input(
-            "Scaffold as SMILES or SMARTS; * marks where it may grow",
-            key=f"{KEY}.scaffold", placeholder=core,
-        ).strip() or core  # fmt: skip
+        part = (
+            st.text_input(
+                "Scaffold as SMILES or SMARTS; * marks where it may grow",
+                key=f"{KEY}.scaffold",
+                placeholder=core,
+            ).strip()
+            or core
+        )
         chem.require_scaffold(part)
         fill = "*" in part and st.toggle("Put an atom at every *", key=f"{KEY}.scaffold.fill")
         number = _number("scaffold")
@@ -216,9 +244,11 @@ def _path(smiles: str, options: DeltaGenerator, results: DeltaGenerator) -> None
         made = [row["smiles"] for row in state.collected() if row["smiles"] != smiles]
         if made:
             picked = st.selectbox(
-                "or one of the molecules of this session", made[:-200:-1], None,
+                "or one of the molecules of this session",
+                made[:-200:-1],
+                None,
                 key=f"{KEY}.path.made",
-            )  # fmt: skip
+            )
             other = other or picked or ""
         points = st.slider("Points", 3, 21, 9, key=f"{KEY}.path.points")
         if not other:

@@ -59,9 +59,14 @@ def _form() -> None:
     options = _constraints() + _starts()
     with st.container(horizontal=True):
         budget = st.number_input(
-            "Molecules to score", 10, 1_000_000, 500, 100, key="optimize.budget",
+            "Molecules to score",
+            10,
+            1_000_000,
+            500,
+            100,
+            key="optimize.budget",
             help="The search ends after this many calls of the objective.",
-        )  # fmt: skip
+        )
         seed = st.number_input("Random seed", 0, 2**31, 0, key="optimize.seed")
     method = st.selectbox(
         "Method",
@@ -79,8 +84,12 @@ def _form() -> None:
         folder = new_folder(settings().folder, "optimize")
         title = "Search for " + " and ".join(map(_short, chosen.texts))
         words = search_words(name, chosen, options, int(budget), folder / "best.csv")
-        notes = {"objectives": list(chosen.texts), "pareto": chosen.pareto, "model": name,
-                 "minimize": chosen.minimize}  # fmt: skip
+        notes = {
+            "objectives": list(chosen.texts),
+            "pareto": chosen.pareto,
+            "model": name,
+            "minimize": chosen.minimize,
+        }
         job_view.show_next(start(folder, words, title=title, notes=notes), JOBS)
     command.show(search_words(name, chosen, options, int(budget), Path("best.csv")))
 
@@ -107,17 +116,21 @@ def _constraints() -> list[str]:
     options: list[str] = []
     with st.expander("Constraints"):
         names = st.multiselect(
-            "Ranges of properties", list(PROPERTIES), default=["mw"], key="optimize.ranges",
+            "Ranges of properties",
+            list(PROPERTIES),
+            default=["mw"],
+            key="optimize.ranges",
             format_func=lambda name: f"{name} – {PROPERTIES[name].description}",
             help="Only molecules inside are scored.",
-        )  # fmt: skip
+        )
         for name in names:
             low, high = st.columns(2)
             least = low.number_input(f"{name} at least", value=None, key=f"optimize.low.{name}")
             most = high.number_input(
-                f"{name} at most", value=500.0 if name == "mw" else None,
+                f"{name} at most",
+                value=500.0 if name == "mw" else None,
                 key=f"optimize.high.{name}",
-            )  # fmt: skip
+            )
             if least is None and most is None:
                 continue
             ends = ["" if end is None else f"{end:g}" for end in (least, most)]
@@ -125,9 +138,11 @@ def _constraints() -> list[str]:
             parse_target(text)  # an error in words if the ends are the wrong way round
             options += ["-t", text]
         alerts = st.multiselect(
-            "Without structural alerts of", list(CATALOGS), key="optimize.alerts",
+            "Without structural alerts of",
+            list(CATALOGS),
+            key="optimize.alerts",
             help="Lists of groups that react, interfere with assays or are toxic.",
-        )  # fmt: skip
+        )
         options += ["--alerts", ",".join(alerts)] if alerts else []
         elements = st.text_input(
             "Only these elements", key="optimize.elements", placeholder="all, or such as C,N,O,F"
@@ -136,9 +151,10 @@ def _constraints() -> list[str]:
         ring = st.number_input("Largest ring", 3, 50, value=None, key="optimize.ring")
         options += ["--max-ring", str(ring)] if ring else []
         scaffold = st.text_input(
-            "With this scaffold (SMILES or SMARTS)", key="optimize.scaffold",
+            "With this scaffold (SMILES or SMARTS)",
+            key="optimize.scaffold",
             help="A star marks where it may grow: *c1ccccc1.",
-        ).strip()  # fmt: skip
+        ).strip()
         options += ["--scaffold", scaffold] if scaffold else []
         novel = uploads.molecules("None of the molecules of this file", key="optimize.novel.file")
         options += ["--novel", str(novel)] if novel else []

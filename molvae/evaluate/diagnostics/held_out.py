@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from molvae.chem.vocabulary import Vocabulary
 from molvae.config import DataConfig, validate
 from molvae.data.dataset import Batch, Dataset, pad_tokens
-from molvae.data.prepare import cached_dataset, condition_names
+from molvae.data.prepare import cached_dataset
+from molvae.data.prepare.conditions import condition_names
 from molvae.data.readers import read_rows
 from molvae.errors import ConfigError, FileError, PropertyError
 from molvae.model.checkpoint import SavedModel, folder_kind

@@ -13,7 +13,8 @@ import pytest
 from molvae.chem.vocabulary import SPECIAL_TOKENS
 from molvae.config import CleaningConfig, DataConfig
 from molvae.data.dataset import Dataset
-from molvae.data.prepare import cached_dataset, condition_names, prepare, summary_lines
+from molvae.data.prepare import cached_dataset, prepare, summary_lines
+from molvae.data.prepare.conditions import condition_names
 from molvae.errors import FileError, OutputExistsError, PropertyError
 from molvae.runtime.cache import cache_folder
 
