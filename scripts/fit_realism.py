@@ -30,6 +30,7 @@ from molvae.model.checkpoint import SavedModel, find_model, load_model, save_mod
 from molvae.model.given import cleaning_of
 from molvae.realism.summary import realism_lines
 from molvae.runtime.pool import WorkerPool
+from molvae.train.finetune import added_tokens
 from molvae.train.realism import MOST, fitted_realism
 
 
@@ -73,12 +74,7 @@ def token_counts(
         for _, part in pool.map_texts("tokens", count, smiles, len(smiles)):
             counts.update(part)
     own = np.asarray([counts[token] for token in model.vocabulary.tokens], dtype=np.int64)
-    if start is None:
-        return own
-    before = np.zeros_like(own)
-    size = len(start.vocabulary)
-    before[:size] = -1 if start.token_counts is None else start.token_counts
-    return np.where(before < 0, before, own + before)
+    return added_tokens(own, start)
 
 
 def main() -> None:

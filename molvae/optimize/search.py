@@ -136,8 +136,8 @@ class Search:
         """Whether there were as many calls without improvement as patience allows."""
         if self.patience is None:
             return False
-        told = (one for one in self.calls.answers if one.smiles in self.archive.answers)
-        idle = idle_calls(told, pareto=self.archive.pareto)
+        answered = (one for one in self.calls.answers if one.smiles in self.archive.answers)
+        idle = idle_calls(answered, pareto=self.archive.pareto)
         what = "the front" if self.archive.pareto else "the ten best"
         self.reason = f"none of the last {idle:,} calls improved {what}"
         return idle >= self.patience

@@ -23,6 +23,7 @@ __all__ = [
     "adapted_conditions",
     "adapted_config",
     "adapted_dataset",
+    "added_tokens",
     "first_network",
     "known_tokens",
     "note_rare_tokens",
@@ -71,7 +72,11 @@ def first_network(
 
 def known_tokens(dataset: Dataset, start: SavedModel | None) -> NDArray[np.int64]:
     """(V,) training molecules that have each token, with those of the start model; −1: unknown."""
-    counts = dataset.token_counts("train", molecules=True)
+    return added_tokens(dataset.token_counts("train", molecules=True), start)
+
+
+def added_tokens(counts: NDArray[np.int64], start: SavedModel | None) -> NDArray[np.int64]:
+    """(V,) ``counts`` of molecules that have each token, with those of the start model."""
     if start is None:
         return counts
     before = np.zeros_like(counts)

@@ -19,7 +19,7 @@ READY = 60  # seconds
 
 @pytest.fixture
 def app(request, tmp_path, monkeypatch):
-    """AppTest of the whole app, in a folder of its own; with the tiny model, or that of ``app``.
+    """AppTest of the whole app, in a temporary folder; with the tiny model, or that of ``app``.
 
     ``@pytest.mark.parametrize("app", ["measured_run"], indirect=True)`` names another fixture.
     """

@@ -19,7 +19,7 @@ HOSTILE = "<img src=x onerror=alert(1)>![x](http://evil.example/x.png)"
 
 @pytest.fixture(scope="module")
 def upload(tmp_path_factory):
-    """200 molecules; the identifier of the first is a page of its own."""
+    """200 molecules; the identifier of the first is a piece of HTML."""
     path = tmp_path_factory.mktemp("upload") / "series.csv"
     with gzip.open(DEMO, "rt", encoding="utf-8") as rows:
         table = list(csv.reader(itertools.islice(rows, 201)))

@@ -16,7 +16,7 @@ QED = parse_objective(["qed"])
 
 
 class Own(Sampling):
-    """Samples, each under a name of its own."""
+    """Samples, each under another name."""
 
     def __init__(self, proposer, archive, budget, name="mine"):
         super().__init__(proposer, archive)

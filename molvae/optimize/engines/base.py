@@ -39,7 +39,7 @@ class Candidate(NamedTuple):
 class Engine(Protocol):
     """Proposes molecules and learns from their scores.
 
-    With ``--ahead`` some more rounds are asked for before the first of them is told, in their
+    With ``--ahead`` some more rounds are asked for before the first of them is answered, in their
     order; an engine that allows this has the attribute ``ahead = True``.
     """
 
@@ -70,7 +70,7 @@ class TunesModel(Protocol):
 class Sampling:
     """Samples of the model: the baseline of every search."""
 
-    ahead = True  # rounds may be asked for before those in front of them are told
+    ahead = True  # rounds may be asked for before earlier ones are answered
 
     def __init__(self, proposer: Proposer, archive: Archive, *, first: int = 0) -> None:
         """``first`` samples come before an engine does anything else."""

@@ -54,7 +54,7 @@ class Evolution(Sampling):
         """``parents`` best molecules at most are changed, after ``first`` samples."""
         super().__init__(proposer, archive, first=first)
         self.parents = parents
-        self._moving: dict[int, bool] = {}  # rounds to be told: whether they made moves
+        self._moving: dict[int, bool] = {}  # rounds without answers: whether they made moves
         self._told = -1
         self._surrogate = Surrogate()
         self._wins = dict.fromkeys(self.moves, 1.0)
