@@ -10,9 +10,10 @@ Shapes: ``N`` samples, ``S`` tokens of all of them, ``C`` columns of the dataset
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -40,6 +41,7 @@ START = "D(1) of the start"  # a figure: nats of held-out samples of the start m
 LEAST = 6000  # samples, unless the budget has fewer places for them
 MOST = 60_000
 HELD_OUT = 300  # further samples, whose likelihood is logged; or a tenth
+FIRST = 200  # samples drawn before the rate is known, with a time budget
 TIME = 0.1  # share of a time budget that sampling may take
 SEED = 1 << 41  # of the samples; far from seeds that users take
 
@@ -89,18 +91,16 @@ class Replay:
         if wanted < 1:  # too few molecules for so small a share
             self.share = 0.0
             return {}
-        limit = math.inf if self._time is None else time.monotonic() + TIME * self._time
-        request = Request(unique=False)
-        if start.critic is None:
-            request = replace(request, realism=None)
-        smiles = []
-        for molecule in generate(
-            wanted + min(HELD_OUT, wanted // 9), model=start, request=request,
-            seed=SEED, device=device, workers=workers,
-        ):  # fmt: skip
-            smiles.append(molecule.smiles)
-            if time.monotonic() > limit:
-                break
+        wanted += min(HELD_OUT, wanted // 9)
+        smiles: list[str] = []
+        for seed, count in self._parts(wanted, smiles):
+            request = Request(unique=False)
+            if start.critic is None:
+                request = replace(request, realism=None)
+            made = generate(
+                count, model=start, request=request, seed=seed, device=device, workers=workers
+            )
+            smiles.extend(molecule.smiles for molecule in made)
         names = {self.dataset.names[c]: c for c in columns if self.dataset.names[c] in PROPERTIES}
         task = functools.partial(
             _described, names=tuple(names), constraints=self.dataset.constraints
@@ -126,6 +126,25 @@ class Replay:
             + (f"; {lost} are left out, which need a token that the model lacks" if lost else "")
         )
         return self.state()
+
+    def _parts(self, wanted: int, drawn: Sized) -> Iterator[tuple[int, int]]:
+        """Seeds and numbers of the samples to draw, as ``drawn`` grows.
+
+        All at once, or, with a limit of time, parts that double for as long as they fit into it:
+        the first molecules of a large part come late.
+        """
+        if self._time is None:
+            yield SEED, wanted
+            return
+        began, limit = time.monotonic(), TIME * self._time
+        count = min(FIRST, wanted)
+        for seed in itertools.count(SEED):
+            yield seed, count
+            elapsed = time.monotonic() - began
+            fits = int(len(drawn) * (limit / elapsed - 1))
+            count = min(2 * count, wanted - len(drawn), fits)
+            if count < FIRST / 2:
+                return
 
     def state(self) -> dict[str, torch.Tensor]:
         """What a resumed run needs; empty without replay."""

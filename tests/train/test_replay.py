@@ -14,7 +14,7 @@ from molvae.data.dataset import Dataset, batch_plan
 from molvae.errors import ConfigError
 from molvae.model.checkpoint import load_model, load_state, save_state
 from molvae.runtime.randomness import Draws
-from molvae.train.replay import START, Replay
+from molvae.train.replay import FIRST, LEAST, START, Replay
 from molvae.train.run import train
 from molvae.train.trainer import Trainer
 
@@ -29,6 +29,23 @@ def drawn(tiny_run, dataset):
     """The state of a replay with as many places as training molecules, in one pass."""
     replay = Replay(dataset, TrainConfig(replay=0.5, epochs=1))
     return replay.draw(load_model(tiny_run), range(len(dataset.names)), "cpu", 0)
+
+
+@pytest.mark.parametrize(("seconds", "parts"), [(9.0, [200]), (100.0, [200, 400, 300])])
+def test_with_a_time_budget_parts_are_drawn_for_as_long_as_they_fit(
+    dataset, seconds, parts, monkeypatch
+):
+    """A molecule takes 10 ms, a tenth of the budget is for samples, and 900 samples are wanted."""
+    now, drawn = [0.0], []
+    monkeypatch.setattr("molvae.train.replay.time.monotonic", lambda: now[0])
+    replay, counts, seeds = Replay(dataset, TrainConfig(max_time=seconds)), [], []
+    for seed, count in replay._parts(900, drawn):
+        counts.append(count)
+        seeds.append(seed)
+        drawn += ["C"] * count
+        now[0] += 0.01 * count
+    assert counts == parts
+    assert len(set(seeds)) == len(parts)
 
 
 def replay_of(dataset, drawn, share=0.5):
@@ -172,7 +189,8 @@ def test_a_run_from_before_there_was_replay_continues_without(tiny_dataset, tiny
 
 def test_a_time_budget_limits_the_sampling(tiny_run, dataset):
     replay = Replay(dataset, TrainConfig(replay=0.5, max_time=1e-6))
-    assert len(replay.draw(load_model(tiny_run), [0], "cpu", 0)["offsets"]) == 2
+    count = len(replay.draw(load_model(tiny_run), [0], "cpu", 0)["offsets"]) - 1
+    assert 0 < count <= FIRST < LEAST  # as many as are needed to know the rate, and no more
 
 
 def test_replay_needs_a_start(tiny_dataset, tmp_path):
