@@ -2,15 +2,15 @@
 
 import re
 import shutil
-from importlib.metadata import version as installed_version
 from pathlib import Path
+
+from molvae import __version__ as release
 
 HERE = Path(__file__).parent
 
 project = "molvae"
 author = "The molvae developers"
 copyright = "2026, The molvae developers"  # Sphinx wants this name
-release = installed_version("molvae")
 version = release
 
 extensions = [

@@ -1,5 +1,5 @@
-"""The version, where every module may read it."""
+"""The version; pyproject.toml and the documentation read it here."""
 
 __all__ = ["__version__"]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

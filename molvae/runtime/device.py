@@ -9,6 +9,7 @@ import platform
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
+from molvae._version import __version__
 from molvae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -97,8 +98,8 @@ def keep_memory() -> None:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries a result can depend on."""
-    installed = {"python": platform.python_version()}
-    for name in ("molvae", "numpy", "pandas", "rdkit", "selfies", "torch"):
+    installed = {"python": platform.python_version(), "molvae": __version__}
+    for name in ("numpy", "pandas", "rdkit", "selfies", "torch"):
         # selfies.__version__ is wrong in 2.2.0; the installed metadata is right.
         try:
             installed[name] = importlib.metadata.version(name)

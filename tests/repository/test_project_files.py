@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+import molvae
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PREFIX = "Programming Language :: Python :: "
@@ -30,9 +32,8 @@ def test_yaml_is_well_formed(path):
 
 def test_the_version_is_the_same_everywhere():
     recipe, citation = read("packaging/conda/recipe.yaml"), read("CITATION.cff")
-    from molvae import __version__
-
-    assert {__version__, citation["version"], recipe["context"]["version"]} == {PROJECT["version"]}
+    readme = re.search(r"\*molvae\* (\S+), 20", (ROOT / "README.md").read_text())[1]
+    assert {citation["version"], recipe["context"]["version"], readme} == {molvae.__version__}
 
 
 def test_the_address_is_the_same_everywhere():

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import molvae
+
 ROOT = Path(__file__).parents[2]
 LARGEST = 16 * 2**20  # bytes
 # An absolute path into somebody's home or workplace works nowhere else.
@@ -47,19 +49,19 @@ def test_no_paths_of_one_machine(tracked):
     assert result == []
 
 
-def test_version_is_in_the_changelog():
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    # "## [1.2.3] - 2026-01-31", with or without the brackets and the date
-    entries = re.findall(r"^## \[?([^\]\s]+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert entries, "CHANGELOG.md has no entry"
-    assert entries[0] in {version, "Unreleased"}
+def test_the_newest_release_in_the_changelog_is_this_version():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    entries = re.findall(r"^## (.+)$", text, re.MULTILINE)  # "Unreleased", "1.2.3 - 2026-01-31"
+    released = entries[1:] if entries[0] == "Unreleased" else entries
+    version, date = released[0].split(" - ")
+    assert version == molvae.__version__
+    assert f"date-released: {date}" in (ROOT / "CITATION.cff").read_text().replace('"', "")
 
 
-def test_version_is_said_once():
-    import molvae
-
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert molvae.__version__ == version
+def test_version_is_set_once():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "version" not in settings["project"]
+    assert settings["tool"]["hatch"]["version"]["path"] == "molvae/_version.py"
 
 
 @pytest.mark.parametrize("command", ["scripts/check", "scripts/demo"])
