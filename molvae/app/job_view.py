@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from molvae.app import command, state
+from molvae.app import command, state, storage
 from molvae.app.guard import guarded
 from molvae.app.jobs import Job, all_jobs, load
 from molvae.app.settings import settings
@@ -86,13 +86,19 @@ def panel(job: Job, details: Details) -> None:
                 if line.startswith("note: "):
                     st.info(plain(line.removeprefix("note: ")), icon=":material/info:")
             _buttons(now)
-        command.show(now.arguments)
+        command.show(now.arguments, note=_missing(now))
         if lines := now.log:
             with st.expander("Log"):
                 st.code("\n".join(lines[-LOG_LINES:]), language=None, wrap_lines=True, height=300)
 
     with st.container(border=True):
         st.fragment(guarded(look), run_every=EVERY if running else None)()
+
+
+def _missing(job: Job) -> str:
+    """What the command line of a job needs in a terminal: its uploads may be gone."""
+    names = ", ".join(f"`{name}`" for name in storage.removed(job.arguments))
+    return names and f"Put your file in place of {names}: the app has removed its copy."
 
 
 def _head(job: Job) -> None:

@@ -127,6 +127,11 @@ class Job:
         return self.verb in RESUMABLE and self.state in ("stopped", "failed", "killed")
 
     @property
+    def needs_files(self) -> bool:
+        """Whether its command may read its files again: a finished search can be continued."""
+        return self.active or self.resumable or self.verb == "optimize"
+
+    @property
     def stop_requests(self) -> int:
         """How often the job was asked to stop."""
         with contextlib.suppress(OSError):

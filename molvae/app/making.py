@@ -12,7 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from molvae import chem
-from molvae.app import cards, command, models, plots, state, training
+from molvae.app import cards, command, models, plots, state, storage, training
 from molvae.app.work import Row, Work
 from molvae.chem.properties import PROPERTIES, compute
 from molvae.generate.columns import columns_of, extras_of, molecule_row
@@ -86,7 +86,9 @@ def begin(key: str, making: Making) -> None:
     def do(work: Work) -> None:
         _make(work, making, request, saved, known)
 
-    st.session_state[key] = Work(making.number, do, making=making, serial=serial).start()
+    work = Work(making.number, do, making=making, serial=serial)
+    storage.hold(work, making.novel)
+    st.session_state[key] = work.start()
 
 
 def _make(

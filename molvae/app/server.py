@@ -21,6 +21,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from molvae.app.settings import Settings, use
+from molvae.app.storage import sweeping
 from molvae.errors import ConfigError, RunError
 
 __all__ = ["ADDRESS", "Guard", "free_port", "serve"]
@@ -71,7 +72,8 @@ def serve(
             ready(url)
         if browser:
             webbrowser.open(url)
-        yield
+        with sweeping():
+            yield
 
     app = st.App(SCRIPT, middleware=[Middleware(Guard, port=port)], lifespan=started)
     app.run(config=_options(port))

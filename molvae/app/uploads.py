@@ -1,16 +1,14 @@
-"""Files that the user gives to a page: kept under a harmless name, by their content."""
+"""Files that the user gives to a page: stored under a harmless name, by their content."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tempfile
 from pathlib import Path
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from molvae.app import storage
 from molvae.app.jobs import safe_name
-from molvae.app.settings import settings
 from molvae.app.words import plain
 from molvae.data.formats import file_format
 from molvae.errors import FileError
@@ -34,24 +32,42 @@ TYPES = (
     "xlsx",
     "xlsm",
 )
-_KEPT = "molvae.uploads"  # in the session: id of an upload -> its path
+_CHOSEN = "molvae.uploads"  # in the session: key of an uploader -> id of its upload, and path
 
 
 def molecules(label: str, *, key: str, help_: str = "") -> Path | None:
-    """Let the user choose a molecule file; its copy, or None as long as there is none."""
-    given = st.file_uploader(label, type=TYPES, key=key, help=help_ or None)
-    if given is None:
-        return None
-    kept: dict[str, Path] = st.session_state.setdefault(_KEPT, {})
-    path = kept.get(given.file_id)
-    if path is None or not path.exists():
+    """Let the user choose a molecule file; its copy, or None as long as there is none.
+
+    A choice outlives a visit of another page, after which Streamlit shows an empty uploader.
+    """
+    chosen: dict[str, tuple[str, Path]] = st.session_state.setdefault(_CHOSEN, {})
+    given = st.file_uploader(
+        label, type=TYPES, key=key, help=help_ or None, on_change=_changed, args=(key,)
+    )
+    before, path = chosen.get(key, ("", None))
+    if given is not None and (path is None or given.file_id != before or not path.exists()):
         try:
-            path = kept[given.file_id] = keep(given.name, given.getvalue())
+            chosen[key] = given.file_id, keep(given.name, given.getvalue())
         except (FileError, OSError) as error:
+            chosen.pop(key, None)
             text = str(error) if isinstance(error, FileError) else f"not saved: {error.strerror}"
             st.error(plain(text), icon=":material/error:")
-            return None
-    return path
+    elif given is None and path is not None and not path.exists():
+        del chosen[key]
+        st.warning(f"{plain(path.name)} was removed; choose it again.")
+    elif given is None and path is not None:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f"In use: **{plain(path.name)}**")
+            st.button("Remove", key=f"{key}.remove", on_click=chosen.pop, args=(key,))
+    if (run := get_script_run_ctx()) is not None:
+        storage.claim(run.session_id, {path for _, path in chosen.values()})
+    return chosen.get(key, ("", None))[1]
+
+
+def _changed(key: str) -> None:
+    """Forget the file of an uploader that the user has emptied."""
+    if st.session_state.get(key) is None:
+        st.session_state.get(_CHOSEN, {}).pop(key, None)
 
 
 def keep(name: str, content: bytes) -> Path:
@@ -64,12 +80,4 @@ def keep(name: str, content: bytes) -> Path:
     file_format(Path(harmless), reading=True)
     if not content:
         raise FileError(f"'{harmless}': the file is empty")
-    folder = settings().folder / "uploads" / hashlib.sha256(content).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / harmless
-    if not path.exists():
-        handle, draft = tempfile.mkstemp(dir=folder, prefix=".upload-")
-        with open(handle, "wb") as file:
-            file.write(content)
-        os.replace(draft, path)
-    return path
+    return storage.store(harmless, content)

@@ -33,7 +33,7 @@ def app(request, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # Streamlit replaces it
     before = settings.settings()
     settings.use(settings.Settings(str(run), (), tmp_path / "molvae-app"))
-    yield testing.AppTest.from_file(ROOT / "molvae/app/script/start.py", default_timeout=60)
+    yield testing.AppTest.from_file(ROOT / "molvae/app/script/start.py", default_timeout=250)
     settings.use(before)
 
 
