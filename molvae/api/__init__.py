@@ -8,14 +8,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from molvae.api.generation import Generation, listed
 from molvae.chem.selfies import use_constraints
 from molvae.config import load_config, parse_duration
 from molvae.errors import ConfigError, FileError, InputError
-from molvae.evaluate import Molecules, Options, Report, evaluate_molecules
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import Request
 from molvae.latent.decode import decode
@@ -29,9 +27,11 @@ from molvae.model.hub import push
 from molvae.model.info import model_info
 from molvae.predict.predictor import LEVEL
 from molvae.runtime.randomness import Draws
-from molvae.train.run import train
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # slow to import: methods do it when they need them
+    import pandas as pd
+
+    from molvae.evaluate import Molecules, Report
     from molvae.model.conditions import ConditionSet
 
 __all__ = ["MolVAE"]
@@ -90,6 +90,8 @@ class MolVAE(Generation):
         Raises:
             ConfigError: a key is unknown, or is given twice.
         """
+        from molvae.train.run import train
+
         columns = properties
         if columns is not None and not isinstance(columns, Mapping):
             columns = {name: name for name in listed(columns)}
@@ -200,6 +202,8 @@ class MolVAE(Generation):
         """
         points = interpolate(self._model, first, last, points=n, noise=noise, seed=seed)
         rows = [[getattr(point, name) for name in COLUMNS] for point in points]
+        import pandas as pd
+
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
     def info(self) -> dict[str, Any]:
@@ -230,6 +234,8 @@ class MolVAE(Generation):
         those of :class:`molvae.evaluate.Options`. ``report.metrics["novelty"].value`` is one metric
         of the result.
         """
+        from molvae.evaluate import Options, evaluate_molecules
+
         options = Options(
             targets=targets,
             filters_from=filters_from,
@@ -242,6 +248,8 @@ class MolVAE(Generation):
             workers=workers,
             scheduler=scheduler,
         )
+        import pandas as pd
+
         if isinstance(molecules, pd.DataFrame):
             molecules = molecules["smiles"].tolist()
         return evaluate_molecules(
@@ -274,6 +282,8 @@ class MolVAE(Generation):
             scheduler=scheduler,
         )
         rows = [[m.text, m.nats, m.distortion, m.note] for m in encoded]
+        import pandas as pd
+
         return pd.DataFrame(rows, columns=["smiles", "nats", "distortion", "note"])
 
     def predict(
@@ -294,6 +304,8 @@ class MolVAE(Generation):
         predicted = predict(_checked_smiles(smiles), self._model, level=level, workers=workers)
         rows = [[m.text, *m.cells, m.note] for m in predicted]
         columns = ["smiles", *prediction_columns(predictors), "note"]
+        import pandas as pd
+
         return pd.DataFrame(rows, columns=columns)
 
     def realism(self, smiles: str | Sequence[str]) -> pd.DataFrame:
@@ -306,6 +318,8 @@ class MolVAE(Generation):
             ConfigError: the model has no critic and no plausibility table.
         """
         found = realism(_checked_smiles(smiles), self._model)
+        import pandas as pd
+
         return pd.DataFrame(found, columns=["smiles", "realism", "unseen", "note"])
 
 

@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from molvae.errors import ConfigError, suggest
 from molvae.generate.columns import columns_of, extras_of, molecule_row
@@ -17,12 +15,13 @@ from molvae.generate.request import Request, Span, Targets
 from molvae.generate.run import GenerationSummary, generate
 from molvae.model.checkpoint import SavedModel
 from molvae.objectives import DockOptions, FunctionScorer, Objective, Part, parse_objective
-from molvae.optimize.engines.base import Engine
-from molvae.optimize.engines.choice import EngineMaker
-from molvae.optimize.known import parse_columns
-from molvae.optimize.run import optimize
-from molvae.optimize.summary import best_table
 from molvae.targets import Target
+
+if TYPE_CHECKING:  # slow to import: methods do it when they need them
+    import pandas as pd
+
+    from molvae.optimize.engines.base import Engine
+    from molvae.optimize.engines.choice import EngineMaker
 
 __all__ = ["Generation", "listed"]
 
@@ -123,6 +122,8 @@ class Generation:
                 "widen a range, raise max_tries, or set allow_misses",
                 stacklevel=2,
             )
+        import pandas as pd
+
         return pd.DataFrame(rows, columns=columns_of(request.targets, extras))
 
     def optimize(
@@ -178,6 +179,12 @@ class Generation:
         disk and ``resume`` continues them. The other options are those of
         :func:`molvae.optimize.optimize`.
         """
+        import pandas as pd
+
+        from molvae.optimize.known import parse_columns
+        from molvae.optimize.run import optimize
+        from molvae.optimize.summary import best_table
+
         if callable(objective):
             if pareto:
                 raise ConfigError("pareto needs several objectives, got one function")

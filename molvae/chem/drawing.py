@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from rdkit import Chem
 from rdkit.Chem import rdDepictor
-from rdkit.Chem.Draw import rdMolDraw2D
 
 from molvae.chem.molecules import Mol, parse
 from molvae.errors import ConfigError, FileError
@@ -17,6 +16,8 @@ __all__ = ["draw_grid", "draw_svg", "sdf_block"]
 
 def draw_svg(mol: Mol, *, width: int = 220, height: int = 170, legend: str = "") -> str:
     """The molecule as an SVG element without XML header, for use inside HTML."""
+    from rdkit.Chem.Draw import rdMolDraw2D  # slow to import, and rarely needed
+
     drawer = rdMolDraw2D.MolDraw2DSVG(width, height)
     options = drawer.drawOptions()
     options.clearBackground = False  # type: ignore[assignment]  # the stubs name the wrong type
@@ -54,6 +55,8 @@ def draw_grid(
         "" if mol is None else legend.encode("ascii", "replace").decode()
         for mol, legend in zip(mols, legends, strict=True)
     ]
+    from rdkit.Chem.Draw import rdMolDraw2D  # slow to import, and rarely needed
+
     width, height = _CELL
     canvas = rdMolDraw2D.MolDraw2DSVG if kind == "svg" else rdMolDraw2D.MolDraw2DCairo
     drawer = canvas(width * max(1, min(columns, len(smiles))), height * rows, width, height)

@@ -7,8 +7,7 @@ import re
 from collections import Counter
 
 from rdkit import Chem, rdBase
-from rdkit.Chem import GraphDescriptors, rdqueries
-from rdkit.Chem.Scaffolds import MurckoScaffold
+from rdkit.Chem import rdqueries
 
 __all__ = [
     "Mol",
@@ -133,10 +132,17 @@ def has_radical(mol: Mol) -> bool:
     return len(mol.GetAtomsMatchingQuery(_radical_atom())) > 0
 
 
+def _framework(mol: Mol) -> Mol:
+    """The rings of a molecule and what joins them (Bemis & Murcko 1996)."""
+    from rdkit.Chem.Scaffolds import MurckoScaffold  # slow to import, and rarely needed
+
+    framework: Mol = MurckoScaffold.GetScaffoldForMol(mol)
+    return framework
+
+
 def scaffold(mol: Mol) -> str:
     """SMILES of the Bemis-Murcko scaffold without stereochemistry; empty for acyclic molecules."""
-    core = MurckoScaffold.GetScaffoldForMol(mol)
-    return str(Chem.MolToSmiles(core, isomericSmiles=False))
+    return str(Chem.MolToSmiles(_framework(mol), isomericSmiles=False))
 
 
 def ring_scaffold(mol: Mol, *, min_rings: int = 2) -> str:
@@ -145,7 +151,7 @@ def ring_scaffold(mol: Mol, *, min_rings: int = 2) -> str:
     MOSES (Polykovskiy et al. 2020) leaves single rings out, which nearly all molecules share, and
     keeps the stereochemistry, if any.
     """
-    core = MurckoScaffold.GetScaffoldForMol(mol)
+    core = _framework(mol)
     if core.GetRingInfo().NumRings() < min_rings:
         return ""
     return str(Chem.MolToSmiles(core))
@@ -161,6 +167,8 @@ def brics_fragments(mol: Mol) -> list[str]:
 
 def bertz_complexity(mol: Mol) -> float:
     """Topological complexity of Bertz 1981 as RDKit defines it (BertzCT)."""
+    from rdkit.Chem import GraphDescriptors  # slow to import, and rarely needed
+
     return float(GraphDescriptors.BertzCT(mol))
 
 

@@ -73,7 +73,7 @@ def generate(
 
     Example: molvae generate -n 100 -t logp=2:3 -t qed=0.8: -o mine.csv
     """
-    from molvae.data.prepare.plan import Shard
+    from molvae.data.shard import Shard
     from molvae.generate.run import ADVICE, OutputOptions, generate_file
 
     summary = generate_file(

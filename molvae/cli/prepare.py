@@ -49,7 +49,7 @@ def prepare(
     """
     from molvae.data.prepare import prepare as run
     from molvae.data.prepare import prepare_shard, summary_lines
-    from molvae.data.prepare.plan import Shard
+    from molvae.data.shard import Shard
 
     if unknown_tokens is not None and vocabulary is None:
         raise ConfigError("--unknown-tokens: needs --vocabulary MODEL, whose tokens are known")

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from molvae.data.prepare.plan import Shard
+from molvae.data.shard import Shard
 from molvae.data.writers import require_writer, write_rows
 from molvae.errors import ConfigError, FileError, RunError
 from molvae.runtime.files import atomic_binary, require_absent, require_distinct, write_json

@@ -19,7 +19,7 @@ import torch
 
 from molvae.chem.screening import scaffold_share
 from molvae.data.columns import is_name
-from molvae.data.prepare.plan import Shard
+from molvae.data.shard import Shard
 from molvae.data.writers import format_cell, picture_format, require_writer, write_picture
 from molvae.errors import ConfigError, InputError
 from molvae.generate.blocks import BLOCK, BlockNumbers, Blocks, open_blocks

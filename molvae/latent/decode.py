@@ -7,10 +7,9 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from molvae.chem.properties import measure_selfies
@@ -22,6 +21,9 @@ from molvae.runtime.device import choose_device
 from molvae.runtime.files import require_absent
 from molvae.runtime.progress import Progress
 from molvae.runtime.randomness import Draws
+
+if TYPE_CHECKING:
+    import pandas as pd  # slow to import
 
 __all__ = ["DecodeSummary", "decode", "decode_file"]
 
@@ -147,6 +149,8 @@ def _points(path: Path, size: int) -> tuple[int | None, Iterator[NDArray[np.floa
                 )
             return len(array), iter(array)
         if kind.endswith(".parquet"):
+            import pandas as pd
+
             table = pd.read_parquet(path)
             return len(table), iter(_latents(table, path, size))
         if kind.endswith((".csv", ".tsv")):
@@ -157,6 +161,8 @@ def _points(path: Path, size: int) -> tuple[int | None, Iterator[NDArray[np.floa
 
 
 def _of_table(path: Path, separator: str, size: int) -> Iterator[NDArray[np.floating[Any]]]:
+    import pandas as pd
+
     try:
         with pd.read_csv(path, sep=separator, chunksize=BLOCK) as parts:
             for part in parts:

@@ -11,14 +11,16 @@ import importlib.resources
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import jinja2
+from typing import TYPE_CHECKING
 
 from molvae.report import charts, maps
 from molvae.report.drawing import Drawing, Palette
 from molvae.report.molecules import Drawn, grouped
 from molvae.report.records import Calibration, Curve, Histogram, LatentMap, Page, Table
 from molvae.runtime.files import atomic_text
+
+if TYPE_CHECKING:
+    import jinja2
 
 __all__ = ["SECTIONS", "Figure", "Section", "render", "write_html"]
 
@@ -87,6 +89,8 @@ def render(page: Page) -> str:
 
 @functools.cache
 def _template() -> jinja2.Template:
+    import jinja2  # slow to import, and rarely needed
+
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )

@@ -70,7 +70,7 @@ def test_anything_else_is_refused(tmp_path):
 def test_a_shard_states_its_number(demo_csv, tmp_path):
     from molvae.config import DataConfig
     from molvae.data.prepare import prepare_shard
-    from molvae.data.prepare.plan import Shard
+    from molvae.data.shard import Shard
 
     config = DataConfig(conditions=("logp",))
     folder = prepare_shard([demo_csv], tmp_path / "s", config, Shard(1, 2), workers=0)

@@ -15,7 +15,7 @@ from molvae.chem.realism_features import describe
 from molvae.chem.screening import Decoded
 from molvae.chem.selfies import from_selfies
 from molvae.cli import main
-from molvae.data.prepare.plan import Shard
+from molvae.data.shard import Shard
 from molvae.errors import RunError, TargetError
 from molvae.generate import blocks
 from molvae.generate.realism import EACH, FIRST, request_thresholds

@@ -10,8 +10,8 @@ import torch
 
 from molvae.chem.hashing import keys_of
 from molvae.chem.properties import measure_selfies
-from molvae.data.prepare.plan import Shard
 from molvae.data.readers import read_smiles
+from molvae.data.shard import Shard
 from molvae.errors import (
     ConfigError,
     FileError,

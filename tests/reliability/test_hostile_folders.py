@@ -416,7 +416,7 @@ def test_a_block_with_another_record_is_made_again(tmp_path, tiny_run, monkeypat
 
 
 def test_too_many_molecules_are_refused_and_many_need_no_memory(tiny_run, tmp_path):
-    from molvae.data.prepare.plan import Shard
+    from molvae.data.shard import Shard
     from molvae.errors import InputError
     from molvae.generate.blocks import BLOCK, BlockNumbers
 

@@ -142,7 +142,7 @@ def test_modules_do_not_import_their_own_package():
     assert inward == [], "import from the module that defines it"
 
 
-def test_each_library_has_one_door():
+def test_each_library_is_imported_by_one_package():
     strangers = [
         f"{module} imports {library}"
         for module, names in modules().items()
@@ -152,14 +152,14 @@ def test_each_library_has_one_door():
     assert strangers == []
 
 
-def way_to_torch(module):
-    """The chain of imports by which a module loads torch, or None."""
+def way_to(library, module):
+    """The chain of imports by which a module loads a library (or part of molvae), or None."""
     todo, seen = [[module]], {module}
     while todo:
         chain = todo.pop()
         names = modules()[chain[-1]].at_once
-        if any(name.split(".")[0] == "torch" for name in names):
-            return " -> ".join([*chain, "torch"])
+        if any(f"{name}.".startswith(f"{library}.") for name in names):
+            return " -> ".join([*chain, library])
         parents = chain[-1].split(".")
         above = {".".join(parents[:n]) for n in range(1, len(parents))}
         for below in {*own(names), *above} - seen:
@@ -178,7 +178,15 @@ def test_what_loads_without_torch():
         if module in light or any(f"{module}.".startswith(f"{place}.") for place in places)
     } - heavy
     assert {*places, *light, *heavy} <= set(modules())
-    assert [way for module in sorted(checked) if (way := way_to_torch(module))] == []
+    assert [way for module in sorted(checked) if (way := way_to("torch", module))] == []
+
+
+@pytest.mark.parametrize("module", ["molvae.api", "molvae.generate.run"])
+def test_generation_starts_without_what_is_slow_to_import(module):
+    slow = ["pandas", "jinja2", "scipy", "rdkit.Chem.Draw", "rdkit.Chem.AllChem"]
+    slow += ["rdkit.Chem.Scaffolds.MurckoScaffold", "molvae.data.prepare", "molvae.evaluate"]
+    slow += ["molvae.train"]
+    assert [way for library in slow if (way := way_to(library, module))] == []
 
 
 def worker_tasks(folder):

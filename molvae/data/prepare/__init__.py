@@ -40,7 +40,8 @@ from molvae.data.prepare.jobs import (
     work_folder,
 )
 from molvae.data.prepare.parts import Recipe
-from molvae.data.prepare.plan import Shard, read_shard, work_versions
+from molvae.data.prepare.plan import read_shard, work_versions
+from molvae.data.shard import Shard
 from molvae.data.tokenize import Clean
 from molvae.errors import FileError
 from molvae.runtime.cache import cache_folder, lock_folder

@@ -17,8 +17,9 @@ from typing import Any
 
 from molvae.data.exports import option_advice
 from molvae.data.prepare.parts import Part, Recipe, make_part, rejected_part
-from molvae.data.prepare.plan import Plan, Shard
+from molvae.data.prepare.plan import Plan
 from molvae.data.readers import Row, Rows, read_rows, save_stdin
+from molvae.data.shard import Shard
 from molvae.errors import ConfigError, FileError
 from molvae.runtime import workdir
 from molvae.runtime.files import fingerprint

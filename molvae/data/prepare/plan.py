@@ -18,44 +18,17 @@ from molvae import chem
 from molvae.chem.properties import property_versions
 from molvae.config import DataConfig, differences
 from molvae.data.prepare.parts import Recipe
+from molvae.data.shard import Shard
 from molvae.errors import ConfigError, FileError
 from molvae.runtime.device import versions
 from molvae.runtime.files import write_json
 
-__all__ = ["Plan", "Shard", "read_shard", "work_versions"]
+__all__ = ["Plan", "read_shard", "work_versions"]
 
 RULES = "2"  # of reading and cleaning; other rules can give other molecules
 SCHEMA = 1  # of the files named above, and of parts
 # What plans have called the usual cleaning from the first on, wherever its module is.
 CLEANING = "molvae.chem.cleaning.clean"
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One of several jobs that share the work on the same input: the ``index``-th of ``count``."""
-
-    index: int = 1
-    count: int = 1
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.index <= self.count:
-            last = max(self.count, 1)
-            raise ConfigError(
-                f"shard: got {self.index}/{self.count}, expected 1/{last} to {last}/{last}"
-            )
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """``i/n``, counted from 1."""
-        index, _, count = text.partition("/")
-        try:
-            return cls(int(index), int(count))
-        except ValueError:
-            raise ConfigError(f"shard: got '{text}', expected i/n, for example 1/3") from None
-
-    def owns(self, number: int) -> bool:
-        """Whether a chunk, counted from 0, is this job's."""
-        return number % self.count == self.index - 1
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from molvae.chem.vocabulary import Vocabulary
 from molvae.config import DataConfig
 from molvae.data.manifest import SPLITS
 from molvae.data.prepare import jobs, merge, prepare, prepare_shard, summary_lines
-from molvae.data.prepare.plan import Shard
+from molvae.data.shard import Shard
 from molvae.errors import ConfigError, FileError, PropertyError
 
 LOGP = ("logp",)

@@ -14,7 +14,8 @@ from molvae.data import prepare
 from molvae.data.dataset import Dataset
 from molvae.data.prepare import cached_dataset, jobs, merge, prepare_shard
 from molvae.data.prepare.jobs import part_files
-from molvae.data.prepare.plan import Shard, read_shard
+from molvae.data.prepare.plan import read_shard
+from molvae.data.shard import Shard
 from molvae.errors import ConfigError, FileError, OutputExistsError, RunError
 from molvae.runtime.cache import cache_folder
 
