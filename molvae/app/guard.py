@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from molvae.app import storage
 from molvae.app.words import plain
 from molvae.errors import MolvaeError
 
@@ -22,7 +23,7 @@ def guarded(show: Callable[[], None]) -> Callable[[], None]:
         try:
             show()
         except MolvaeError as error:
-            st.error(plain(str(error)), icon=":material/error:")
+            st.error(plain(storage.without_folder(str(error))), icon=":material/error:")
         except Exception as error:
             logging.getLogger("molvae").exception("molvae app: a page failed")
             st.error(

@@ -84,7 +84,8 @@ def panel(job: Job, details: Details) -> None:
         if not running:
             for line in now.log:
                 if line.startswith("note: "):
-                    st.info(plain(line.removeprefix("note: ")), icon=":material/info:")
+                    note = storage.without_folder(line.removeprefix("note: "))
+                    st.info(plain(note), icon=":material/info:")
             _buttons(now)
         command.show(now.arguments, note=_missing(now))
         if lines := now.log:
@@ -112,7 +113,7 @@ def _head(job: Job) -> None:
         share = progress.share
         st.progress(0.0 if share is None else share, text=plain(progress.text or "starting …"))
     elif job.state in ("failed", "killed"):
-        st.error(plain(job.error), icon=":material/error:")
+        st.error(plain(storage.without_folder(job.error)), icon=":material/error:")
     elif job.state == "stopped":
         st.warning("Stopped; what was done is saved.", icon=":material/stop_circle:")
 

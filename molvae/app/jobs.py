@@ -28,6 +28,7 @@ import subprocess
 import sys
 import threading
 import time
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -233,10 +234,12 @@ class Job:
 def safe_name(name: str, fallback: str = "upload") -> str:
     """A file name of letters, digits, dots, dashes and underscores from a name of a stranger.
 
-    >>> safe_name("../../etc/pass wd.csv.gz"), safe_name("-x\\n.csv"), safe_name("…")
-    ('pass_wd.csv.gz', 'x_.csv', 'upload')
+    >>> safe_name("../../etc/pass wd.csv.gz"), safe_name("-x\\n.csv"), safe_name("é.csv")
+    ('pass_wd.csv.gz', 'x_.csv', 'e.csv')
     """
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", re.split(r"[/\\]", name)[-1]).lstrip("._-")
+    letters = unicodedata.normalize("NFKD", re.split(r"[/\\]", name)[-1])  # "ö" is "o" and a mark
+    letters = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", letters).lstrip("._-")
     if len(plain) > LONGEST_NAME:
         stem, dot, suffixes = plain.partition(".")
         suffixes = (dot + suffixes)[-20:]

@@ -12,7 +12,9 @@ import altair as alt
 import numpy as np
 import pandas as pd
 import streamlit as st
+from numpy.typing import NDArray
 
+from molvae.app import state
 from molvae.chem.properties import PROPERTIES
 from molvae.model.conditions import Condition
 from molvae.report import maps
@@ -126,8 +128,9 @@ def scatter(
 ) -> list[int]:
     """Points to click or to select with a box; the positions in ``frame`` of those selected.
 
-    ``behind`` are gray points below them, which cannot be selected; ``marked`` is a column that is
-    true for points to draw larger, with a ring.
+    The same can be done by keyboard below the chart, which then counts instead of it. ``frame`` has
+    the molecules in the column ``smiles``. ``behind`` are gray points below them, which cannot be
+    selected; ``marked`` is a column that is true for points to draw larger, with a ring.
     """
     number = "molvae row"
     points = frame.assign(**{number: np.arange(len(frame))})
@@ -175,7 +178,60 @@ def scatter(
     layers.append(encoded)
     chart = alt.layer(*layers).properties(height=height)
     event = st.altair_chart(chart, on_select="rerun", selection_mode=["click", "box"], key=key)
-    return _selected(points, event, x, y, number)
+    by_keyboard = _by_keyboard(frame, (x, y), titles, color, key)
+    return _selected(points, event, x, y, number) if by_keyboard is None else by_keyboard
+
+
+def _by_keyboard(
+    frame: pd.DataFrame, axes: tuple[str, str], titles: tuple[str, str], color: str, key: str
+) -> list[int] | None:
+    """Points chosen in a list, or by the ends of a box; None if neither is used."""
+    inside = np.ones(len(frame), dtype=bool)
+    with st.expander("Choose points by keyboard", icon=":material/keyboard:"):
+        for name, title in dict(zip(axes, titles, strict=True)).items():
+            inside &= _between(frame[name], (title or labelled(name)).partition(" (")[0], key)
+        # Of points with the same molecule the first.
+        places = {str(frame["smiles"].iloc[i]): int(i) for i in np.flatnonzero(inside)[::-1]}
+        places = dict(reversed(places.items()))
+
+        def label(smiles: str) -> str:
+            return f"{smiles} · {color} {frame[color].iloc[places[smiles]]:.3g}"
+
+        state.keep_valid(f"{key}.point", places)
+        chosen = st.selectbox(
+            f"One of {len(places):,} molecules",
+            list(places),
+            None,
+            label if color else str,
+            key=f"{key}.point",
+            placeholder="none",
+            help="The same as a click on its point. Type a part of the SMILES to find it.",
+        )
+        st.caption("As long as something is chosen here, it counts instead of the plot.")
+    if chosen is not None:
+        return [places[chosen]]
+    return None if inside.all() else [int(i) for i in np.flatnonzero(inside)]
+
+
+def _between(values: pd.Series[float], name: str, key: str) -> NDArray[np.bool_]:
+    """Which values are between two numbers that the user may enter."""
+    ends = float(values.min()), float(values.max())
+    step = float(f"{max(ends[1] - ends[0], 1e-6) / 20:.1g}")
+    low, high = (
+        column.number_input(
+            f"{name} {word}",
+            value=None,
+            step=step,
+            format="%g",
+            placeholder=f"{end:.3g}",
+            key=f"{key}.{values.name}.{word}",
+        )
+        for column, word, end in zip(st.columns(2), ("from", "to"), ends, strict=True)
+    )
+    if low is None and high is None:
+        return np.ones(len(values), dtype=bool)
+    low, high = (-np.inf if low is None else low), (np.inf if high is None else high)
+    return np.asarray(values.between(low, high))
 
 
 def _selected(points: pd.DataFrame, event: Any, x: str, y: str, number: str) -> list[int]:

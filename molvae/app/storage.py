@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -25,7 +26,17 @@ from streamlit.runtime import Runtime
 from molvae.app.jobs import all_jobs
 from molvae.app.settings import settings
 
-__all__ = ["EVERY", "GRACE", "claim", "hold", "removed", "store", "sweep", "sweeping"]
+__all__ = [
+    "EVERY",
+    "GRACE",
+    "claim",
+    "hold",
+    "removed",
+    "store",
+    "sweep",
+    "sweeping",
+    "without_folder",
+]
 
 FOLDER = "uploads"  # below the folder of the app
 MARK, LOCK = ".molvae-uploads", ".lock"  # in the folder of each server
@@ -81,6 +92,12 @@ def removed(arguments: Sequence[str]) -> list[str]:
     root = settings().folder / FOLDER
     paths = [path for text in arguments if (path := Path(text)).is_relative_to(root)]
     return [path.name for path in paths if not path.exists()]
+
+
+def without_folder(text: str) -> str:
+    """A message in which uploads have their names alone, as the user knows them."""
+    root = re.escape(str(settings().folder / FOLDER))
+    return re.sub(rf"{root}[/\\]server-\w+[/\\][0-9a-f]+[/\\]", "", text)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from molvae.app import models
 from molvae.evaluate.metrics.similarity import nearest
 from molvae.train.run_folder import dataset_of
 
-__all__ = ["Training", "of"]
+__all__ = ["Training", "of", "why_no_nearest"]
 
 MOST = 50_000  # molecules with fingerprints: a few seconds, once
 
@@ -40,6 +40,22 @@ class Training:
 def of(name: str) -> Training | None:
     """The training molecules of a run; None for a model without its dataset."""
     return _of(name, models.version(name))
+
+
+def why_no_nearest(name: str) -> str:
+    """Why the nearest training molecule of a model is unknown, in a sentence; else empty."""
+    known = of(name)
+    if known is None:
+        return (
+            "The nearest training molecule is not shown: the training molecules of this model are "
+            "not on this computer; those of a model that you train are."
+        )
+    if not len(known.prints):
+        return (
+            f"The nearest training molecule is not shown: this model has {len(known.smiles):,} "
+            f"training molecules, more than the {MOST:,} that are searched."
+        )
+    return ""
 
 
 @st.cache_resource(max_entries=3, show_spinner="Reading the training molecules …")

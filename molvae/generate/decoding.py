@@ -13,11 +13,14 @@ from molvae.chem.vocabulary import BOS, EOS, PAD
 from molvae.model.checkpoint import SavedModel
 from molvae.model.cvae import CVAE, noisy_latent
 from molvae.model.records import Context
+from molvae.runtime.device import on_device
 from molvae.runtime.randomness import Draws
 
 __all__ = ["Guidance", "Steps", "decode_latents", "decode_tokens", "pick"]
 
 LEAVE = 0.9  # finished rows are dropped when at most this share of the rows remains
+# Steps between two looks at how many rows are finished; a look waits for a GPU.
+LOOKS, CPU_LOOKS = 8, 1
 MULTIPLE = 32  # batches have a multiple of rows: oneDNN caches a kernel for every number
 
 
@@ -50,7 +53,9 @@ class Steps:
             context = context.joined(guidance.context)
         self._decoding = network.decoding(context)
         self._weight = None if guidance is None else guidance.weight.unsqueeze(-1)
-        self._never = [PAD, BOS, *([] if never is None else never.tolist())]
+        ids = [PAD, BOS, *([] if never is None else never.tolist())]
+        # On the device: a list as an index would be copied there, and waited for, at every step.
+        self._never = on_device(np.asarray(ids, dtype=np.int64), context.request.device)
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Logits (B, V) of the token after these, (B,); those never drawn are −∞."""
@@ -59,14 +64,15 @@ class Steps:
         else:
             shown, free = self._decoding(tokens.repeat(2)).log_softmax(dim=-1).chunk(2)
             logits = torch.lerp(free, shown, self._weight)
-        logits[:, self._never] = -torch.inf
-        return logits
+        return logits.index_fill_(1, self._never, -torch.inf)
 
     def keep(self, rows: Tensor) -> None:
         """Continue with the molecules in this mask only."""
+        rows = rows.nonzero().squeeze(1)  # once: every index by a mask would wait for a GPU
         if self._weight is not None:
+            count = len(self._weight)
             self._weight = self._weight[rows]
-            rows = rows.repeat(2)
+            rows = torch.cat([rows, rows + count])
         self._decoding.keep(rows)
 
 
@@ -101,7 +107,7 @@ def decode_tokens(
 
     ``uniform`` (B, limit) holds the random numbers for :func:`pick`; None (or temperature 0) takes
     the most likely tokens. ``never`` is as in :class:`Steps`; it must leave <eos>. Finished rows
-    leave the batch, many at a time.
+    leave the batch, many at a time; on a GPU up to ``LOOKS`` steps late.
     """
     count, device = context.size, context.request.device
     rows = torch.arange(count, device=device)
@@ -113,6 +119,7 @@ def decode_tokens(
     result = torch.full((len(rows), limit), PAD, dtype=torch.long, device=device)
     decoding = Steps(network, context, guidance, never)
     token = torch.full_like(rows, BOS)
+    looks = CPU_LOOKS if device.type == "cpu" else LOOKS
     for step in range(limit):
         logits = decoding(token)
         finished = token == EOS
@@ -124,6 +131,8 @@ def decode_tokens(
             token = pick(odds, uniform[rows, step], cutoff)
         token = token.masked_fill(finished, EOS)
         result[rows, step] = token.masked_fill(finished, PAD)
+        if (step + 1) % looks:
+            continue
         alive = token != EOS
         # Dropping rows copies all states, so many are dropped at once.
         left = int(alive.sum())
@@ -156,15 +165,15 @@ def decode_latents(
     network, rows = model.network.eval(), []
     device = next(network.parameters()).device
     for start in range(0, len(z), batch_size):
-        part = torch.from_numpy(z[start : start + batch_size]).to(device)
+        part = on_device(z[start : start + batch_size], device)
         items = np.arange(len(part), dtype=np.int64) + first + start
-        channel = torch.from_numpy(draws.normal("channel", items, z.shape[1])).to(device)
+        channel = on_device(draws.normal("channel", items, z.shape[1]), device)
         t = torch.full((len(part),), noise, device=device)
         context = network.make_context(noisy_latent(part, t, channel), t)
         limit = model.max_tokens
         uniform = None
         if temperature > 0:
-            uniform = torch.from_numpy(draws.uniform("tokens", items, limit)).to(device)
+            uniform = on_device(draws.uniform("tokens", items, limit), device)
         tokens = decode_tokens(
             network, context, limit, temperature=temperature, uniform=uniform, never=model.never
         )

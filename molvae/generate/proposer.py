@@ -19,7 +19,7 @@ from molvae.generate.scaffold import Scaffold, decode_scaffold
 from molvae.model.checkpoint import SavedModel
 from molvae.model.cvae import CVAE, noisy_latent
 from molvae.model.loss import reconstruction
-from molvae.runtime.device import autocast, choose_precision
+from molvae.runtime.device import autocast, choose_precision, on_device
 from molvae.runtime.randomness import Draws
 
 __all__ = ["Proposer", "nats_of"]
@@ -210,7 +210,7 @@ class Proposer:
 
     def tensor(self, array: NDArray[np.generic]) -> Tensor:
         """The array on the device."""
-        return torch.from_numpy(array).to(self.device)
+        return on_device(array, self.device)
 
 
 @torch.no_grad()
@@ -227,11 +227,11 @@ def nats_of(
     nats: list[float] = []
     for start in range(0, len(ids), batch_size):
         arrays = pad_tokens(list(ids[start : start + batch_size]))
-        inputs, targets, lengths = (torch.from_numpy(array).to(device) for array in arrays)
+        inputs, targets, lengths = (on_device(array, device) for array in arrays)
         z = torch.zeros(len(lengths), network.config.latent_size, device=device)
         t = torch.ones_like(z[:, 0])
         if latents is not None:
-            z = torch.from_numpy(latents[start : start + len(lengths)]).to(device)
+            z = on_device(latents[start : start + len(lengths)], device)
             t = torch.zeros_like(t)
         with autocast(device, precision):
             context = network.make_context(z, t)

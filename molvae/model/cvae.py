@@ -355,7 +355,9 @@ class CVAE(nn.Module):
         """One training pass. Molecules at t = 1 are not encoded."""
         targets = batch.targets
         features = self.features(targets) if batch.features is None else batch.features
-        encoded = torch.nonzero(batch.t < 1).squeeze(-1)
+        encoded = batch.encoded
+        if encoded is None:
+            encoded = torch.nonzero(batch.t < 1).squeeze(-1)
         posterior = self.encode(
             targets[encoded],
             batch.lengths[encoded],

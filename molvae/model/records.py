@@ -64,6 +64,7 @@ class TrainingBatch:
     channel_noise: Tensor  # (B, Z)
     dropout: Tensor | None = None  # (B, H) factors of the decoder's output
     features: Tensor | None = None  # (B, T, F) how each target is read; computed where missing
+    encoded: Tensor | None = None  # rows with t < 1; found, which waits for a GPU, where missing
 
 
 class Output(NamedTuple):

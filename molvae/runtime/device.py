@@ -13,7 +13,9 @@ from molvae._version import __version__
 from molvae.errors import ConfigError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
 __all__ = [
     "autocast",
@@ -21,6 +23,7 @@ __all__ = [
     "choose_device",
     "choose_precision",
     "keep_memory",
+    "on_device",
     "versions",
 ]
 
@@ -81,6 +84,19 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def on_device(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:
+    """The array as a tensor on the device.
+
+    To a GPU it goes from page-locked memory, so that this process does not wait for the copy.
+    """
+    import torch
+
+    tensor = torch.from_numpy(array)
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def keep_memory() -> None:

@@ -16,6 +16,7 @@ from molvae.config import Config, TrainConfig
 from molvae.data.dataset import Batch
 from molvae.model.conditions import ConditionSet
 from molvae.model.records import TrainingBatch
+from molvae.runtime.device import on_device
 from molvae.runtime.randomness import Draws
 
 __all__ = ["drawn_batch", "noise_levels", "shown"]
@@ -43,7 +44,7 @@ def drawn_batch(
     visible = shown(items, len(columns), config.train, draws, epoch=epoch)
 
     def tensor(array: NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(array).to(device)
+        return on_device(array, device)
 
     target_features = features(torch.from_numpy(batch.targets))
     dropout = None
@@ -63,7 +64,8 @@ def drawn_batch(
         posterior_noise=tensor(draws.normal("latent", items, latent, epoch=epoch)),
         channel_noise=tensor(draws.normal("channel", items, latent, epoch=epoch)),
         dropout=dropout,
-        features=None if target_features is None else target_features.to(device),
+        features=None if target_features is None else tensor(target_features.numpy()),
+        encoded=tensor(np.flatnonzero(levels < 1)),
     )
 
 

@@ -251,7 +251,8 @@ class Trainer:
         if self.options.distortion_target is None:
             return
         exact = levels == 0
-        nats, count = self.world.total([terms.nats[exact].sum().item(), float(exact.sum())])
+        sums = torch.stack([terms.nats.masked_fill(~exact, 0.0).sum(), exact.sum()]).tolist()
+        nats, count = self.world.total(sums)
         self.kl_weight.observe(share, nats, count)
 
     def _apply(self, finite: bool) -> None:

@@ -1,30 +1,12 @@
 """Walks through the pages in a real browser, as a user would: mouse, keyboard, downloads."""
 
-import os
 import re
-from pathlib import Path
 
 import pytest
 from rdkit import Chem
+from walks import open_page, picture
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
-
-# Where the pictures of docs/app.md are to be written; by default none are made.
-PICTURES = os.environ.get("MOLVAE_TEST_PICTURES")
-
-
-def picture(page, name, width=1280, height=800):
-    if PICTURES:
-        page.set_viewport_size({"width": width, "height": height})
-        page.locator("[data-testid=stMain]").evaluate("main => main.scrollTo(0, 0)")
-        page.wait_for_timeout(1200)
-        page.screenshot(path=Path(PICTURES) / f"app_{name}.png")
-        page.set_viewport_size({"width": 1280, "height": 900})
-
-
-def open_page(page, title):
-    page.get_by_role("link", name=title).click()
-    page.get_by_role("heading", name=title, exact=True).wait_for()
 
 
 def settled(page):
@@ -136,6 +118,23 @@ def test_a_box_on_the_map(walk):
     walk.mouse.up()
     walk.get_by_role("button", name="Generate there").wait_for()
     walk.locator(".card").first.wait_for()
+
+
+def test_a_point_of_the_map_by_keyboard_alone(walk):
+    open_page(walk, "Map")
+    unfold = walk.locator("summary", has_text="Choose points by keyboard")
+    unfold.focus()
+    walk.keyboard.press("Enter")
+    box = walk.get_by_role("combobox", name=re.compile("^One of "))
+    for _ in range(20):  # the ends of the box come before it
+        walk.keyboard.press("Tab")
+        if box.evaluate("box => box === document.activeElement"):
+            break
+    walk.keyboard.press("ArrowDown")
+    walk.get_by_role("option").first.wait_for()
+    walk.keyboard.press("Enter")
+    walk.get_by_role("button", name="Generate there").wait_for()
+    assert walk.locator(".card").count() == 1
 
 
 def test_a_narrow_screen_has_no_sideways_scroll(walk):

@@ -3,16 +3,15 @@
 import csv
 import gzip
 import itertools
-import os
 import re
 from pathlib import Path
 
 import pytest
+from walks import open_page, picture
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 DEMO = Path(__file__).parents[2] / "data" / "demo.csv.gz"
-PICTURES = os.environ.get("MOLVAE_TEST_PICTURES")  # see test_browser.py
 LONG = 250_000  # milliseconds for the end of a job on a busy machine
 HOSTILE = "<img src=x onerror=alert(1)>![x](http://evil.example/x.png)"
 
@@ -27,19 +26,6 @@ def upload(tmp_path_factory):
     with open(path, "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(table)
     return path
-
-
-def picture(page, name, width=1280, height=800):
-    if PICTURES:
-        page.set_viewport_size({"width": width, "height": height})
-        page.wait_for_timeout(1500)
-        page.screenshot(path=Path(PICTURES) / f"{name}.png")
-        page.set_viewport_size({"width": 1280, "height": 900})
-
-
-def open_page(page, title):
-    page.get_by_role("link", name=title).click()
-    page.get_by_role("heading", name=title, exact=True).wait_for()
 
 
 def number(page, label, value):

@@ -97,6 +97,25 @@ def test_columns_become_options(app):
     )
 
 
+@pytest.mark.process
+def test_a_cell_that_is_no_number_can_be_left_out_on_the_page(app, tmp_path):
+    table = TABLE + 'CCCCCCO,"3,5",1,=,rat\n'
+    page = upload(app("data"), "Molecule file", "Lösung.csv", table.encode())
+    named(page.multiselect, "Measured columns to train on").set_value(["pIC50"]).run()
+    named(page.button, "Prepare the file").click().run()
+    job = ended(page, tmp_path)
+    assert job.state == "failed"
+    assert job.title == "Data of Losung.csv"
+    (error,) = [e.value.replace("\\", "") for e in page.error]
+    assert error.startswith("'Losung.csv' row 31: column 'pIC50' holds '3,5'")
+    assert "On this page, `--bad-labels` is *Cells that hold no number" in words(page)
+    named(page.selectbox, "Cells that hold no number").set_value("missing").run()
+    named(page.button, "Prepare the file").click().run()
+    job = ended(page, tmp_path)
+    assert job.state == "finished", job.log
+    assert {m.label: m.value for m in page.metric}["rows read"] == "31"
+
+
 @pytest.mark.parametrize(
     ("name", "error"), [("qed", "built-in property"), ("a=b", "cannot be the name"), ("", "''")]
 )
@@ -137,7 +156,9 @@ def test_rows_are_accounted_for_and_a_model_is_trained(app, tmp_path):
     ("name", "content", "error"),
     [
         ("mine.csv", b"", "the file is empty"),
-        ("mine.csv", b"a,b\n1,2\n", "no SMILES column"),
+        ("mine.csv", b"a,b\n1,2\n", "'mine.csv': no SMILES column"),
+        ("mine.csv", b"a,b\n1,2\n", "or enter its name as SMILES column below"),
+        ("mine.csv", b"PK\x03\x04", "'mine.csv': is an Excel file or another ZIP archive"),
         ("mine.sdf.gz", b"not gzip", "damaged gzip"),
         ("mine.xlsx", b"PK\x03\x04 broken", "damaged"),
         ("mine.parquet", b"PAR1", "damaged"),

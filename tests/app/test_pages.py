@@ -9,6 +9,10 @@ from molvae.report.axes import number
 
 pytest.importorskip("streamlit", reason="molvae app needs: pip install 'molvae[app]'")
 
+from streamlit.testing.v1 import AppTest
+
+from molvae.app import training
+
 PARACETAMOL = "CC(=O)Nc1ccc(O)cc1"
 
 
@@ -174,3 +178,65 @@ def test_an_unknown_model_is_an_error_in_words(app):
     app.run()
     assert not app.exception
     assert "nowhere" in app.error[0].value
+
+
+POINTS = """
+import pandas as pd
+import streamlit as st
+from molvae.app import plots
+
+frame = pd.DataFrame({"smiles": ["C", "CC", "CCC", "CCCC"], "a": [0.0, 1.0, 2.0, float("nan")],
+                      "b": [5.0, 4.0, 3.0, 2.0]})
+st.write(str(plots.scatter(frame, "a", "b", color="b", key="chart", titles=("A (one)", ""))))
+"""
+
+
+def test_points_can_be_chosen_by_keyboard():
+    page = AppTest.from_string(POINTS, default_timeout=250).run()
+    assert [w.label for w in page.number_input] == ["A from", "A to", "b from", "b to"]
+    assert page.selectbox("chart.point").options == [
+        "C · b 5",
+        "CC · b 4",
+        "CCC · b 3",
+        "CCCC · b 2",
+    ]
+    assert page.markdown[-1].value == "[]"
+    page.selectbox("chart.point").set_value("CC").run()
+    assert page.markdown[-1].value == "[1]"
+    page.number_input("chart.a.from").set_value(0.5)
+    page.selectbox("chart.point").set_value(None).run()
+    assert page.markdown[-1].value == "[1, 2]"
+    page.number_input("chart.b.to").set_value(3.0).run()
+    assert page.markdown[-1].value == "[2]"
+    assert page.selectbox("chart.point").options == ["CCC · b 3"]
+    page.number_input("chart.a.from").set_value(None)
+    page.number_input("chart.b.to").set_value(None).run()
+    assert page.markdown[-1].value == "[]"
+
+
+def test_a_point_of_the_map_is_chosen_by_keyboard(app):
+    opened(app, "Map")
+    smiles = app.selectbox("map.chart.point").options[1].partition(" ")[0]
+    app.selectbox("map.chart.point").set_value(smiles).run()
+    assert not app.exception
+    assert any("**1 selected**" in m.value for m in app.markdown)
+    assert [button for button in app.button if button.label == "Generate there"]
+
+
+@pytest.mark.parametrize("app", ["tiny_run"], indirect=True)
+def test_why_no_nearest_training_molecule_is_shown(app, tiny_run, monkeypatch):
+    monkeypatch.setattr(training, "MOST", 3)
+    training._of.clear()
+    words = training.why_no_nearest(str(tiny_run))
+    assert "more than the 3 that are searched" in words
+    training._of.clear()
+    monkeypatch.undo()
+    assert training.why_no_nearest(str(tiny_run)) == ""
+    opened(app, "Molecule")
+    app.session_state["molvae.model"] = "default"
+    app.text_input("molecule.paste").set_value(PARACETAMOL).run()
+    assert not app.exception
+    assert [c.value for c in app.caption if "nearest training molecule" in c.value] == [
+        "The nearest training molecule is not shown: the training molecules of this model are "
+        "not on this computer; those of a model that you train are."
+    ]

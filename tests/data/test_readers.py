@@ -541,3 +541,20 @@ def test_an_identifier_names_an_untitled_sdf_record(tmp_path):
     text = sdf_block("CCO", "", {"y": "1", "Compound_ID": "X-17"})
     [row] = rows(put(tmp_path, "a.sdf", text))
     assert row.name == "X-17"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"PK\x03\x04 sheet", r"is an Excel file or another ZIP archive.*\.xlsx"),
+        (b"\xd0\xcf\x11\xe0 sheet", "old Excel"),
+        (b"PAR1 columns", r"Parquet.*\.parquet"),
+        (b"%PDF-1.4", "is a PDF, expected text; save its table as CSV"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.csv", "a.smi", "a.sdf", "a.csv.gz"])
+def test_a_file_that_is_no_text_is_named(tmp_path, name, content, words):
+    packed = gzip.compress(content) if name.endswith(".gz") else content
+    (tmp_path / name).write_bytes(packed)
+    with pytest.raises(FileError, match=words):
+        read_rows(tmp_path / name)

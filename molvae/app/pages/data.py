@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from molvae.app import command, curves, job_view, models, state, uploads
+from molvae.app import command, curves, job_view, models, state, storage, uploads
 from molvae.app.jobs import Job, new_folder, start
 from molvae.app.settings import settings
 from molvae.app.words import plain
@@ -26,6 +26,7 @@ from molvae.train.run_folder import read_log
 __all__ = ["preparation", "show", "training"]
 
 JOBS = "data.job"
+ERROR = ":material/error:"
 SCRATCH = "no model: from scratch"
 TRANSFORMS = {
     "as it is": "",
@@ -42,6 +43,15 @@ CONTENTS = {
     "unit": "units",
     "text": "text",
     "empty": "nothing",
+}
+BAD_CELLS = {"": "stop and say where", "missing": "leave the value out", "reject": "reject the row"}
+# Options that messages of `prepare` advise: where they are on this page.
+PLACES = {
+    "--bad-labels": "Cells that hold no number, under Cleaning and held-out molecules",
+    "--where": "Only some rows",
+    "--smiles-column": "SMILES column",
+    "--relation": "Column with the relation, under the column",
+    "--unit": "Column with the unit, under the column",
 }
 REJECTS = 50  # rows shown
 
@@ -62,7 +72,9 @@ def show() -> None:
         try:
             _choose(path)
         except MolvaeError as error:
-            st.error(plain(str(error)), icon=":material/error:")
+            text = storage.without_folder(str(error))
+            advice = "enter its name as SMILES column below"
+            st.error(plain(text.replace("name it with --smiles-column", advice)), icon=ERROR)
     st.header("Datasets and trainings")
     job_view.listing(
         job_view.jobs_of("prepare", "train"),
@@ -197,6 +209,14 @@ def _cleaning_options() -> list[str]:
         options = ["--no-stereo"] if st.checkbox("Remove stereochemistry", key="data.flat") else []
         if st.checkbox("Reject charged molecules", key="data.uncharged"):
             options.append("--no-charged")
+        bad = st.selectbox(
+            "Cells that hold no number",
+            list(BAD_CELLS),
+            format_func=BAD_CELLS.__getitem__,
+            key="data.bad",
+            help="Such as a text, or a number with a decimal comma, in a measured column.",
+        )
+        options += ["--bad-labels", bad] if bad else []
         split = st.radio(
             "Hold out for testing",
             ["at random", "whole scaffolds"],
@@ -213,6 +233,16 @@ def _details(job: Job) -> None:
         _training(job)
     elif job.state == "finished":
         _account(job)
+    else:
+        _places(job)
+
+
+def _places(job: Job) -> None:
+    """Where on this page the options are that the messages of a preparation advise."""
+    said = " ".join([job.error, *(line for line in job.log if line.startswith("note: "))])
+    for option, place in PLACES.items():
+        if f"{option} " in said and not job.active:
+            st.caption(f"On this page, `{option}` is *{place}*.")
 
 
 def _account(job: Job) -> None:

@@ -66,7 +66,7 @@ def show() -> None:
         job_view.listing(job_view.jobs_of("generate"), _files, key=JOBS)
         making.results(
             KEY,
-            empty="Choose properties on the left, or none, and press Generate. "
+            empty="Choose properties, or none, and press Generate. "
             "The molecules appear here as they come.",
         )
 

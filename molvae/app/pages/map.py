@@ -23,6 +23,7 @@ __all__ = ["show"]
 
 KEY = "map"
 MOST = 2000  # molecules behind
+DRAWN = 400  # samples of a model without training molecules: drawing them is the slow step
 SEEDS = 20  # molecules of a selection that others are made around
 SAMPLES, UPLOADED, TRAINED = "samples of the model", "uploaded molecules", "training molecules"
 
@@ -117,7 +118,7 @@ def _selection(picked: pd.DataFrame, kind: str) -> None:
     command.show(line, note=f"`selected.smi` is a file with {len(seeds)} of the selected {kind}.")
 
 
-@st.cache_data(max_entries=5, show_spinner="Placing the molecules …")
+@st.cache_data(max_entries=5, show_spinner="Placing molecules on the map, once per model …")
 def _background(name: str, version: tuple[str, int, int], given: Path | None) -> _Background:
     """Molecules and the plane of their latents."""
     model = MolVAE(models.load(name))
@@ -128,7 +129,7 @@ def _background(name: str, version: tuple[str, int, int], given: Path | None) ->
         smiles, kind = known.smiles, TRAINED
     else:
         with models.working():
-            smiles = model.generate(MOST // 2, critic=False, workers=1)["smiles"].tolist()
+            smiles = model.generate(DRAWN, critic=False, workers=1)["smiles"].tolist()
         kind = SAMPLES
     smiles = smiles[:: -(-len(smiles) // MOST)] if smiles else []
     with models.working():

@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from molvae import chem
 from molvae.api import MolVAE
-from molvae.app import cards, command, making, models, sketch, state, targets
+from molvae.app import cards, command, making, models, sketch, state, targets, training
 from molvae.app.about import About, about
 from molvae.app.words import plain
 from molvae.errors import InputError
@@ -119,6 +119,8 @@ def _look(facts: About) -> None:
         if facts.nearest is not None:
             similarity, near = facts.nearest
             st.caption(f"Nearest training molecule: `{near}`, Tanimoto {similarity:.2f}.")
+        elif why := training.why_no_nearest(state.model_name()):
+            st.caption(why)
         if len(facts.predictions):
             st.markdown(f"**Predictions**, with intervals that hold {LEVEL:.0%} of measurements")
             st.dataframe(facts.predictions, hide_index=True)

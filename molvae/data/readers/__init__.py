@@ -172,6 +172,15 @@ def field_names(
         raw.close()
 
 
+# Files with the name of a text file by mistake: first bytes, what they are, what to do.
+OTHERS = (
+    (b"PK\x03\x04", "an Excel file or another ZIP archive", "end its name in .xlsx, or unpack it"),
+    (b"\xd0\xcf\x11\xe0", "a file of an old Excel (.xls)", "save it as CSV or .xlsx"),
+    (b"PAR1", "a Parquet file", "end its name in .parquet"),
+    (b"%PDF", "a PDF", "save its table as CSV"),
+)
+
+
 def _open_text(path: Path, most: int | None = None) -> tuple[IO[bytes], IO[str]]:
     """(the file as stored, its text)."""
     try:
@@ -185,6 +194,9 @@ def _open_text(path: Path, most: int | None = None) -> tuple[IO[bytes], IO[str]]
             binary = io.BufferedReader(_Beginning(binary, most))
         if binary.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise FileError(f"'{path}': is in UTF-16; save it as UTF-8")
+        for start, kind, advice in OTHERS:
+            if binary.peek(len(start)).startswith(start):
+                raise FileError(f"'{path}': is {kind}, expected text; {advice}")
     except DAMAGE as error:
         raw.close()
         raise FileError(f"'{path}': damaged gzip file ({error})") from None

@@ -32,6 +32,7 @@ from molvae.generate.scaffold.decoration import Row
 from molvae.generate.scaffold.skeleton import Compiler, Grammar, Skeleton, joined
 from molvae.model.cvae import CVAE
 from molvae.model.records import Context
+from molvae.runtime.device import on_device
 from molvae.runtime.randomness import Draws
 
 __all__ = ["PARTICLES", "Scaffold", "decode_scaffold"]
@@ -259,24 +260,27 @@ def decode_scaffold(
         choices = np.stack([rows[row].choices() for row in alive])
         drawable = choices & drawn_tokens
         choices = np.where(drawable.any(axis=1, keepdims=True), drawable, choices)
-        mask = torch.from_numpy(choices).to(device)
+        mask = on_device(choices, device)
         # Temperature 0 scores tokens as temperature 1 does.
         scores = (logits.to(double) / (temperature or 1.0)).log_softmax(dim=-1)
         scores = scores.masked_fill(~mask, -torch.inf)
-        weights[alive] += scores.logsumexp(dim=-1).cpu().numpy()
+        sums = scores.logsumexp(dim=-1)
         if temperature == 0:
             token = scores.argmax(dim=-1)
         else:
-            shares_drawn = torch.from_numpy(drawn).to(device, double)
+            shares_drawn = torch.from_numpy(drawn).to(double).to(device)
             token = pick(scores.softmax(dim=-1), shares_drawn, cutoff)
-        for row, taken in zip(alive, token.tolist(), strict=True):
-            rows[row].take(taken)
+        # Both at once: each read from a GPU waits for it.
+        more, taken = torch.stack([sums, token.to(double)]).cpu().numpy()
+        weights[alive] += more
+        for row, symbol in zip(alive, taken.tolist(), strict=True):
+            rows[row].take(int(symbol))
         keep = np.asarray([not rows[row].done for row in alive])
         if not keep.all():
             alive = alive[keep]
             if not len(alive):
                 break
-            left = torch.from_numpy(keep).to(device)
+            left = on_device(keep, device)
             token = token[left]
             decoding.keep(left)
     shares = draws.uniform("particle", items, 1)[:, 0]
