@@ -31,6 +31,7 @@ __all__ = [
     "get_property",
     "measure_selfies",
     "property_versions",
+    "require_no_property",
 ]
 
 # Columns that molvae writes in addition to those of properties.
@@ -137,6 +138,27 @@ def property_versions(names: Iterable[str]) -> dict[str, str]:
     """Packages and versions that plugin properties among ``names`` come from, by name."""
     known = plugin_names("property")
     return {name: plugin_package("property", name) for name in names if name in known}
+
+
+def require_no_property(name: str, where: str) -> None:
+    """Refuse a measured column, stored earlier, whose name is that of a property by now.
+
+    The name would mean the column in one place and the property in another.
+
+    Raises:
+        PropertyError: it is; the message says what to do.
+    """
+    if name in BUILTIN:
+        raise PropertyError(
+            f"{where}: the measured column '{name}' has the name of a property of this version of "
+            "molvae; prepare and train again with another name: -p NAME=COLUMN"
+        )
+    if name in PROPERTIES:
+        raise PropertyError(
+            f"{where}: the measured column '{name}' has the name of a property of the installed "
+            f"package {plugin_package('property', name)}; uninstall the package, rename its "
+            "property, or prepare and train again with another name: -p NAME=COLUMN"
+        )
 
 
 def get_property(name: str) -> Property:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from molvae.chem.properties import PROPERTIES, property_versions
+from molvae.chem.properties import PROPERTIES, property_versions, require_no_property
 from molvae.data.columns import is_name
 from molvae.errors import ModelFolderError, PropertyError, suggest
 from molvae.runtime.randomness import Draws, normal_cdf, normal_quantile
@@ -277,6 +277,9 @@ class ConditionSet:
                 f"conditions.json: property '{absent[0].name}' is neither built in nor of an "
                 f"installed package; {install_advice(absent[0].name, absent[0].package)}"
             )
+        for condition in conditions:
+            if not condition.builtin:
+                require_no_property(condition.name, "conditions.json")
         symmetric = np.allclose(correlations, correlations.T)  # False where one is not a number
         if not symmetric or (np.linalg.eigvalsh(correlations) <= 0).any():
             raise ModelFolderError("conditions.json: the correlations are not positive definite")

@@ -19,7 +19,7 @@ import pickle
 import socket
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from enum import Enum
@@ -28,6 +28,7 @@ from typing import Any, TypeVar
 
 from molvae.errors import ConfigError, RunError
 from molvae.runtime.device import versions
+from molvae.runtime.plugins import used_packages, versions_of
 from molvae.runtime.processes import SingleProcess
 from molvae.runtime.progress import say
 
@@ -92,7 +93,7 @@ class Cluster(Executor):
                 ) from None
         self.count = max(1, sum(self._client.nthreads().values()))
         self._tasks: Executor = self._client.get_executor(pure=False)  # equal items differ
-        self._session, self._versions, self._folder = uuid.uuid4().hex, _own_versions(), os.getcwd()
+        self._session, self._folder = uuid.uuid4().hex, os.getcwd()
         self._sent: dict[str, bytes] = {}
         self._last: tuple[object, str] = (None, "")
         self._closed = threading.Event()
@@ -149,7 +150,7 @@ class Cluster(Executor):
         payload = self._dumps(function)
         name = hashlib.sha256(payload).hexdigest()
         if name not in self._sent:
-            arguments = (name, payload, self._versions)
+            arguments = (name, payload, _versions(used_packages()))
             replies = self._client.run(_install, *arguments, on_error="return")
             for address, error in replies.items():
                 if isinstance(error, Exception):
@@ -162,7 +163,8 @@ class Cluster(Executor):
     def _start(
         self, future: Future[Any], name: str, payload: bytes | None, item: Any, **where: Any
     ) -> None:
-        arguments = (self._session, name, payload, self._versions, self._folder, item)
+        expected = _versions(used_packages()) if payload is not None else {}
+        arguments = (self._session, name, payload, expected, self._folder, item)
         task = self._tasks.submit(_call, *arguments, **where)
         task.add_done_callback(partial(self._settle, future, name, item, where))
         future.add_done_callback(lambda done: task.cancel() if done.cancelled() else None)
@@ -203,10 +205,15 @@ class Cluster(Executor):
         return error
 
 
-def _own_versions() -> dict[str, str]:
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    """What must be equal on all machines: with the packages whose plugins are used."""
     here = versions()
     python = here["python"].rpartition(".")[0]  # functions travel as bytecode of one version
-    return {"python": python, **{name: here[name] for name in EQUAL}}
+    return {"python": python, **{name: here[name] for name in EQUAL}, **versions_of(packages)}
+
+
+def _named(versions: Mapping[str, str], names: Iterable[str]) -> str:
+    return ", ".join(f"{key} {versions[key]}" if versions[key] else f"no {key}" for key in names)
 
 
 # -- on the workers -------------------------------------------------------------------------------
@@ -218,14 +225,12 @@ _children: dict[tuple[str, int], _Child] = {}  # in a worker, by session and thr
 
 def _install(name: str, payload: bytes, expected: Mapping[str, str]) -> None:
     """In a worker: keep a function, if this machine would compute the same."""
-    here = _own_versions()
+    here = _versions(expected.keys() - {"python", *EQUAL})
     if wrong := [key for key in expected if here[key] != expected[key]]:
         raise RunError(
-            f"the Dask worker on {socket.gethostname()} has "
-            + ", ".join(f"{key} {here[key]}" for key in wrong)
-            + ", the command "
-            + ", ".join(f"{key} {expected[key]}" for key in wrong)
-            + "; install the same versions, as others may give other results"
+            f"the Dask worker on {socket.gethostname()} has {_named(here, wrong)}, the command "
+            f"{_named(expected, wrong)}; install the same versions, as others may give other "
+            "results"
         )
     _remember(_functions, name, payload)
 

@@ -16,14 +16,22 @@ import contextlib
 import functools
 import multiprocessing
 import sys
-from collections.abc import Callable, Mapping
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 from molvae.errors import ConfigError, FileError
 
-__all__ = ["Kind", "import_foreign", "load_plugin", "plugin_names", "plugin_package"]
+__all__ = [
+    "Kind",
+    "import_foreign",
+    "load_plugin",
+    "plugin_names",
+    "plugin_package",
+    "used_packages",
+    "versions_of",
+]
 
 T = TypeVar("T")
 Kind = Literal["objective", "property", "metric", "engine"]
@@ -52,9 +60,29 @@ def plugin_names(kind: Kind) -> tuple[str, ...]:
 
 
 def plugin_package(kind: Kind, name: str) -> str:
-    """Name and version of the package that offers a plugin."""
+    """Name and version of the package that offers a plugin, which then counts as used."""
     distribution = _entries(kind)[name][0].dist
-    return "" if distribution is None else f"{distribution.name} {distribution.version}"
+    if distribution is None:
+        return ""
+    _used.add(distribution.name)
+    return f"{distribution.name} {distribution.version}"
+
+
+_used: set[str] = set()
+
+
+def used_packages() -> list[str]:
+    """Packages whose plugins this process has used, in alphabetical order."""
+    return sorted(_used)
+
+
+def versions_of(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of installed packages by name; empty where one is missing."""
+    found = dict.fromkeys(packages, "")
+    for name in found:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 @functools.cache
@@ -71,6 +99,7 @@ def load_plugin(kind: Kind, name: str) -> Any:
         raise ConfigError(
             f"{kind} '{name}': {len(entries)} packages offer it ({offers}); expected one"
         )
+    plugin_package(kind, name)
     return import_foreign(entries[0].load, f"{kind} '{name}' ({entries[0].value})")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from molvae.chem.properties import PROPERTIES
+from molvae.chem.properties import PROPERTIES, require_no_property
 from molvae.config import Config
 from molvae.data.columns import parse_transform
 from molvae.data.dataset import Dataset
@@ -51,7 +51,9 @@ def fitted_conditions(
     units = {name: parse_transform(text).unit for name, text in transforms.items()}
     names = [dataset.names[c] for c in columns]
     for name in names:
-        if name not in dataset.manifest["options"]["properties"] and name not in PROPERTIES:
+        if name in dataset.manifest["options"]["properties"]:
+            require_no_property(name, f"'{dataset.folder}'")
+        elif name not in PROPERTIES:
             raise PropertyError(
                 f"property '{name}' of the dataset is neither built in nor of an installed "
                 f"package; {install_advice(name)}, or leave it out with --conditions"

@@ -4,6 +4,7 @@ import csv
 import os
 import sys
 import time
+from importlib.metadata import version
 
 import psutil
 import pytest
@@ -194,13 +195,31 @@ def test_an_objective_that_the_workers_lack_is_an_error_before_any_call(cluster)
 
 
 def test_another_version_on_the_workers_is_an_error(cluster, monkeypatch):
-    there = cluster_module._own_versions()
-    monkeypatch.setattr(cluster_module, "_own_versions", lambda: {**there, "rdkit": "1999.1"})
+    there = cluster_module._versions([])
+    monkeypatch.setattr(cluster_module, "_versions", lambda _: {**there, "rdkit": "1999.1"})
     with (
         WorkerPool(scheduler=cluster.address) as pool,
         pytest.raises(RunError, match=rf"rdkit {there['rdkit']}, the command rdkit 1999.1"),
     ):
         list(pool.map(abs, [1]))
+
+
+def test_the_package_of_a_used_plugin_must_be_the_same_on_the_workers(cluster, monkeypatch):
+    """The workers are processes of their own, in which nothing is replaced."""
+    for here, words in (
+        ({"nitrogen-tools": "1.2"}, "has no nitrogen-tools, the command nitrogen-tools 1.2"),
+        ({"click": "0.1"}, rf"has click {version('click')}, the command click 0.1"),
+    ):
+        monkeypatch.setattr(cluster_module, "used_packages", lambda here=here: list(here))
+        monkeypatch.setattr(cluster_module, "versions_of", lambda names, here=here: here)
+        with (
+            WorkerPool(scheduler=cluster.address) as pool,
+            pytest.raises(RunError, match=words),
+        ):
+            list(pool.map(abs, [1]))
+    monkeypatch.setattr(cluster_module, "versions_of", lambda names: {"click": version("click")})
+    with WorkerPool(scheduler=cluster.address) as pool:
+        assert list(pool.map(abs, [-1])) == [1]
 
 
 def test_no_scheduler_is_an_error_before_the_log_begins(tiny_run, tmp_path):

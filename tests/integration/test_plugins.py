@@ -50,9 +50,9 @@ def molvae(tmp_path_factory):
     site = tmp_path_factory.mktemp("site")
     install(site, PAGE.read_text(encoding="utf-8"))
 
-    def run(*words):
+    def run(*words, code=0):
         done = warm.run(*words, first=functools.partial(add_path, site))
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == code, done.stderr
         return done
 
     return run
@@ -149,3 +149,14 @@ def test_a_model_whose_package_is_missing_is_one_clear_error(run_folder):
                     "--epochs", 1)  # fmt: skip
     assert done.returncode == 2
     assert "'nitrogens'" in done.stderr
+
+
+@pytest.mark.process
+def test_a_dataset_whose_measured_column_has_the_name_of_a_later_property(run_folder, molvae):
+    done = warm.run("prepare", run_folder / "few.csv", "-o", run_folder / "old",
+                    "-p", "nitrogens=assay", "--workers", 1)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    done = molvae("train", run_folder / "old", "-o", run_folder / "clash", "--preset", "tiny",
+                  "--epochs", 1, code=2)  # fmt: skip
+    assert "old': the measured column 'nitrogens' has the name of a property of the installed " \
+        "package nitrogen-tools 1.2; uninstall" in done.stderr  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from molvae.chem import properties
 from molvae.errors import ModelFolderError, PropertyError
 from molvae.model.conditions import Condition, ConditionSet
 from molvae.runtime.randomness import Draws
@@ -362,3 +363,17 @@ def test_typical_values_have_the_margins_and_correlations_of_the_training_values
         expected = np.corrcoef(VALUES[:, i], VALUES[:, j])[0, 1]
         assert abs(np.corrcoef(drawn[:, i], drawn[:, j])[0, 1] - expected) < 0.05
     np.testing.assert_array_equal(drawn[:5], CONDITIONS.typical(ITEMS[:5], Draws(3)))
+
+
+def test_a_column_with_the_name_of_a_later_property_is_one_clear_error(monkeypatch):
+    stored = CONDITIONS.to_json()
+    ConditionSet.from_json(stored)
+    monkeypatch.setattr(properties, "plugin_names", lambda kind: ("assay",))
+    monkeypatch.setattr(properties, "plugin_package", lambda kind, name: "nitrogen-tools 1.2")
+    with pytest.raises(PropertyError, match="'assay' has the name of a property of the installed "
+                       "package nitrogen-tools 1.2; uninstall the package, rename"):  # fmt: skip
+        ConditionSet.from_json(stored)
+    monkeypatch.setattr(properties, "plugin_names", lambda kind: ())
+    monkeypatch.setattr(properties, "BUILTIN", {**properties.BUILTIN, "assay": None})
+    with pytest.raises(PropertyError, match="'assay' has the name of a property of this version"):
+        ConditionSet.from_json(stored)
