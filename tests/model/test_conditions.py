@@ -370,8 +370,8 @@ def test_a_column_with_the_name_of_a_later_property_is_one_clear_error(monkeypat
     ConditionSet.from_json(stored)
     monkeypatch.setattr(properties, "plugin_names", lambda kind: ("assay",))
     monkeypatch.setattr(properties, "plugin_package", lambda kind, name: "nitrogen-tools 1.2")
-    with pytest.raises(PropertyError, match="'assay' has the name of a property of the installed "
-                       "package nitrogen-tools 1.2; uninstall the package, rename"):  # fmt: skip
+    with pytest.raises(PropertyError, match=r"'assay' has the name of a property of the installed "
+                       r"package nitrogen-tools 1\.2; uninstall"):  # fmt: skip
         ConditionSet.from_json(stored)
     monkeypatch.setattr(properties, "plugin_names", lambda kind: ())
     monkeypatch.setattr(properties, "BUILTIN", {**properties.BUILTIN, "assay": None})

@@ -53,7 +53,7 @@ def test_precision_is_what_was_requested_or_what_the_hardware_computes(monkeypat
     monkeypatch.setattr(device, "_cpu_computes_bf16", lambda: True)
     assert choose_precision("auto", cpu) == "bf16"
     for there, expected in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda there=there: there)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda there=there, **_: there)
         assert choose_precision("auto", cuda) == expected
     assert choose_precision("auto", mps) == "fp32"
     with pytest.raises(ConfigError, match=r"'fp16'.* auto, fp32"):
