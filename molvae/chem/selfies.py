@@ -15,7 +15,8 @@ from typing import Literal, NamedTuple
 import selfies
 from selfies import grammar_rules
 
-from molvae.chem.fast_selfies import decode_symbols
+from molvae.chem.fast_decoder import decode_symbols
+from molvae.chem.fast_encoder import encode_smiles
 
 __all__ = [
     "Meaning",
@@ -44,6 +45,9 @@ def split_selfies(text: str) -> list[str]:
 
 def to_selfies(smiles: str) -> str | None:
     """SELFIES of a SMILES, or None if it is malformed or exceeds the bonding limits in force."""
+    text = encode_smiles(smiles)
+    if text is not None:
+        return text
     try:
         return str(selfies.encoder(smiles))
     except (selfies.EncoderError, LookupError):  # LookupError: its parser fails on some input

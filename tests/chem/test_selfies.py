@@ -19,6 +19,7 @@ from molvae.chem.selfies import (
     to_selfies,
     use_constraints,
 )
+from tests.molecules import HARD, demo_smiles
 
 
 def canonical(smiles):
@@ -86,6 +87,66 @@ def test_the_decoder_is_that_of_the_library(symbols, limits):
 def test_rare_symbols_and_nonsense_mean_what_they_mean_to_the_library(symbols):
     text = "".join(symbols)
     assert decoded(from_selfies, text) == decoded(selfies.decoder, text)
+
+
+def encoded(smiles):
+    """What the library's encoder gives, or None where it refuses the text or fails."""
+    try:
+        return selfies.encoder(smiles)
+    except (selfies.EncoderError, LookupError):
+        return None
+
+
+# Written in odd ways, and nonsense.
+ODD = r"""
+F/C=C\F C/1CCCC/C1=C/C C1CC/C=C\CC1 F/C=C/1CC\1 C1=CC=CC=CC=C1 c1cc[nH]c1 c1cc[nH+]cc1 c1ccoc1
+c1cc[se]c1 c1cc[s+]cc1 [O-][n+]1ccccc1 O=c1cc[nH]cc1 c1ccc2c(c1)[nH]c1ccccc12 c1cc2cccc3ccc(c1)c23
+C1=CC2=CC=CC2=C1 c1ccc(-c2ccccc2)cc1 c1cnn[cH-]1 [cH-]1cccc1 c1ccp[nH]1 b1ccccc1 c1c[bH]cc1
+[c]1ccccc1 n1c[nH]c2c1ncnc2=O N[C@@H](C)C(=O)O C[C@]12CC[C@H](C1)C2 [C@@]1(C)(F)CCO1 C1C[C@]12CN2
+O1CC[C@@]1(F)Cl C(F)1CC1 CC(C)(C)1CC1 [2H]C([2H])([2H])O [13CH4] [Fe+2] [H][H] [nH]1cccc1
+C%10CC%10 C=1CC=1 C=1CC1 C1CC=1 C/1CC\1 C12C3C4C1C5C2C3C45 C#N C=[N+]=[N-]
+[O-][Cl+3]([O-])([O-])[O-] CS(C)(=O)=O OP(O)(=O)O [CH2] C[CH]C [CH3-] [NH4+] C1CCCCCCCCCCCCCCCCC1
+c1ccc2ccc3cccc4ccc1c2c34 s1c2ccccc2c2ccccc12 Cn1cnc2c1c(=O)n(C)c(=O)n2C C-C c1cc-ccc1 C:C
+c:1:c:c:c:c:c:1 C.C F(C)C C(C)(C)(C)(C)C cccc c1ccc1 c1cccc1 n1ccccc1C(C)(C)(C)(C) [Xx] * C* C( C)
+C(C)) (C) C1 C1CC2 C11 C1C1 C= =C C==C C(=) C1C()C1 C(1CC1) C$C C@C [C@@@H] [C C% C%1 c é CC\n
+[nH] xyz Cl1CC1 C[te]C [as]1cccc1
+"""
+PIECES = "C c n [nH] o s N O = # - / ( ) 1 2 %12 . [C@H] [O-] Cl"
+
+
+@pytest.mark.parametrize("limits", ["default", "octet_rule", "hypervalent"])
+def test_the_encoder_is_that_of_the_library(limits):
+    with use_constraints(selfies.get_preset_constraints(limits)):
+        for smiles in (*ODD.split(), *HARD, "", " ", *demo_smiles(200)):
+            assert to_selfies(smiles) == encoded(smiles), smiles
+
+
+@given(st.lists(st.sampled_from(ORDINARY), max_size=70))
+def test_the_encoder_is_that_of_the_library_for_decoded_symbols(symbols):
+    smiles = selfies.decoder("".join(symbols))
+    assert to_selfies(smiles) == encoded(smiles)
+    with rdBase.BlockLogs():
+        mol = Chem.MolFromSmiles(smiles)
+    if mol is not None:  # aromatic, and with the rings elsewhere
+        smiles = Chem.MolToSmiles(mol)
+        assert to_selfies(smiles) == encoded(smiles)
+
+
+@given(st.lists(st.sampled_from(PIECES.split())))
+def test_nonsense_is_refused_as_by_the_library(tokens):
+    assert to_selfies("".join(tokens)) == encoded("".join(tokens))
+
+
+@pytest.mark.parametrize("part", [0.25, 0.5, 0.75])
+def test_broken_texts_are_refused_as_by_the_library(part):
+    for smiles in demo_smiles(100):
+        cut = smiles[: int(part * len(smiles))]
+        assert to_selfies(cut) == encoded(cut), cut
+
+
+def test_usual_molecules_are_not_left_to_the_library(monkeypatch):
+    monkeypatch.setattr(selfies, "encoder", lambda smiles: pytest.fail(smiles))
+    assert all(map(to_selfies, demo_smiles(200)))
 
 
 def test_the_decoder_follows_limits_that_others_set():
