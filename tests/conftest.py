@@ -94,6 +94,25 @@ def tiny_dataset(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def small_dataset(tmp_path_factory):
+    """A dataset folder of 84 small molecules, for trainings: a batch of 16 takes a moment."""
+    from molvae.config import DataConfig
+    from molvae.data.prepare import prepare
+    from tests.molecules import DEMO
+
+    folder = tmp_path_factory.mktemp("small")
+    with gzip.open(DEMO, "rt", encoding="utf-8") as rows:
+        small = itertools.islice((row for row in rows if row.index(",") < 23), 85)
+        (folder / "small.csv").write_text("".join(small), encoding="utf-8")
+    config = DataConfig(
+        properties={"assay": "assay"}, conditions=("logp", "qed", "mw", "assay"),
+        valid_fraction=0.1, test_fraction=0.1,
+    )  # fmt: skip
+    prepare([folder / "small.csv"], folder / "small.ds", config, workers=0)
+    return folder / "small.ds"
+
+
+@pytest.fixture(scope="session")
 def tiny_run(tiny_dataset, tmp_path_factory):
     """A finished run folder, but for its training state: 15 epochs of the tiny preset."""
     run = shutil.copytree(ASSETS / "tiny_run", tmp_path_factory.mktemp("runs") / "tiny")

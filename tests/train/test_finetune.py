@@ -57,8 +57,8 @@ def new_dataset(tiny_run, tmp_path_factory):
 
 def config(**options):
     settings = {
-        "epochs": 1, "validations": 1, "reconstructions": 4, "replay": 0,
-        "critic_samples": 0, **options,
+        "epochs": 0.3, "validations": 1, "reconstructions": 4, "replay": 0,
+        "critic_samples": 0, "batch_size": 16, **options,
     }  # fmt: skip
     overrides = {f"train.{key}": value for key, value in settings.items()}
     return load_config(overrides=overrides, fine_tuning=True)
@@ -66,7 +66,7 @@ def config(**options):
 
 ONE_STEP = {
     "train.epochs": 0.2, "train.validations": 1, "train.reconstructions": 4, "train.replay": 0,
-    "train.critic_samples": 0,
+    "train.critic_samples": 0, "train.batch_size": 16,
 }  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def test_the_loss_stays_what_it_was_unless_it_is_set(tiny_run):
     plain = adapted_config(config(), model, "x").train
     assert (plain.kl_weight, plain.exact_share) == (0.02, 0.6)
     assert plain.weight_decay == load_config().train.weight_decay  # no matter of the loss
-    assert (plain.learning_rate, plain.epochs) == (5e-4, 1)
+    assert (plain.learning_rate, plain.epochs) == (5e-4, 0.3)
     chosen = adapted_config(config(kl_weight=0.05), model, "x").train
     assert (chosen.kl_weight, chosen.exact_share) == (0.05, 0.6)
     with pytest.raises(ConfigError, match=r"prior_share.*0\.5.*exact_share.*0\.6"):
@@ -180,14 +180,14 @@ def test_parts_that_start_at_zero_can_be_added(tiny_run, part):
     torch.testing.assert_close(*outputs)
 
 
-def test_it_starts_better_than_from_nothing(tiny_run, tiny_dataset, tmp_path):
+def test_it_starts_better_than_from_nothing(tiny_run, small_dataset, tmp_path):
     for name, start in (("tuned", tiny_run), ("new", None)):
         settings = load_config(
             preset="small" if start else "tiny",
             overrides=ONE_STEP,
             fine_tuning=start is not None,
         )
-        train([tiny_dataset], tmp_path / name, settings, device="cpu", start=start)
+        train([small_dataset], tmp_path / name, settings, device="cpu", start=start)
     tuned, new = (
         json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[-1])
         for name in ("tuned", "new")
@@ -221,7 +221,7 @@ def test_a_dataset_in_other_ids_is_translated(tiny_run, tiny_dataset, tmp_path):
     manifest = json.loads((tmp_path / "other.ds" / "manifest.json").read_text())
     manifest["content_sha256"] = content_hash(tmp_path / "other.ds")
     (tmp_path / "other.ds" / "manifest.json").write_text(json.dumps(manifest))
-    settings = config(epochs=0.4)
+    settings = config(epochs=0.1)
     for name, data in (("same", tiny_dataset), ("other", tmp_path / "other.ds")):
         train([data], tmp_path / name, settings, device="cpu", start=model_folder(tiny_run))
     same, other = (
@@ -374,12 +374,12 @@ def test_other_sizes_are_refused(tiny_run, tiny_dataset, tmp_path):
         train([tiny_dataset], tmp_path / "run", settings, device="cpu", start=tiny_run)
 
 
-def test_dropout_may_be_another(tiny_run, tiny_dataset, tmp_path):
+def test_dropout_may_be_another(tiny_run, small_dataset, tmp_path):
     settings = load_config(
         overrides={**ONE_STEP, "model.dropout": 0.1},
         fine_tuning=True,
     )
-    train([tiny_dataset], tmp_path / "run", settings, device="cpu", start=tiny_run)
+    train([small_dataset], tmp_path / "run", settings, device="cpu", start=tiny_run)
     assert load_model(tmp_path / "run").network.config.dropout == 0.1
 
 

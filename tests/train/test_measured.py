@@ -21,7 +21,7 @@ from molvae.train.trainer import Trainer
 def go(dataset, run, *, resume=False, **options):
     settings = {
         "epochs": 0.4, "validations": 1, "valid_molecules": 9, "reconstructions": 2,
-        "critic_samples": 0,
+        "critic_samples": 0, "batch_size": 16,
     }  # fmt: skip
     config = load_config(
         preset="tiny", overrides={f"train.{k}": v for k, v in (settings | options).items()}
@@ -30,15 +30,15 @@ def go(dataset, run, *, resume=False, **options):
 
 
 @pytest.fixture(scope="module")
-def run(tiny_dataset, tmp_path_factory):
-    """A run of one epoch on the demo molecules with their assay."""
+def run(small_dataset, tmp_path_factory):
+    """A run of two steps on small molecules with their assay."""
     folder = tmp_path_factory.mktemp("measured") / "run"
-    go(tiny_dataset, folder)
+    go(small_dataset, folder)
     return folder
 
 
-def test_the_predictor_holds_the_training_molecules_and_no_others(run, tiny_dataset):
-    dataset, predictor = Dataset(tiny_dataset), load_model(run).predictors["assay"]
+def test_the_predictor_holds_the_training_molecules_and_no_others(run, small_dataset):
+    dataset, predictor = Dataset(small_dataset), load_model(run).predictors["assay"]
     items, column = dataset.part("train"), dataset.names.index("assay")
     known = items[np.isfinite(dataset.values[items, column])]
     expected = {
@@ -50,8 +50,8 @@ def test_the_predictor_holds_the_training_molecules_and_no_others(run, tiny_data
     assert dict(zip(predictor.smiles, predictor.values.tolist(), strict=True)) == expected
 
 
-def test_the_figures_are_those_of_held_out_molecules(run, tiny_dataset):
-    model, dataset = load_model(run), Dataset(tiny_dataset)
+def test_the_figures_are_those_of_held_out_molecules(run, small_dataset):
+    model, dataset = load_model(run), Dataset(small_dataset)
     figures = model.training["figures"]
     items, column = dataset.part(figures["split"]), dataset.names.index("assay")
     items = items[np.isfinite(dataset.values[items, column])]
@@ -84,7 +84,7 @@ def test_info_states_the_errors_of_a_column(run):
     assert result["remark"] in (run / "model" / "card.md").read_text(encoding="utf-8")
 
 
-def test_a_run_from_before_predictors_gets_them_on_resume(run, tiny_dataset, tmp_path):
+def test_a_run_from_before_predictors_gets_them_on_resume(run, small_dataset, tmp_path):
 
     old = shutil.copytree(run, tmp_path / "run")
     model, state = load_model(run), load_state(run / "state.pt")
@@ -92,18 +92,18 @@ def test_a_run_from_before_predictors_gets_them_on_resume(run, tiny_dataset, tmp
     save_state(old / "state.pt", state)
     save_model(old / "model", replace(model, predictors=None))
     assert not (old / "model" / FILES[0]).exists()
-    go(tiny_dataset, old, resume=True)
+    go(small_dataset, old, resume=True)
     for name in FILES:  # fitting has no seed
         assert (old / "model" / name).read_bytes() == (run / "model" / name).read_bytes()
     assert "columns" in load_model(old).training["figures"]
 
 
-def test_a_resumed_run_does_not_fit_again(run, tiny_dataset, monkeypatch):
+def test_a_resumed_run_does_not_fit_again(run, small_dataset, monkeypatch):
     monkeypatch.setattr(measured.Predictors, "fit", None)
-    go(tiny_dataset, run, resume=True)
+    go(small_dataset, run, resume=True)
 
 
-def test_the_time_before_the_first_step_is_part_of_the_budget(tiny_dataset, tmp_path, monkeypatch):
+def test_the_time_before_the_first_step_is_part_of_the_budget(small_dataset, tmp_path, monkeypatch):
     clock = [0.0]
     real_fit, real_step = measured.MeasuredColumns.fit, Trainer.train_step
     progress = []
@@ -120,12 +120,12 @@ def test_the_time_before_the_first_step_is_part_of_the_budget(tiny_dataset, tmp_
     monkeypatch.setattr("molvae.train.trainer.time.monotonic", lambda: clock[0])
     monkeypatch.setattr(measured.MeasuredColumns, "fit", fit)
     monkeypatch.setattr(Trainer, "train_step", train_step)
-    summary = go(tiny_dataset, tmp_path / "run", epochs=100, max_time=100)
+    summary = go(small_dataset, tmp_path / "run", epochs=100, max_time=100)
     assert summary.steps == 2  # of 20 s each, after 60 s of 100
     assert progress == [0.0, 0.5]  # the schedules begin with the first step
 
 
-def test_too_few_positives_give_a_remark(tiny_dataset, tmp_path, monkeypatch):
+def test_too_few_positives_give_a_remark(small_dataset, tmp_path, monkeypatch):
     real = Dataset.__init__
 
     def rare(self, folder):
@@ -137,7 +137,7 @@ def test_too_few_positives_give_a_remark(tiny_dataset, tmp_path, monkeypatch):
         self.values[self.part("train")[:3], column] = 1.0
 
     monkeypatch.setattr(Dataset, "__init__", rare)
-    go(tiny_dataset, tmp_path / "run")
+    go(small_dataset, tmp_path / "run")
     shown = load_model(tmp_path / "run").training["figures"]["columns"]["assay"]
     assert "Only 3 of the rarer answer among" in shown["remark"]
     assert shown["base_rate"] == 0.0
