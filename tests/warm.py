@@ -108,7 +108,7 @@ def run(
 def wait_for(
     what: Callable[[], object],
     process: Process | subprocess.Popen | None = None,
-    seconds: float = 120,
+    seconds: float = 240,
 ) -> None:
     """Until it is true, while the process runs."""
     deadline = time.monotonic() + seconds

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-READY = 60  # seconds
+READY = 240  # seconds, on a busy machine
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ def score(smiles: str) -> float:
 """
 
 
-def wait(true, seconds=100.0):
+def wait(true, seconds=240.0):
     limit = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < limit, "waited too long"

@@ -18,7 +18,7 @@ PARACETAMOL = "CC(=O)Nc1ccc(O)cc1"
 
 def finish(app, key):
     """Wait for the work of a page and draw the page again."""
-    app.session_state[key].wait(60)
+    app.session_state[key].wait(240)
     return app.run()
 
 

@@ -63,7 +63,7 @@ def test_work_is_stopped_and_keeps_what_it_made():
     while not running.rows:
         pass
     running.stop()
-    running.wait(30)
+    running.wait(240)
     assert not running.running
     assert running.stopped
     assert running.rows == [{"smiles": "C"}]
@@ -79,7 +79,7 @@ def test_work_of_a_closed_tab_ends(monkeypatch):
             it.check()
 
     left = work.Work(5, forever).start()
-    left.wait(30)
+    left.wait(240)
     assert left.stopped
     assert not left.running
 
@@ -90,7 +90,7 @@ def test_errors_of_work_are_words():
             raise error
 
         done = work.Work(1, do).start()
-        done.wait(30)
+        done.wait(240)
         return done.error
 
     assert fail(InputError("give a file")) == "give a file"
@@ -114,8 +114,8 @@ def test_long_work_lets_another_tab_compute():
     while not order:
         pass
     second = work.Work(1, lambda it: order.append("short")).start()
-    first.wait(60)
-    second.wait(60)
+    first.wait(240)
+    second.wait(240)
     assert order == ["begin", "short", "end"]
 
 

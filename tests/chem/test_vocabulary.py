@@ -139,7 +139,7 @@ def test_the_order_does_not_depend_on_the_hash_seed():
         subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "PYTHONHASHSEED": seed},
-            capture_output=True, text=True, check=True, timeout=120,
+            capture_output=True, text=True, check=True, timeout=280,
         ).stdout
         for seed in ("1", "2")
     }  # fmt: skip

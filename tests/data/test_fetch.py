@@ -133,9 +133,9 @@ def test_one_process_at_a_time_fetches_a_set(site, monkeypatch):
     with FileLock(f"{toy()}.lock"):
         other = threading.Thread(target=lambda: results.append(fetch("toy")))
         other.start()
-        assert waiting.wait(10)
+        assert waiting.wait(240)
         assert site.requests == []
-    other.join(10)
+    other.join(240)
     assert results == [[toy("b.csv"), toy("a.csv")]]
     assert said[0] == f"another process is fetching into '{toy()}'; waiting for it"
 
@@ -353,7 +353,7 @@ def test_a_silent_server_is_not_waited_for(server, monkeypatch):
     def silent(handler):
         reply(200, BODY[:9000], length=len(BODY))(handler)
         handler.wfile.flush()
-        end.wait(10)
+        end.wait(240)
 
     monkeypatch.setattr(module, "TIMEOUT", 0.5)
     server.serve(silent, reply(200, BODY))

@@ -134,7 +134,7 @@ def test_stopped_work_is_resumed(library, expected, tmp_path, blow):
     process = begin(*command)
     wait_for(lambda: len(parts(output)) >= 2, process)
     os.killpg(process.pid, blow) if blow == signal.SIGINT else process.send_signal(blow)
-    code, (_, log) = process.wait(60), process.said()
+    code, (_, log) = process.wait(240), process.said()
     assert code != 0
     assert not output.exists()
     if blow == signal.SIGINT:

@@ -200,7 +200,7 @@ def test_a_script_without_a_main_guard_is_refused(tmp_path):
         "with WorkerPool(1) as pool:\n"
         "    print(list(pool.map(abs, [1])))\n"
     )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=280)
     assert done.returncode != 0
     assert 'if __name__ == "__main__":' in done.stderr
     assert RunError.__name__ in done.stderr
@@ -235,7 +235,7 @@ def test_a_worker_killed_while_it_sends_a_large_result(helpers, tmp_path):
         "            print(item, result and result[0])\n"
     )
     done = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, timeout=120,
+        [sys.executable, script], capture_output=True, text=True, timeout=280,
         env={**os.environ, "TMPDIR": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -190,7 +190,7 @@ def test_a_notebook_shows_one_line_that_changes():
     nbformat = pytest.importorskip("nbformat", reason="the extra 'notebook'")
     nbclient = pytest.importorskip("nbclient", reason="the extra 'notebook'")
     cell = nbformat.v4.new_code_cell(NOTEBOOK_CELL)
-    client = nbclient.NotebookClient(nbformat.v4.new_notebook(cells=[cell]), timeout=120)
+    client = nbclient.NotebookClient(nbformat.v4.new_notebook(cells=[cell]), timeout=280)
     client.execute()
     (shown,) = cell.outputs  # nothing on standard error besides
     assert shown.output_type == "display_data"
