@@ -219,7 +219,7 @@ def test_the_package_of_a_used_plugin_must_be_the_same_on_the_workers(cluster, m
             list(pool.map(abs, [1]))
     monkeypatch.setattr(cluster_module, "versions_of", lambda names: {"click": version("click")})
     with WorkerPool(scheduler=cluster.address) as pool:
-        assert list(pool.map(abs, [-1])) == [1]
+        assert list(pool.map(abs, [-1])) == [(-1, 1)]
 
 
 def test_no_scheduler_is_an_error_before_the_log_begins(tiny_run, tmp_path):

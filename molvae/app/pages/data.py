@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ PLACES = {
     "--smiles-column": "SMILES column",
     "--relation": "Column with the relation, under the column",
     "--unit": "Column with the unit, under the column",
+    "--max-time": "Minutes, at the dataset in the list of jobs",
 }
 REJECTS = 50  # rows shown
 
@@ -238,10 +240,10 @@ def _details(job: Job) -> None:
 
 
 def _places(job: Job) -> None:
-    """Where on this page the options are that the messages of a preparation advise."""
+    """Where on this page the options are that the messages of a job advise."""
     said = " ".join([job.error, *(line for line in job.log if line.startswith("note: "))])
     for option, place in PLACES.items():
-        if f"{option} " in said and not job.active:
+        if re.search(rf"{option}\b", said) and not job.active:
             st.caption(f"On this page, `{option}` is *{place}*.")
 
 
@@ -312,8 +314,8 @@ def _train_form(job: Job, dataset: Dataset) -> None:
         1.0,
         format="%g",
         key=f"data.minutes.{job.folder.name}",
-        help="The whole training is planned for this time. More is better up to a point; "
-        "it ends early when nothing improves.",
+        help="The steps are planned for this time; the figures at the end take a minute or two "
+        "more. A longer training is better up to a point; it ends early when nothing improves.",
     )
     origin = None if begin == SCRATCH else begin
     if st.button(
@@ -336,13 +338,13 @@ def _training(job: Job) -> None:
     records = read_log(run)
     losses = [r for r in records if r.get("kind") == "train"]
     validations = [r for r in records if r.get("kind") == "validation"]
-    if not records and job.active:
+    if len(losses) < 2 and job.active:
         st.caption("The first figures appear after the preparation and some steps.")
-    if losses:
+    if len(losses) > 1:  # one point is no curve
         st.markdown("**Loss in training**")
         loss = [r["reconstruction"] for r in losses]
         curves.lines("seconds", [r["seconds"] for r in losses], {"loss": loss}, "nats per molecule")
-    if validations:
+    if len(validations) > 1:
         st.markdown("**Held-out molecules** (lower is better)")
         by_latent = {
             "D(0), with the latent": [r["D"]["0"] for r in validations],
@@ -352,6 +354,7 @@ def _training(job: Job) -> None:
         curves.lines("seconds", seconds, by_latent, "nats per molecule")
     if job.state == "finished":
         _numbers(next((r for r in reversed(records) if r.get("kind") == "final"), {}))
+    _places(job)
     if job.state != "killed" and (run / "model" / "config.json").is_file() and not job.active:
         _use(run)
 
