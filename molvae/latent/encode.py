@@ -150,14 +150,16 @@ def _predicted(
     if model.predictors is not None:
         with use_constraints(model.constraints):
             smiles = [model.vocabulary.decode(row.tolist()) for row in ids]
-        found = model.predictors.predict(smiles, own)
-        return np.stack([np.stack([one.mean, one.sd], axis=1) for one in found.values()], axis=2)
+        predicted = model.predictors.predict(smiles, own)
+        return np.stack(
+            [np.stack([column.mean, column.sd], axis=1) for column in predicted.values()], axis=2
+        )
     conditions = model.conditions
     _, log_scale = proposer.network.predict(proposer.tensor(latents))
     spread = np.exp(log_scale.cpu().double().numpy()) * conditions.std
     spread[:, conditions.yesno] = np.nan
-    both = np.stack([proposer.predict(latents), spread], axis=1)
-    return np.asarray(both[:, :, [conditions.names.index(name) for name in own]])
+    moments = np.stack([proposer.predict(latents), spread], axis=1)
+    return np.asarray(moments[:, :, [conditions.names.index(name) for name in own]])
 
 
 def encode_file(

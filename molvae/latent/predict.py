@@ -74,15 +74,15 @@ def predict(
     predictors = predictors_of(model)
     reader = Cleaner(cleaning_of(model))
     for chunk, read in read_texts(texts, reader, label="predict", workers=workers, total=total):
-        found = {
+        predicted = {
             name: predictor.predict(read.smiles, level=level, features=read.features)
             for name, predictor in predictors.items()
         }
         for i, (text, note) in enumerate(zip(chunk, read.notes, strict=True)):
             cells = [
                 None if note else cell
-                for name, one in found.items()
-                for cell in predictors[name].cells(one, i)
+                for name, predictions in predicted.items()
+                for cell in predictors[name].cells(predictions, i)
             ]
             yield Predicted(text, cells, note)
 

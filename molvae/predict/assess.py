@@ -79,14 +79,14 @@ class Assessment:
             given = dict(cast("dict[str, Any]", data))
             scores = {key: Scores(**given.get(key) or {}) for key in ("predictor", "baseline")}
             head = None if given.get("head") is None else Scores(**given["head"])
-            found = cls(**{"base_rate": None, **given, **scores, "head": head})
-            if not _sound(found):
+            assessment = cls(**{"base_rate": None, **given, **scores, "head": head})
+            if not _sound(assessment):
                 raise ValueError("not numbers")
         except (TypeError, ValueError) as error:
             raise ModelFolderError(
                 f"config.json: training.figures.columns: malformed ({error})"
             ) from None
-        return found
+        return assessment
 
     def line(self, name: str) -> str:
         """One line for people."""
@@ -98,24 +98,24 @@ class Assessment:
         return f"{text}. {self.remark}" if self.remark else text
 
 
-def _sound(found: Assessment) -> bool:
+def _sound(assessment: Assessment) -> bool:
     """Whether the fields of an assessment have their types."""
-    numbers = [found.base_rate, found.inside, found.molecules, found.trained]
-    for scores in (found.predictor, found.head, found.baseline):
+    numbers = [assessment.base_rate, assessment.inside, assessment.molecules, assessment.trained]
+    for scores in (assessment.predictor, assessment.head, assessment.baseline):
         numbers += asdict(scores).values() if scores is not None else []
     return (
         all(x is None or (isinstance(x, int | float) and math.isfinite(x)) for x in numbers)
-        and isinstance(found.molecules, int)
-        and isinstance(found.trained, int)
-        and found.kind in ("number", "yesno")
-        and isinstance(found.remark, str)
-        and found.remark.isprintable()
+        and isinstance(assessment.molecules, int)
+        and isinstance(assessment.trained, int)
+        and assessment.kind in ("number", "yesno")
+        and isinstance(assessment.remark, str)
+        and assessment.remark.isprintable()
     )
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: one for key, one in value.items() if one is not None}
+        return {key: number for key, number in value.items() if number is not None}
     return value
 
 
@@ -140,8 +140,8 @@ def assess(
     plain = np.full(len(truth), middle)
     heads = None
     if head is not None:
-        both = rows & np.isfinite(head)
-        heads = score(truth[both], np.asarray(head, dtype=np.float64)[both])
+        with_head = rows & np.isfinite(head)
+        heads = score(truth[with_head], np.asarray(head, dtype=np.float64)[with_head])
     own = score(truth[rows], predictions.mean[rows])
     if kind == "number":
         own = _with_intervals(own, truth[rows], predictions, rows)
@@ -153,12 +153,12 @@ def assess(
     )  # fmt: skip
 
 
-def _number_scores(truth: _Floats, found: _Floats) -> Scores:
+def _number_scores(truth: _Floats, predicted: _Floats) -> Scores:
     if len(truth) < 2:
-        return Scores(mae=float(np.abs(truth - found).mean()) if len(truth) else None)
+        return Scores(mae=float(np.abs(truth - predicted).mean()) if len(truth) else None)
     spread = float(np.square(truth - truth.mean()).sum())
-    r2 = 1 - float(np.square(truth - found).sum()) / spread if spread > 0 else None
-    return Scores(r2, spearman(truth, found), float(np.abs(truth - found).mean()))
+    r2 = 1 - float(np.square(truth - predicted).sum()) / spread if spread > 0 else None
+    return Scores(r2, spearman(truth, predicted), float(np.abs(truth - predicted).mean()))
 
 
 def _with_intervals(
@@ -175,15 +175,15 @@ def _with_intervals(
     )  # fmt: skip
 
 
-def _yesno_scores(truth: _Floats, found: _Floats) -> Scores:
+def _yesno_scores(truth: _Floats, predicted: _Floats) -> Scores:
     if not len(truth):
         return Scores()
-    accuracy = float(((found > 0.5) == (truth > 0.5)).mean())
-    area = auc(found, truth > 0.5)
+    accuracy = float(((predicted > 0.5) == (truth > 0.5)).mean())
+    area = auc(predicted, truth > 0.5)
     return Scores(
         auc=None if math.isnan(area) else area,
         accuracy=accuracy,
-        brier=float(np.square(truth - found).mean()),
+        brier=float(np.square(truth - predicted).mean()),
     )
 
 

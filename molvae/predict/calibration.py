@@ -56,9 +56,9 @@ class Calibration:
         # One more than there are, as a new molecule is one of N + 1 (conformal prediction).
         levels = np.clip(normal_cdf(SCORES), 0.5 / (count + 1), 1 - 0.5 / (count + 1))
         ranks = (np.arange(count) + 1) / (count + 1)
-        found = np.interp(levels, ranks, np.sort(errors))
+        measured = np.interp(levels, ranks, np.sort(errors))
         share = count / (count + SHRINKAGE)
-        mixed = share * found + (1 - share) * SCORES
+        mixed = share * measured + (1 - share) * SCORES
         rising = np.maximum.accumulate(mixed) + _LEAST_STEP * np.arange(len(mixed))
         return cls(tuple(rising.tolist()), slope, middle)
 

@@ -86,12 +86,12 @@ def fit_hyperparameters(parts: Sequence[NDArray[np.floating]], values: _Floats) 
         return torch.tensor(cost + 0.5 * float(away @ away) / PRIOR**2)
 
     optimizer.step(closure)
-    found = np.exp(position.detach().numpy())
-    if not np.isfinite(found).all():  # the line search can leave the range of floats
+    amplitudes = np.exp(position.detach().numpy())
+    if not np.isfinite(amplitudes).all():  # the line search can leave the range of floats
         return DEFAULT
-    total = float(found[:-1].sum())
-    weights = tuple(float(weight) / total for weight in found[:-1])
-    return Hyperparameters(weights, max(float(found[-1]) / total, LEAST_NOISE))
+    total = float(amplitudes[:-1].sum())
+    weights = tuple(float(weight) / total for weight in amplitudes[:-1])
+    return Hyperparameters(weights, max(float(amplitudes[-1]) / total, LEAST_NOISE))
 
 
 def _cost(parts: list[_Floats], values: _Floats, logs: _Floats) -> tuple[float, _Floats]:
@@ -242,7 +242,7 @@ class SparseProcess:
         """
         tried = [(self._solved(self.noise * factor), self.noise * factor) for factor in NOISES]
         (_, self.amplitude, self._posterior, self.coefficients), self.noise = max(
-            tried, key=lambda one: one[0][0]
+            tried, key=lambda trial: trial[0][0]
         )
 
     def _solved(self, noise: float) -> tuple[float, float, _Floats, _Floats]:

@@ -83,9 +83,9 @@ def molecule_features(mols: Sequence[chem.Mol | None]) -> Features:
     """Features of N molecules; None gives the row of methane."""
     methane = chem.parse("C")
     assert methane is not None
-    found = [methane if mol is None else mol for mol in mols]
-    described = np.nan_to_num(descriptors(found), nan=0.0, posinf=0.0, neginf=0.0)
-    return Features(count_features(found), count_features(found, "pharmacophore"), described)
+    present = [methane if mol is None else mol for mol in mols]
+    described = np.nan_to_num(descriptors(present), nan=0.0, posinf=0.0, neginf=0.0)
+    return Features(count_features(present), count_features(present, "pharmacophore"), described)
 
 
 class MinMax:

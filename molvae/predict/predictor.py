@@ -71,7 +71,7 @@ class Predictions:
     def blanked(self, valid: NDArray[np.bool_]) -> Predictions:
         """The same, with nothing in the rows that are not valid."""
         numbers = (self.mean, self.sd, self.low, self.high, self.probability)
-        mean, sd, low, high, probability = (np.where(valid, each, np.nan) for each in numbers)
+        mean, sd, low, high, probability = (np.where(valid, array, np.nan) for array in numbers)
         return Predictions(
             mean, sd, low, high, probability,
             tuple(text if ok else "" for text, ok in zip(self.nearest, valid, strict=True)),
@@ -188,10 +188,10 @@ class ColumnPredictor:
             sd = missing
         nearest = tuple(self.smiles[i] for i in near.tolist())
         inside = similarity >= self.threshold
-        found = Predictions(
+        predictions = Predictions(
             mean, sd, low, high, probability, nearest, similarity, self.values[near], inside
         )
-        return found if valid.all() else found.blanked(valid)
+        return predictions if valid.all() else predictions.blanked(valid)
 
     def endings(self) -> list[str]:
         """Endings of the columns that :meth:`cells` fills, after the name of the measured column.

@@ -33,9 +33,11 @@ class Cleaner:
         """Of N SMILES."""
         cleaned = [chem.clean(text, self.cleaning) for text in texts]
         return Read(
-            ["" if isinstance(one, chem.Rejected) else one.smiles for one in cleaned],
-            [one.reason if isinstance(one, chem.Rejected) else "" for one in cleaned],
-            molecule_features([None if isinstance(c, chem.Rejected) else c.mol for c in cleaned]),
+            ["" if isinstance(result, chem.Rejected) else result.smiles for result in cleaned],
+            [result.reason if isinstance(result, chem.Rejected) else "" for result in cleaned],
+            molecule_features(
+                [None if isinstance(result, chem.Rejected) else result.mol for result in cleaned]
+            ),
         )
 
 

@@ -95,17 +95,17 @@ def _part(features: Features, block: slice) -> Features:
 def _joined(raws: list[Raw]) -> Raw:
     if not raws:
         return Raw(np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64), np.zeros(0))
-    return Raw(*(np.concatenate(each) for each in zip(*raws, strict=True)))
+    return Raw(*(np.concatenate(arrays) for arrays in zip(*raws, strict=True)))
 
 
 def _clusters(similarity: _Singles) -> _Ints:
     """The cluster of each molecule, (N,): sphere exclusion in the order given."""
-    found = np.full(len(similarity), -1, dtype=np.int64)
+    clusters = np.full(len(similarity), -1, dtype=np.int64)
     for first in range(len(similarity)):
-        if found[first] < 0:
-            found[(found < 0) & (similarity[first] >= CLUSTERED)] = first
-            found[first] = first
-    return found
+        if clusters[first] < 0:
+            clusters[(clusters < 0) & (similarity[first] >= CLUSTERED)] = first
+            clusters[first] = first
+    return clusters
 
 
 def _error_scale(similarity: _Singles, ratios: _Singles) -> _Floats:
@@ -318,15 +318,15 @@ class SparseRegression:
         self, bits: NDArray[np.uint8], near: _Ints, settings: Sequence[tuple[int, float]]
     ) -> list[tuple[_Floats, _Floats]]:
         """For each setting (kriged residual, share of its variance explained), (M,) each."""
-        found = [[(np.zeros(0), np.zeros(0))] for _ in settings]
+        collected = [[(np.zeros(0), np.zeros(0))] for _ in settings]
         for block in _blocks(len(near), 128):  # 35 MB of unpacked bits
             between, cross = _bit_kernel(bits[block], self.bits[near[block]])
             values = self.residuals[near[block]]
-            for (power, noise), parts in zip(settings, found, strict=True):
+            for (power, noise), parts in zip(settings, collected, strict=True):
                 parts.append(krige(between**power, cross**power, values, noise))
         return [
             (np.concatenate([mean for mean, _ in parts]), np.concatenate([s for _, s in parts]))
-            for parts in found
+            for parts in collected
         ]
 
     def _spread(
@@ -351,8 +351,8 @@ def _bit_kernel(query: NDArray[np.uint8], near: NDArray[np.uint8]) -> tuple[_Sin
 
     ``query`` (M, bytes), ``near`` (M, K, bytes): packed bits.
     """
-    both = np.concatenate([query[:, None], near], axis=1)
-    bits = np.unpackbits(both, axis=2).astype(np.float32)
+    together = np.concatenate([query[:, None], near], axis=1)
+    bits = np.unpackbits(together, axis=2).astype(np.float32)
     shared = bits @ bits.transpose(0, 2, 1)  # (M, K + 1, K + 1)
     sizes = np.diagonal(shared, axis1=1, axis2=2)
     union = sizes[:, :, None] + sizes[:, None] - shared

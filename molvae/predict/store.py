@@ -77,14 +77,14 @@ class Predictors(Mapping[str, ColumnPredictor]):
             known |= np.isfinite(values)
         items = np.flatnonzero(known).astype(np.int64)
         kept, shared = [smiles[i] for i in items.tolist()], features.take(items)
-        found = {
+        fitted = {
             name: ColumnPredictor.fit(
                 kept, values[items], kinds.get(name, "number"), features=shared, name=name
             )
             for name, values in given.items()
             if np.isfinite(values).any()
         }
-        return cls(kept, shared, found)
+        return cls(kept, shared, fitted)
 
     @classmethod
     def of(cls, name: str, predictor: ColumnPredictor) -> Predictors:
@@ -125,7 +125,7 @@ class Predictors(Mapping[str, ColumnPredictor]):
         text = "\n".join(self.smiles).encode()
         tensors["smiles"] = np.frombuffer(text or b"\n", dtype=np.uint8)
         for number, (name, column) in enumerate(self._columns.items()):
-            rows = np.asarray([places[one] for one in column.smiles], dtype=np.int32)
+            rows = np.asarray([places[text] for text in column.smiles], dtype=np.int32)
             more, entry = _column_to_data(column)
             more |= {"rows": rows, "values": column.values}
             tensors |= {f"column.{number}.{key}": value for key, value in more.items()}
@@ -165,8 +165,8 @@ class _Later:
     @functools.cached_property
     def regression(self) -> ExactRegression | SparseRegression:
         """The regression itself."""
-        found: ExactRegression | SparseRegression = self._rebuild()
-        return found
+        regression: ExactRegression | SparseRegression = self._rebuild()
+        return regression
 
     def predict(self, queries: Features) -> Raw:
         """Of M molecules."""
@@ -231,12 +231,12 @@ def _tensor(tensors: _Tensors, name: str, dtype: type, shape: tuple[int, ...]) -
 
 def _numbers(tensors: _Tensors, name: str, count: int, limit: int) -> NDArray[np.int64]:
     """Numbers from 0 up to ``limit``."""
-    found = _tensor(tensors, name, np.int32, (count,)).astype(np.int64)
-    if len(found) and not (found.min() >= 0 and found.max() < limit):
+    numbers = _tensor(tensors, name, np.int32, (count,)).astype(np.int64)
+    if len(numbers) and not (numbers.min() >= 0 and numbers.max() < limit):
         raise ModelFolderError(
             f"predictors.safetensors: tensor '{name}' points outside its {limit:,} molecules"
         )
-    return found
+    return numbers
 
 
 def _counts(tensors: _Tensors, name: str, molecules: int) -> Counts:
@@ -333,7 +333,7 @@ def _finite(number: object) -> float:
 
 
 def _positive(number: object) -> float:
-    found = _finite(number)
-    if found < 0:
+    value = _finite(number)
+    if value < 0:
         raise ModelFolderError(f"predictors.json: got {number!r}, expected no negative number")
-    return found
+    return value
