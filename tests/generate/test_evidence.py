@@ -121,10 +121,10 @@ def test_every_output_shows_what_a_value_rests_on(measured_run, model, tmp_path)
     options = OutputOptions(report=tmp_path / "page.html", grid=tmp_path / "grid.svg")
     for kind in ("csv", "sdf"):
         summary = generate_file(
-            tmp_path / f"out.{kind}", 6, model=measured_run, targets=["assay=7", "mw=:500"],
+            tmp_path / f"out.{kind}", 3, model=measured_run, targets=["assay=7", "mw=:500"],
             workers=0, options=options, force=True,
         )  # fmt: skip
-    assert summary.written == 6
+    assert summary.written == 3
     with (tmp_path / "out.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert list(rows[0]) == [
@@ -140,7 +140,7 @@ def test_every_output_shows_what_a_value_rests_on(measured_run, model, tmp_path)
         assert shown == pytest.approx(expected.tolist(), rel=1e-4, abs=1e-4)
     assert [row["assay_nearest"] for row in rows] == list(predicted.nearest)
     text = (tmp_path / "out.sdf").read_text()
-    assert text.count(">  <assay_nearest>") + text.count("> <assay_nearest>") == 6
+    assert text.count(">  <assay_nearest>") + text.count("> <assay_nearest>") == 3
     page = options.report.read_text(encoding="utf-8")
     assert "nearest molecule with a measured assay" in page
     assert "assay_low" in page

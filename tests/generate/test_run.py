@@ -57,9 +57,9 @@ def test_molecules_stream_and_the_summary_adds_up(tiny_model):
 @pytest.mark.parametrize("targets", [["logp=1:4"], ["logp=2"]])
 def test_a_listener_gets_every_molecule_once(tiny_model, targets):
     reports = []
-    plain = list(generate(12, model=tiny_model, targets=targets, workers=1))
+    plain = list(generate(5, model=tiny_model, targets=targets, workers=1))
     listened = generate(
-        12,
+        5,
         model=tiny_model,
         targets=targets,
         workers=1,
@@ -170,9 +170,9 @@ def test_a_table_holds_what_the_molecules_measure(tiny_run, tmp_path):
 def test_parsed_targets_are_as_good_as_texts(tiny_model):
     """And those of the request count too."""
     request = Request(targets=(parse_target("qed=0.2:"),))
-    texts = list(generate(5, model=tiny_model, targets=["qed=0.2:", "logp=1:4"], workers=1))
+    texts = list(generate(2, model=tiny_model, targets=["qed=0.2:", "logp=1:4"], workers=1))
     parsed = [parse_target("logp=1:4")]
-    assert list(generate(5, model=tiny_model, targets=parsed, request=request, workers=1)) == texts
+    assert list(generate(2, model=tiny_model, targets=parsed, request=request, workers=1)) == texts
     with pytest.raises(TargetError, match="asked for twice"):
         list(generate(5, model=tiny_model, targets=["qed=0.5"], request=request, workers=1))
 
@@ -180,7 +180,7 @@ def test_parsed_targets_are_as_good_as_texts(tiny_model):
 def test_what_was_obtained_is_printed_with_the_request(tiny_run, tmp_path, capsys):
     path = tmp_path / "out.csv"
     targets = ["logp=20", "qed=0.1:"]
-    summary = generate_file(path, 12, model=tiny_run, targets=targets, workers=1)
+    summary = generate_file(path, 4, model=tiny_run, targets=targets, workers=1)
     table = pd.read_csv(path)
     assert list(summary.obtained) == ["logp"]
     result = summary.obtained["logp"]
@@ -226,7 +226,7 @@ def test_an_interrupted_generation_leaves_no_file(tiny_run, tmp_path, monkeypatc
     monkeypatch.setattr("molvae.chem.screening.measure_selfies", interrupted)
     request = Request(max_tries=64)
     with pytest.raises(RunError, match="stopped"):
-        generate_file(tmp_path / "out.csv", 500, model=tiny_run, request=request, workers=1)
+        generate_file(tmp_path / "out.csv", 60, model=tiny_run, request=request, workers=1)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -236,7 +236,7 @@ def test_an_interrupted_generation_leaves_no_file(tiny_run, tmp_path, monkeypatc
 @pytest.fixture
 def small_blocks(monkeypatch):
     for place in ("blocks", "run", "sampler"):
-        monkeypatch.setattr(f"molvae.generate.{place}.BLOCK", 8)
+        monkeypatch.setattr(f"molvae.generate.{place}.BLOCK", 4)
 
 
 def interrupt(monkeypatch, after):
@@ -257,15 +257,15 @@ SLOWER = [pytest.param(n, marks=pytest.mark.slow) for n in ("out.sdf.gz", "out.p
 @pytest.mark.parametrize("name", ["out.csv", *SLOWER])
 def test_a_stopped_run_resumes_to_the_same_file(tiny_run, tmp_path, small_blocks, name):
     options = {"model": tiny_run, "targets": ["logp=1:4"], "seed": 3, "workers": 1}
-    whole = generate_file(tmp_path / f"whole-{name}", 20, **options)
+    whole = generate_file(tmp_path / f"whole-{name}", 10, **options)
     with pytest.MonkeyPatch.context() as patch:
         interrupt(patch, after=1)
         with pytest.raises(RunError, match="1 finished block"):
-            generate_file(tmp_path / name, 20, **options)
+            generate_file(tmp_path / name, 10, **options)
     assert not (tmp_path / name).exists()
     with pytest.raises(ConfigError, match="seed"):
-        generate_file(tmp_path / name, 20, **{**options, "seed": 4}, resume=True)
-    summary = generate_file(tmp_path / name, 20, **options, resume=True)
+        generate_file(tmp_path / name, 10, **{**options, "seed": 4}, resume=True)
+    summary = generate_file(tmp_path / name, 10, **options, resume=True)
     assert (tmp_path / name).read_bytes() == (tmp_path / f"whole-{name}").read_bytes()
     assert (summary.written, summary.decoded) == (whole.written, whole.decoded)
     assert summary.refused == whole.refused
@@ -275,35 +275,35 @@ def test_a_stopped_run_resumes_to_the_same_file(tiny_run, tmp_path, small_blocks
 def test_shards_share_the_blocks(tiny_run, tmp_path, small_blocks):
     request = Request(unique=False)
     options = {"model": tiny_run, "request": request, "workers": 1}
-    generate_file(tmp_path / "whole.smi", 28, **options)
+    generate_file(tmp_path / "whole.smi", 14, **options)
     whole = [line.split()[0] for line in (tmp_path / "whole.smi").read_text().splitlines()]
     parts = []
     for i in (1, 2):
         path = tmp_path / f"{i}.smi"
-        summary = generate_file(path, 28, **options, shard=Shard(i, 2))
+        summary = generate_file(path, 14, **options, shard=Shard(i, 2))
         parts.append([line.split()[0] for line in path.read_text().splitlines()])
         assert summary.wanted == len(parts[-1])
-    assert parts[0] == whole[:8] + whole[16:24]
-    assert parts[1] == whole[8:16] + whole[24:]
-    with pytest.raises(ConfigError, match=r"5/5.*28.* 4 .*8"):
-        generate_file(tmp_path / "5.smi", 28, **options, shard=Shard(5, 5))
+    assert parts[0] == whole[:4] + whole[8:12]
+    assert parts[1] == whole[4:8] + whole[12:]
+    with pytest.raises(ConfigError, match=r"5/5.*14.* 4 .*4"):
+        generate_file(tmp_path / "5.smi", 14, **options, shard=Shard(5, 5))
 
 
 # -- what must not be written ---------------------------------------------------------------------
 
 
 def test_molecules_of_a_file_are_not_written_again(tiny_run, tmp_path):
-    first = [m.smiles for m in generate(40, model=tiny_run, workers=1)]
+    first = [m.smiles for m in generate(12, model=tiny_run, workers=1)]
     known = tmp_path / "known.csv"
-    salts = [f"{smiles}.Cl" for smiles in first[20:]]
-    known.write_text("smiles\n" + "\n".join([*first[:20], *salts, "nonsense"]) + "\n")
-    summary = GenerationSummary(wanted=40)
+    salts = [f"{smiles}.Cl" for smiles in first[6:]]
+    known.write_text("smiles\n" + "\n".join([*first[:6], *salts, "nonsense"]) + "\n")
+    summary = GenerationSummary(wanted=12)
     second = [
-        m.smiles for m in generate(40, model=tiny_run, novel=[known], summary=summary, workers=1)
+        m.smiles for m in generate(12, model=tiny_run, novel=[known], summary=summary, workers=1)
     ]
-    assert len(second) == 40
+    assert len(second) == 12
     assert not set(first) & set(second)
-    assert summary.refused["not novel"] >= 40
+    assert summary.refused["not novel"] >= 12
 
 
 def test_molecules_of_a_dataset_folder_are_not_written_again(tiny_run, tiny_dataset):
@@ -386,12 +386,12 @@ def test_columns_hold_the_start_the_similarity_and_the_likelihood(tiny_run, tmp_
     starts = ("CC(=O)Nc1ccccc1", "CCOC(=O)c1ccccc1")
     request = Request(like=starts, nll=True)
     path = tmp_path / "out.csv"
-    generate_file(path, 6, model=tiny_run, targets=["logp=2"], request=request, workers=1)
+    generate_file(path, 4, model=tiny_run, targets=["logp=2"], request=request, workers=1)
     with path.open(newline="") as handle:
         rows = list(csv.DictReader(handle))
     expected = ["smiles", "logp", "logp_minus_target", "start", "similarity", "nll"]
     assert list(rows[0]) == expected
-    assert [row["start"] for row in rows] == [*starts] * 3
+    assert [row["start"] for row in rows] == [*starts] * 2
     assert all(0 <= float(row["similarity"]) <= 1 for row in rows)
     assert all(float(row["nll"] or 1) > 0 for row in rows)
     asked = Request(like=starts).with_targets(["similarity=0.3:"], load_model(tiny_run))
@@ -402,9 +402,9 @@ def test_columns_hold_the_start_the_similarity_and_the_likelihood(tiny_run, tmp_
 
 def test_a_table_that_the_scripts_of_moses_read(tiny_run, tmp_path):
     plain, moses = tmp_path / "plain.csv", tmp_path / "moses.csv"
-    generate_file(plain, 5, model=tiny_run, targets=["logp=1:5"], workers=1)
+    generate_file(plain, 3, model=tiny_run, targets=["logp=1:5"], workers=1)
     header = OutputOptions(smiles_header="SMILES")
-    generate_file(moses, 5, model=tiny_run, targets=["logp=1:5"], workers=1, options=header)
+    generate_file(moses, 3, model=tiny_run, targets=["logp=1:5"], workers=1, options=header)
     # As moses.utils.read_smiles_csv does.
     table = pd.read_csv(moses, usecols=["SMILES"])["SMILES"].tolist()
     assert table == pd.read_csv(plain)["smiles"].tolist()
@@ -422,7 +422,7 @@ def test_a_grid_shows_molecules_and_values(tiny_run, tmp_path, suffix, head):
     grid = tmp_path / f"grid.{suffix}"
     picture = OutputOptions(grid=grid)
     generate_file(
-        tmp_path / "a.csv", 5, model=tiny_run, targets=["logp=2"], options=picture, workers=1
+        tmp_path / "a.csv", 2, model=tiny_run, targets=["logp=2"], options=picture, workers=1
     )
     assert grid.read_bytes().startswith(head)
     other = OutputOptions(grid=tmp_path / "grid.jpg")
@@ -434,10 +434,10 @@ def test_a_grid_shows_molecules_and_values(tiny_run, tmp_path, suffix, head):
 def test_a_report_sets_targets_against_results(tiny_run, tmp_path):
     page = tmp_path / "page.html"
     summary = generate_file(
-        tmp_path / "a.csv", 12, model=tiny_run, targets=["logp=1:4", "mw=300"], seed=9, workers=1,
+        tmp_path / "a.csv", 4, model=tiny_run, targets=["logp=1:4", "mw=300"], seed=9, workers=1,
         options=OutputOptions(report=page, command="molvae generate …"),
     )  # fmt: skip
     html = page.read_text(encoding="utf-8")
     assert f"{summary.decoded:,}" in html
-    assert "12/12" in html
+    assert "4/4" in html
     assert "molvae generate …" in html

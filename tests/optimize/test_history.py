@@ -84,8 +84,8 @@ def test_patience_ends_a_search_that_does_not_improve(tmp_path, tiny_run):
     path.write_text("def flat(smiles: str) -> float:\n    return 1.0\n")
     objective, output = parse_objective([f"{path}:flat"]), tmp_path / "best.csv"
     page = tmp_path / "page.html"
-    options = {"model": tiny_run, "workers": 0, "report": page}
-    summary = optimize(output, objective, 100, patience=8, **options)
+    options = {"model": tiny_run, "workers": 0, "method": "sampling"}
+    summary = optimize(output, objective, 100, patience=8, report=page, **options)
     # The first ten calls fill the ten best; rounds have four calls.
     assert summary.calls == 20
     assert "10 calls improved the ten best" in summary.reason
@@ -96,7 +96,7 @@ def test_patience_ends_a_search_that_does_not_improve(tmp_path, tiny_run):
     more = optimize(output, objective, 100, patience=12, resume=True, **options)
     assert more.calls == 24
     whole = tmp_path / "whole.csv"
-    optimize(whole, objective, 100, patience=12, model=tiny_run, workers=0)
+    optimize(whole, objective, 100, patience=12, **options)
     log = [p.with_suffix(".calls.csv").read_bytes() for p in (output, whole)]
     assert log[0] == log[1]
     with pytest.raises(ConfigError, match="patience"):

@@ -159,22 +159,26 @@ def known_csv(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("method", METHODS)
+# Learning and the trust region take seconds; other tests of each run in the quick level.
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(m, marks=[pytest.mark.slow] * (m in ("learning", "trust"))) for m in METHODS],
+)
 def test_a_search_starts_from_them_and_never_calls_them(tmp_path, tiny_run, known_csv, method):
     if method in ("cma", "trust"):
         pytest.importorskip({"cma": "cma", "trust": "botorch"}[method])
     output = tmp_path / "best.csv"
     options = {"model": tiny_run, "method": method, "workers": 0, "known": [known_csv]}
-    summary = optimize(output, QED, 12, **options, given=["CCOC(=O)c1ccc(N)cc1"])
+    summary = optimize(output, QED, 8, **options, given=["CCOC(=O)c1ccc(N)cc1"])
     known = set(pd.read_csv(known_csv)["smiles"])
     calls = calls_of(tmp_path / "best.calls.csv")
-    assert len(calls) == summary.calls == 12
+    assert len(calls) == summary.calls == 8
     assert not known & {row["smiles"] for row in calls}
     assert not known & {answer.smiles for answer in summary.molecules}
     assert (summary.known, summary.known_best) == (5, 4.0)
     assert summary.best < 1
     origins = {row["origin"] for row in calls}
-    # Four samples open a search of 12 calls without known molecules.
+    # Four samples open a search of 8 calls without known molecules.
     assert origins == {"sample"} if method == "sampling" else origins != {"sample"}
     if method == "evolution":  # the first round changes known molecules
         assert {row["origin"] for row in calls if row["round"] == "0"} <= set(Evolution.moves)
@@ -182,7 +186,7 @@ def test_a_search_starts_from_them_and_never_calls_them(tmp_path, tiny_run, know
 
 def test_resuming_needs_the_same_molecules_and_gives_the_same_calls(tmp_path, tiny_run, known_csv):
     options = {"model": tiny_run, "workers": 0, "known": [known_csv]}
-    for name, budgets in (("whole", [24]), ("parts", [12, 24])):
+    for name, budgets in (("whole", [12]), ("parts", [8, 12])):
         for i, budget in enumerate(budgets):
             optimize(tmp_path / f"{name}.csv", QED, budget, **options, resume=i > 0)
     whole, parts = (tmp_path / f"{name}.calls.csv" for name in ("whole", "parts"))
@@ -224,13 +228,13 @@ def test_tables_in_python_for_several_objectives(tiny_model):
     table = pd.DataFrame({"smiles": ["CCO", "CCCN"], "logp": [-3.0, -4.0], "q": [0.5, 0.9]})
     model = MolVAE(tiny_model)
     result = model.optimize(
-        ["qed", "logp"], 8, pareto=True, workers=0, known=table, known_columns={"qed": "q"}
+        ["qed", "logp"], 4, pareto=True, workers=0, known=table, known_columns={"qed": "q"}
     )
-    assert len(result) == 8
+    assert len(result) == 4
     assert not {"CCO", "CCCN"} & set(result["smiles"])
-    least = model.optimize(lambda smiles: [len(s) for s in smiles], 6, minimize=True,
+    least = model.optimize(lambda smiles: [len(s) for s in smiles], 4, minimize=True,
                            known=table, known_columns="logp")  # fmt: skip
-    assert len(least) == 6
+    assert len(least) == 4
 
 
 @pytest.mark.process

@@ -271,7 +271,6 @@ def score(smiles):
 
 
 @pytest.mark.process
-@pytest.mark.timeout(120)
 def test_a_thread_that_never_ends_does_not_hold_up_the_end(tmp_path):
     assert scored(objective_of(tmp_path, THREAD), ["C"])["C"].scores == (1.0,)
 

@@ -22,12 +22,12 @@ LEARNING = {"method": "learning", "workers": 0}
 
 @pytest.fixture(scope="module")
 def searched(measured_run, tmp_path_factory):
-    """(folder of a search, its start model): 60 calls, in which the decoder learns."""
+    """(folder of a search, its start model): 16 calls, in which the decoder learns."""
     folder = tmp_path_factory.mktemp("tuned")
     summary = optimize(
-        folder / "best.csv", QED, 60, model=measured_run, save_model=folder / "model", **LEARNING
+        folder / "best.csv", QED, 16, model=measured_run, save_model=folder / "model", **LEARNING
     )
-    assert summary.calls == 60
+    assert summary.calls == 16
     return folder, measured_run
 
 
@@ -35,12 +35,12 @@ def test_the_folder_says_where_it_comes_from(searched):
     folder, start = searched
     config = json.loads((folder / "model" / "config.json").read_text())
     about, before = config["training"]["optimized"], json.loads((start / "config.json").read_text())
-    assert (about["objective"], about["calls"], about["seed"]) == (["qed"], 60, 0)
-    assert (about["condition"], about["molecules"], about["method"]) == ("score", 60, "learning")
+    assert (about["objective"], about["calls"], about["seed"]) == (["qed"], 16, 0)
+    assert (about["condition"], about["molecules"], about["method"]) == ("score", 16, "learning")
     assert about["start"]["name"] == start.name
     assert config["training"]["data"] == before["training"]["data"]
     assert "exact" not in config["training"]["figures"]
-    assert "60 calls of qed; the score is 'score'" in "\n".join(describe(folder / "model")[1])
+    assert "16 calls of qed; the score is 'score'" in "\n".join(describe(folder / "model")[1])
     assert "`qed`" in (folder / "model" / "card.md").read_text()
     weights = [load_file(f / "model.safetensors") for f in (start, folder / "model")]
     assert any(
@@ -58,8 +58,8 @@ def test_the_score_is_a_measured_column_with_a_predictor(searched):
     scorer = model.predictors["score"]
     with (folder / "best.csv").open() as file:
         best = [line.split(",")[0] for line in file][1:]
-    # Ranks of sixty molecules, the best first, as quantiles of N(0, 1).
-    ranks = normal_quantile(1 - (np.arange(60) + 0.5) / 60)
+    # Ranks of sixteen molecules, the best first, as quantiles of N(0, 1).
+    ranks = normal_quantile(1 - (np.arange(16) + 0.5) / 16)
     assert list(scorer.smiles) == best
     assert scorer.values == pytest.approx(ranks)
     name = next(iter(before.predictors))
@@ -87,7 +87,7 @@ def test_a_finished_search_can_still_write_it(searched, tmp_path):
         shutil.copy(folder / name, tmp_path / name)
     options = {"model": start, "save_model": tmp_path / "model", **LEARNING}
     for _ in range(2):  # and once more: what a resumed search wrote is replaced
-        optimize(tmp_path / "best.csv", QED, 60, resume=True, **options)
+        optimize(tmp_path / "best.csv", QED, 16, resume=True, **options)
         assert load_model(tmp_path / "model").conditions.names[-1] == "score"
 
 
