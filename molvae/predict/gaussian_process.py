@@ -26,6 +26,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from molvae.runtime.light import light_optimizer
+
 __all__ = [
     "DEFAULT",
     "ExactProcess",
@@ -74,7 +76,7 @@ def fit_hyperparameters(parts: Sequence[NDArray[np.floating]], values: _Floats) 
     matrices = [np.asarray(part, dtype=np.float64) for part in parts]
     start = np.log([*DEFAULT.weights, DEFAULT.noise])
     position = torch.tensor(start, requires_grad=True)
-    optimizer = torch.optim.LBFGS(
+    optimizer = light_optimizer(torch.optim.LBFGS)(
         [position], max_iter=_STEPS, line_search_fn="strong_wolfe", tolerance_change=1e-3
     )
 

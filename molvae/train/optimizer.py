@@ -9,7 +9,6 @@ versions of torch that molvae supports, and takes the gates of a recurrent layer
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from molvae.config import TrainConfig
 from molvae.model.cvae import CVAE
+from molvae.runtime.light import light_optimizer
 from molvae.train.distributed import World
 
 __all__ = ["Muon", "make_optimizer", "orthogonal", "shares"]
@@ -69,19 +69,13 @@ def shares(shapes: Sequence[Sequence[int]], count: int) -> list[int]:
     return owners
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(light_optimizer(torch.optim.Optimizer)):  # type: ignore[misc]
     """One optimizer for all weights of a network.
 
     ``dtype``: the type in which matrices are orthogonalized; by default the weights' own. Each
     process of ``world`` orthogonalizes its share of them and sends it to the others, so that all
     take the same step to the last bit, whatever machine they run on.
     """
-
-    # Torch's own methods without the wrapper that imports torch's compiler, which takes seconds.
-    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
-    load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
-    state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
-    zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
 
     def __init__(
         self,

@@ -49,9 +49,15 @@ optimizer.step()
 optimizer.load_state_dict(optimizer.state_dict())
 """
 
+FIT = """
+import numpy
+from molvae.predict.gaussian_process import DEFAULT, fit_hyperparameters
+assert fit_hyperparameters([numpy.eye(9)] * 3, numpy.arange(9.0)) != DEFAULT
+"""
+
 
 @pytest.mark.process
-@pytest.mark.parametrize("work", ["", TRAIN], ids=["load", "train"])
+@pytest.mark.parametrize("work", ["", TRAIN, FIT], ids=["load", "train", "fit"])
 def test_the_compiler_of_torch_is_not_imported(work):
     """It takes seconds, and ``torch`` does so by itself for next to nothing."""
     script = (

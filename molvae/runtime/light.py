@@ -1,0 +1,20 @@
+"""Optimizers of torch that do not import its compiler, which takes seconds."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TypeVar, cast
+
+__all__ = ["light_optimizer"]
+
+T = TypeVar("T")
+METHODS = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
+
+
+def light_optimizer(kind: type[T]) -> type[T]:
+    """The class of an optimizer, with its methods as they are below the wrapper that torch adds.
+
+    The wrapper hides them from ``torch.compile``, and imports it for that.
+    """
+    plain = {name: inspect.unwrap(getattr(kind, name)) for name in METHODS}
+    return cast("type[T]", type(kind.__name__, (kind,), plain))
