@@ -37,7 +37,8 @@ NOISE = 0.05
 def measure(path: Path, size: int) -> dict[str, float]:
     """The row of a size."""
     qed = get_property("qed").function
-    smiles, values = [], []
+    smiles: list[str] = []
+    values: list[float] = []
     for text in itertools.islice(read_smiles([path]), 2 * (size + NEW)):
         mol = chem.parse(text)
         if mol is not None and len(smiles) < size + NEW:
