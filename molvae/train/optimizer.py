@@ -69,7 +69,7 @@ def shares(shapes: Sequence[Sequence[int]], count: int) -> list[int]:
     return owners
 
 
-class Muon(light_optimizer(torch.optim.Optimizer)):  # type: ignore[misc]
+class Muon(light_optimizer(torch.optim.Optimizer)):
     """One optimizer for all weights of a network.
 
     ``dtype``: the type in which matrices are orthogonalized; by default the weights' own. Each
