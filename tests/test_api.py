@@ -76,14 +76,14 @@ def test_a_noise_level_outside_its_range_is_refused(model):
 
 
 def test_generating_gives_a_table(model):
-    table = model.generate(8, ["logp=2", "qed=0.3:"], seed=3, candidates=4, workers=0)
+    table = model.generate(4, ["logp=2", "qed=0.3:"], seed=3, candidates=4, workers=0)
     assert list(table.columns) == ["smiles", "logp", "qed", "logp_minus_target"]
-    assert len(table) == 8
+    assert len(table) == 4
     for row in table.itertuples():
         assert row.logp == pytest.approx(Crippen.MolLogP(MolFromSmiles(row.smiles)), rel=1e-5)
     assert (table["logp_minus_target"] == table["logp"] - 2).all()
     assert (table["qed"] >= 0.3).all()
-    assert table.equals(model.generate(8, ["logp=2", "qed=0.3:"], seed=3, candidates=4, workers=0))
+    assert table.equals(model.generate(4, ["logp=2", "qed=0.3:"], seed=3, candidates=4, workers=0))
 
 
 def test_nothing_found_gives_an_empty_table(model):
@@ -97,20 +97,20 @@ def test_saving_and_loading_changes_nothing(model, tmp_path):
     model.save(tmp_path / "copy")
     copy = MolVAE.load(tmp_path / "copy")
     assert np.array_equal(copy.encode(SMILES), model.encode(SMILES))
-    assert copy.generate(5).equals(model.generate(5))
+    assert copy.generate(3).equals(model.generate(3))
     assert copy.conditions.names == ("logp", "qed", "mw", "assay")
 
 
-def test_training_takes_options_by_name_and_others_by_key(demo_csv, tmp_path, capsys):
+def test_training_takes_options_by_name_and_others_by_key(small_dataset, tmp_path, capsys):
     model = MolVAE.train(
-        demo_csv, tmp_path / "run", preset="tiny", device="cpu", workers=0, epochs=1,
+        small_dataset, tmp_path / "run", preset="tiny", device="cpu", workers=0, epochs=1,
         conditions="logp", train__validations=1, train__critic_samples=0, model__latent_size=6,
     )  # fmt: skip
     assert model.latent_size == 6
     assert model.conditions.names == ("logp",)
     assert "each molecule was seen 1.0 times: give it more time" in capsys.readouterr().err
     with pytest.raises(ConfigError, match=r"train\.epochs is given twice: 1 and 2"):
-        MolVAE.train(demo_csv, tmp_path / "other", epochs=1, train__epochs=2)
+        MolVAE.train(small_dataset, tmp_path / "other", epochs=1, train__epochs=2)
 
 
 def test_the_content_of_a_model_is_plain_data(model):
@@ -143,9 +143,9 @@ def test_a_function_is_optimised_within_its_budget(model):
         seen.extend(smiles)
         return [text.count("C") + text.count("c") for text in smiles]
 
-    table = model.optimize(carbons, 16, targets=["mw=:400"], keep=5, device="cpu")
+    table = model.optimize(carbons, 8, targets=["mw=:400"], keep=5, device="cpu")
     assert list(table.columns) == ["smiles", "carbons", "call", "origin"]
-    assert len(seen) == len(set(seen)) == 16
+    assert len(seen) == len(set(seen)) == 8
     assert len(table) == 5
     assert table["carbons"].is_monotonic_decreasing
     assert table["carbons"][0] == max(text.count("C") + text.count("c") for text in seen)
@@ -154,10 +154,10 @@ def test_a_function_is_optimised_within_its_budget(model):
 def test_named_objectives_are_optimised_and_kept_on_disk(model, tmp_path):
     options = {"output": tmp_path / "best.csv", "device": "cpu", "workers": 0}
     model.optimize(["qed", "sas@6:1"], 4, **options)
-    table = model.optimize(["qed", "sas@6:1"], 8, resume=True, **options)
+    table = model.optimize(["qed", "sas@6:1"], 6, resume=True, **options)
     assert list(table.columns) == ["smiles", "value", "qed", "sas", "call", "origin"]
-    assert len(table) == 8
-    assert (tmp_path / "best.calls.csv").read_text().count(",asked,") == 8
+    assert len(table) == 6
+    assert (tmp_path / "best.calls.csv").read_text().count(",asked,") == 6
 
 
 def test_the_way_between_two_molecules_is_a_table(model):
@@ -168,8 +168,8 @@ def test_the_way_between_two_molecules_is_a_table(model):
 
 
 def test_neighbours_are_other_molecules_with_their_similarity(model):
-    table = model.neighbors(SMILES[0], 6, noise=0.4, workers=0)
-    assert len(table) == table["smiles"].nunique() == 6
+    table = model.neighbors(SMILES[0], 4, noise=0.4, workers=0)
+    assert len(table) == table["smiles"].nunique() == 4
     assert set(table["start"]) == {SMILES[0]}
     assert SMILES[0] not in set(table["smiles"])
     assert table["similarity"].between(0, 1).all()
@@ -193,7 +193,7 @@ def test_what_is_no_text_is_named(model):
 
 @pytest.mark.parametrize("targets", ["logp=1:5", ["logp=1:5"], {"logp": "1:5"}])
 def test_targets_are_texts_or_a_table(model, targets, demo_csv):
-    table = model.generate(5, targets, novel=str(demo_csv), workers=0)
+    table = model.generate(2, targets, novel=str(demo_csv), workers=0)
     assert list(table.columns) == ["smiles", "logp"]
     assert table["logp"].between(1, 5).all()
     columns = list(model.generate(2, {"logp": 2}, workers=0).columns)

@@ -37,9 +37,9 @@ def test_keys_are_the_first_bytes_of_a_hash():
 
 
 def test_a_key_takes_at_most_32_bytes_at_any_moment():
-    """A million keys in blocks of 1,024, as generation adds them."""
+    """A quarter of a million keys in blocks of 1,024, as generation adds them."""
     random = np.random.default_rng(0)
-    n, block = 2**20, 2**10
+    n, block = 2**18, 2**10
     keys = KeySet()
     tracemalloc.start()
     try:

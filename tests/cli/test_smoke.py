@@ -1,9 +1,10 @@
-"""Each verb once, in a new process, as a user starts it; everything else runs in-process."""
+"""Each verb once, from its command line; `tests/integration` starts processes."""
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from tests import warm
+from molvae.cli import main
 
 VERBS = {
     "prepare": ["{demo}", "-o", "out", "--conditions", "mw", "--workers", 0, "--max-heavy", 15],
@@ -23,14 +24,14 @@ VERBS = {
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_succeeds(
-    verb, demo_csv, tiny_dataset, tiny_run, measured_run, tmp_path, monkeypatch
+    verb, demo_csv, small_dataset, tiny_run, measured_run, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
     np.save("z.npy", np.zeros((2, 16), dtype=np.float32))
-    places = {"demo": demo_csv, "dataset": tiny_dataset, "run": tiny_run, "measured": measured_run}
-    done = warm.run(verb, *(str(word).format(**places) for word in VERBS[verb]))
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
+    places = {"demo": demo_csv, "dataset": small_dataset, "run": tiny_run, "measured": measured_run}
+    words = [str(word).format(**places) for word in VERBS[verb]]
+    done = CliRunner().invoke(main, [verb, *words], catch_exceptions=False)
+    assert done.exit_code == 0, done.stderr
     assert done.stdout.strip()
     outputs = [str(word) for word in VERBS[verb] if str(word).startswith("out")]
     assert [path.name for path in tmp_path.iterdir() if path.name in outputs] == outputs

@@ -12,8 +12,8 @@ from molvae.realism.inputs import FactTable
 from molvae.realism.plausibility import Plausibility
 from tests.molecules import HARD, demo_smiles
 
-SMILES = demo_smiles(140)
-TRAIN, MADE = SMILES[:70], [*SMILES[70:], "C1CCCCCCCCC1", "CCO[Na]", "C1CC", "C[Se]C"]
+SMILES = demo_smiles(110)
+TRAIN, MADE = SMILES[:55], [*SMILES[55:], "C1CCCCCCCCC1", "CCO[Na]", "C1CC", "C[Se]C"]
 
 
 def facts(smiles):

@@ -15,7 +15,7 @@ from molvae.runtime.progress import set_quiet
 
 TINY = (
     "--preset tiny --set train.validations=1 --set train.critic_samples=0 "
-    "--set train.reconstructions=4"
+    "--set train.reconstructions=4 --set train.batch_size=16"
 )
 
 
@@ -26,11 +26,12 @@ def loud():
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch, demo_csv, tiny_dataset, tiny_run):
+def here(tmp_path, monkeypatch, demo_csv, small_dataset, tiny_run):
     """A working folder with an input, a dataset and a run."""
     monkeypatch.chdir(tmp_path)
-    shutil.copy(demo_csv, "in.csv")
-    shutil.copytree(tiny_dataset, "ds")
+    rows = demo_csv.read_text().splitlines(keepends=True)
+    (tmp_path / "in.csv").write_text("".join(rows[:41]))
+    shutil.copytree(small_dataset, "ds")
     shutil.copytree(tiny_run, "run")
     (tmp_path / "no_smiles.csv").write_text("name,structure_image\na,b\n")
     (tmp_path / "nonsense.csv").write_text("smiles,y\nxyz,1\nuvw,2\n")
@@ -156,7 +157,8 @@ def test_force_replaces_outputs(here):
     assert (here / "a.csv").read_text().startswith("smiles")
     assert run("prepare in.csv -o ds --conditions logp --force --workers 1").exit_code == 0
     (here / "r.json").write_text("old")
-    assert run("evaluate a.csv -o r.json --force --workers 1 --no-fcd").exit_code == 0
+    line = "evaluate a.csv -o r.json --force --workers 1 --no-fcd --bootstrap 0"
+    assert run(line).exit_code == 0
     assert (here / "r.json").read_text().startswith("{")
     result = run(f"train ds -o run {TINY} --epochs 0.2 --force")
     assert result.exit_code == 0, result.stderr
@@ -233,7 +235,7 @@ def test_a_finished_run_is_left_alone_on_resume(here):
 def process(*words, **options):
     return subprocess.run(
         [sys.executable, "-m", "molvae", *map(str, words)], capture_output=True, text=True,
-        timeout=120, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}, **options,
+        timeout=280, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}, **options,
     )  # fmt: skip
 
 
@@ -260,7 +262,7 @@ def test_a_reader_that_leaves_early_is_no_crash(here):
     os.close(reading)
     done = subprocess.run(
         [sys.executable, "-m", "molvae", "info", "run", "--json"], stdout=writing,
-        stderr=subprocess.PIPE, text=True, timeout=120, check=False,
+        stderr=subprocess.PIPE, text=True, timeout=280, check=False,
     )  # fmt: skip
     os.close(writing)
     assert "Traceback" not in done.stderr

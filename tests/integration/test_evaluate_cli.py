@@ -27,9 +27,9 @@ def loud():
 def here(tmp_path, monkeypatch, demo_csv):
     monkeypatch.chdir(tmp_path)
     rows = demo_csv.read_text(encoding="utf-8").splitlines()
-    Path("a.csv").write_text("\n".join(rows[:101]) + "\n")
-    Path("b.csv").write_text("\n".join([rows[0], *rows[101:201]]) + "\n")
-    Path("rest.csv").write_text("\n".join([rows[0], *rows[201:]]) + "\n")
+    Path("a.csv").write_text("\n".join(rows[:61]) + "\n")
+    Path("b.csv").write_text("\n".join([rows[0], *rows[61:121]]) + "\n")
+    Path("rest.csv").write_text("\n".join([rows[0], *rows[121:181]]) + "\n")
     Path("patterns").mkdir()
     Path("patterns/mcf.csv").write_text(PATTERNS)
     Path("patterns/wehi_pains.csv").write_text("[#6]=[#6]=[#6],<regId=allene>\n")
@@ -49,12 +49,12 @@ def good(line):
 def test_one_file_with_everything(here):
     line = (
         "evaluate a.csv --train rest.csv --test b.csv --test-scaffolds rest.csv --guacamol "
-        "--filters-from patterns -t logp=2 -t qed=0.5: -t assay=@assay --sample 80 --bootstrap 100 "
+        "--filters-from patterns -t logp=2 -t qed=0.5: -t assay=@assay --sample 40 --bootstrap 100 "
         "--no-fcd -o out.json --report out.html --seed 5 --workers 1"
     )
     result = good(line)
     data = json.loads(Path("out.json").read_text(encoding="utf-8"))
-    assert (data["schema"], data["n"], data["described"], data["seed"]) == (1, 100, 80, 5)
+    assert (data["schema"], data["n"], data["described"], data["seed"]) == (1, 60, 40, 5)
     metrics = data["metrics"]
     for name in ("valid", "unique@1000", "novelty", "SNN/Test", "SNN/TestSF", "Frag/Test",
                  "Scaf/TestSF", "IntDiv", "IntDiv2", "Filters", "GuacaMol/KL"):  # fmt: skip
@@ -67,18 +67,19 @@ def test_one_file_with_everything(here):
     assert low < metrics["SNN/Test"]["value"] < high
     assert data["targets"]["assay"]["MAD"]["value"] == 0
     assert data["targets"]["assay"]["calibration"]["slope"] == pytest.approx(1)
-    assert data["curves"]["n"] == [80]
+    assert data["curves"]["n"] == [40]
     html = Path("out.html").read_text(encoding="utf-8")
     assert "<svg" in html
     assert "http" not in html.replace("http://www.w3.org", "")
-    assert "a seeded sample of 80 of 100" in result.stdout
+    assert "a seeded sample of 40 of 60" in result.stdout
     assert result.stdout.splitlines()[-2:] == ["written: out.json", "written: out.html"]
     again = json.loads(good(f"{line} --force --json").stdout)
     assert again == data
 
 
 def test_two_files(here):
-    result = good("evaluate a.csv b.csv --test rest.csv --no-fcd -o out.json --report out.html")
+    line = "evaluate a.csv b.csv --test rest.csv --no-fcd --bootstrap 100 -o out.json"
+    result = good(f"{line} --report out.html")
     assert result.stdout.splitlines()[0].split() == ["a.csv", "b.csv", "difference"]
     data = json.loads(Path("out.json").read_text(encoding="utf-8"))
     assert [one["name"] for one in data["sets"]] == ["a.csv", "b.csv"]
@@ -87,8 +88,8 @@ def test_two_files(here):
 
 
 def test_an_earlier_evaluation_is_shown_beside(here):
-    good("evaluate b.csv --no-fcd -o b.json")
-    good("evaluate a.csv --no-fcd --beside b.json --report out.html")
+    good("evaluate b.csv --no-fcd --bootstrap 0 -o b.json")
+    good("evaluate a.csv --no-fcd --bootstrap 0 --beside b.json --report out.html")
     assert ">b.csv<" in Path("out.html").read_text(encoding="utf-8")
 
 

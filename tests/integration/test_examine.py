@@ -20,7 +20,7 @@ from molvae.model.cvae import CVAE
 ROOT = Path(__file__).parents[2]
 
 
-PATHS, ASKED = 20, 20  # of 100 each, to save time
+PATHS, ASKED = 6, 6  # of 100 each, to save time
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -90,7 +90,8 @@ def test_the_same_seed_gives_the_same_report(found, tiny_run):
     assert other.to_json()["control"] != found.to_json()["control"]
 
 
-def test_a_single_molecule_can_be_examined(tiny_run):
+def test_a_single_molecule_can_be_examined(tiny_run, monkeypatch):
+    monkeypatch.setattr("molvae.evaluate.diagnostics.examine.ASKED", 1)
     alone = examine(tiny_run, number=1, device="cpu", workers=0)
     assert alone.information.value == pytest.approx(0)
     assert alone.interpolation.paths == 0
@@ -103,12 +104,13 @@ def test_a_model_without_conditions_can_be_examined(tiny_model, demo_csv, tmp_pa
     network = CVAE(tiny_model.network.config, len(grammar), 0, grammar)
     plain = replace(tiny_model, network=network, conditions=ConditionSet([]))
     save_model(tmp_path / "plain", plain)
-    report = examine(tmp_path / "plain", test=demo_csv, number=20, device="cpu", workers=0)
+    report = examine(tmp_path / "plain", test=demo_csv, number=8, device="cpu", workers=0)
     assert (report.head, report.control) == ((), ())
     assert report.latent_map.values.shape == (report.molecules.n, 0)
     assert lines(report)
 
 
+@pytest.mark.slow
 def test_a_moved_run_finds_its_molecules(found, tiny_run, tmp_path, monkeypatch):
     for name in ("PATHS", "ASKED"):
         monkeypatch.setattr(f"molvae.evaluate.diagnostics.examine.{name}", 1)
@@ -126,9 +128,10 @@ def test_a_moved_run_finds_its_molecules(found, tiny_run, tmp_path, monkeypatch)
 )
 def test_models_without_a_run_on_molecules_of_the_user(name, demo_csv, monkeypatch):
     monkeypatch.setattr("molvae.evaluate.diagnostics.calibration.QUANTILES", (0.05, 0.95))
-    report = examine(name, test=demo_csv, number=30, device="cpu", workers=0)
+    monkeypatch.setattr("molvae.evaluate.diagnostics.examine.ASKED", 12)
+    report = examine(name, test=demo_csv, number=20, device="cpu", workers=0)
     model = load_model(name)
-    assert report.rate["n"] == 30
+    assert report.rate["n"] == 20
     assert {control.name for control in report.control} == set(model.conditions.names)
     assert report.molecules.available + sum(report.molecules.left_out.values()) == 300
     # Asking has an effect, and the head knows more than the mean.
