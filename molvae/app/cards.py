@@ -36,19 +36,22 @@ def show(
     names: Sequence[str],
     relation: str = "",
     selectable: bool = True,
+    order: str = "as they came",
 ) -> list[Row]:
     """Cards with the values of the columns ``names``, which can be sorted, filtered and selected.
 
     Other numbers can be chosen too. Returns the selected rows; without a selection, those that
-    pass the filter. ``relation`` is what the column ``nearest`` holds.
+    pass the filter. ``relation`` is what the column ``nearest`` holds, ``order`` what the order of
+    ``rows`` is called.
     """
     if not rows:
         return []
     numbers = _numbers(rows)
-    shown, order = _toolbar(rows, numbers, [name for name in names if name in numbers], key)
+    known = [name for name in names if name in numbers]
+    shown, by = _toolbar(rows, numbers, known, key, order)
     rows = _filtered(rows, numbers, key)
-    if order:
-        rows = _sorted(rows, *order)
+    if by:
+        rows = _sorted(rows, *by)
     limit = PAGE * int(st.session_state.get(f"{key}.pages", 1))
     chosen = grid(
         rows[:limit], key=f"{key}.grid", names=shown, relation=relation, selectable=selectable
@@ -69,12 +72,12 @@ def _numbers(rows: Sequence[Row]) -> list[str]:
 
 
 def _toolbar(
-    rows: Sequence[Row], numbers: Sequence[str], names: Sequence[str], key: str
+    rows: Sequence[Row], numbers: Sequence[str], names: Sequence[str], key: str, order: str
 ) -> tuple[list[str], tuple[str, bool] | None]:
     """The values to show, and the column to sort by, downward or not."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        by = st.selectbox("Sort by", ["as they came", *numbers], key=f"{key}.by", width=220)
-        down = st.toggle("Highest first", key=f"{key}.down", disabled=by == "as they came")
+        by = st.selectbox("Sort by", [order, *numbers], key=f"{key}.by", width=220)
+        down = st.toggle("Highest first", key=f"{key}.down", disabled=by == order)
         with st.popover("Values and filter", icon=":material/tune:"):
             shown = st.multiselect(
                 "Values on the cards", numbers, default=list(names), key=f"{key}.shown"
@@ -87,7 +90,7 @@ def _toolbar(
                 if known and min(known) < max(known):
                     ends = (min(known), max(known))
                     st.slider(name, *ends, ends, key=f"{key}.range.{name}")
-    return shown, None if by == "as they came" else (by, down)
+    return shown, None if by == order else (by, down)
 
 
 def _filtered(rows: Sequence[Row], numbers: Sequence[str], key: str) -> list[Row]:

@@ -214,7 +214,7 @@ def _results(key: str) -> None:
     for note in work.notes:
         st.warning(note, icon=":material/info:")
     chosen = cards.show(work.rows, key=f"{part}.cards", names=_shown(making))
-    if work.rows and not any("nearest" in row for row in work.rows):
+    if making.origin == "generated" and not any("nearest" in row for row in work.rows):
         st.caption(training.why_no_nearest(making.model))
     cards.downloads(chosen, key=f"{part}.files", report=str(work.about.get("report", "")))
     if len(work.rows) > 1:

@@ -140,7 +140,7 @@ def test_predictions_come_with_interval_domain_and_neighbor(app, measured_run):
     assert any(line.startswith("molvae predict molecule.smi") for line in words(app))
 
 
-def test_a_scaffold_and_a_path(app):
+def test_a_scaffold_and_a_path(app, tiny_run):
     opened(app, "Molecule")
     app.text_input("molecule.paste").set_value(PARACETAMOL).run()
     app.segmented_control("molecule.task").set_value("Keep a scaffold").run()
@@ -154,6 +154,14 @@ def test_a_scaffold_and_a_path(app):
     app.text_input("molecule.path.end").set_value("CCO").run()
     assert not app.exception
     assert any(line.startswith(f"molvae interpolate '{PARACETAMOL}' CCO") for line in words(app))
+    table = MolVAE.load(tiny_run).interpolate(PARACETAMOL, "CCO", 9)
+    parts = [
+        f"{of['share'].min():.0%} to {of['share'].max():.0%} of the way" if len(of) > 1
+        else f"{of['share'].min():.0%} of the way"
+        for smiles, of in table.groupby("smiles", sort=False) if smiles
+    ]  # fmt: skip
+    made = [row for row in app.session_state["molvae.made"].values() if row["origin"] == "path"]
+    assert [row["tag"] for row in made] == parts
 
 
 def test_the_map_shows_training_molecules_and_those_of_the_session(app):

@@ -102,6 +102,7 @@ def constraints(model: SavedModel, *, key: str) -> tuple[dict[str, Any], tuple[P
     fields["max_ring"] = st.selectbox(
         "Largest ring",
         [None, *RING_SIZES],
+        placeholder="any",
         key=f"{key}.ring",
         format_func=lambda size: "any" if size is None else f"{size} atoms",
     )

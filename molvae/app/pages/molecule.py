@@ -262,8 +262,9 @@ def _path(smiles: str, options: DeltaGenerator, results: DeltaGenerator) -> None
             table = MolVAE(models.current()).interpolate(smiles, other, points)
         words = ["interpolate", smiles, other, "-m", state.model_name(), "--points", points]
         command.show([*words, "-o", "path.csv"])
+    last = table.groupby("smiles")["share"].max()  # neighboring points may be one molecule
     rows = [
-        {**row, "tag": f"{row['share']:.0%} of the way"}
+        {**row, "tag": _place(row["share"], last[row["smiles"]])}
         for row in making.records(table.drop_duplicates("smiles"))
         if row["smiles"]
     ]
@@ -275,3 +276,12 @@ def _path(smiles: str, options: DeltaGenerator, results: DeltaGenerator) -> None
         missing = int((table["smiles"] == "").sum())
         if missing:
             st.caption(f"{missing} of {points} points decode to no molecule.")
+
+
+def _place(first: float, last: float) -> str:
+    """Where on the path a molecule is.
+
+    >>> _place(0.5, 0.5), _place(0.75, 1.0)
+    ('50% of the way', '75% to 100% of the way')
+    """
+    return f"{first:.0%} of the way" if first == last else f"{first:.0%} to {last:.0%} of the way"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,13 @@ def _form() -> None:
 
 
 def _short(text: str) -> str:
-    """An objective without the folder of its file."""
+    """An objective without scale, weight and the folder of its file.
+
+    >>> _short("qed@0:1*2"), _short("/home/me/dock.py:score@0:9"), _short("similarity:C[C@H](N)O*1")
+    ('qed', 'dock.py:score', 'similarity:C[C@H](N)O')
+    """
+    if not text.startswith("similarity:"):
+        text = re.split("[@*]", text)[0]
     folder, py, rest = text.removesuffix("*1").rpartition(".py:")
     return f"{Path(folder).name}.py:{rest}" if py else rest
 
@@ -248,7 +255,8 @@ def _result(job: Job, names: list[str]) -> None:
     ]
     state.collect(rows, "optimized")
     key = f"best.{job.folder.name}"
-    chosen = cards.show(rows, key=key, names=names)
+    joint = ["value"] if len(names) > 1 else []  # the score of several objectives together
+    chosen = cards.show(rows, key=key, names=[*joint, *names], order="the best first")
     page = job.output("best.html")
     report = page.read_text(encoding="utf-8") if page.is_file() else ""
     cards.downloads(chosen, key=f"{key}.files", stem="best", report=report)
