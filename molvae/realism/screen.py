@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from molvae.chem import Mol
-from molvae.chem.realism_features import describe
+from molvae.chem.realism_features import Facts, Kinds, describe, kinds
 from molvae.chem.screening import RealismVerdict
 from molvae.realism.critic import RealismCritic
 from molvae.realism.plausibility import NOTHING, Exempt, Plausibility
@@ -33,8 +33,12 @@ class RealismScreen:
 
     def verdict(self, mol: Mol, atoms: frozenset[int] = frozenset()) -> RealismVerdict:
         """The margin by the critic, and what the table refuses; ``atoms``: of the scaffold."""
-        facts = describe(mol)
-        margin = math.inf if self.critic is None else self.critic.logit(facts) - self.log_m
+        facts: Facts | Kinds
+        if self.critic is None:
+            facts, margin = kinds(mol), math.inf
+        else:
+            facts = describe(mol)
+            margin = self.critic.logit(facts) - self.log_m
         reason = None
         if self.table is not None:
             reason = self.table.refused(mol, self.exempt, facts=facts, atoms=atoms)
