@@ -38,7 +38,8 @@ def make_optimizer(
     rate, weight_decay = options.learning_rate, options.weight_decay
     if options.optimizer == "muon":
         dtype = torch.bfloat16 if precision == "bf16" else None
-        return Muon(network, rate=rate, weight_decay=weight_decay, dtype=dtype, world=world)
+        muon = light_optimizer(Muon)
+        return muon(network, rate=rate, weight_decay=weight_decay, dtype=dtype, world=world)
     groups: list[dict[str, Any]] = [
         {"params": [p for p in network.parameters() if p.ndim > 1]},
         {"params": [p for p in network.parameters() if p.ndim <= 1], "weight_decay": 0.0},
@@ -69,7 +70,7 @@ def shares(shapes: Sequence[Sequence[int]], count: int) -> list[int]:
     return owners
 
 
-class Muon(light_optimizer(torch.optim.Optimizer)):
+class Muon(torch.optim.Optimizer):
     """One optimizer for all weights of a network.
 
     ``dtype``: the type in which matrices are orthogonalized; by default the weights' own. Each
