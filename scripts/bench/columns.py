@@ -72,7 +72,7 @@ def read(folder: Path, source: Source) -> Table:
         delimiter = ";" if ";" in file.readline() else ","
         file.seek(0)
         rows = list(csv.DictReader(file, delimiter=delimiter))
-    found: dict[str, list[tuple[float, float]]] = {}
+    measurements: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         value = row[source.column]
         cleaned = chem.clean(row[source.smiles], cleaning)
@@ -80,15 +80,15 @@ def read(folder: Path, source: Source) -> Table:
             continue
         year = row[source.year] if source.year else ""
         when = math.nan if year in MISSING else float(year)
-        found.setdefault(cleaned.smiles, []).append((float(value), when))
-    values = [float(np.median([value for value, _ in each])) for each in found.values()]
-    years = [min(when for _, when in each) for each in found.values()]
+        measurements.setdefault(cleaned.smiles, []).append((float(value), when))
+    values = [float(np.median([value for value, _ in pairs])) for pairs in measurements.values()]
+    years = [min(when for _, when in pairs) for pairs in measurements.values()]
     if source.kind == "yesno":
         keep = [value in (0.0, 1.0) for value in values]
     else:
         keep = [True] * len(values)
     return Table(
-        [text for text, ok in zip(found, keep, strict=True) if ok],
+        [text for text, ok in zip(measurements, keep, strict=True) if ok],
         np.asarray(values)[keep], np.asarray(years)[keep],
     )  # fmt: skip
 
@@ -160,9 +160,9 @@ def _cells(scores: Scores) -> list[str]:
     return ["" if number is None else f"{number:.3f}" for number in numbers]
 
 
-def report(name: str, split: str, method: str, scores: Scores, found: Assessment) -> None:
+def report(name: str, split: str, method: str, scores: Scores, assessment: Assessment) -> None:
     """One row of the table."""
-    counts = [f"{found.trained:,}", f"{found.molecules:,}"]
+    counts = [f"{assessment.trained:,}", f"{assessment.molecules:,}"]
     print("| " + " | ".join([name, split, *counts, method, *_cells(scores)]) + " |", flush=True)
 
 
@@ -194,8 +194,8 @@ def main() -> None:
                 predictor = ColumnPredictor.fit(kept, train, source.kind, name=name)
                 predictions = predictor.predict(asked)
                 seconds = time.process_time() - started
-                found = assess(predictions, table.values[held], train, source.kind)
-                report(name, text, f"predictor ({seconds:.0f} s)", found.predictor, found)
+                assessment = assess(predictions, table.values[held], train, source.kind)
+                report(name, text, f"predictor ({seconds:.0f} s)", assessment.predictor, assessment)
                 others = {}
                 if options.trees:
                     others["forest"] = forest(table, held, source.kind, options.trees)
@@ -204,9 +204,9 @@ def main() -> None:
                         table, held, source.kind, options.head, options.head_time
                     )
                 for method, mean in others.items():
-                    other = assess(_bare(mean), table.values[held], train, source.kind)
-                    report(name, text, method, other.predictor, found)
-                report(name, text, "mean", found.baseline, found)
+                    rival = assess(_bare(mean), table.values[held], train, source.kind)
+                    report(name, text, method, rival.predictor, assessment)
+                report(name, text, "mean", assessment.baseline, assessment)
 
 
 if __name__ == "__main__":

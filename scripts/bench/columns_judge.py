@@ -64,7 +64,7 @@ def row(
     name = target.partition("=")[0]
     asked = way != "no target"
     request = Request(walk={"walk": True, "no walk": False}.get(way), allow_misses=True)
-    found = [
+    generated = [
         molecule.smiles
         for molecule in generate(
             number, model=model, targets=[target] if asked else [], request=request, seed=seed,
@@ -73,11 +73,11 @@ def row(
     ]  # fmt: skip
     seconds = time.monotonic() - started
     assert model.predictors is not None
-    predicted, judged = model.predictors.predict(found, [name])[name], judge(found)
-    odd = np.mean([bool(oddities(Chem.MolFromSmiles(text))) for text in found])
+    predicted, judged = model.predictors.predict(generated, [name])[name], judge(generated)
+    odd = np.mean([bool(oddities(Chem.MolFromSmiles(text))) for text in generated])
     error = judged.std() / max(len(judged), 1) ** 0.5
     cells = [
-        way, str(seed), f"{len(found)}", f"{predicted.mean.mean():.2f}",
+        way, str(seed), f"{len(generated)}", f"{predicted.mean.mean():.2f}",
         f"{judged.mean():.2f} ± {error:.2f}", f"{predicted.mean.mean() - judged.mean():+.2f}",
         f"{np.quantile(judged, 0.9):.2f}", f"{predicted.inside.mean():.0%}", f"{odd:.1%}",
         f"{seconds:.0f}",

@@ -136,29 +136,29 @@ class Bench:
     ) -> tuple[Any, Any, int]:
         """(SMILES, values (n, targets), decoded)."""
         summary = GenerationSummary(wanted=n or self.given.each)
-        found = list(
+        generated = list(
             generate(
                 summary.wanted, model=self.model, targets=targets, request=request, seed=seed,
                 device=self.given.device, workers=self.given.workers, summary=summary,
             )
         )  # fmt: skip
         names = [parse_target(text).name for text in targets]
-        values = [[molecule.values[name] for name in names] for molecule in found]
-        smiles = [molecule.smiles for molecule in found]
-        return smiles, np.asarray(values).reshape(len(found), len(names)), summary.decoded
+        values = [[molecule.values[name] for name in names] for molecule in generated]
+        smiles = [molecule.smiles for molecule in generated]
+        return smiles, np.asarray(values).reshape(len(generated), len(names)), summary.decoded
 
     def points(self, name: str, grid: Sequence[Sequence[Target]]) -> None:
         """The mean deviation over a grid of points."""
         for mode, request in self.requests().items():
             parts, smiles, decoded, started = [], [], 0, time.monotonic()
             for seed, targets in enumerate(grid, start=self.given.seed * 1000):
-                found, values, count = self.ask(request, [t.text for t in targets], seed)
+                generated, values, count = self.ask(request, [t.text for t in targets], seed)
                 parts.append(np.abs(values - [t.low for t in targets]))
-                smiles.append(found)
+                smiles.append(generated)
                 decoded += count
             deviations = np.concatenate(parts)
             names = [t.name for t in grid[0]]
-            everything = [one for part in smiles for one in part]
+            everything = [text for part in smiles for text in part]
             best = [float(part.sum(axis=1).min()) for part in parts]
             self.note(
                 name, mode, everything, len(grid) * self.given.each, decoded,
@@ -215,10 +215,10 @@ class Bench:
                 # Chosen from what was drawn without a request: the same filter, no condition.
                 modes["not asked, met"] = replace(request, guidance=0.0, max_tries=10_000)
             for mode, asked in modes.items():
-                found, _, decoded = self.ask(asked, texts, self.given.seed, drawn)
-                distance = compare(moments(found), reference).value or float("nan")
-                unique = len(set(found)) / len(found)
-                self.note(" ".join(texts), mode, found, drawn, decoded, unique,
+                generated, _, decoded = self.ask(asked, texts, self.given.seed, drawn)
+                distance = compare(moments(generated), reference).value or float("nan")
+                unique = len(set(generated)) / len(generated)
+                self.note(" ".join(texts), mode, generated, drawn, decoded, unique,
                           {"FCD": distance})  # fmt: skip
             distance = compare(moments(others), reference).value or float("nan")
             self.note(" ".join(texts), "test molecules", others, drawn, 0, 1.0,

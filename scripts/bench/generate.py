@@ -159,9 +159,9 @@ def contestants(options: argparse.Namespace, output: Path) -> list[Contestant]:
     return found
 
 
-def table(found: dict[str, Any]) -> list[str]:
+def table(result: dict[str, Any]) -> list[str]:
     """Rows of Markdown: the race, and where the time goes."""
-    races: dict[str, list[dict[str, Any]]] = found["contestants"]
+    races: dict[str, list[dict[str, Any]]] = result["contestants"]
     lines = [
         "| | molecules/s | tokens | × MOSES | network | SELFIES | RDKit | rest |",
         "|---|---|---|---|---|---|---|---|",
@@ -172,7 +172,7 @@ def table(found: dict[str, Any]) -> list[str]:
         speeds = [turn["molecules_per_s"] for turn in turns]
         theirs = name.startswith("MOSES") or not best
         against = "" if theirs else ratio(speeds, best, digits=1)
-        stages = found["stages"].get(name, turns[:1])
+        stages = result["stages"].get(name, turns[:1])
         number = stages[0]["molecules"]
         cells = []
         for stage in ("network", "SELFIES", "RDKit", "rest"):
@@ -217,7 +217,7 @@ def main() -> None:
         return
     races: dict[str, list[dict[str, Any]]] = {}
     stages: dict[str, list[dict[str, Any]]] = {}
-    found = {**place(), "contestants": races, "stages": stages}
+    result = {**place(), "contestants": races, "stages": stages}
     with tempfile.TemporaryDirectory() as folder:
         chosen = contestants(options, Path(folder) / OUTPUT)
         for number in range(options.rounds):
@@ -231,8 +231,8 @@ def main() -> None:
                 races.setdefault(who.name, []).append(turn)
                 speed = f"{turn['molecules_per_s']:,.0f}/s"
                 sys.stderr.write(f"round {number + 1}, {who.name}: {speed}\n")
-            save(found, options.output)
-    sys.stdout.write("\n".join(table(found)) + "\n")
+            save(result, options.output)
+    sys.stdout.write("\n".join(table(result)) + "\n")
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def watched(name: str, count: int, arguments: list[str], folder: Path) -> dict[s
             log.seek(0)
             raise SystemExit(f"molvae {' '.join(arguments)} failed:\n{log.read()[-3000:]}")
     seconds = time.perf_counter() - started
-    found = {
+    result = {
         "step": name,
         "molecules": count,
         "seconds": seconds,
@@ -51,11 +51,11 @@ def watched(name: str, count: int, arguments: list[str], folder: Path) -> dict[s
     peak = watch.peaks
     print(
         f"| {name} | {count:,} | {seconds:,.0f} | {peak['rss'] / MIB:,.0f} "
-        f"| {peak['own'] / MIB:,.0f} | {found['own_at_fifth'] / MIB:,.0f} "
-        f"| {found['own_at_end'] / MIB:,.0f} | {found['bytes_per_molecule']:.1f} |",
+        f"| {peak['own'] / MIB:,.0f} | {result['own_at_fifth'] / MIB:,.0f} "
+        f"| {result['own_at_end'] / MIB:,.0f} | {result['bytes_per_molecule']:.1f} |",
         flush=True,
     )
-    return found
+    return result
 
 
 def growth(own: list[tuple[float, int]], seconds: float, count: int) -> dict[str, float]:
@@ -87,9 +87,9 @@ def main() -> None:
     head = "| step | molecules | s | peak RSS MiB | peak own MiB | own at 20 % | at 95 % "
     print(head + "| bytes per molecule |\n" + "|---" * 8 + "|", flush=True)
 
-    def keep(found: dict[str, Any]) -> None:
+    def keep(result: dict[str, Any]) -> None:
         if options.output is not None:
-            append(options.output, {**found, "machine": machine()})
+            append(options.output, {**result, "machine": machine()})
 
     with tempfile.TemporaryDirectory(prefix="load-", dir=options.workdir) as name:
         folder = Path(name)

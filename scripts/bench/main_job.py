@@ -62,13 +62,13 @@ def steps(
 ) -> list[dict[str, Any]]:
     """Every step in order; files lie in ``folder``."""
     dataset, run = folder / "data.ds", folder / "run"
-    found = []
+    timings = []
     if not dataset.exists():
-        found.append(timed(["prepare", str(data), "-o", str(dataset)]))
+        timings.append(timed(["prepare", str(data), "-o", str(dataset)]))
     if model is None:
         train = ["train", str(dataset), "-o", str(run), "--max-time", f"{minutes:g}m"]
         train += [word for setting in settings for word in ("--set", setting)]
-        found.append(timed([*train, "--seed", str(seed), "--resume"]))
+        timings.append(timed([*train, "--seed", str(seed), "--resume"]))
     plans: list[tuple[str, int, list[str]]] = [("free", 1000, [])]
     for target in SINGLE_TARGETS:
         name = target.replace("=", "")
@@ -88,14 +88,14 @@ def steps(
             str(seed),
             "--force",
         ]
-        found.append(timed([*base, *options, "-o", str(output)]))
+        timings.append(timed([*base, *options, "-o", str(output)]))
         targets = options[:2]
         judge = ["evaluate", str(output), "--train", str(data), *targets, "--force"]
         judge += ["-o", str(output.with_suffix(".json"))]
         if name == "free":
             judge += ["--report", str(output.with_suffix(".html"))]
-        found.append(timed(judge))
-    return found
+        timings.append(timed(judge))
+    return timings
 
 
 def summary(step: dict[str, Any]) -> str:
@@ -129,12 +129,12 @@ def main() -> None:
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    found = steps(
+    timings = steps(
         options.data, options.output, options.minutes, options.seed, options.model, options.settings
     )
-    (options.output / "main_job.json").write_text(json.dumps(found, indent=1) + "\n")
+    (options.output / "main_job.json").write_text(json.dumps(timings, indent=1) + "\n")
     lines = ["| step | wall s | peak MiB | result |", "|---|---|---|---|"]
-    for step in found:
+    for step in timings:
         lines.append(
             f"| `{step['command']}` | {step['seconds']:.1f} | {step['mib']:.0f} | {summary(step)} |"
         )

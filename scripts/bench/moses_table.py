@@ -28,7 +28,7 @@ COLUMNS = (
 
 def main(folder: Path) -> None:
     """Print the table."""
-    found: dict[tuple[str, float, float], list[dict[str, float | None]]] = defaultdict(list)
+    settings: dict[tuple[str, float, float], list[dict[str, float | None]]] = defaultdict(list)
     for path in sorted(folder.glob("*.json")):
         match = NAME.fullmatch(path.stem)
         if match is None:
@@ -36,13 +36,13 @@ def main(folder: Path) -> None:
         metrics = json.loads(path.read_text(encoding="utf-8"))["metrics"]
         values = {name: metric["value"] for name, metric in metrics.items()}
         setting = (match["model"], float(match["temperature"]), float(match["cutoff"] or 0))
-        found[setting].append(values)
-    if not found:
+        settings[setting].append(values)
+    if not settings:
         sys.exit(f"'{folder}': no result of moses.sh, expected MODEL_seedN_tT[_eP].json")
     print("| model | T | cutoff | samples |", " | ".join(COLUMNS), "|")
     print("|---" * (len(COLUMNS) + 4) + "|")
-    for (model, temperature, cutoff), results in sorted(found.items()):
-        cells = [_cell([one.get(name) for one in results]) for name in COLUMNS]
+    for (model, temperature, cutoff), results in sorted(settings.items()):
+        cells = [_cell([result.get(name) for result in results]) for name in COLUMNS]
         about = f"| {model} | {temperature:g} | {cutoff:g} | {len(results)} |"
         print(about, " | ".join(cells), "|")
 

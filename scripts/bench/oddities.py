@@ -82,26 +82,26 @@ LARGEST_RING = 7
 
 @functools.cache
 def _queries() -> dict[str, Chem.Mol]:
-    found = {name: Chem.MolFromSmarts(smarts) for name, smarts in RULES.items()}
-    bad = [name for name, query in found.items() if query is None]
+    queries = {name: Chem.MolFromSmarts(smarts) for name, smarts in RULES.items()}
+    bad = [name for name, query in queries.items() if query is None]
     if bad:
         raise ValueError(f"not SMARTS: {', '.join(bad)}")
-    return found
+    return queries
 
 
 def oddities(mol: Chem.Mol) -> list[str]:
     """Names of the rules a molecule breaks."""
-    found = [name for name, query in _queries().items() if mol.HasSubstructMatch(query)]
+    problems = [name for name, query in _queries().items() if mol.HasSubstructMatch(query)]
     rings = mol.GetRingInfo().AtomRings()
     if max(map(len, rings), default=0) > LARGEST_RING:
-        found.append("ring of 8 or more atoms")
+        problems.append("ring of 8 or more atoms")
     if _bridgehead_double_bond(mol):
-        found.append("double bond at a bridgehead (Bredt)")
+        problems.append("double bond at a bridgehead (Bredt)")
     if _crowded(mol):
-        found.append("atom in three rings of three or four atoms")
+        problems.append("atom in three rings of three or four atoms")
     if any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()):
-        found.append("radical")
-    return found
+        problems.append("radical")
+    return problems
 
 
 def _bridgehead_double_bond(mol: Chem.Mol) -> bool:

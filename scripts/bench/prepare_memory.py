@@ -49,7 +49,7 @@ def rings() -> list[str]:
     """
     from rdkit import Chem
 
-    found: list[str] = []
+    blocks: list[str] = []
     seen: set[str] = set()
     others = ("C", "O", "N", "S", "C(=O)", "C(F)", "C(C)", "C(Cl)")
     for size in (3, 4, 5):
@@ -66,23 +66,23 @@ def rings() -> list[str]:
                 ]
                 if forms[0] != forms[1] and not seen.intersection(forms):
                     seen.update(forms)
-                    found.append(text)
-    return found[:BLOCKS]
+                    blocks.append(text)
+    return blocks[:BLOCKS]
 
 
 def groups() -> list[str]:
     """Different groups of two to four heavy atoms without a ring, the bound atom first."""
     from rdkit import Chem
 
-    found: dict[str, str] = {}
+    distinct: dict[str, str] = {}
     ends = ("C", "N", "O", "F", "Cl", "Br", "S", "C=C", "C#C", "C#N")
     middles = ("", "C", "N", "C(=O)", "O", "S", "C(C)")
     for first, middle, end in itertools.product(("C", "O", "N", "S"), middles, ends):
         text = first + middle + end
         mol = Chem.MolFromSmiles(f"[1*]{text}")
         if mol is not None and mol.GetNumHeavyAtoms() <= 4:
-            found.setdefault(Chem.MolToSmiles(mol), text)
-    return list(found.values())[:BLOCKS]
+            distinct.setdefault(Chem.MolToSmiles(mol), text)
+    return list(distinct.values())[:BLOCKS]
 
 
 def molecules(count: int) -> Iterator[str]:
@@ -145,7 +145,7 @@ def measure(name: str, source: Path, options: list[str], scratch: Path) -> dict[
         watch.note("disk", folder_size(folder))
         errors.seek(0)
         said = errors.read()[-2000:]
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "case": name,
         "options": options,
         "failed": said if child.returncode else None,
@@ -159,9 +159,9 @@ def measure(name: str, source: Path, options: list[str], scratch: Path) -> dict[
     if not child.returncode:
         manifest = json.loads((output / "manifest.json").read_text(encoding="utf-8"))
         keys = ("rows_read", "kept", "merged", "rejected", "reasons", "split", "longest")
-        found |= {key: manifest[key] for key in keys}
-        found["rows_per_s"] = manifest["rows_read"] / seconds
-    return found
+        result |= {key: manifest[key] for key in keys}
+        result["rows_per_s"] = manifest["rows_read"] / seconds
+    return result
 
 
 HEAD = (
@@ -170,20 +170,21 @@ HEAD = (
 )
 
 
-def line(found: dict[str, Any]) -> str:
+def line(result: dict[str, Any]) -> str:
     """One row of the table."""
-    peak = {name: f"{size / MIB:.0f}" for name, size in found["peak_bytes"].items()}
+    peak = {name: f"{size / MIB:.0f}" for name, size in result["peak_bytes"].items()}
     memory = f"{peak['rss']} | {peak['uss']} | {peak['pss']}"
-    disk = f"{found['dataset_bytes'] / MIB:.0f} | {peak['work']} | {peak['disk']}"
-    if found["failed"] is not None:
+    disk = f"{result['dataset_bytes'] / MIB:.0f} | {peak['work']} | {peak['disk']}"
+    if result["failed"] is not None:
         return (
-            f"| {found['case']}, FAILED | | {found['seconds']:.1f} | | {memory} | | | | {disk} |\n"
-            f"\n{found['failed']}"
+            f"| {result['case']}, FAILED | | {result['seconds']:.1f} | | {memory} | | | | "
+            f"{disk} |\n"
+            f"\n{result['failed']}"
         )
     return (
-        f"| {found['case']} | {found['rows_read']:,} | {found['seconds']:.1f} "
-        f"| {found['rows_per_s']:.0f} | {memory} | {found['kept']:,} | {found['merged']:,} "
-        f"| {found['rejected']:,} | {disk} |"
+        f"| {result['case']} | {result['rows_read']:,} | {result['seconds']:.1f} "
+        f"| {result['rows_per_s']:.0f} | {memory} | {result['kept']:,} | {result['merged']:,} "
+        f"| {result['rejected']:,} | {disk} |"
     )
 
 
@@ -229,10 +230,10 @@ def main() -> None:
                 source, title = scratch / "rows.smi", "synthetic"
                 extra += ["--standardize", "none", "--conditions", "mw,heavy"]
                 write_lines(source, molecules(count))
-            found = measure(f"{title} {count:,}", source, extra, scratch)
-        print(line(found), flush=True)
+            result = measure(f"{title} {count:,}", source, extra, scratch)
+        print(line(result), flush=True)
         if options.output is not None:
-            append(options.output, {**found, "machine": machine()})
+            append(options.output, {**result, "machine": machine()})
 
 
 if __name__ == "__main__":

@@ -321,9 +321,9 @@ def table(result: dict[str, Any], workers: int) -> list[str]:
         speeds = [turn["rows_per_s"][side] for turn in turns]
         wall = statistics.median(turn["seconds"][side] for turn in turns)
         start = statistics.median(turn["start"][side] for turn in turns)
-        each = ", ".join(f"{speed:.0f}" for speed in speeds)
+        shown = ", ".join(f"{speed:.0f}" for speed in speeds)
         lines.append(
-            f"| {name} | {statistics.median(speeds):.0f} | {each} | {wall:.1f} | {start:.2f} |"
+            f"| {name} | {statistics.median(speeds):.0f} | {shown} | {wall:.1f} | {start:.2f} |"
         )
     lines += ["", "| ratio | per round | median |", "|---|---|---|"]
     for key, name in (
@@ -332,8 +332,8 @@ def table(result: dict[str, Any], workers: int) -> list[str]:
         ("one_to_naive", "one worker : plain loop"),
     ):
         ratios = [turn[key] for turn in turns]
-        each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-        lines.append(f"| {name} | {each} | {statistics.median(ratios):.2f} |")
+        shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        lines.append(f"| {name} | {shown} | {statistics.median(ratios):.2f} |")
     said = result["agreement"]
     far = said["property_differences"] or "none"
     lines += [

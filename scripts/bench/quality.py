@@ -250,12 +250,13 @@ def curve(given: argparse.Namespace) -> list[str]:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for folder in sorted((given.output / "snapshots").glob("[0-9]*")):
-        found = kept.get(folder.name, judge_snapshot, bench, folder)
-        f, d = found["figures"], found["figures"]["D"]
+        snapshot = kept.get(folder.name, judge_snapshot, bench, folder)
+        f, d = snapshot["figures"], snapshot["figures"]["D"]
         lines.append(
-            f"| {found['molecules']:,} | {found['seconds'] / 60:.1f} | {f['exact']['value']:.3f} "
+            f"| {snapshot['molecules']:,} | {snapshot['seconds'] / 60:.1f} "
+            f"| {f['exact']['value']:.3f} "
             f"| {d['0']:.2f} | {d['0.5']:.2f} | {d['1']:.2f} | {f['R']['0']:.1f} | {f['gap']:.1f} "
-            f"| {shown(found['fcd'])} |"
+            f"| {shown(snapshot['fcd'])} |"
         )
     return [*lines, "", f"FCD of {floor['n']:,} held-out molecules: {shown(floor)}"]
 
@@ -302,15 +303,15 @@ def dial(given: argparse.Namespace) -> list[str]:
         "| Tanimoto, sampled | FCD from N(0, I) | FCD of neighbours |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for t, found in levels.items():
+    for t, level in levels.items():
         cells = [
-            f"{found['decoded'][f'sample, {how}'][figure]:.3f} "
-            f"({found['decoded'][f'mean, {how}'][figure]:.3f})"
+            f"{level['decoded'][f'sample, {how}'][figure]:.3f} "
+            f"({level['decoded'][f'mean, {how}'][figure]:.3f})"
             for figure in ("exact", "tanimoto")
             for how in ("greedy", "sampled")
         ]
-        cells += [shown(found["fcd"]), shown(found["fcd_neighbours"])]
-        lines.append(f"| {t:g} | {found['R']:.2f} | {found['D']:.2f} | {' | '.join(cells)} |")
+        cells += [shown(level["fcd"]), shown(level["fcd_neighbours"])]
+        lines.append(f"| {t:g} | {level['R']:.2f} | {level['D']:.2f} | {' | '.join(cells)} |")
     lines += ["", f"FCD of {floor['n']:,} held-out molecules: {shown(floor)}"]
     return [*lines, *(summary(levels, how) for how in ("sampled", "greedy"))]
 
@@ -318,16 +319,16 @@ def dial(given: argparse.Namespace) -> list[str]:
 def summary(levels: dict[float, dict[str, Any]], how: str) -> str:
     """The lowest FCD from N(0, I) at a level where decoded molecules are near their sources."""
     near = [
-        (found["fcd"]["value"], t)
-        for t, found in levels.items()
-        if found["decoded"][f"sample, {how}"]["tanimoto"] >= NEAR
+        (level["fcd"]["value"], t)
+        for t, level in levels.items()
+        if level["decoded"][f"sample, {how}"]["tanimoto"] >= NEAR
     ]
     what = f"Lowest FCD from N(0, I) where the {how} neighbour has a mean Tanimoto of {NEAR:g}"
     if not near:
         return f"{what} or more: there is no such level"
     value, t = min(near)
-    found = levels[t]["decoded"][f"sample, {how}"]
-    return f"{what} or more: {value:.2f}, at t = {t:g} (Tanimoto {found['tanimoto']:.3f})"
+    level = levels[t]["decoded"][f"sample, {how}"]
+    return f"{what} or more: {value:.2f}, at t = {t:g} (Tanimoto {level['tanimoto']:.3f})"
 
 
 # -- the command line ------------------------------------------------------------------------------

@@ -134,13 +134,13 @@ def candidates(smiles: list[str], critic: RealismCritic, table: Plausibility) ->
 
 
 def measure(
-    options: argparse.Namespace, found: Candidates, kept: NDArray[np.bool_], real: Real,
+    options: argparse.Namespace, drawn: Candidates, kept: NDArray[np.bool_], real: Real,
     table: Plausibility, held_back: list[Facts],
 ) -> dict[str, Any]:  # fmt: skip
     """Figures of the first ``-n`` candidates that are kept."""
     places = np.flatnonzero(kept)[: options.number]
-    smiles = [found.smiles[i] for i in places]
-    facts = [found.facts[i] for i in places]
+    smiles = [drawn.smiles[i] for i in places]
+    facts = [drawn.facts[i] for i in places]
     mols = [mol for mol in map(chem.parse, smiles) if mol is not None]
     rules = [oddities(mol) for mol in mols]
     shares = table.shares(facts)
@@ -190,11 +190,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     options.output.mkdir(parents=True, exist_ok=True)
     real = read_real(options)
     critic, table = fitted(options, real)
-    found = candidates(samples(options, "candidates", options.candidates, 2), critic, table)
+    drawn = candidates(samples(options, "candidates", options.candidates, 2), critic, table)
     held_back = facts_of(real.held_back)
-    uniform = Draws(0).uniform("realism", np.arange(len(found.smiles), dtype=np.int64), 1)[:, 0]
-    by_critic = accepts(found.logits, uniform, critic.log_m(options.share))
-    by_table = np.asarray([refusal is None for refusal in found.refusals])
+    uniform = Draws(0).uniform("realism", np.arange(len(drawn.smiles), dtype=np.int64), 1)[:, 0]
+    by_critic = accepts(drawn.logits, uniform, critic.log_m(options.share))
+    by_table = np.asarray([refusal is None for refusal in drawn.refusals])
     masks = dict(
         zip(WAYS, (by_table | True, by_critic, by_table, by_critic & by_table), strict=True)
     )
@@ -215,7 +215,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "ways": {},
     }
     for way, mask in masks.items():
-        result["ways"][way] = measure(options, found, mask, real, table, held_back)
+        result["ways"][way] = measure(options, drawn, mask, real, table, held_back)
         say(f"{way}: {json.dumps(result['ways'][way])}")
         (options.output / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     return result

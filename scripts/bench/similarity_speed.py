@@ -33,10 +33,10 @@ ROWS, COLUMNS = 512, 2048  # of a block of pairs
 def prints_of(path: Path) -> NDArray[np.uint8]:
     """Fingerprints of the valid molecules of a file."""
     mols = (mol for text in read_smiles([path]) if (mol := chem.parse(text)) is not None)
-    found = [chem.fingerprints([mol]) for mol in mols]
-    if not found:
+    parts = [chem.fingerprints([mol]) for mol in mols]
+    if not parts:
         raise SystemExit(f"'{path}' has no valid molecule")
-    return np.concatenate(found)
+    return np.concatenate(parts)
 
 
 def similarity(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -59,9 +59,9 @@ def plain_nearest(
             rows = slice(row, row + ROWS)
             every = similarity(queries[rows], reference[column : column + COLUMNS])
             at = every.argmax(axis=1)
-            found = every[np.arange(len(at)), at]
-            better = found > best[rows]
-            best[rows] = np.where(better, found, best[rows])
+            nearest = every[np.arange(len(at)), at]
+            better = nearest > best[rows]
+            best[rows] = np.where(better, nearest, best[rows])
             where[rows] = np.where(better, at + column, where[rows])
     return best, where
 
@@ -119,18 +119,18 @@ def main() -> None:
     for name, (ours, plain) in pairs.items():
         seconds = []
         for _ in range(options.rounds):
-            fast, found = timed(ours)
+            fast, results = timed(ours)
             slow, expected = timed(plain)
-            if not all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True)):
+            if not all(np.array_equal(a, b) for a, b in zip(results, expected, strict=True)):
                 raise SystemExit(f"{name}: the results differ")
             seconds.append((slow, fast))
         ratios = [slow / fast for slow, fast in seconds]
         slow, fast = (statistics.median(side) for side in zip(*seconds, strict=True))
-        each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-        print(f"| {name} | {slow:.2f} | {fast:.2f} | {each} | {statistics.median(ratios):.2f} |")
+        shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        print(f"| {name} | {slow:.2f} | {fast:.2f} | {shown} | {statistics.median(ratios):.2f} |")
         result[name] = {"plain_s": slow, "pruned_s": fast, "ratios": ratios}
         if name == "nearest":
-            result["mean"] = float(found[0].mean(dtype=np.float64))
+            result["mean"] = float(results[0].mean(dtype=np.float64))
     print(f"\nMean similarity to the nearest: {result['mean']:.10f}; both ways agree exactly.")
     if options.output is not None:
         options.output.parent.mkdir(parents=True, exist_ok=True)

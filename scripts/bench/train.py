@@ -204,9 +204,9 @@ def peak(seconds: float = 0.3) -> dict[str, float]:
     }
     if torch.backends.mkldnn.is_available():
         ways["fp32 by oneDNN"] = torch.float32, lambda a, b: onednn(a, b, None, "none", [], "")
-    found = {}
+    peaks = {}
     for name, (dtype, product) in ways.items():
-        found[name] = 0.0
+        peaks[name] = 0.0
         for rows, inner, columns in SHAPES:
             a, b = torch.randn(rows, inner).to(dtype), torch.randn(columns, inner).to(dtype)
             product(a, b)
@@ -214,8 +214,8 @@ def peak(seconds: float = 0.3) -> dict[str, float]:
             while (started := time.perf_counter()) < ends:
                 product(a, b)
                 took = time.perf_counter() - started
-                found[name] = max(found[name], 2e-9 * rows * inner * columns / took)
-    return found
+                peaks[name] = max(peaks[name], 2e-9 * rows * inner * columns / took)
+    return peaks
 
 
 # -- all of them, in turn -----------------------------------------------------------------------
@@ -235,9 +235,9 @@ def take_turn(who: Contestant | None, options: argparse.Namespace) -> dict[str, 
     return turn
 
 
-def table(found: dict[str, Any]) -> list[str]:
+def table(result: dict[str, Any]) -> list[str]:
     """Rows of Markdown."""
-    rounds = {Contestant(*name.split("/")): turns for name, turns in found["contestants"].items()}
+    rounds = {Contestant(*name.split("/")): turns for name, turns in result["contestants"].items()}
     rows = [
         "| sizes | code | precision | molecules/s | step s | tokens | share of peak "
         "| × MOSES | × nn.GRU |",
@@ -257,7 +257,7 @@ def table(found: dict[str, Any]) -> list[str]:
         ]
         rows.append(
             f"| {who.network} | {who.code} | {who.precision} | {speed:.0f} | {step:.2f} "
-            f"| {turns[0]['tokens']:.1f} | {rate / found['peak_gflop_per_s'][who.precision]:.0%} "
+            f"| {turns[0]['tokens']:.1f} | {rate / result['peak_gflop_per_s'][who.precision]:.0%} "
             f"| {' | '.join(ratios)} |"
         )
     return rows
@@ -300,7 +300,7 @@ def main() -> None:
         chosen = [who for who in chosen if who != BASELINE]
     peaks: list[dict[str, float]] = []
     rounds: dict[str, list[dict[str, Any]]] = {"/".join(who): [] for who in chosen}
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         **place(),
         "threads": torch.get_num_threads(),
         "peaks": peaks,
@@ -314,10 +314,10 @@ def main() -> None:
             sys.stderr.write(
                 f"round {number + 1}, {' '.join(who)}: {turn['median_molecules_per_s']:.0f}/s\n"
             )
-        found["peak_gflop_per_s"] = {name: max(each[name] for each in peaks) for name in peaks[0]}
-        save(found, options.output)
-    best = ", ".join(f"{name} {rate:.0f}" for name, rate in found["peak_gflop_per_s"].items())
-    lines = [*table(found), "", f"Peak in GFLOP/s: {best}; {found['threads']} threads."]
+        result["peak_gflop_per_s"] = {name: max(each[name] for each in peaks) for name in peaks[0]}
+        save(result, options.output)
+    best = ", ".join(f"{name} {rate:.0f}" for name, rate in result["peak_gflop_per_s"].items())
+    lines = [*table(result), "", f"Peak in GFLOP/s: {best}; {result['threads']} threads."]
     sys.stdout.write("\n".join(lines) + "\n")
 
 

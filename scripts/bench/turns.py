@@ -30,8 +30,8 @@ def child(command: list[str]) -> dict[str, Any]:
 
 def ratio(mine: Iterable[float], others: Iterable[float], digits: int = 2) -> str:
     """How many times as fast, round by round: median and range."""
-    found = [one / other for one, other in zip(mine, others, strict=False)]
-    middle, low, high = statistics.median(found), min(found), max(found)
+    ratios = [one / other for one, other in zip(mine, others, strict=False)]
+    middle, low, high = statistics.median(ratios), min(ratios), max(ratios)
     return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 

@@ -72,7 +72,7 @@ def main() -> None:
                 candidates=given.candidates, max_tries=given.candidates, allow_misses=True,
                 walk=walk, guidance=given.guidance, realism=None, novel_rings=True,
             )  # fmt: skip
-            found = list(
+            generated = list(
                 generate(
                     given.each, model=model, targets=targets, request=request, seed=given.seed,
                     workers=given.workers, summary=summary,
@@ -82,15 +82,18 @@ def main() -> None:
             requests: list[str] = []
             for target in map(parse_target, targets):
                 for errors, values in (
-                    (true, values_of(target.name, found)),
-                    (requests, np.asarray([molecule.values[target.name] for molecule in found])),
+                    (true, values_of(target.name, generated)),
+                    (
+                        requests,
+                        np.asarray([molecule.values[target.name] for molecule in generated]),
+                    ),
                 ):
                     missed = np.abs(np.clip(values, target.low, target.high) - values)
                     errors.append(f"{missed.mean():.3g} ± {missed.std() / len(missed) ** 0.5:.2g}")
-            cores = {scaffold(molecule.smiles) for molecule in found}
+            cores = {scaffold(molecule.smiles) for molecule in generated}
             lines.append(
                 f"| {text} | {'walk and jump' if walk else 'proposals alone'} | {', '.join(true)} "
-                f"| {', '.join(requests)} | {len(cores) / len(found):.2f} "
+                f"| {', '.join(requests)} | {len(cores) / len(generated):.2f} "
                 f"| {summary.decoded / given.each:.1f} | {time.monotonic() - started:.0f} |"
             )
             say(lines[-1])

@@ -36,16 +36,17 @@ class Watch:
         except psutil.NoSuchProcess:
             return
         self.processes = max(self.processes, len(tree))
-        now = [_memory(one, full=False) for one in tree]
-        self.note("rss", sum(one.get("rss", 0) for one in now))
-        own = sum(one.get("rss", 0) - one.get("shared", 0) for one in now)  # no pages of files
+        now = [_memory(process, full=False) for process in tree]
+        self.note("rss", sum(process.get("rss", 0) for process in now))
+        # Resident bytes without pages of files.
+        own = sum(process.get("rss", 0) - process.get("shared", 0) for process in now)
         self.note("own", own)
         self.own.append((time.monotonic() - self._begun, own))
         if time.monotonic() >= self._next_full:
             begun = time.monotonic()
-            found = [_memory(one, full=True) for one in tree]
+            detailed = [_memory(process, full=True) for process in tree]
             for name in ("uss", "pss"):
-                self.note(name, sum(one.get(name, 0) for one in found))
+                self.note(name, sum(process.get(name, 0) for process in detailed))
             self._next_full = _later(begun)
         if time.monotonic() >= self._next_disk:
             begun = time.monotonic()
