@@ -58,7 +58,7 @@ def molecules(label: str, *, key: str, help_: str = "") -> Path | None:
     elif given is None and path is not None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(f"In use: **{plain(path.name)}**")
-            st.button("Remove", key=f"{key}.remove", on_click=chosen.pop, args=(key,))
+            st.button("Remove", key=f"{key}.remove", on_click=_forget, args=(key,))
     if (run := get_script_run_ctx()) is not None:
         storage.claim(run.session_id, {path for _, path in chosen.values()})
     return chosen.get(key, ("", None))[1]
@@ -67,7 +67,11 @@ def molecules(label: str, *, key: str, help_: str = "") -> Path | None:
 def _changed(key: str) -> None:
     """Forget the file of an uploader that the user has emptied."""
     if st.session_state.get(key) is None:
-        st.session_state.get(_CHOSEN, {}).pop(key, None)
+        _forget(key)
+
+
+def _forget(key: str) -> None:
+    st.session_state.get(_CHOSEN, {}).pop(key, None)
 
 
 def keep(name: str, content: bytes) -> Path:

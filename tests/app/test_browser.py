@@ -4,7 +4,8 @@ import re
 
 import pytest
 from rdkit import Chem
-from walks import open_page, picture
+
+from tests.app.walks import open_page, picture
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 

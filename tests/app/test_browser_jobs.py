@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from walks import open_page, picture
+
+from tests.app.walks import open_page, picture
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 

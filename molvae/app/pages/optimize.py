@@ -98,7 +98,7 @@ def _form() -> None:
 def _short(text: str) -> str:
     """An objective without scale, weight and the folder of its file.
 
-    >>> _short("qed@0:1*2"), _short("/home/me/dock.py:score@0:9"), _short("similarity:C[C@H](N)O*1")
+    >>> _short("qed@0:1*2"), _short("mine/dock.py:score@0:9"), _short("similarity:C[C@H](N)O*1")
     ('qed', 'dock.py:score', 'similarity:C[C@H](N)O')
     """
     if not text.startswith("similarity:"):
