@@ -20,7 +20,7 @@ ASSETS = Path(__file__).parent / "assets"
 # selects the other profile with --hypothesis-profile=full.
 hypothesis.settings.register_profile("full", deadline=None, derandomize=True)
 hypothesis.settings.register_profile(
-    "quick", hypothesis.settings.get_profile("full"), max_examples=15
+    "quick", hypothesis.settings.get_profile("full"), max_examples=10
 )
 hypothesis.settings.load_profile("quick")
 

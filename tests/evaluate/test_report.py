@@ -235,7 +235,7 @@ def examined(folder, tiny_run):
 
     path = write(folder / "h.smi", ["c1ccccc1CO", "CCNCC", "CCCO", "CCCCO"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(examine, "ASKED", 8)
+        patch.setattr(examine, "ASKED", 2)
         patch.setattr(examine, "PATHS", 4)
         return examine.examine(tiny_run, test=path, number=4, device="cpu", workers=0)
 

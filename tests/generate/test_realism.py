@@ -96,15 +96,23 @@ def test_a_sample_is_the_first_candidate_that_critic_and_table_keep(realistic_mo
     assert first.refused[RING] + first.refused[ATOM] == reasons["unseen"]
 
 
-def test_without_realism_the_molecules_are_those_of_a_model_without_critic(realistic_model):
+@pytest.mark.parametrize(
+    ("targets", "options"),
+    [
+        ((), {}),
+        pytest.param(("logp=2.5",), {}, marks=pytest.mark.slow),
+        pytest.param(("qed=0.2:", "assay=6"), {}, marks=pytest.mark.slow),
+        (("sas=:4",), {"nll": True}),
+    ],
+)
+def test_without_realism_the_molecules_are_those_of_a_model_without_critic(
+    realistic_model, targets, options
+):
     bare = replace(realistic_model, critic=None, plausibility=None)
-    for targets, options in (
-        ((), {}), (("logp=2.5",), {}), (("qed=0.2:", "assay=6"), {}), (("sas=:4",), {"nll": True}),
-    ):  # fmt: skip
-        plain = sampler(bare, *targets, **options)
-        free = sampler(realistic_model, *targets, realism=None, novel_rings=True, **options)
-        assert list(free.stream(3)) == list(plain.stream(3))
-        assert (free.refused, free.decoded) == (plain.refused, plain.decoded)
+    plain = sampler(bare, *targets, **options)
+    free = sampler(realistic_model, *targets, realism=None, novel_rings=True, **options)
+    assert list(free.stream(3)) == list(plain.stream(3))
+    assert (free.refused, free.decoded) == (plain.refused, plain.decoded)
 
 
 @pytest.mark.parametrize(

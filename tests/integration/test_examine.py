@@ -119,13 +119,8 @@ def test_a_moved_run_finds_its_molecules(found, tiny_run, tmp_path, monkeypatch)
     assert moved["rate"] == found.to_json()["rate"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param("default", marks=pytest.mark.slow),
-        str(ROOT / "tests" / "golden" / "model-v1"),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["default", str(ROOT / "tests" / "golden" / "model-v1")])
 def test_models_without_a_run_on_molecules_of_the_user(name, demo_csv, monkeypatch):
     monkeypatch.setattr("molvae.evaluate.diagnostics.calibration.QUANTILES", (0.05, 0.95))
     monkeypatch.setattr("molvae.evaluate.diagnostics.examine.ASKED", 12)

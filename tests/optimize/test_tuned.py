@@ -81,6 +81,7 @@ def test_generate_and_optimize_take_it(searched, tmp_path):
     assert load_model(tmp_path / "second").conditions.names[-2:] == ("score", "score_2")
 
 
+@pytest.mark.slow
 def test_a_finished_search_can_still_write_it(searched, tmp_path):
     folder, start = searched
     for name in ("best.csv", "best.calls.csv", "best.calls.json"):

@@ -378,6 +378,7 @@ def test_a_subset_of_the_conditions_can_be_chosen(small_dataset, tmp_path):
     assert saved["qed"].mean == pytest.approx(float(values.mean()), rel=1e-5)
 
 
+@pytest.mark.slow  # without dropout: test_a_stopped_run_resumes_to_the_same_weights
 def test_dropout_trains_and_resumes(small_dataset, tmp_path, monkeypatch):
     settings = load_config(
         preset="tiny",
