@@ -86,7 +86,7 @@ def test_nothing_is_chosen(machine, monkeypatch, reason):
 
 
 @pytest.mark.process
-def test_a_trial_takes_a_moment_and_a_resumed_run_has_as_many(tiny_dataset, tmp_path):
+def test_a_trial_takes_a_moment_and_a_resumed_run_has_as_many(small_dataset, tmp_path):
     """A new process, whose first trial says that two threads do not fit."""
     code = (
         "import json, sys, torch\n"
@@ -109,9 +109,10 @@ def test_a_trial_takes_a_moment_and_a_resumed_run_has_as_many(tiny_dataset, tmp_
         "except BaseException as error: print(type(error).__name__, file=sys.stderr)\n"
         "print(json.dumps(counts))\n"
     )
-    line = ["train", str(tiny_dataset), "-o", str(tmp_path / "run"), "--preset", "tiny"]
+    line = ["train", str(small_dataset), "-o", str(tmp_path / "run"), "--preset", "tiny"]
     line += ["--epochs", "0.8", "--set", "train.validations=1", "--resume"]
     line += ["--set", "train.critic_samples=0", "--set", "train.reconstructions=4"]
+    line += ["--set", "train.batch_size=16"]
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
     counts = {}
     for name in ("first", "second"):
