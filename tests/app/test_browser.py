@@ -135,6 +135,7 @@ def test_a_point_of_the_map_by_keyboard_alone(walk):
     walk.get_by_role("option").first.wait_for()
     walk.keyboard.press("Enter")
     walk.get_by_role("button", name="Generate there").wait_for()
+    walk.locator(".card").first.wait_for()
     assert walk.locator(".card").count() == 1
 
 
