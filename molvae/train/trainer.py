@@ -72,8 +72,7 @@ class Trainer:
     ) -> None:
         """``workers`` processes for RDKit at the end of the training; None takes all CPUs."""
         self.dataset, self.run, self.config, self.device = dataset, run, config, device
-        self.world = world or World()
-        self.start, self.workers = start, workers
+        self.world, self.start, self.workers = world or World(), start, workers
         self.options = config.train
         self.precision = choose_precision(self.options.precision, device)
         self.draws = Draws(self.options.seed)
