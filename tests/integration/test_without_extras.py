@@ -81,18 +81,20 @@ def molvae(bare, folder, *arguments):
     )  # fmt: skip
 
 
-def test_the_main_job_needs_no_extra(bare, demo_csv, tmp_path):
+@pytest.mark.timeout(900)  # nine starts of molvae
+def test_the_main_job_needs_no_extra(bare, small_dataset, tmp_path):
+    table = small_dataset.with_name("small.csv")
     for line in (
-        ["prepare", demo_csv, "-o", "data.ds", "--conditions", "logp,qed", *FRUGAL],
+        ["prepare", table, "-o", "data.ds", "--conditions", "logp", *FRUGAL],
         ["train", "data.ds", "-o", "run", "--preset", "tiny", "--epochs", 1,
          "--set", "train.validations=1", "--set", "train.critic_samples=60"],
-        ["generate", "-m", "run", "-n", 20, "-o", "new.csv", "--report", "new.html",
+        ["generate", "-m", "run", "-n", 8, "-o", "new.csv", "--report", "new.html",
          "--grid", "new.png", *FRUGAL],
-        ["evaluate", "new.csv", "--train", demo_csv, "-o", "new.json", "--guacamol",
+        ["evaluate", "new.csv", "--train", table, "-o", "new.json", "--guacamol",
          "--bootstrap", 0, "-m", "run", *FRUGAL],
-        ["optimize", "-m", "run", "--objective", "qed", "--budget", 20, "-o", "best.sdf",
+        ["optimize", "-m", "run", "--objective", "qed", "--budget", 8, "-o", "best.sdf",
          *FRUGAL],
-        ["encode", "-m", "run", "new.csv", "-o", "z.npy", *FRUGAL],
+        ["encode", "-m", "run", table, "-o", "z.npy", *FRUGAL],
         ["decode", "-m", "run", "z.npy", "-o", "back.smi"],
         ["interpolate", "-m", "run", "CCOC(=O)c1ccccc1", "CCN(CC)CC", "-o", "way.csv"],
         ["info", "run"],
@@ -129,7 +131,8 @@ def test_what_needs_an_extra_names_it(bare, tmp_path, extra, line):
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-def test_evaluation_says_what_it_leaves_out(bare, demo_csv, tmp_path):
-    done = molvae(bare, tmp_path, "evaluate", demo_csv, "--test", demo_csv, "--bootstrap", 0)
+def test_evaluation_says_what_it_leaves_out(bare, small_dataset, tmp_path):
+    table = small_dataset.with_name("small.csv")
+    done = molvae(bare, tmp_path, "evaluate", table, "--test", table, "--bootstrap", 0)
     assert done.returncode == 0, done.stderr
     assert "pip install 'molvae[fcd]'" in done.stdout + done.stderr
