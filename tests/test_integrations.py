@@ -58,6 +58,7 @@ def test_parameters_are_kept_and_changed(model, tiny_run):
         LatentFeaturizer(model, invalid="skip").fit()
 
 
+@pytest.mark.slow
 def test_it_works_in_a_pipeline_of_scikit_learn(tiny_run):
     base = pytest.importorskip("sklearn.base")
     from sklearn.linear_model import Ridge

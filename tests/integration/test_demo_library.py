@@ -90,6 +90,7 @@ def test_all_parse_and_are_unique(library):
     assert not any("." in smiles for smiles in library)
 
 
+@pytest.mark.slow
 def test_sample_is_lead_like(rows):
     sample = rows[::20]
     reasons = [demo.rejection(Chem.MolFromSmiles(row["smiles"])) for row in sample]
@@ -103,6 +104,7 @@ def test_missing_share(rows):
     assert missing == pytest.approx(demo.MISSING_SHARE, abs=0.02)
 
 
+@pytest.mark.slow
 def test_assay_is_the_formula_plus_noise(rows):
     sample = [row for row in rows[:1500] if row["assay"]]
     assert all(re.fullmatch(r"\d\.\d\d", row["assay"]) for row in sample)
@@ -129,6 +131,7 @@ def test_a_reaction_made_again_is_in_the_file(name, library):
     assert len(absent) <= (0 if same_rdkit() else len(made) // 100), sorted(absent)[:5]
 
 
+@pytest.mark.slow
 def test_a_reaction_alone_gives_what_it_gives_among_others():
     alone, report = demo.build_library(["cf3_pyrazole"])
     assert sorted(alone) == demo.enumerate_reaction("cf3_pyrazole")

@@ -840,6 +840,7 @@ def test_the_page_has_the_curve_and_the_best_drawn(tmp_path, tiny_run, pareto):
     assert ("desirability" in page) is not pareto
 
 
+@pytest.mark.slow
 def test_the_trust_region_grows_and_shrinks(tiny_model):
     pytest.importorskip("botorch")
     archive = Archive()

@@ -67,6 +67,7 @@ def test_the_score_is_a_measured_column_with_a_predictor(searched):
     assert new.mean == pytest.approx(old.mean)
 
 
+@pytest.mark.slow
 def test_generate_and_optimize_take_it(searched, tmp_path):
     folder, _ = searched
     model = MolVAE.load(folder / "model")

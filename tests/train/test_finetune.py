@@ -180,6 +180,7 @@ def test_parts_that_start_at_zero_can_be_added(tiny_run, part):
     torch.testing.assert_close(*outputs)
 
 
+@pytest.mark.slow
 def test_it_starts_better_than_from_nothing(tiny_run, small_dataset, tmp_path):
     for name, start in (("tuned", tiny_run), ("new", None)):
         settings = load_config(

@@ -187,6 +187,7 @@ def test_the_loss_falls(whole):
     assert validations[-1]["D"]["1"] < 0.97 * validations[0]["D"]["1"]
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_weights(small_dataset, whole, tmp_path):
     go(small_dataset, tmp_path / "other", seed=1)
     assert weights(tmp_path / "other") != weights(whole)
