@@ -29,7 +29,9 @@ def test_a_constant_column_is_named(capsys):
     values = np.asarray([[1, 5, 2], [1, 6, np.nan], [1, 7, 2]], dtype=np.float32)
     names = ["same", "other", "known"]
     manifest = {"options": {"properties": {name: name for name in names}}}
-    dataset = SimpleNamespace(values=values, names=names, kinds={}, manifest=manifest)
+    dataset = SimpleNamespace(
+        values=values, names=names, kinds={}, manifest=manifest, folder="mine.ds"
+    )
     fitted_conditions(dataset, [0, 1, 2], np.arange(3), Draws(0), None)
     assert "same value of same, known:" in capsys.readouterr().err
     fitted_conditions(dataset, [1], np.arange(3), Draws(0), None)
