@@ -168,6 +168,12 @@ def _open_dataset(
         raise FileError("train: give molecule files, or one dataset folder, not both")
     dataset = Dataset(folders[0])
     asked = config.data.model_dump(mode="json", exclude={"conditions", "unknown_tokens"})
+    # -p NAME is a column of the dataset, whatever its name was in the files.
+    columns = dataset.manifest["options"]["properties"]
+    asked["properties"] = {
+        name: columns.get(name, column) if column == name else column
+        for name, column in asked["properties"].items()
+    }
     plain = DataConfig().model_dump(mode="json")
     given = {change.split(" was ")[0] for change in differences(plain, asked, dropped=False)}
     changed = differences({**plain, **dataset.manifest["options"]}, asked, "data.", dropped=False)
