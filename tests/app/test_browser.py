@@ -5,7 +5,7 @@ import re
 import pytest
 from rdkit import Chem
 
-from tests.app.walks import open_page, picture
+from tests.app.walks import choose, open_page, picture
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
@@ -34,8 +34,7 @@ def downloaded(page, name, folder):
 
 def test_a_slider_cards_and_the_sdf_file(walk, tmp_path):
     few(walk, 6)
-    walk.get_by_label("Target properties").click()
-    walk.get_by_role("option", name=re.compile("^logp")).click()
+    choose(walk, walk.get_by_label("Target properties"), "logp")
     walk.keyboard.press("Escape")
     shown = walk.locator("[data-testid=stCaptionContainer] code", has_text="-t logp=")
     before = shown.inner_text()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.walks import open_page, picture
+from tests.app.walks import choose, open_page, picture
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
@@ -40,8 +40,7 @@ def test_train_on_an_upload_and_use_the_model(walk, upload):
     open_page(walk, "Own data")
     walk.locator("input[type=file]").set_input_files(upload)
     walk.get_by_text("200 rows").wait_for()
-    walk.get_by_role("combobox", name="Measured columns to train on").click()
-    walk.get_by_role("option", name="assay").click()
+    choose(walk, walk.get_by_role("combobox", name="Measured columns to train on"), "assay")
     walk.keyboard.press("Escape")
     walk.get_by_text("Column assay").wait_for()
     walk.get_by_role("button", name="Prepare the file").click()
@@ -58,8 +57,7 @@ def test_train_on_an_upload_and_use_the_model(walk, upload):
     use.click()
     walk.get_by_text("All pages of this tab use this model.").wait_for()
     open_page(walk, "Optimize")
-    walk.get_by_role("combobox", name="Objective 1").click()
-    walk.get_by_role("option", name="Measured column of the model").click()
+    choose(walk, walk.get_by_role("combobox", name="Objective 1"), "Measured column of the model")
     walk.get_by_role("combobox", name="Column").wait_for()
 
 

@@ -23,3 +23,11 @@ def open_page(page, title):
     """Open a page by its link in the side bar."""
     page.get_by_role("link", name=title).click()
     page.get_by_role("heading", name=title, exact=True).wait_for()
+
+
+def choose(page, box, option):
+    """Choose in a select box by keys: a menu may open outside the window while the page grows."""
+    box.click()
+    page.keyboard.type(option)
+    page.get_by_role("option", name=option).first.wait_for()
+    page.keyboard.press("Enter")
