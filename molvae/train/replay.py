@@ -92,11 +92,11 @@ class Replay:
             self.share = 0.0
             return {}
         wanted += min(HELD_OUT, wanted // 9)
+        request = Request(unique=False)
+        if start.critic is None:
+            request = replace(request, realism=None)
         smiles: list[str] = []
         for seed, count in self._parts(wanted, smiles):
-            request = Request(unique=False)
-            if start.critic is None:
-                request = replace(request, realism=None)
             made = generate(
                 count, model=start, request=request, seed=seed, device=device, workers=workers
             )
