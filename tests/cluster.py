@@ -4,7 +4,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -49,11 +49,13 @@ class Cluster:
 
 
 def kill_tree(process: subprocess.Popen) -> None:
-    """Kill a process and all that it started."""
+    """Kill a process and all that it started, parents first: a nanny restarts a dead worker."""
     if process.poll() is None:
-        for child in psutil.Process(process.pid).children(recursive=True):
-            child.kill()
+        children = psutil.Process(process.pid).children(recursive=True)
         process.kill()
+        for child in children:
+            with suppress(psutil.NoSuchProcess):  # a program of an objective may just have ended
+                child.kill()
     process.wait()
 
 
