@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import math
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -63,12 +64,15 @@ class DockScorer:
         return f"dock_{self.target}"
 
     def load(self) -> Any:
-        """The target; an error without the packages or the folder for the poses."""
+        """The target; an error without the packages, Open Babel or the folder for the poses."""
         folder = self.options.poses
         if folder is not None and not folder.is_dir():
             raise FileError(
                 f"poses: no folder '{folder}' on this machine; it must be one that all workers see"
             )
+        with _programs_on_path():
+            if shutil.which("obabel") is None:
+                raise ConfigError(f"no program 'obabel' on this machine; {EXTRA}")
         return _target(self.target)
 
     def __call__(self, smiles: Sequence[str]) -> list[float]:

@@ -72,12 +72,12 @@ def ours(files: dict[str, Path], cache: Path, folder: Path, *, chemnet: bool) ->
         "--filters-from", str(files["test"].parent), "-o", str(result), "--force",
         *([] if chemnet else ["--no-fcd"]),
     ]  # fmt: skip
-    found: dict[str, Any] = run(command, folder, MOLVAE_CACHE=str(cache))
+    cost: dict[str, Any] = run(command, folder, MOLVAE_CACHE=str(cache))
     data = json.loads(result.read_text(encoding="utf-8"))
     values = {name: entry["value"] for name, entry in data["metrics"].items()}
     for theirs, name in PROPERTIES.items():
         values[theirs] = data["properties"][name]["W1"]["value"]
-    return {**found, "values": values}
+    return {**cost, "values": values}
 
 
 def theirs(
@@ -91,13 +91,13 @@ def theirs(
             command += [f"--{role.replace('_', '-')}", str(path)]
     command += ["-o", str(result), "--warm", "--stats", str(stats)]
     command += [*([] if chemnet else ["--without-chemnet"]), *(["--prepare"] if prepare else [])]
-    found: dict[str, Any] = run(command, folder)
+    cost: dict[str, Any] = run(command, folder)
     data = json.loads(result.read_text(encoding="utf-8"))
     if prepare:
-        return {**found, "seconds": data["stats_seconds"]}
-    found["seconds"] -= data["stats_seconds"]
+        return {**cost, "seconds": data["stats_seconds"]}
+    cost["seconds"] -= data["stats_seconds"]
     values = {NAMES.get(name, name): value for name, value in data["metrics"].items()}
-    return {**found, "call_seconds": data["seconds"], "values": values}
+    return {**cost, "call_seconds": data["seconds"], "values": values}
 
 
 def compare(mine: dict[str, Any], other: dict[str, Any]) -> dict[str, float]:
@@ -137,14 +137,14 @@ def table(steps: dict[str, Any]) -> list[str]:
         ),
         "warm, with ChemNet": (total("molvae ChemNet warm"), total("baseline ChemNet warm")),
     }  # fmt: skip
-    found = ["| case | molvae s | MiB | baseline s | MiB | ratio |", "|---|---|---|---|---|---|"]
+    lines = ["| case | molvae s | MiB | baseline s | MiB | ratio |", "|---|---|---|---|---|---|"]
     for name, (mine, other) in cases.items():
         if mine is not None:
             row = f"| {name} | {mine[0]:.0f} | {mine[1]:.0f} |"
             if other is not None:
                 row += f" {other[0]:.0f} | {other[1]:.0f} | {other[0] / mine[0]:.2f} |"
-            found.append(row)
-    return found
+            lines.append(row)
+    return lines
 
 
 def main() -> None:
@@ -159,10 +159,10 @@ def main() -> None:
     missing = [str(path) for path in files.values() if not path.is_file()]
     if missing:
         raise SystemExit(f"skipped: not there: {', '.join(missing)}; name the folder by --data")
-    found: dict[str, Any] = {"machine": machine(), "steps": {}}
+    record: dict[str, Any] = {"machine": machine(), "steps": {}}
     if options.output.is_file():
-        found = json.loads(options.output.read_text(encoding="utf-8"))
-    steps = found["steps"]
+        record = json.loads(options.output.read_text(encoding="utf-8"))
+    steps = record["steps"]
     with tempfile.TemporaryDirectory(prefix="evaluate-speed-") as name:
         scratch = Path(name)
         work = options.work or scratch
@@ -178,7 +178,7 @@ def main() -> None:
                     chemnet=chemnet, prepare="statistics" in step,
                 )  # fmt: skip
             print(f"{step}: {steps[step]['seconds']:.1f} s", flush=True)
-            options.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            options.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print("\n".join(table(steps)))
     for pair in (
         ("molvae warm", "baseline warm"),

@@ -107,10 +107,10 @@ def measure_stages(model: str, n: int, request: Request) -> dict[str, Any]:
 
     def counted(*args: Any) -> list[str]:
         nonlocal steps
-        found: list[str] = decode(*args)
+        texts: list[str] = decode(*args)
         # With the end symbol, which is a step of the network, too.
-        steps += sum(len(split_selfies(text)) + 1 for text in found)
-        return found
+        steps += sum(len(split_selfies(text)) + 1 for text in texts)
+        return texts
 
     changes = {
         (Proposer, "texts"): counted,
@@ -138,25 +138,25 @@ def measure_stages(model: str, n: int, request: Request) -> dict[str, Any]:
 
 def contestants(options: argparse.Namespace, output: Path) -> list[Contestant]:
     """All that take part in a round; ours write to ``output``."""
-    found = []
+    chosen = []
     if options.baseline is not None:
         script = [options.baseline, str(Path(__file__).with_name("moses_sample.py"))]
         size = [str(options.smiles), "-n", str(options.baseline_number)]
-        found += [
+        chosen += [
             Contestant(f"MOSES, batch {batch}", [*script, *size, "--batch", str(batch)])
             for batch in BATCHES
         ]
     for label, model in options.model:
-        for way, (_, chosen) in WAYS.items():
+        for way, (_, given) in WAYS.items():
             race = [sys.executable, "-m", "molvae", "generate", "-m", model, "-o", str(output)]
-            race += ["-n", str(options.number), *chosen]
+            race += ["-n", str(options.number), *given]
             if options.workers is not None:
                 race += ["--workers", str(options.workers)]
-            found.append(Contestant(label + way, [*race, "--force", "--quiet", "--json"]))
+            chosen.append(Contestant(label + way, [*race, "--force", "--quiet", "--json"]))
             stages = [sys.executable, __file__, "-m", f"{label}={model}", "--one", way or "plain"]
             stages += ["-n", str(-(-options.number // 4))]
-            found.append(Contestant(label + way, stages, stages=True))
-    return found
+            chosen.append(Contestant(label + way, stages, stages=True))
+    return chosen
 
 
 def table(result: dict[str, Any]) -> list[str]:

@@ -141,24 +141,24 @@ def statistics(
         finally:
             moses.FCDMetric = real
 
-    found = _kept(folder / f"{name}-{digest}.pickle", without_chemnet)
+    kept = _kept(folder / f"{name}-{digest}.pickle", without_chemnet)
     if chemnet:
-        found["FCD"] = _kept(
+        kept["FCD"] = _kept(
             folder / f"{name}-{digest}-fcd.pickle", lambda: real(n_jobs=jobs).precalc(smiles)
         )
-    return dict(found)
+    return dict(kept)
 
 
 def _kept(path: Path, compute: Any) -> Any:
     """The content of a pickle; computed and saved if it is missing."""
     if path.exists():
         return pickle.loads(path.read_bytes())
-    found = compute()
+    value = compute()
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    part.write_bytes(pickle.dumps(found, protocol=pickle.HIGHEST_PROTOCOL))
+    part.write_bytes(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
     os.replace(part, path)
-    return found
+    return value
 
 
 def peak_mib(who: int) -> float:

@@ -241,7 +241,7 @@ def rounds(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     rows = sample(options.input, source, options.rows, spread=options.spread)
     sample(source, few, FEW, spread=True)
     sides = ("all", "one", "naive")
-    found: list[dict[str, Any]] = []
+    rounds: list[dict[str, Any]] = []
     agreement: dict[str, Any] = {}
     for turn in range(options.rounds):
         seconds, start = {}, {}
@@ -256,7 +256,7 @@ def rounds(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
             agreement["one_worker_same_content"] = _content(scratch / "all-0") == _content(
                 scratch / "one-0"
             )
-        found.append({
+        rounds.append({
             "seconds": seconds,
             "start": start,
             "rows_per_s": {side: rows / seconds[side] for side in sides},
@@ -264,8 +264,8 @@ def rounds(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
             "all_to_naive": seconds["naive"] / seconds["all"],
             "one_to_naive": seconds["naive"] / seconds["one"],
         })  # fmt: skip
-        print(f"round {turn + 1}: {_words(found[-1])}", file=sys.stderr)
-    return {"rows": rows, "rounds": found, "agreement": agreement}
+        print(f"round {turn + 1}: {_words(rounds[-1])}", file=sys.stderr)
+    return {"rows": rows, "rounds": rounds, "agreement": agreement}
 
 
 def _content(dataset: Path) -> str:
@@ -278,7 +278,7 @@ def _words(turn: dict[str, Any]) -> str:
 
 
 def full(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    """The whole file with all workers; then through the cache: made, and found there."""
+    """The whole file with all workers; then through the cache: made, and rounds there."""
     output = scratch / "full"
     seconds = timed(command_of("all", options.input, output, options.workers))
     manifest = json.loads((output / "manifest.json").read_text(encoding="utf-8"))
@@ -359,7 +359,7 @@ def full_table(result: dict[str, Any], workers: int) -> list[str]:
         f"| `molvae prepare`, {workers} workers, {result['rows']:,} rows | "
         f"{result['prepare_s']:.1f} ({result['rows_per_s']:.0f} rows/s) |",
         f"| `cached_dataset`, nothing in the cache | {result['cache_cold_s']:.1f} |",
-        f"| `cached_dataset`, found in the cache, start-up included | {warm} |",
+        f"| `cached_dataset`, rounds in the cache, start-up included | {warm} |",
         f"| of that: Python and `import molvae.data.prepare` | {result['imports_s']:.2f} |",
         "",
         f"{result['kept']:,} kept, {result['merged']:,} merged, {result['rejected']:,} rejected.",

@@ -122,8 +122,8 @@ def decoded(model: SavedModel, z: NDArray[np.float32], t: float, draws: Draws) -
     """Molecules drawn at temperature 1 from latents at a noise level; radicals are left out."""
     rows = decode_latents(model, z, noise=t, draws=draws, temperature=1.0)
     texts = [model.vocabulary.selfies(row.tolist()) for row in rows]
-    found = measure_selfies(texts, (), model.constraints)
-    return [m.smiles for m in found if m.smiles and not m.radical]
+    molecules = measure_selfies(texts, (), model.constraints)
+    return [m.smiles for m in molecules if m.smiles and not m.radical]
 
 
 def main() -> None:
@@ -159,8 +159,8 @@ def main() -> None:
     }
 
     def judge(z: NDArray[np.float32], t: float) -> dict[str, Any]:
-        found: dict[str, Any] = bench.fcd(decoded(model, z, t, bench.draws))
-        return found
+        distance: dict[str, Any] = bench.fcd(decoded(model, z, t, bench.draws))
+        return distance
 
     names: list[str] = list(priors)
     lines = ["| t | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]

@@ -52,7 +52,7 @@ def checked(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return given
 
 
-def save(found: dict[str, Any], path: Path | None) -> None:
+def save(result: dict[str, Any], path: Path | None) -> None:
     """Write the results so far, if there is a file for them; a long run may be cut off."""
     if path is not None:
-        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -82,10 +82,10 @@ def _later(begun: float) -> float:
 def _memory(process: Any, *, full: bool) -> dict[str, int]:
     """Bytes of a process by kind; none if it has ended."""
     try:
-        found = process.memory_full_info() if full else process.memory_info()
+        memory = process.memory_full_info() if full else process.memory_info()
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return {}
-    return {str(name): int(value) for name, value in found._asdict().items()}
+    return {str(name): int(value) for name, value in memory._asdict().items()}
 
 
 def folder_size(folder: Path) -> int:
@@ -106,12 +106,12 @@ def folder_size(folder: Path) -> int:
     return total
 
 
-def append(path: Path, found: dict[str, Any]) -> None:
+def append(path: Path, case: dict[str, Any]) -> None:
     """Add a case to a JSON list on disk, which is whole at any time."""
     cases = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(json.dumps([*cases, found], indent=1) + "\n", encoding="utf-8")
+    temporary.write_text(json.dumps([*cases, case], indent=1) + "\n", encoding="utf-8")
     os.replace(temporary, path)
 
 

@@ -55,6 +55,9 @@ def docked(tmp_path, monkeypatch):
     packages.mkdir()
     (packages / "dockstring.py").write_text(DOCKSTRING)
     (packages / "openbabel.py").write_text("")
+    (packages / "obabel").write_text("#!/bin/sh\n")
+    (packages / "obabel").chmod(0o755)
+    monkeypatch.setenv("PATH", str(packages), prepend=os.pathsep)
     monkeypatch.syspath_prepend(packages)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(packages), os.environ["PYTHONPATH"]])
                        if "PYTHONPATH" in os.environ else str(packages))  # fmt: skip
@@ -100,6 +103,15 @@ def test_an_unknown_target_is_an_error_with_all_names(docked):
         dock("dock:EGFRR")
     with pytest.raises(ConfigError, match="expected 1 or more"):
         dock(cpus=0)
+
+
+def test_without_the_program_of_open_babel_no_call_is_made(docked, monkeypatch, tmp_path):
+    # dockstring would fail at every molecule, and each failure costs a call.
+    objective = dock()
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"no program 'obabel'.*molvae\[docking\]"):
+        objective.scores(["CC", "CCC"])
 
 
 @pytest.mark.parametrize("missing", ["dockstring", "openbabel"])

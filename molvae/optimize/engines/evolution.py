@@ -55,7 +55,7 @@ class Evolution(Sampling):
         super().__init__(proposer, archive, first=first)
         self.parents = parents
         self._moving: dict[int, bool] = {}  # rounds without answers: whether they made moves
-        self._told = -1
+        self._last_round = -1
         self._surrogate = Surrogate()
         self._wins = dict.fromkeys(self.moves, 1.0)
         self._calls = dict.fromkeys(self.moves, 4.0)
@@ -111,9 +111,9 @@ class Evolution(Sampling):
     def tell(self, candidates: Sequence[Candidate], answers: Sequence[Answer | None]) -> None:
         """Count how often each move leads to one of the best."""
         last = max((answer.round for answer in answers if answer is not None), default=-1)
-        if last <= self._told:  # no molecule of this round is new
+        if last <= self._last_round:  # no molecule of this round is new
             return
-        self._told = last
+        self._last_round = last
         new = {answer for answer in answers if answer is not None and answer.round == last}
         # A round that was asked for before the run was resumed says by its origins what it made.
         if self._moving.pop(last, any(answer.origin not in OPENING for answer in new)):
@@ -127,7 +127,7 @@ class Evolution(Sampling):
         for _, group in itertools.groupby(ordered, key=lambda answer: answer.round):
             new = list(group)
             if any(answer.origin != "given" for answer in new):
-                self._told = new[0].round
+                self._last_round = new[0].round
             opened = any(answer.origin not in OPENING for answer in new)
             so_far.add(new)
             if opened:
