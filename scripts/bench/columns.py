@@ -20,7 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,6 +43,7 @@ MISSING = ("", "None", "nan")
 class Source:
     """A file of the folder and what its columns mean."""
 
+    title: str
     file: str
     smiles: str
     column: str
@@ -50,10 +52,17 @@ class Source:
 
 
 SETS = {
-    "seh_chembl": Source("seh_chembl.csv.gz", "Smiles", "pChEMBL Value", "number", "Document Year"),
-    "bace": Source("bace.csv", "smiles", "Class", "yesno"),
-    "lipophilicity": Source("lipophilicity.csv", "smiles", "exp", "number"),
-}
+    "seh_chembl": Source(
+        "soluble epoxide hydrolase, pChEMBL", "seh_chembl.csv.gz", "Smiles", "pChEMBL Value",
+        "number", "Document Year",
+    ),
+    "bace": Source("BACE", "bace.csv", "smiles", "Class", "yesno"),
+    "lipophilicity": Source(
+        "lipophilicity, logD", "lipophilicity.csv", "smiles", "exp", "number"
+    ),
+}  # fmt: skip
+ByMethod = dict[tuple[str, str], dict[str, list[Scores]]]  # (set, split) → method → seeds
+SPLITS = {"random": "at random", "scaffold": "whole scaffolds", "time": "the latest years"}
 
 
 @dataclass(frozen=True)
@@ -166,12 +175,57 @@ def report(name: str, split: str, method: str, scores: Scores, assessment: Asses
     print("| " + " | ".join([name, split, *counts, method, *_cells(scores)]) + " |", flush=True)
 
 
+def summary(kind: Kind, scores: ByMethod) -> Iterator[str]:
+    """Markdown: predictor beside forest, means over the seeds, a row per set and split."""
+    names = ("auc", "brier") if kind == "yesno" else ("r2", "spearman")
+    shown = " | ".join({"r2": "R²", "spearman": "Spearman", "auc": "AUC"}.get(n, n) for n in names)
+    intervals = " | 90 % intervals hold for" if kind == "number" else ""
+    yield f"| set | held out | predictor: {shown}{intervals} | forest: {shown} |"
+    yield "|---" * (2 + 2 * len(names) + bool(intervals)) + "|"
+    for (title, split), by_method in scores.items():
+        cells = [_means(by_method.get("predictor", []), name) for name in names]
+        if intervals:
+            cells.append(_means(by_method.get("predictor", []), "coverage"))
+        cells += [_means(by_method.get("forest", []), name) for name in names]
+        yield f"| {title} | {SPLITS[split]} | {' | '.join(cells)} |"
+
+
+def _means(scores: Sequence[Scores], name: str) -> str:
+    values = [getattr(score, name) for score in scores]
+    return f"{np.mean(values):.3f}" if values else ""
+
+
+def compared(
+    name: str, text: str, table: Table, held: NDArray[np.bool_], options: argparse.Namespace
+) -> dict[str, Scores]:
+    """Method → scores of one split, each printed as a row."""
+    kind, train = SETS[name].kind, table.values[~held]
+    kept = [s for s, out in zip(table.smiles, held, strict=True) if not out]
+    asked = [s for s, out in zip(table.smiles, held, strict=True) if out]
+    started = time.process_time()
+    predictions = ColumnPredictor.fit(kept, train, kind, name=name).predict(asked)
+    seconds = time.process_time() - started
+    assessment = assess(predictions, table.values[held], train, kind)
+    report(name, text, f"predictor ({seconds:.0f} s)", assessment.predictor, assessment)
+    rivals = {}
+    if options.trees:
+        rivals["forest"] = forest(table, held, kind, options.trees)
+    if options.head:
+        rivals["head"] = property_head(table, held, kind, options.head, options.head_time)
+    scores = {"predictor": assessment.predictor}
+    for method, mean in rivals.items():
+        scores[method] = assess(_bare(mean), table.values[held], train, kind).predictor
+        report(name, text, method, scores[method], assessment)
+    report(name, text, "mean", assessment.baseline, assessment)
+    return scores
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="where the sets are")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
-    parser.add_argument("--splits", nargs="+", default=["random", "scaffold", "time"])
+    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=list(SPLITS))
     parser.add_argument("--seeds", type=int, default=1, help="of the random and scaffold splits")
     parser.add_argument("--trees", type=int, default=100, help="of the forest; 0 leaves it out")
     parser.add_argument("--head", metavar="MODEL", help="also tune this model's property head")
@@ -180,33 +234,21 @@ def main() -> None:
     columns = ["set", "split", "train", "held out", "method", "R²", "Spearman", "MAE", "AUC",
                "accuracy", "Brier", "90 % holds", "error, width"]  # fmt: skip
     print("| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns))
+    results: dict[Kind, ByMethod] = defaultdict(dict)
     for name in options.sets:
         source = SETS[name]
         table = read(options.folder, source)
+        title = f"{source.title}, {len(table.smiles):,}"
         for seed in range(options.seeds):
             for split, held in splits(table, seed):
                 if split not in options.splits:
                     continue
-                text, train = f"{split} {seed}", table.values[~held]
-                kept = [s for s, out in zip(table.smiles, held, strict=True) if not out]
-                asked = [s for s, out in zip(table.smiles, held, strict=True) if out]
-                started = time.process_time()
-                predictor = ColumnPredictor.fit(kept, train, source.kind, name=name)
-                predictions = predictor.predict(asked)
-                seconds = time.process_time() - started
-                assessment = assess(predictions, table.values[held], train, source.kind)
-                report(name, text, f"predictor ({seconds:.0f} s)", assessment.predictor, assessment)
-                others = {}
-                if options.trees:
-                    others["forest"] = forest(table, held, source.kind, options.trees)
-                if options.head:
-                    others["head"] = property_head(
-                        table, held, source.kind, options.head, options.head_time
-                    )
-                for method, mean in others.items():
-                    rival = assess(_bare(mean), table.values[held], train, source.kind)
-                    report(name, text, method, rival.predictor, assessment)
-                report(name, text, "mean", assessment.baseline, assessment)
+                by_method = results[source.kind].setdefault((title, split), defaultdict(list))
+                scores = compared(name, f"{split} {seed}", table, held, options)
+                for method, score in scores.items():
+                    by_method[method].append(score)
+    for kind, scores_of_kind in results.items():
+        print("\n" + "\n".join(summary(kind, scores_of_kind)))
 
 
 if __name__ == "__main__":

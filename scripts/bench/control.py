@@ -69,6 +69,9 @@ GUACAMOL: tuple[dict[str, tuple[float, ...]], ...] = (
     {"tpsa": (40, 80, 120)},
     {"sas": (2, 3, 4)},
     {"qed": (0.3, 0.5, 0.7)},
+    {"sas": (2, 3, 4), "logp": (2, 4, 6)},
+    {"tpsa": (40, 80, 120), "sas": (2, 3, 4)},
+    {"tpsa": (40, 80, 120), "logp": (2, 4, 6)},
     {"tpsa": (40, 80), "logp": (2, 6), "sas": (2, 4)},
 )
 # Four standard deviations from the mean of ZINC250k. QED ends at .948; 84 Da are about six atoms.

@@ -9,15 +9,16 @@
 #   TRAININGS="1"                          seeds of trainings; three on a GPU
 #   OPTIONS=                               more options of train, such as "--from moses --set train.replay=0" to continue from those weights
 #   SAMPLES="0 1 2"                        seeds of samples, at temperature 1
-#   TEMPERATURES="0.8 0.9 1.1"             others, one sample each
-#   CUTOFFS=""                             epsilon cutoffs, at temperature 1 with the same seeds
+#   REALISM="0.5 off"                      shares that the critic keeps; off: the network alone
+#   TEMPERATURES="0.8 0.9 1.1"             other temperatures, one sample each, without realism
+#   CUTOFFS=""                             epsilon cutoffs, at temperature 1, without realism
 #   MODEL=                                 a model to evaluate in place of training one
 #   FILTERS=                               folder with MOSES' mcf.csv and wehi_pains.csv
 set -euo pipefail
 out=${1:?give a folder for the results: scripts/bench/moses.sh FOLDER}
 PRESET=${PRESET:-small} TIME=${TIME:-150m} PROCESSES=${PROCESSES:-2}
 TRAININGS=${TRAININGS:-1} SAMPLES=${SAMPLES:-0 1 2} TEMPERATURES=${TEMPERATURES:-0.8 0.9 1.1}
-CUTOFFS=${CUTOFFS:-}
+CUTOFFS=${CUTOFFS:-} REALISM=${REALISM:-0.5 off} here=$(dirname "${BASH_SOURCE[0]}")
 read -ra options <<< "${OPTIONS:-}"
 mkdir -p "$out"
 
@@ -34,22 +35,25 @@ if [ -z "${MODEL:-}" ] && [ ! -d "$out/moses.ds" ]; then
         --set data.valid_fraction=0.01 --set data.test_fraction=0.01
 fi
 
-judge() { # MODEL NAME SEED TEMPERATURE [CUTOFF]
-    local made="$out/$2_seed$3_t$4${5:+_e$5}"
+judge() { # MODEL NAME SEED TEMPERATURE REALISM [CUTOFF]
+    local made="$out/$2_seed$3_t$4_r$5${6:+_e$6}" realism=(--realism "$5")
+    [ "$5" != off ] || realism+=(--novel-rings)
     [ -f "$made.csv" ] ||
         molvae generate -m "$1" -n 30000 --no-unique --seed "$3" --temperature "$4" \
-            --epsilon-cutoff "${5:-0}" -o "$made.csv"
+            "${realism[@]}" --epsilon-cutoff "${6:-0}" -o "$made.csv"
     [ -f "$made.json" ] ||
         molvae evaluate "$made.csv" --train "$train" --test "$test" --test-scaffolds "$scaffolds" \
             ${FILTERS:+--filters-from "$FILTERS"} -o "$made.json"
 }
 
 sample() { # MODEL NAME
-    local seed temperature cutoff
-    for seed in $SAMPLES; do judge "$1" "$2" "$seed" 1; done
-    for temperature in $TEMPERATURES; do judge "$1" "$2" 0 "$temperature"; done
+    local seed temperature cutoff realism
+    for realism in $REALISM; do
+        for seed in $SAMPLES; do judge "$1" "$2" "$seed" 1 "$realism"; done
+    done
+    for temperature in $TEMPERATURES; do judge "$1" "$2" 0 "$temperature" off; done
     for cutoff in $CUTOFFS; do
-        for seed in $SAMPLES; do judge "$1" "$2" "$seed" 1 "$cutoff"; done
+        for seed in $SAMPLES; do judge "$1" "$2" "$seed" 1 off "$cutoff"; done
     done
 }
 
@@ -70,4 +74,9 @@ else
     done
 fi
 
-python "$(dirname "${BASH_SOURCE[0]}")/moses_table.py" "$out"
+# A row of docs/results/moses.csv for each setting, its seeds together.
+(cd "$out" && ls -- *_seed*_r*.json) | sed -E 's/^(.*)_seed[0-9]+(.*)\.json$/\1 \2/' | sort -u |
+    while read -r name setting; do
+        python "$here/beside.py" row moses --model "molvae $name$setting" --source "$(date +%F)" \
+            "$out/$name"_seed*"$setting.json"
+    done

@@ -3,13 +3,12 @@
 10,000 calls per task; the score is the area under the curve of the mean of the ten best, taken
 every 100 calls, from 0 to 1. 20 of the 23 oracles can be computed from RDKit alone; the other
 three (drd2, gsk3b, jnk3) are left out, from the published sums too. Nothing is scored beforehand.
-The published columns are the means of five seeds in the benchmark's own tables; those of later
-methods are from the tables of github.com/invirtuolabs/InVirtuoGen_results (commit db3dd0d).
+The published columns and their sources are in docs/results/pmo_published.csv.
 
     molvae train zinc250k.csv -o runs/zinc
     python scripts/bench/pmo.py run -m runs/zinc -o pmo --seeds 3
-    python scripts/bench/pmo.py rows pmo >> docs/pmo.csv
-    python scripts/bench/pmo.py table docs/pmo.csv
+    python scripts/bench/pmo.py rows pmo >> docs/results/pmo.csv
+    python scripts/bench/pmo.py table docs/results/pmo.csv
 
 Every run is a folder ``METHOD/TASK/SEED`` with its calls; interrupted runs are resumed, and
 finished runs are not repeated. Several processes with different tasks may share a folder.
@@ -19,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import json
 import math
 import statistics
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from beside import RESULTS, read  # type: ignore[import-not-found]
 from turns import place  # type: ignore[import-not-found]
 
 from molvae.generate.request import Request
@@ -40,54 +41,14 @@ NUMBERS = ("auc", "top", "best", "seconds")
 ROW = ("method", "task", "seed", "calls", *NUMBERS, "model")
 
 
-def _by_task(*values: float) -> dict[str, float]:
-    """A published column: a value for each task of the benchmark, in its order."""
-    return dict(zip(PMO, values, strict=True))
+@functools.cache
+def published(role: str) -> dict[str, dict[str, float]]:
+    """Columns to compare with: of the ``benchmark`` itself, ``later`` ones, and ``scored`` ones.
 
-
-PUBLISHED: dict[str, dict[str, float]] = {
-    "REINVENT": _by_task(
-        .883, .635, .714, .667, .785, .852, .643, .357, .277, .619, .837, .537, .941, .760, .560,
-        .022, .534, .441, .179, .358),
-    "Graph GA": _by_task(
-        .839, .661, .630, .619, .761, .862, .719, .295, .274, .579, .832, .539, .940, .728, .518,
-        .433, .479, .390, 0, .347),
-    "REINVENT-SELFIES": _by_task(
-        .826, .607, .573, .631, .742, .849, .733, .355, .256, .620, .820, .517, .940, .748, .525,
-        .194, .495, .348, 0, .333),
-    "STONED": _by_task(
-        .746, .609, .382, .611, .797, .900, .806, .266, .245, .610, .822, .488, .941, .766, .522,
-        .393, .367, .320, 0, .326),
-    "SELFIES-VAE BO": _by_task(
-        .495, .516, .326, .579, .670, .325, .201, .201, .185, .387, .766, .429, .936, .453, .455,
-        .084, .297, .244, .002, .207),
-    "Screening": _by_task(
-        .484, .536, .352, .590, .666, .169, .106, .205, .200, .410, .764, .446, .939, .412, .472,
-        .023, .317, .250, 0, .073),
-}  # fmt: skip
-LATER: dict[str, dict[str, float]] = {
-    "InVirtuoGen": _by_task(
-        .950, .733, .798, .748, .845, .968, .874, .342, .288, .797, .870, .645, .942, .848, .589,
-        .709, .625, .595, .210, .536),
-    "Genetic GFN": _by_task(
-        .949, .761, .802, .733, .856, .969, .897, .379, .294, .708, .860, .595, .942, .819, .615,
-        .634, .583, .511, .135, .552),
-    "Mol GA": _by_task(
-        .896, .688, .567, .649, .825, .878, .865, .257, .301, .591, .844, .547, .941, .804, .527,
-        .582, .519, .427, 0, .519),
-}  # fmt: skip
-# These had the scores of ZINC250k, 250,000 molecules, beyond the 10,000 calls.
-SCORED: dict[str, dict[str, float]] = {
-    "f-RAG": _by_task(
-        .977, .749, .778, .936, .856, .955, .850, .340, .323, .671, .866, .681, .939, .820, .576,
-        .601, .584, .448, .627, .486),
-    "GenMol": _by_task(
-        .937, .810, .826, .960, .894, .942, .833, .398, .359, .982, .876, .718, .942, .821, .628,
-        .584, .692, .867, .822, .584),
-    "InVirtuoGen with ZINC250k": _by_task(
-        .975, .836, .839, .968, .904, .988, .898, .386, .377, .991, .881, .753, .943, .854, .711,
-        .743, .652, .853, .935, .624),
-}  # fmt: skip
+    The last had the scores of ZINC250k, 250,000 molecules, beyond the 10,000 calls.
+    """
+    rows = read(RESULTS / "pmo_published.csv", ("benchmark", "later", "scored")).having(role)
+    return {row.model: dict(row.values) for row in rows}
 
 
 def area(values: list[float], budget: int = BUDGET) -> float:
@@ -178,20 +139,24 @@ def table(options: argparse.Namespace) -> None:
         seconds.setdefault(record["method"], []).append(record["seconds"])
     methods = [method for method in METHODS if method in ours]
     tasks = [task for task in PMO if any(task in ours[method] for method in methods)]
-    lines = _table(tasks, {method: ours[method] for method in methods}, PUBLISHED)
+    lines = _table(tasks, {method: ours[method] for method in methods}, published("benchmark"))
     known = {method: [s for s in seconds[method] if not math.isnan(s)] for method in methods}
     times = [
         f"{statistics.fmean(known[method]):.0f}" if known[method] else "" for method in methods
     ]
-    lines.append(f"| seconds per run | {' | '.join([*times, *[''] * len(PUBLISHED)])} |")
+    lines.append(
+        f"| seconds per run | {' | '.join([*times, *[''] * len(published('benchmark'))])} |"
+    )
     first = ours[methods[0]]
 
     def lead(task: str) -> float:
         """How far our mean is above the best method that had no scores beforehand."""
-        return statistics.fmean(first[task]) - max(column[task] for column in LATER.values())
+        return statistics.fmean(first[task]) - max(
+            column[task] for column in published("later").values()
+        )
 
     tasks = sorted((task for task in tasks if task in first), key=lead)
-    lines += ["", *_table(tasks, {methods[0]: first}, LATER | SCORED)]
+    lines += ["", *_table(tasks, {methods[0]: first}, published("later") | published("scored"))]
     sys.stdout.write("\n".join(lines) + "\n")
 
 
@@ -230,7 +195,7 @@ def _cell(values: list[float]) -> str:
 
 
 def main() -> None:
-    """Parse the command line; run or tell."""
+    """Parse the command line; run or print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     verbs = parser.add_subparsers(required=True)
     searching = verbs.add_parser("run", help="spend the calls")
@@ -252,9 +217,9 @@ def main() -> None:
     listing.add_argument("output", type=Path, metavar="FOLDER")
     listing.add_argument("--header", action="store_true", help="with the names of the columns")
     listing.set_defaults(do=rows)
-    telling = verbs.add_parser("table", help="the results beside the published ones")
-    telling.add_argument("output", type=Path, metavar="FOLDER", help="or what `rows` wrote")
-    telling.set_defaults(do=table)
+    showing = verbs.add_parser("table", help="the results beside the published ones")
+    showing.add_argument("output", type=Path, metavar="FOLDER", help="or what `rows` wrote")
+    showing.set_defaults(do=table)
     options = parser.parse_args()
     options.do(options)
 
