@@ -7,7 +7,7 @@ dependencies:
 
     python3 -m venv molsets_env
     molsets_env/bin/python -m pip install torch==2.13.0 rdkit==2026.9.1 numpy==2.4.6 \
-        scipy==1.17.1 pandas==3.1.1 matplotlib==3.11.2
+        scipy==1.17.1 pandas==3.1.1 matplotlib==3.11.2 tqdm
     molsets_env/bin/python -m pip install --no-deps molsets==0.3.1 fcd_torch==1.0.7
 
 (``fcd_torch`` needs numpy before 2.5 and scipy before 1.18.) Other changes since 2020 are
