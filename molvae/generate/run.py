@@ -101,6 +101,7 @@ def generate(
     novel: Sequence[str | Path] = (),
     summary: GenerationSummary | None = None,
     listener: Listener | None = None,
+    label: str = "generate",
 ) -> Iterator[Generated]:
     """Stream up to ``n`` molecules that meet the targets; the same seed gives the same molecules.
 
@@ -119,6 +120,7 @@ def generate(
         summary: filled in as the run proceeds.
         listener: called after every batch with the candidates decoded so far and the molecules just
             settled, which come later in the stream, in the order of their numbers.
+        label: name of the progress line.
     """
     _check_number(n)
     saved = model if isinstance(model, SavedModel) else load_model(model)
@@ -127,7 +129,7 @@ def generate(
     options = (seed, device, precision, workers, scheduler, novel)
     with (
         _open_sampler(saved, request, n, *options, listener) as sampler,
-        Progress("generate", total=n) as progress,
+        Progress(label, total=n) as progress,
     ):
         for molecule in sampler.stream(n):
             progress.advance(1)

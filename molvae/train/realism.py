@@ -80,14 +80,16 @@ def fitted_realism(
     own_count = max(len(chosen), min(LEAST_OWN, 4 * len(chosen)))
     request = Request(unique=False, realism=None)
     own = generate(
-        own_count, model=bare, request=request, seed=SEED, device=device, workers=workers
-    )
+        own_count, model=bare, request=request, seed=SEED, device=device, workers=workers,
+        label="own samples",
+    )  # fmt: skip
     own_smiles = [molecule.smiles for molecule in own]
     with WorkerPool(workers) as pool:
         real_facts, table = _joined(pool, chosen)
         own_facts, _ = _joined(pool, own_smiles)
-        for _, part in pool.map_texts("plausibility", _counted, rest, len(rest)):
-            table = table.merged(part)
+        if rest:
+            for _, part in pool.map_texts("plausibility", _counted, rest, len(rest)):
+                table = table.merged(part)
     if before is not None:
         table = table.merged(before)
     critic: RealismCritic | None = None

@@ -98,8 +98,9 @@ class Replay:
         smiles: list[str] = []
         for seed, count in self._parts(wanted, smiles):
             made = generate(
-                count, model=start, request=request, seed=seed, device=device, workers=workers
-            )
+                count, model=start, request=request, seed=seed, device=device, workers=workers,
+                label="samples for replay",
+            )  # fmt: skip
             smiles.extend(molecule.smiles for molecule in made)
         names = {self.dataset.names[c]: c for c in columns if self.dataset.names[c] in PROPERTIES}
         task = functools.partial(
