@@ -192,14 +192,9 @@ def generate_file(
     summary = GenerationSummary(wanted=numbers.wanted)
     started = time.monotonic()
     extra = [Path(path) for path in (options.report, options.grid) if path is not None]
+    accept = functools.partial(_is_of_plan, numbers)
     with open_blocks(
-        output,
-        header,
-        plan,
-        extra_files=extra,
-        resume=resume,
-        force=force,
-        accept=functools.partial(_is_of_plan, numbers),
+        output, header, plan, extra_files=extra, resume=resume, force=force, accept=accept
     ) as blocks:
         with _open_sampler(
             saved, request, summary.wanted, seed, device, precision, workers, scheduler, novel

@@ -179,13 +179,7 @@ def optimize(
         stack.enter_context(one_thread())
         archive = Archive(pareto=pareto)
         engine = make_engine(name if isinstance(method, str) else method, proposer, archive, budget)
-        if save_model is not None and not isinstance(engine, TunesModel):
-            raise ConfigError(f"save model: method {name} tunes no model; use --method learning")
-        if ahead and not getattr(engine, "ahead", False):
-            raise ConfigError(
-                f"ahead: method {name} needs the answers of a round before the next; leave out "
-                "--ahead"
-            )
+        _require_abilities(engine, name, ahead=ahead > 0, tunes=save_model is not None)
         outputs = [Path(path) for path in (output, report) if path is not None]
         options = {"pareto": pareto, "resume": resume, "force": force}
         scorers = WorkerPool(workers, scheduler=scheduler)
@@ -225,6 +219,16 @@ def optimize(
             shown = (summary.to_json(), calls.answers, summary.molecules, objective)
             write_html(report, search_page(*shown, model=label, seed=seed, command=command))
     return summary
+
+
+def _require_abilities(engine: Engine, name: str, *, ahead: bool, tunes: bool) -> None:
+    """An error if the engine of this name cannot do what the options ask for."""
+    if tunes and not isinstance(engine, TunesModel):
+        raise ConfigError(f"save model: method {name} tunes no model; use --method learning")
+    if ahead and not getattr(engine, "ahead", False):
+        raise ConfigError(
+            f"ahead: method {name} needs the answers of a round before the next; leave out --ahead"
+        )
 
 
 def _check_sizes(sizes: Mapping[str, int | None], *, pareto: bool) -> None:
