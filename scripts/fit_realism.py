@@ -36,8 +36,8 @@ from molvae.train.realism import MOST, fitted_realism
 
 def _cleaned(options: CleaningConfig, smiles: Sequence[str]) -> list[str]:
     """Molecules that cleaning keeps."""
-    found = (chem.clean(text, options) for text in smiles)
-    return [molecule.smiles for molecule in found if isinstance(molecule, chem.Cleaned)]
+    cleaned = (chem.clean(text, options) for text in smiles)
+    return [molecule.smiles for molecule in cleaned if isinstance(molecule, chem.Cleaned)]
 
 
 def training_molecules(

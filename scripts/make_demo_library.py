@@ -593,14 +593,14 @@ def run_step(step: str, first: str, second: str) -> tuple[str, ...]:
     SMILES are written from the re-parsed product: a fresh parse drops what the reaction leaves
     behind (stale stereo marks, template flags), so the text is a fixed point.
     """
-    found = set()
+    products = set()
     for (product,) in _template(step).RunReactants((_block(first), _block(second))):
         if Chem.SanitizeMol(product, catchErrors=True) != Chem.SanitizeFlags.SANITIZE_NONE:
             continue
         parsed = Chem.MolFromSmiles(Chem.MolToSmiles(product))
         if parsed is not None:
-            found.add(Chem.MolToSmiles(parsed))
-    return tuple(sorted(found))
+            products.add(Chem.MolToSmiles(parsed))
+    return tuple(sorted(products))
 
 
 def make(name: str, blocks: Sequence[str]) -> tuple[str, str]:

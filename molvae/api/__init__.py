@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from molvae.api.generation import Generation, listed
+from molvae.api.generation import Generation, frame, listed
 from molvae.chem.selfies import use_constraints
 from molvae.config import load_config, parse_duration
 from molvae.errors import ConfigError, FileError, InputError
@@ -202,9 +202,7 @@ class MolVAE(Generation):
         """
         points = interpolate(self._model, first, last, points=n, noise=noise, seed=seed)
         rows = [[getattr(point, name) for name in COLUMNS] for point in points]
-        import pandas as pd
-
-        return pd.DataFrame(rows, columns=list(COLUMNS))
+        return frame(rows, COLUMNS)
 
     def info(self) -> dict[str, Any]:
         """Parameters, tokens, conditions, predictors and training figures, as plain data."""
@@ -234,6 +232,8 @@ class MolVAE(Generation):
         those of :class:`molvae.evaluate.Options`. ``report.metrics["novelty"].value`` is one metric
         of the result.
         """
+        import pandas as pd
+
         from molvae.evaluate import Options, evaluate_molecules
 
         options = Options(
@@ -248,8 +248,6 @@ class MolVAE(Generation):
             workers=workers,
             scheduler=scheduler,
         )
-        import pandas as pd
-
         if isinstance(molecules, pd.DataFrame):
             molecules = molecules["smiles"].tolist()
         return evaluate_molecules(
@@ -282,9 +280,7 @@ class MolVAE(Generation):
             scheduler=scheduler,
         )
         rows = [[m.text, m.nats, m.distortion, m.note] for m in encoded]
-        import pandas as pd
-
-        return pd.DataFrame(rows, columns=["smiles", "nats", "distortion", "note"])
+        return frame(rows, ["smiles", "nats", "distortion", "note"])
 
     def predict(
         self, smiles: str | Sequence[str], *, level: float = LEVEL, workers: int | None = None
@@ -304,9 +300,7 @@ class MolVAE(Generation):
         predicted = predict(_checked_smiles(smiles), self._model, level=level, workers=workers)
         rows = [[m.text, *m.cells, m.note] for m in predicted]
         columns = ["smiles", *prediction_columns(predictors), "note"]
-        import pandas as pd
-
-        return pd.DataFrame(rows, columns=columns)
+        return frame(rows, columns)
 
     def realism(self, smiles: str | Sequence[str]) -> pd.DataFrame:
         """How realistic molecules are: ``smiles``, ``realism``, ``unseen``, ``note``.
@@ -317,10 +311,8 @@ class MolVAE(Generation):
         Raises:
             ConfigError: the model has no critic and no plausibility table.
         """
-        found = realism(_checked_smiles(smiles), self._model)
-        import pandas as pd
-
-        return pd.DataFrame(found, columns=["smiles", "realism", "unseen", "note"])
+        judged = realism(_checked_smiles(smiles), self._model)
+        return frame(judged, ["smiles", "realism", "unseen", "note"])
 
 
 def _checked_smiles(smiles: str | Sequence[str]) -> Sequence[str]:

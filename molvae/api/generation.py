@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # slow to import: methods do it when they need them
     from molvae.optimize.engines.base import Engine
     from molvae.optimize.engines.choice import EngineMaker
 
-__all__ = ["Generation", "listed"]
+__all__ = ["Generation", "frame", "listed"]
 
 
 class Generation:
@@ -122,9 +122,7 @@ class Generation:
                 "widen a range, raise max_tries, or set allow_misses",
                 stacklevel=2,
             )
-        import pandas as pd
-
-        return pd.DataFrame(rows, columns=columns_of(request.targets, extras))
+        return frame(rows, columns_of(request.targets, extras))
 
     def optimize(
         self,
@@ -242,7 +240,7 @@ class Generation:
                 force=force,
             )
         columns, rows = best_table(summary.molecules, parsed, pareto=pareto)
-        return pd.DataFrame(rows, columns=columns)
+        return frame(rows, columns)
 
     def neighbors(
         self,
@@ -290,3 +288,10 @@ class Generation:
 def listed(texts: str | Sequence[str]) -> Sequence[str]:
     """A list of texts, from one text or several."""
     return [texts] if isinstance(texts, str) else texts
+
+
+def frame(rows: Sequence[Sequence[Any]], columns: Sequence[str]) -> pd.DataFrame:
+    """Rows as a table of pandas, which is imported at the first one, as that takes a while."""
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=list(columns))

@@ -344,8 +344,8 @@ def _record_end(folder: Path, code: int) -> None:
 def all_jobs(root: str | Path) -> list[Job]:
     """The jobs below a folder, the newest first; folders of anything else are ignored."""
     folders = sorted(path.parent for path in Path(root).glob(f"*/{JOB}"))
-    found = [job for folder in folders if (job := load(folder)) is not None]
-    return sorted(found, key=lambda job: job.created, reverse=True)
+    jobs = [job for folder in folders if (job := load(folder)) is not None]
+    return sorted(jobs, key=lambda job: job.created, reverse=True)
 
 
 def load(folder: Path) -> Job | None:

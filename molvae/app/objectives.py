@@ -202,11 +202,11 @@ def _scale(
     worst, best = usual[::-1] if low else usual
     if not several:
         return worst, best
-    found = _pair(("Score worth 0", "Score worth 1"), (worst, best), f"{key}.scale", SCALE)
-    if found[0] == found[1]:
+    scale = _pair(("Score worth 0", "Score worth 1"), (worst, best), f"{key}.scale", SCALE)
+    if scale[0] == scale[1]:
         st.warning("The scores worth 0 and 1 must differ.")
         return None
-    return found
+    return scale
 
 
 def _pair(

@@ -5,13 +5,13 @@ The library keeps account of which symbol became which part of the SMILES; this 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-import selfies
 from selfies import grammar_rules
 from selfies.utils.smiles_utils import atom_to_smiles
+
+from molvae.chem.bonding import table_of
 
 __all__ = ["decode_symbols"]
 
@@ -21,14 +21,9 @@ def decode_symbols(symbols: Sequence[str]) -> str | None:
 
     Those are left to the library: dots, [nop], rings with a stereo mark, unknown ones.
     """
-    steps = _steps(tuple(selfies.get_semantic_constraints().items()))
-    try:
-        known = [steps[symbol] for symbol in symbols]
-    except KeyError:
-        steps.update({symbol: _step(symbol) for symbol in symbols})
-        known = [steps[symbol] for symbol in symbols]
-    parsed = [step for step in known if step is not None]
-    return _written(*_derived(parsed)) if len(parsed) == len(known) else None
+    steps = table_of(_step)
+    parsed = [step for symbol in symbols if (step := steps[symbol]) is not None]
+    return _written(*_derived(parsed)) if len(parsed) == len(symbols) else None
 
 
 class _Step(NamedTuple):
@@ -40,12 +35,6 @@ class _Step(NamedTuple):
     number: int  # what it counts where it is read as a digit
     text: str = ""  # of the atom in a SMILES
     mark: str = ""  # of its bond, if that is single: / or \
-
-
-@functools.lru_cache(maxsize=8)
-def _steps(limits: tuple[tuple[str, int], ...]) -> dict[str, _Step | None]:
-    """The symbols met so far under these bonding limits."""
-    return {}
 
 
 def _step(symbol: str) -> _Step | None:

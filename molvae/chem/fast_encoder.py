@@ -13,11 +13,12 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import selfies
 from selfies.constants import AROMATIC_VALENCES, VALENCE_ELECTRONS
 from selfies.grammar_rules import get_selfies_from_index
 from selfies.utils.matching_utils import find_perfect_matching
 from selfies.utils.smiles_utils import atom_to_smiles, smiles_to_atom
+
+from molvae.chem.bonding import table_of
 
 __all__ = ["encode_smiles"]
 
@@ -51,12 +52,6 @@ class _Atom(NamedTuple):
     element: str
     hydrogens: int | None  # None: implicit
     charge: int
-
-
-@functools.lru_cache(maxsize=8)
-def _atoms(limits: tuple[tuple[str, int], ...]) -> dict[str, _Atom | None]:
-    """The atoms met so far under these bonding limits."""
-    return {}
 
 
 def _atom(text: str) -> _Atom | None:
@@ -137,17 +132,14 @@ class _Molecule:
 
 def _read(tokens: list[tuple[str, str, str, str]]) -> _Molecule | None:
     """The molecule; None if the text has an error or something unusual."""
-    known = _atoms(tuple(selfies.get_semantic_constraints().items()))
+    known = table_of(_atom)
     molecule = _Molecule()
     rings: dict[str, _Bond] = {}  # that wait for their end, by number
     outer: list[int] = []  # atoms to which a branch returns
     last, must_follow = -1, True  # whether an atom must follow
     for sign, text, number, bracket in tokens:
         if text:
-            try:
-                atom = known[text]
-            except KeyError:
-                atom = known[text] = _atom(text)
+            atom = known[text]
             if atom is None or (sign and last < 0):
                 return None
             last, must_follow = molecule.add(atom, last, sign), False

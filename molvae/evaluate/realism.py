@@ -70,9 +70,11 @@ def novelties(table: Plausibility) -> Callable[[Sequence[str]], Novelties]:
 
 def _novelties(table: Plausibility, smiles: Sequence[str]) -> Novelties:
     mols = [mol for mol in map(chem.parse, smiles) if mol is not None]
-    found = [table.unseen(kinds(mol)) for mol in mols]
-    rings = np.asarray([bool(new.ring_systems) for new in found], dtype=np.bool_)
-    return Novelties(rings, np.asarray([bool(new.environments) for new in found], dtype=np.bool_))
+    novelties = [table.unseen(kinds(mol)) for mol in mols]
+    rings = np.asarray([bool(new.ring_systems) for new in novelties], dtype=np.bool_)
+    return Novelties(
+        rings, np.asarray([bool(new.environments) for new in novelties], dtype=np.bool_)
+    )
 
 
 # -- metrics --------------------------------------------------------------------------------------

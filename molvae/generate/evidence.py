@@ -44,8 +44,8 @@ def held_out_words(model: SavedModel, name: str) -> str:
     stored = (figures.get("columns") or {}).get(name)
     if model.predictors is None or stored is None:
         return head_error(figures, name)
-    found = Assessment.from_json(stored)
-    return f"{found.predictor.words()}. {found.remark}".rstrip(". ")
+    assessment = Assessment.from_json(stored)
+    return f"{assessment.predictor.words()}. {assessment.remark}".rstrip(". ")
 
 
 def features_of(
@@ -78,7 +78,7 @@ class Evidence:
         unique, self._place = np.unique(given, return_inverse=True)
         texts: list[str] = unique.tolist()
         features = (read or features_of)(texts)
-        self._found: dict[str, Predictions] = {
+        self._predictions: dict[str, Predictions] = {
             name: predictor.predict(texts, features=features)
             for name, predictor in predictors.items()
         }
@@ -91,20 +91,20 @@ class Evidence:
 
     def values(self, name: str) -> _Floats:
         """Expected values, or probabilities of yes, (N,)."""
-        return self._spread(self._found[name].mean)
+        return self._spread(self._predictions[name].mean)
 
     def met(self, target: Target, spread: float) -> _Floats:
         """Probability that the true value meets the target, less outside the domain, (N,).
 
         A single number is met within a quarter of ``spread``, the standard deviation of the column.
         """
-        predictor, found = self._predictors[target.name], self._found[target.name]
-        return self._spread(predictor.meets(found, *self._ends(target, spread)))
+        predictor, predictions = self._predictors[target.name], self._predictions[target.name]
+        return self._spread(predictor.meets(predictions, *self._ends(target, spread)))
 
     def attainable(self, target: Target, spread: float) -> _Floats:
         """The probability, inside the domain, if the expected value were the best one, (N,)."""
-        predictor, found = self._predictors[target.name], self._found[target.name]
-        return self._spread(predictor.attainable(found, *self._ends(target, spread)))
+        predictor, predictions = self._predictors[target.name], self._predictions[target.name]
+        return self._spread(predictor.attainable(predictions, *self._ends(target, spread)))
 
     def _ends(self, target: Target, spread: float) -> tuple[float, float]:
         number = self._predictors[target.name].kind == "number"
@@ -118,6 +118,6 @@ class Evidence:
             f"{name}{ending}": cell
             for name, predictor in self._predictors.items()
             for ending, cell in list(
-                zip(predictor.endings(), predictor.cells(self._found[name], row), strict=True)
+                zip(predictor.endings(), predictor.cells(self._predictions[name], row), strict=True)
             )[1:]
         }

@@ -37,19 +37,19 @@ class ColumnScorer:
 
     def __call__(self, smiles: Sequence[str]) -> list[float]:
         """One score per SMILES; NaN where it is not valid."""
-        found = self.predictor.predict(smiles)
+        predictions = self.predictor.predict(smiles)
         scores: list[float] = (
-            found.pessimistic(self.deviations)
+            predictions.pessimistic(self.deviations)
             if self.window is None
-            else self.predictor.meets(found, *self.window)
+            else self.predictor.meets(predictions, *self.window)
         ).tolist()
         return scores
 
     def details(self, smiles: Sequence[str]) -> dict[str, list[object]]:
         """What the scores rest on, by the ending of a column's name."""
-        found = self.predictor.predict(smiles)
+        predictions = self.predictor.predict(smiles)
         endings = ["_mean", *self.predictor.endings()[1:]]
-        rows = [self.predictor.cells(found, i) for i in range(len(smiles))]
+        rows = [self.predictor.cells(predictions, i) for i in range(len(smiles))]
         return {ending: [row[k] for row in rows] for k, ending in enumerate(endings)}
 
 

@@ -242,7 +242,7 @@ def _check_sizes(sizes: Mapping[str, int | None], *, pareto: bool) -> None:
 def _plan(objective: Objective, request: Request, novel: Sequence[str | Path]) -> dict[str, Any]:
     """What a resumed run must have in common with the run before."""
     scorers = [part.scorer for part in objective.parts]
-    deviations = [one.deviations for one in scorers if isinstance(one, ColumnScorer)]
+    deviations = [scorer.deviations for scorer in scorers if isinstance(scorer, ColumnScorer)]
     return {
         "objective": [part.text for part in objective.parts],
         "minimize": objective.minimize,

@@ -96,7 +96,8 @@ class Scoring:
         else:
             scored = self._finished(*self._stream.take())
         return [
-            one._replace(scores=_merged(one.scores, self._begun.pop(one.smiles))) for one in scored
+            call._replace(scores=_merged(call.scores, self._begun.pop(call.smiles)))
+            for call in scored
         ]
 
     def _finished(

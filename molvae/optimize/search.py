@@ -89,11 +89,13 @@ class Search:
         """
         first = self.round - self.ahead  # of the rounds that are open
         calls: list[Answer | Asked] = sorted(self.calls.answers, key=lambda answer: answer.number)
-        closed = [one for one in self.calls.answers if _precedes(one, first)]
+        closed = [answer for answer in self.calls.answers if _precedes(answer, first)]
         closed.sort(key=lambda answer: answer.number)
         for start in range(0, len(closed), POOL):
             self.archive.add(closed[start : start + POOL])
-        self._early = {one.smiles: one for one in self.calls.answers if not _precedes(one, first)}
+        self._early = {
+            answer.smiles: answer for answer in self.calls.answers if not _precedes(answer, first)
+        }
         if self.calls.pending:
             left = max(self.budget - len(self.calls.answers), 0)
             again = list(self.calls.pending.values())[:left]
@@ -136,7 +138,9 @@ class Search:
         """Whether there were as many calls without improvement as patience allows."""
         if self.patience is None:
             return False
-        answered = (one for one in self.calls.answers if one.smiles in self.archive.answers)
+        answered = (
+            answer for answer in self.calls.answers if answer.smiles in self.archive.answers
+        )
         idle = idle_calls(answered, pareto=self.archive.pareto)
         what = "the front" if self.archive.pareto else "the ten best"
         self.reason = f"none of the last {idle:,} calls improved {what}"
@@ -185,7 +189,7 @@ class Search:
         missing = set(smiles) - self._early.keys()
         while missing:
             scored = self.scoring.take()
-            self._early |= {one.smiles: one for one in self.calls.answer(scored)}
+            self._early |= {answer.smiles: answer for answer in self.calls.answer(scored)}
             missing -= self._early.keys()
             self.progress.advance(len(scored), done=len(self.calls.answers), note=self._note())
             self._require_a_score()

@@ -48,10 +48,10 @@ GROUPS: Mapping[Kind, str] = MappingProxyType(
 @functools.cache
 def _entries(kind: Kind) -> dict[str, list[EntryPoint]]:
     """The entry points of a kind by name; the same one may be found twice on the path."""
-    found: dict[str, list[EntryPoint]] = {}
+    points: dict[str, list[EntryPoint]] = {}
     for entry in sorted(entry_points(group=GROUPS[kind]), key=lambda entry: entry.name):
-        found.setdefault(entry.name, []).append(entry)
-    return found
+        points.setdefault(entry.name, []).append(entry)
+    return points
 
 
 def plugin_names(kind: Kind) -> tuple[str, ...]:
@@ -78,11 +78,11 @@ def used_packages() -> list[str]:
 
 def versions_of(packages: Iterable[str]) -> dict[str, str]:
     """Versions of installed packages by name; empty where one is missing."""
-    found = dict.fromkeys(packages, "")
-    for name in found:
+    versions = dict.fromkeys(packages, "")
+    for name in versions:
         with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+            versions[name] = version(name)
+    return versions
 
 
 @functools.cache

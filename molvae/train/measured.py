@@ -83,14 +83,14 @@ class MeasuredColumns:
         held = self._molecules(part, HELD_OUT)
         encoded = encode_molecules(network, self.dataset, held.items, draws=self.draws)
         heads = self.conditions.from_head(encoded.heads)
-        training, found = self.dataset.part("train"), {}
+        training, assessments = self.dataset.part("train"), {}
         for name, predictor in self.predictors.items():
             known = np.asarray(self.dataset.values[training, self.columns[name]])
-            found[name] = assess(
+            assessments[name] = assess(
                 predictor.predict(held.smiles, features=held.features), held.values[name], known,
                 predictor.kind, head=heads[:, self.own[name]],
             )  # fmt: skip
-        return found
+        return assessments
 
     def _molecules(self, part: str, most: int) -> _Known:
         """Molecules of a part that have a value, at most so many of each column."""

@@ -1,4 +1,4 @@
-"""Predictors of measured columns on public assay sets, beside a forest and the mean.
+"""Predictors of measured columns on public assay sets, next to a forest and the mean.
 
     python scripts/bench/columns.py FOLDER [--sets seh_chembl bace lipophilicity] [--seeds 1]
 
@@ -176,7 +176,7 @@ def report(name: str, split: str, method: str, scores: Scores, assessment: Asses
 
 
 def summary(kind: Kind, scores: ByMethod) -> Iterator[str]:
-    """Markdown: predictor beside forest, means over the seeds, a row per set and split."""
+    """Markdown: predictor and forest, means over the seeds, a row per set and split."""
     names = ("auc", "brier") if kind == "yesno" else ("r2", "spearman")
     shown = " | ".join({"r2": "R²", "spearman": "Spearman", "auc": "AUC"}.get(n, n) for n in names)
     intervals = " | 90 % intervals hold for" if kind == "number" else ""

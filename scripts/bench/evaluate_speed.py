@@ -1,7 +1,7 @@
 """All of MOSES' metrics of 30,000 molecules: ``molvae evaluate`` against the published evaluator.
 
 The baseline, ``moses_baseline.py`` in this folder, runs in a separate environment; its docstring
-tells how to make it. Both get the same files, in consecutive steps, each a process:
+explains how to make it. Both get the same files, in consecutive steps, each a process:
 
     molvae    cold (empty cache), warm, with ChemNet for the first time, with ChemNet warm
     baseline  statistics of the two test sets, warm, ChemNet statistics, with ChemNet warm

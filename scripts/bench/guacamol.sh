@@ -30,6 +30,6 @@ for realism in ${REALISM:-0.5 off}; do
                 -o "$made.json"
         results+=("$made.json")
     done
-    python "$here/beside.py" row guacamol --model "molvae r$realism" --source "$(date +%F)" \
+    python "$here/compare.py" row guacamol --model "molvae r$realism" --source "$(date +%F)" \
         "${results[@]}"
 done

@@ -77,6 +77,6 @@ fi
 # A row of docs/results/moses.csv for each setting, its seeds together.
 (cd "$out" && ls -- *_seed*_r*.json) | sed -E 's/^(.*)_seed[0-9]+(.*)\.json$/\1 \2/' | sort -u |
     while read -r name setting; do
-        python "$here/beside.py" row moses --model "molvae $name$setting" --source "$(date +%F)" \
+        python "$here/compare.py" row moses --model "molvae $name$setting" --source "$(date +%F)" \
             "$out/$name"_seed*"$setting.json"
     done

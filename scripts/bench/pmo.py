@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from beside import RESULTS, read  # type: ignore[import-not-found]
+from compare import RESULTS, read  # type: ignore[import-not-found]
 from turns import place  # type: ignore[import-not-found]
 
 from molvae.generate.request import Request
@@ -131,7 +131,7 @@ def _short(value: object) -> object:
 
 
 def table(options: argparse.Namespace) -> None:
-    """Markdown: each task, ours beside the published; sums over the tasks that all have."""
+    """Markdown: each task, ours and the published; sums over the tasks that all have."""
     ours: dict[str, dict[str, list[float]]] = {}
     seconds: dict[str, list[float]] = {}
     for record in records(options.output):
@@ -217,7 +217,7 @@ def main() -> None:
     listing.add_argument("output", type=Path, metavar="FOLDER")
     listing.add_argument("--header", action="store_true", help="with the names of the columns")
     listing.set_defaults(do=rows)
-    showing = verbs.add_parser("table", help="the results beside the published ones")
+    showing = verbs.add_parser("table", help="the results next to the published ones")
     showing.add_argument("output", type=Path, metavar="FOLDER", help="or what `rows` wrote")
     showing.set_defaults(do=table)
     options = parser.parse_args()

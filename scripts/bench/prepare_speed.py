@@ -215,9 +215,9 @@ def compare(ours: Path, theirs: Path) -> dict[str, Any]:
     wrong = 0
     for smiles in shared:
         i, j = a[smiles], b[smiles]
-        one = [names[k] for k in ids[starts[i] : starts[i + 1]]]
-        two = [other_names[k] for k in other_ids[other_starts[j] : other_starts[j + 1]]]
-        wrong += one != two
+        ours_written = [names[k] for k in ids[starts[i] : starts[i + 1]]]
+        theirs_written = [other_names[k] for k in other_ids[other_starts[j] : other_starts[j + 1]]]
+        wrong += ours_written != theirs_written
     return {
         "molvae": len(a),
         "naive": len(b),

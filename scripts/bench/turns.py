@@ -30,7 +30,7 @@ def child(command: list[str]) -> dict[str, Any]:
 
 def ratio(mine: Iterable[float], others: Iterable[float], digits: int = 2) -> str:
     """How many times as fast, round by round: median and range."""
-    ratios = [one / other for one, other in zip(mine, others, strict=False)]
+    ratios = [my_speed / other_speed for my_speed, other_speed in zip(mine, others, strict=False)]
     middle, low, high = statistics.median(ratios), min(ratios), max(ratios)
     return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 

@@ -1,9 +1,14 @@
 """``__all__`` says exactly what is public, in alphabetical order."""
 
 import ast
+import importlib
+import re
+from pathlib import Path
 
 import molvae
 from tests.repository.source import trees
+
+ROOT = Path(__file__).parents[2]
 
 
 def is_type_variable(value):
@@ -79,3 +84,26 @@ def test_package_names():
     assert molvae.__all__ == sorted(molvae.__all__)
     for name in molvae.__all__:
         assert getattr(molvae, name) is not None
+
+
+# Modules whose functions and classes users call.
+DOCUMENTED = (
+    "molvae.chem", "molvae.errors", "molvae.evaluate", "molvae.evaluate.metrics",
+    "molvae.integrations", "molvae.latent.decode", "molvae.latent.encode",
+    "molvae.latent.interpolate", "molvae.latent.predict", "molvae.latent.realism",
+    "molvae.objectives", "molvae.optimize", "molvae.targets", "molvae.train",
+)  # fmt: skip
+
+
+def test_public_functions_and_classes_are_on_the_page_of_the_api():
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    whole = set(re.findall(r"\.\. automodule:: (\S+)", page))
+    single = set(re.findall(r"\.\. auto(?:function|class):: (\S+)", page))
+    missing = [
+        f"{module}.{name}"
+        for module in DOCUMENTED
+        if module not in whole
+        for name in importlib.import_module(module).__all__
+        if not is_constant(name) and f"{module}.{name}" not in single
+    ]
+    assert missing == []

@@ -367,19 +367,23 @@ def _numbers(final: dict[str, Any]) -> None:
             "exactly through the latent."
         )
     for name, data in (final.get("columns") or {}).items():
-        found = Assessment.from_json(data)
+        assessment = Assessment.from_json(data)
         st.markdown(
-            f"**{plain(name)}** on {found.molecules:,} held-out molecules, "
-            f"learned from {found.trained:,}"
+            f"**{plain(name)}** on {assessment.molecules:,} held-out molecules, "
+            f"learned from {assessment.trained:,}"
         )
-        rows = {"predictor": found.predictor, "head": found.head, "baseline": found.baseline}
+        rows = {
+            "predictor": assessment.predictor,
+            "head": assessment.head,
+            "baseline": assessment.baseline,
+        }
         st.dataframe(
             pd.DataFrame(
                 {key: _figures(row) for key, row in rows.items() if row is not None}
             ).T.fillna("–"),
         )
-        if found.remark:
-            st.warning(plain(found.remark), icon=":material/warning:")
+        if assessment.remark:
+            st.warning(plain(assessment.remark), icon=":material/warning:")
     if final.get("columns"):
         st.caption(
             "The predictor is used for targets and predictions. The baseline always says the "

@@ -132,13 +132,13 @@ def _smiles_place(lines: Sequence[str], delimiter: str) -> int | None:
     rows = [row for row in rows if len(row) == len(rows[0])]
     if not rows or (len(rows[0]) < 2 and delimiter != ","):
         return None
-    found = [
+    candidates = [
         (-sum(map(len, column)), place)
         for place, column in enumerate(zip(*rows, strict=True))
         if sum(map(_looks_like_smiles, column)) > 0.8 * len(column)
         and _looks_like_smiles(column[0])
     ]
-    return min(found)[1] if found else None
+    return min(candidates)[1] if candidates else None
 
 
 def _looks_like_smiles(text: str) -> bool:

@@ -67,7 +67,7 @@ def plugin_metrics(taken: Collection[str]) -> Mapping[str, PluginMetric]:
     Raises:
         ConfigError: an entry point is no :class:`PluginMetric`, or has the name of another metric.
     """
-    found = {}
+    metrics = {}
     for name in plugin_names("metric"):
         package = plugin_package("metric", name)
         if name in taken or "/" in name or not name.isprintable():
@@ -81,5 +81,5 @@ def plugin_metrics(taken: Collection[str]) -> Mapping[str, PluginMetric]:
                 f"metric '{name}' of the package {package}: got {metric!r:.80}, expected a "
                 "molvae.evaluate.metrics.PluginMetric of that name"
             )
-        found[name] = metric
-    return found
+        metrics[name] = metric
+    return metrics

@@ -1,7 +1,7 @@
-"""Our results beside published ones, as Markdown: the rows where molvae loses first.
+"""Our results next to published ones, as Markdown: the rows where molvae loses first.
 
-    python scripts/bench/beside.py table moses      # guacamol, control, predictors or speed
-    python scripts/bench/beside.py row moses --model molvae --source "three seeds" a.json b.json
+    python scripts/bench/compare.py table moses      # guacamol, control or speed
+    python scripts/bench/compare.py row moses --model molvae --source "three seeds" a.json b.json
 
 ``table`` reads ``docs/results/NAME.csv``, which has a row per model with its role and source:
 ``ours``; ``other``, what ours is compared with; and ``reference``, which is shown and not compared,
@@ -154,7 +154,7 @@ def main() -> None:
     show = verbs.add_parser("table", help="print the comparison and its sources as Markdown")
     add = verbs.add_parser("row", help="print a row of the results as CSV")
     for verb in (show, add):
-        verb.add_argument("name", help="moses, guacamol, control, predictors or speed")
+        verb.add_argument("name", help="moses, guacamol, control or speed")
         verb.add_argument("--results", type=Path, default=RESULTS, help="folder with NAME.csv")
     add.add_argument("--model", required=True, help="name of the row")
     add.add_argument("--source", required=True, help="date and settings")
