@@ -1,16 +1,16 @@
-"""Every error molvae raises on purpose.
+"""Every error molvae raises on purpose::
 
-MolvaeError                 one line a user can act on; the command line prints just that
-├── InputError              what was given is wrong: exit code 2
-│   ├── FileError           a file cannot be found, read or understood
-│   │   └── NoColumnError   a file has no column of that name
-│   ├── ConfigError         a setting is unknown or out of its range
-│   ├── PropertyError       a property or condition is unknown or clashes with another
-│   ├── TargetError         a target such as ``logp=2:3`` is malformed or unknown
-│   ├── OutputExistsError   an output exists and ``--force`` was not given
-│   └── ModelFolderError    a model folder is incomplete, damaged or not one of ours
-└── RunError                the work itself failed: exit code 1
-    └── ElsewhereError      another process of several failed, and says why itself
+    MolvaeError                 one line a user can act on; the command line prints just that
+    ├── InputError              what was given is wrong: exit code 2
+    │   ├── FileError           a file cannot be found, read or understood
+    │   │   └── NoColumnError   a file has no column of that name
+    │   ├── ConfigError         a setting is unknown or out of its range
+    │   ├── PropertyError       a property or condition is unknown or clashes with another
+    │   ├── TargetError         a target such as ``logp=2:3`` is malformed or unknown
+    │   ├── OutputExistsError   an output exists and ``--force`` was not given
+    │   └── ModelFolderError    a model folder is incomplete, damaged or not one of ours
+    └── RunError                the work itself failed: exit code 1
+        └── ElsewhereError      another process of several failed, and says why itself
 
 Messages say what was got, what was expected and what to do about it.
 """

@@ -309,21 +309,12 @@ class Judge:
         sample = guacamol.read_sample(self.source)
         known = among(keys_of(sample.distinct), train.flat_keys)
         texts = [text for text, old in zip(sample.distinct, known, strict=True) if old]
-        divergences = guacamol.kl_divergences(
-            guacamol.describe(dict.fromkeys(sample.distinct)), train.guacamol
-        )
         fcd = Metric(None, len(sample.isomeric), note=self._no_fcd(train))
         if not fcd.note:
             generated = frechet.moments(sample.isomeric, device=self.options.device)
             fcd = frechet.compare(generated, train.guacamol_moments)
-        results = {
-            "validity": guacamol.validity(sample),
-            "uniqueness": guacamol.uniqueness(sample),
-            "novelty": guacamol.novelty(sample, texts, train_is_flat=True),
-            "KL": guacamol.noted_score(divergences, sample, train.rows),
-            "FCD": guacamol.fcd_score(fcd),
-            **{f"KL/{name}": metric for name, metric in divergences.items()},
-        }
+        novel = guacamol.novelty(sample, texts, train_is_flat=True)
+        results = guacamol.combine(sample, train.guacamol, novel=novel, rows=train.rows, fcd=fcd)
         return {f"GuacaMol/{name}": metric for name, metric in results.items()}
 
     def _plugins(self) -> dict[str, Metric]:

@@ -43,7 +43,7 @@ from molvae.runtime.cache import ResultCache
 from molvae.runtime.pool import WorkerPool
 from molvae.runtime.randomness import Draws
 
-__all__ = ["Reference"]
+__all__ = ["Reference", "flat_keys_of"]
 
 SCHEMA = 3  # of the cache; to be increased when the same file would give other contents
 SAMPLE = (
@@ -184,7 +184,7 @@ class Reference:
 
         def compute() -> _Arrays:
             role = f"{self.role} without stereo"
-            parts = self._workers.map_texts(role, _flat_keys, self.source, self.rows)
+            parts = self._workers.map_texts(role, flat_keys_of, self.source, self.rows)
             return {"keys": np.unique(np.concatenate([part for _, part in parts]))}
 
         return self._arrays("flat-keys.npz", compute)["keys"]
@@ -328,7 +328,8 @@ def _entries(name: str, part: MoleculeSet) -> bytes:
     return arrays[name]().tobytes() if name in arrays else b""
 
 
-def _flat_keys(texts: Sequence[str]) -> NDArray[np.uint64]:
+def flat_keys_of(texts: Sequence[str]) -> NDArray[np.uint64]:
+    """Keys of the SMILES without stereochemistry, ascending, each once."""
     return np.unique(keys_of(guacamol.flat_smiles(texts)))
 
 

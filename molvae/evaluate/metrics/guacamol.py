@@ -26,6 +26,7 @@ __all__ = [
     "Sample",
     "Samples",
     "assess",
+    "combine",
     "continuous_kl",
     "describe",
     "discrete_kl",
@@ -347,12 +348,29 @@ def assess(
     sample = _read(samples, n)
     subset = reference_subset(train, sample.asked)
     reference = describe(flat_smiles(subset))
+    novel = novelty(sample, train, train_is_flat=train_is_flat)
+    return combine(sample, reference, novel=novel, rows=len(train), fcd=fcd)
+
+
+def combine(
+    sample: Sample,
+    reference: Described,
+    *,
+    novel: Metric,
+    rows: int,
+    fcd: Metric | float | None,
+) -> dict[str, Metric]:
+    """The five benchmarks of a sample, and below ``KL/`` the divergence of each descriptor.
+
+    ``reference``: descriptors of the training molecules that GuacaMol compares with; ``rows``: how
+    many training molecules there are; ``novel`` and ``fcd``: computed elsewhere.
+    """
     divergences = kl_divergences(describe(dict.fromkeys(sample.distinct)), reference)
     return {
         "validity": validity(sample),
         "uniqueness": uniqueness(sample),
-        "novelty": novelty(sample, train, train_is_flat=train_is_flat),
-        "KL": noted_score(divergences, sample, len(train)),
+        "novelty": novel,
+        "KL": noted_score(divergences, sample, rows),
         "FCD": fcd_score(fcd),
         **{f"KL/{name}": metric for name, metric in divergences.items()},
     }
