@@ -17,7 +17,6 @@ Messages say what was got, what was expected and what to do about it.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 __all__ = [
@@ -90,6 +89,8 @@ def suggest(name: str, known: Iterable[str]) -> str:
     >>> suggest("lgop", ["qed", "logp"])
     "did you mean 'logp'? Known: logp, qed."
     """
+    import difflib  # only errors need it
+
     names = sorted(known)
     near = difflib.get_close_matches(name.lower(), names, n=2, cutoff=0.5)
     listing = f"Known: {', '.join(names)}." if names else "None are known."

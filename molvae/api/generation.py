@@ -14,12 +14,12 @@ from molvae.generate.columns import columns_of, extras_of, molecule_row
 from molvae.generate.request import Request, Span, Targets
 from molvae.generate.run import GenerationSummary, generate
 from molvae.model.checkpoint import SavedModel
-from molvae.objectives import DockOptions, FunctionScorer, Objective, Part, parse_objective
 from molvae.targets import Target
 
 if TYPE_CHECKING:  # slow to import: methods do it when they need them
     import pandas as pd
 
+    from molvae.objectives import DockOptions
     from molvae.optimize.engines.base import Engine
     from molvae.optimize.engines.choice import EngineMaker
 
@@ -179,6 +179,7 @@ class Generation:
         """
         import pandas as pd
 
+        from molvae.objectives import FunctionScorer, Objective, Part, parse_objective
         from molvae.optimize.known import parse_columns
         from molvae.optimize.run import optimize
         from molvae.optimize.summary import best_table

@@ -16,8 +16,7 @@ from molvae.app import cards, command, models, plots, state, storage, training
 from molvae.app.work import Row, Work
 from molvae.chem.properties import PROPERTIES, compute
 from molvae.generate.columns import columns_of, extras_of, molecule_row
-from molvae.generate.evidence import held_out_words
-from molvae.generate.report import GenerationReport
+from molvae.generate.report import page_of
 from molvae.generate.request import Generated, Request
 from molvae.generate.run import ADVICE, GenerationSummary, generate
 from molvae.latent.realism import realism
@@ -131,15 +130,9 @@ def _make(
             f"(refused: {reasons or 'none'}); {ADVICE}"
         )
     if rows:
-        own = [t.name for t in request.targets if t.name in saved.conditions.names]
-        figures = {name: held_out_words(saved, name) for name in own}
-        report = GenerationReport(columns, request.targets, saved.conditions, figures)
-        for row in rows.values():
-            report.add(row)
-        line = command.text(words(making))
-        work.about["report"] = render(
-            report.page(summary.to_json(), making.model, making.seed, line)
-        )
+        about = summary.to_json(), making.model, making.seed, command.text(words(making))
+        page = page_of(rows.values(), columns, request.targets, saved, *about)
+        work.about["report"] = render(page)
 
 
 def describe(

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import csv
 import functools
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import FilterCatalog
 
 from molvae.chem.molecules import Mol, parse, to_smiles
+from molvae.chem.pattern_screen import PatternScreen
 from molvae.errors import FileError, InputError, suggest
 
 __all__ = ["Alerts", "Filter", "Filters", "alerts", "load_filters"]
@@ -50,7 +49,7 @@ class Filters:
     def __init__(self, patterns: Iterable[_Pattern]) -> None:
         self.patterns = tuple(patterns)
         self._queries = [_compile(smarts) for _, smarts in self.patterns]
-        self._screen = _Screen(self._queries)
+        self._screen = PatternScreen(self._queries)
 
     def __reduce__(self) -> tuple[Callable[[tuple[_Pattern, ...]], Filters], tuple[Any, ...]]:
         return _made_once, (self.patterns,)
@@ -64,12 +63,12 @@ class Filters:
         largest = max(map(len, mol.GetRingInfo().AtomRings()), default=0)
         if largest > LARGEST_RING:
             return f"ring of {largest} atoms"
-        for atom in mol.GetAtoms():
-            if atom.GetFormalCharge():
-                return "charged atom"
-        for atom in mol.GetAtoms():
-            if atom.GetSymbol() not in ELEMENTS:
-                return f"element {atom.GetSymbol()}"
+        atoms = [(atom.GetFormalCharge(), atom.GetSymbol()) for atom in mol.GetAtoms()]
+        if any(charge for charge, _ in atoms):
+            return "charged atom"
+        for _, symbol in atoms:
+            if symbol not in ELEMENTS:
+                return f"element {symbol}"
         full = Chem.AddHs(mol)
         for i in self._screen.possible(mol):
             if full.HasSubstructMatch(self._queries[i]):
@@ -91,70 +90,6 @@ def _compile(smarts: str) -> Mol:
     if query is None or query.GetNumAtoms() == 0:
         raise InputError(f"'{smarts}' is not a SMARTS pattern")
     return query
-
-
-# What a molecule must contain to match a pattern at all ------------------------------------------
-
-# A piece is an element, or two bonded elements and the kind of their bond. A pattern needs as many
-# of each as it requires without alternatives, since its atoms match different atoms and its bonds
-# different bonds. Counting pieces is many times faster than substructure search.
-_Piece = tuple[int, ...]
-
-# Of bonds of a pattern; any other text, such as "-,=", leaves the kind open.
-_KINDS = {
-    mark + ring: int(kind)
-    for mark, kind in {
-        "-": Chem.BondType.SINGLE,
-        "=": Chem.BondType.DOUBLE,
-        "#": Chem.BondType.TRIPLE,
-        ":": Chem.BondType.AROMATIC,
-    }.items()
-    for ring in ("", "&@", "&!@")
-}
-
-
-_SINGLE = int(Chem.BondType.SINGLE)
-
-
-class _Screen:
-    """Skips the patterns for which a molecule lacks the atoms or bonds."""
-
-    def __init__(self, queries: Sequence[Mol]) -> None:
-        needs = [_needs(query) for query in queries]
-        pieces = sorted(set().union(*needs))
-        self._columns = {piece: i for i, piece in enumerate(pieces)}
-        self._needs = np.zeros((len(queries), len(pieces)), dtype=np.int32)
-        for row, need in zip(self._needs, needs, strict=True):
-            row[:] = [need[piece] for piece in pieces]
-
-    def possible(self, mol: Mol) -> list[int]:
-        """Numbers of the patterns that may match a molecule with its hydrogens, in order."""
-        has = np.zeros(len(self._columns), dtype=np.int32)
-        pieces = _pieces(mol, lambda bond: int(bond.GetBondType()))
-        for atom in mol.GetAtoms():  # faster than adding the hydrogens first
-            if hydrogens := atom.GetTotalNumHs():
-                pieces[(1,)] += hydrogens
-                pieces[(1, atom.GetAtomicNum(), _SINGLE)] += hydrogens
-        for piece, count in pieces.items():
-            if (column := self._columns.get(piece)) is not None:
-                has[column] = count
-        possible: list[int] = np.flatnonzero((self._needs <= has).all(axis=1)).tolist()
-        return possible
-
-
-def _pieces(mol: Mol, kind: Callable[[Any], int]) -> Counter[_Piece]:
-    elements = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
-    pieces: list[_Piece] = [(element,) for element in elements]
-    for bond in mol.GetBonds():
-        a, b = elements[bond.GetBeginAtomIdx()], elements[bond.GetEndAtomIdx()]
-        pieces.append((a, b, kind(bond)) if a < b else (b, a, kind(bond)))
-    return Counter(pieces)
-
-
-def _needs(query: Mol) -> Counter[_Piece]:
-    # RDKit numbers an atom of a pattern 0 unless one element is certain.
-    pieces = _pieces(query, lambda bond: _KINDS.get(bond.GetSmarts(), 0))
-    return Counter({piece: count for piece, count in pieces.items() if all(piece)})
 
 
 # Pattern files -----------------------------------------------------------------------------------

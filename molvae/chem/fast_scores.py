@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
-from rdkit.Chem import QED, FilterCatalog, rdFingerprintGenerator, rdMolDescriptors, rdqueries
+from rdkit.Chem import QED, rdFingerprintGenerator, rdMolDescriptors, rdqueries
 
 from molvae.chem.molecules import Mol
+from molvae.chem.pattern_screen import PatternScreen
 
 __all__ = ["Facts", "npscore", "qed", "sas"]
 
@@ -74,13 +75,22 @@ class Facts:
 
 
 @functools.cache
-def _alerts() -> FilterCatalog.FilterCatalog:
-    """QED's structural alerts as one catalog, faster than one by one."""
-    catalog = FilterCatalog.FilterCatalog()
-    for number, alert in enumerate(QED.StructuralAlerts):
-        matcher = FilterCatalog.SmartsMatcher(str(number), alert)
-        catalog.AddEntry(FilterCatalog.FilterCatalogEntry(str(number), matcher))
-    return catalog
+def _patterns() -> tuple[list[Mol], PatternScreen]:
+    """QED's structural alerts, behind them its acceptors, and a screen of all."""
+    patterns = [*QED.StructuralAlerts, *QED.Acceptors]
+    return patterns, PatternScreen(patterns)
+
+
+def _alerts_and_acceptors(mol: Mol) -> tuple[int, int]:
+    """QED's count of structural alerts that a molecule has, and of acceptors."""
+    patterns, screen = _patterns()
+    first, alerts, acceptors = len(QED.StructuralAlerts), 0, 0
+    for i in screen.possible(mol):
+        if i < first:
+            alerts += mol.HasSubstructMatch(patterns[i])
+        else:
+            acceptors += len(mol.GetSubstructMatches(patterns[i]))
+    return alerts, acceptors
 
 
 def _aromatic_systems(facts: Facts) -> int:
@@ -108,15 +118,16 @@ def _fast_qed(facts: Facts) -> float:
     plain = 0 < mol.GetNumAtoms() == mol.GetNumHeavyAtoms()
     if not plain or mol.HasSubstructMatch(_unusual()):
         return float(QED.qed(mol))  # it removes hydrogens first and sanitizes again
+    alerts, acceptors = _alerts_and_acceptors(mol)
     terms = QED.QEDproperties(
         MW=facts.mw,
         ALOGP=facts.logp,
-        HBA=sum(len(mol.GetSubstructMatches(acceptor)) for acceptor in QED.Acceptors),
+        HBA=acceptors,
         HBD=facts.hbd,
         PSA=facts.tpsa,
         ROTB=facts.rotb,
         AROM=_aromatic_systems(facts),
-        ALERTS=len(_alerts().GetMatches(mol)),
+        ALERTS=alerts,
     )
     return float(QED.qed(mol, qedProperties=terms))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import shlex
 import signal
@@ -419,6 +418,8 @@ def command_line() -> str:
 def show(as_json: bool, data: dict[str, Any], lines: list[str]) -> None:
     """Print the result: JSON for machines, lines for people."""
     if as_json:
+        import json  # `--help` does without
+
         text = json.dumps(data, indent=1, ensure_ascii=False, default=str, allow_nan=False)
         try:
             text.encode()

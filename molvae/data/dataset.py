@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -170,6 +171,10 @@ class Dataset:
         Raises:
             FileError: ``molecules.csv.gz`` is missing, damaged or of another dataset.
         """
+        return list(self.each_smiles(items))
+
+    def each_smiles(self, items: NDArray[np.int64]) -> Iterator[str]:
+        """As :meth:`smiles`, one after the other, without keeping them in memory."""
         path = self._file(MOLECULES)
         wanted = np.zeros(len(self), dtype=np.bool_)
         wanted[items] = True
@@ -177,10 +182,9 @@ class Dataset:
             with gzip.open(path, "rt", encoding="utf-8", newline="") as handle:
                 rows = csv.reader(handle)
                 place = next(rows).index("smiles")
-                chosen = [row[place] for row, use in zip(rows, wanted, strict=True) if use]
+                yield from (row[place] for row, use in zip(rows, wanted, strict=True) if use)
         except (OSError, EOFError, ValueError, IndexError, StopIteration, csv.Error) as error:
             raise FileError(f"'{path}': cannot be read ({error}); prepare the data again") from None
-        return chosen
 
     def token_counts(self, part: str, *, molecules: bool = False) -> NDArray[np.int64]:
         """How often each token occurs in the molecules of a split, (V,) by id.

@@ -14,7 +14,7 @@ from pathlib import Path
 from molvae.errors import FileError
 from molvae.evaluate.judge import Judge
 from molvae.evaluate.options import Options
-from molvae.evaluate.references import Reference
+from molvae.evaluate.references import KINDS, Reference
 from molvae.evaluate.results import Comparison, Curves, PropertySummary, Report
 from molvae.evaluate.sources import Paths, Source, from_files, from_list
 from molvae.runtime.pool import WorkerPool
@@ -162,7 +162,7 @@ def _require(references: Mapping[str, Reference], *, draw: bool) -> None:
         if role == "train":
             drawn = ("smiles.txt", "fingerprints.bin") if draw else ()
             few = "test" not in references and reference.is_short()
-            reference.require("keys.bin", *drawn, *(("values.bin",) if few else ()))
+            reference.require("keys.bin", KINDS, *drawn, *(("values.bin",) if few else ()))
         else:
             values = ("values.bin",) if role == "test" else ()
             needed = ("fingerprints.bin", "fragments.json", "scaffolds.json", "smiles.txt")

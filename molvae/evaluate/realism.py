@@ -30,7 +30,6 @@ __all__ = [
     "fact_table",
     "from_arrays",
     "novelties",
-    "plausibility",
     "realism_auc",
     "table_arrays",
     "unseen",
@@ -51,11 +50,6 @@ class Novelties(NamedTuple):
 
 
 # -- in worker processes --------------------------------------------------------------------------
-
-
-def plausibility(texts: Sequence[str]) -> Plausibility:
-    """The table of the valid ones of some texts."""
-    return Plausibility.of(kinds(mol) for mol in map(chem.parse, texts) if mol is not None)
 
 
 def fact_table(texts: Sequence[str]) -> FactTable:

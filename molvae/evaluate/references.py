@@ -34,22 +34,23 @@ from molvae.evaluate.metrics import FINGERPRINT_BYTES, MoleculeSet, Wanted, frec
 from molvae.evaluate.metrics.frechet import Moments
 from molvae.evaluate.metrics.guacamol import Described
 from molvae.evaluate.realism import SAMPLE as FACT_SAMPLE
-from molvae.evaluate.realism import fact_arrays, fact_table, from_arrays, plausibility, table_arrays
+from molvae.evaluate.realism import fact_arrays, fact_table, from_arrays, table_arrays
 from molvae.evaluate.sample import description
 from molvae.evaluate.sources import Source
 from molvae.realism.inputs import FactTable
-from molvae.realism.plausibility import Plausibility
+from molvae.realism.plausibility import TOGETHER, Plausibility
 from molvae.runtime.cache import ResultCache
 from molvae.runtime.pool import WorkerPool
 from molvae.runtime.randomness import Draws
 
-__all__ = ["Reference", "flat_keys_of"]
+__all__ = ["KINDS", "Reference", "flat_keys_of"]
 
 SCHEMA = 3  # of the cache; to be increased when the same file would give other contents
 SAMPLE = (
     30_000  # molecules of a training set whose properties are computed, if there is no test set
 )
 PATIENCE = 3  # times that the cache may be cleared before its files are read
+KINDS = "plausibility.npz"  # ring systems and environments
 SAMPLE_SEED = 42  # fixed, so that the sample of a set can be cached
 
 _Arrays = dict[str, NDArray[Any]]
@@ -151,15 +152,7 @@ class Reference:
     @functools.cached_property
     def plausibility(self) -> Plausibility:
         """Ring systems and atom environments of all molecules."""
-
-        def compute() -> _Arrays:
-            table = Plausibility.of([])
-            role = f"{self.role} ring systems"
-            for _, part in self._workers.map_texts(role, plausibility, self.source, self.rows):
-                table = table.merged(part)
-            return table_arrays(table)
-
-        return from_arrays(self._arrays("plausibility.npz", compute))
+        return from_arrays(self._read(KINDS, _load_arrays))
 
     @functools.cached_property
     def facts(self) -> FactTable:
@@ -237,10 +230,12 @@ class Reference:
             "scaffolds.json" in missing,
             "fragments.json" in missing,
             properties=tuple(PROPERTIES) if "values.bin" in missing else (),
+            kinds=KINDS in missing,
         )
         fragments: Counter[str] = Counter()
         scaffolds: Counter[str] = Counter()
         keys = [np.empty(0, np.uint64)]
+        tables: list[Plausibility] = []
         rows = valid = 0
         with self._cache.writing(*dict.fromkeys(("rows.json", *missing))) as files:
             for _, part in self._workers.map_texts(self.role, description(wanted), self.source):
@@ -249,10 +244,16 @@ class Reference:
                 scaffolds.update(part.scaffolds.counts)
                 if "keys.bin" in files:
                     keys.append(keys_of(part.smiles))
+                if KINDS in files:
+                    tables.append(part.kinds)
+                    if len(tables) == TOGETHER:
+                        tables = [Plausibility.joined(tables)]
                 for name, file in files.items():
                     file.write(_entries(name, part))
             if "keys.bin" in files:
                 files["keys.bin"].write(np.unique(np.concatenate(keys)).tobytes())
+            if KINDS in files:
+                files[KINDS].write(_npz(table_arrays(Plausibility.joined(tables))))
             about = {"rows": rows, "valid": valid, "role": self.role, "source": self.source.name}
             whole = {
                 "rows.json": about,
@@ -290,18 +291,12 @@ class Reference:
                 stored = self._stored(name)
                 if stored is None:
                     stored = compute()
-                    buffer = io.BytesIO()
-                    np.savez(buffer, **stored)  # type: ignore[arg-type]
                     with self._cache.writing(name) as files:
-                        files[name].write(buffer.getvalue())
+                        files[name].write(_npz(stored))
         return stored
 
     def _stored(self, name: str) -> _Arrays | None:
-        def load(path: Path) -> _Arrays:
-            with np.load(path, allow_pickle=False) as arrays:
-                return {key: arrays[key] for key in arrays.files}
-
-        return self._cache.read(name, load)
+        return self._cache.read(name, _load_arrays)
 
     def _moments(self, name: str, smiles: Callable[[], Sequence[str]]) -> Moments:
         file = f"fcd-{importlib.metadata.version('fcd')}-{name}.npz"
@@ -326,6 +321,17 @@ def _entries(name: str, part: MoleculeSet) -> bytes:
         "values.bin": lambda: part.values,
     }
     return arrays[name]().tobytes() if name in arrays else b""
+
+
+def _npz(arrays: _Arrays) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _load_arrays(path: Path) -> _Arrays:
+    with np.load(path, allow_pickle=False) as arrays:
+        return {key: arrays[key] for key in arrays.files}
 
 
 def flat_keys_of(texts: Sequence[str]) -> NDArray[np.uint64]:

@@ -6,7 +6,7 @@ an evenly spaced sample of bounded size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -16,14 +16,16 @@ from numpy.typing import NDArray
 
 from molvae.chem.properties import PROPERTIES
 from molvae.errors import InputError
+from molvae.generate.evidence import held_out_words
 from molvae.generate.refusals import example
+from molvae.model.checkpoint import SavedModel
 from molvae.model.conditions import Condition, ConditionSet
 from molvae.report import Card, Cell, Histogram, Page, Row, Table
 from molvae.report.axes import finite, mean_sd, number
 from molvae.runtime.device import versions
 from molvae.targets import DISTANCE, Target, hit
 
-__all__ = ["GenerationReport"]
+__all__ = ["GenerationReport", "page_of"]
 
 LIMIT = 100_000  # most rows in the sample
 BLOCK = 4096  # rows added up together
@@ -139,6 +141,23 @@ class _Answer:
             request=request,
             figures=figures,
         )
+
+
+def page_of(
+    rows: Iterable[Sequence[object]],
+    columns: Sequence[str],
+    targets: Sequence[Target],
+    model: SavedModel,
+    summary: Mapping[str, Any],
+    *about: Any,
+) -> Page:
+    """The page of rows with these columns; ``about`` is passed to :meth:`GenerationReport.page`."""
+    own = [t.name for t in targets if t.name in model.conditions.names]
+    figures = {name: held_out_words(model, name) for name in own}
+    report = GenerationReport(columns, targets, model.conditions, figures)
+    for row in rows:
+        report.add(row)
+    return report.page(summary, *about)
 
 
 class GenerationReport:

@@ -24,15 +24,12 @@ from molvae.data.writers import format_cell, picture_format, require_writer, wri
 from molvae.errors import ConfigError, InputError
 from molvae.generate.blocks import BLOCK, BlockNumbers, Blocks, open_blocks
 from molvae.generate.columns import columns_of, extras_of, molecule_row
-from molvae.generate.evidence import held_out_words
 from molvae.generate.novelty import known_molecules
 from molvae.generate.refusals import with_examples
-from molvae.generate.report import GenerationReport
 from molvae.generate.request import Generated, Request, Targets
 from molvae.generate.sampler import Listener, Sampler
 from molvae.model.checkpoint import SavedModel, find_model, load_model
 from molvae.model.given import clean_given
-from molvae.report import write_html
 from molvae.runtime.device import available_cpus, choose_device, keep_memory, versions
 from molvae.runtime.files import fingerprint
 from molvae.runtime.pool import WorkerPool
@@ -214,13 +211,11 @@ def generate_file(
                 say(f"note: {summary.notes[-1]}")
             summary.seconds = time.monotonic() - started
             if options.report is not None:
-                own = [t.name for t in request.targets if t.name in saved.conditions.names]
-                figures = {name: held_out_words(saved, name) for name in own}
-                report = GenerationReport(columns, request.targets, saved.conditions, figures)
-                for row in blocks.rows():
-                    report.add(row)
-                name = find_model(model).name
-                page = report.page(summary.to_json(), name, seed, options.command)
+                from molvae.generate.report import page_of  # slow to import, and seldom needed
+                from molvae.report import write_html
+
+                about = summary.to_json(), find_model(model).name, seed, options.command
+                page = page_of(blocks.rows(), columns, request.targets, saved, *about)
                 write_html(options.report, page)
             if options.grid is not None:
                 _draw(Path(options.grid), columns, blocks)

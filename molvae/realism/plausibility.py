@@ -10,6 +10,7 @@ Shapes: ``K`` kinds of ring system or environment.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from molvae.runtime.untrusted import read_tensors
 __all__ = [
     "NOTHING",
     "PLAUSIBILITY_FILE",
+    "TOGETHER",
     "Counts",
     "Exempt",
     "Plausibility",
@@ -40,6 +42,7 @@ PLAUSIBILITY_FILE = "plausibility.safetensors"
 VERSION = 1
 MAX_BYTES = 100_000_000
 KINDS = ("ring_systems", "environments")
+TOGETHER = 64  # tables added up at a time
 
 
 class Exempt(NamedTuple):
@@ -92,12 +95,14 @@ class Counts:
         """The ids as a set."""
         return frozenset(self.ids.tolist())
 
-    def merged(self, other: Counts) -> Counts:
-        """The sums of two tables of counts."""
-        ids, places = np.unique(np.concatenate([self.ids, other.ids]), return_inverse=True)
-        counts = np.concatenate([self.molecules, other.molecules]).astype(np.float64)
+    @classmethod
+    def summed(cls, tables: Sequence[Counts]) -> Counts:
+        """The sums of tables of counts."""
+        ids = np.concatenate([table.ids for table in tables])
+        ids, places = np.unique(ids, return_inverse=True)
+        counts = np.concatenate([table.molecules for table in tables]).astype(np.float64)
         sums = np.bincount(places, weights=counts, minlength=len(ids))
-        return Counts(ids, np.minimum(sums, np.iinfo(np.uint32).max).astype(np.uint32))
+        return cls(ids, np.minimum(sums, np.iinfo(np.uint32).max).astype(np.uint32))
 
 
 @dataclass(frozen=True)
@@ -120,13 +125,21 @@ class Plausibility:
             environments.update(set(molecule.environments))
         return cls(Counts.of(rings), Counts.of(environments), molecules)
 
-    def merged(self, other: Plausibility) -> Plausibility:
-        """The table of both sets of molecules, such as a start model's and the new data's."""
-        return Plausibility(
-            self.ring_systems.merged(other.ring_systems),
-            self.environments.merged(other.environments),
-            self.molecules + other.molecules,
-        )
+    @classmethod
+    def joined(cls, tables: Iterable[Plausibility]) -> Plausibility:
+        """The table of several sets of molecules, such as a start model's and the new data's.
+
+        Many small tables are added up some at a time: the sum is sorted for each addition.
+        """
+        total, left = cls.of([]), iter(tables)
+        while some := list(itertools.islice(left, TOGETHER)):
+            parts = [total, *some]
+            total = cls(
+                Counts.summed([part.ring_systems for part in parts]),
+                Counts.summed([part.environments for part in parts]),
+                sum(part.molecules for part in parts),
+            )
+        return total
 
     def unseen(
         self, facts: Facts | Kinds, exempt: Exempt = NOTHING, atoms: frozenset[int] = frozenset()

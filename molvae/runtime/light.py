@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
+
+import torch
 
 __all__ = ["light_optimizer"]
 
@@ -14,7 +16,9 @@ METHODS = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
 def light_optimizer(kind: type[T]) -> type[T]:
     """The class of an optimizer, with its methods as they are below the wrapper that torch adds.
 
-    The wrapper hides them from ``torch.compile``, and imports it for that.
+    The wrapper hides them from ``torch.compile``, and imports it for that. So does that of Adam's
+    steps, whose other effect, to compute no gradients, is kept.
     """
-    plain = {name: inspect.unwrap(getattr(kind, name)) for name in METHODS}
+    plain: dict[str, Any] = {name: inspect.unwrap(getattr(kind, name)) for name in METHODS}
+    plain["step"] = torch.no_grad()(inspect.unwrap(kind.step))  # type: ignore[attr-defined]
     return cast("type[T]", type(kind.__name__, (kind,), plain))

@@ -11,11 +11,11 @@ import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
 
 __all__ = ["Listener", "Progress", "duration", "say", "set_listener", "set_quiet"]
 
@@ -89,16 +89,7 @@ class Progress:
             self._cell = show({"text/plain": self.label}, raw=True, display_id=True)
             self.every = CELL_EVERY
         elif sys.stderr.isatty():
-            self._bar = RichProgress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
-                TextColumn("{task.percentage:>3.0f}%" if self.total else ""),
-                TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
-                console=Console(stderr=True),
-                transient=True,
-            )
+            self._bar = _bar(bool(self.total))
             self._task = self._bar.add_task(self.label, total=self.total, rate="", note="")
             self._bar.update(self._task, completed=self.done)
             self._bar.start()
@@ -166,6 +157,23 @@ class Progress:
         if self.note:
             parts.append(self.note)
         return ", ".join(parts)
+
+
+def _bar(counted: bool) -> RichProgress:
+    """A bar on the terminal, with a percentage if the total is known."""
+    from rich import progress  # slow to import, and needed on a terminal only
+    from rich.console import Console
+
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(bar_width=20),
+        progress.TextColumn("{task.percentage:>3.0f}%" if counted else ""),
+        progress.TextColumn("{task.fields[rate]}"),
+        progress.TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+        transient=True,
+    )
 
 
 def _notebook_display() -> Any:

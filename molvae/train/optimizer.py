@@ -44,7 +44,8 @@ def make_optimizer(
         {"params": [p for p in network.parameters() if p.ndim > 1]},
         {"params": [p for p in network.parameters() if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=rate, betas=BETAS, weight_decay=weight_decay, foreach=True)
+    adamw = light_optimizer(torch.optim.AdamW)
+    return adamw(groups, lr=rate, betas=BETAS, weight_decay=weight_decay, foreach=True)
 
 
 def orthogonal(matrices: Tensor) -> Tensor:

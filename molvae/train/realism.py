@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
+
 from molvae import chem
-from molvae.chem.realism_features import describe
+from molvae.chem.realism_features import describe, kinds
 from molvae.config import TrainConfig
 from molvae.data.dataset import Dataset
 from molvae.errors import FileError, InputError
@@ -46,12 +49,26 @@ def _described(smiles: Sequence[str]) -> _Described:
 
 
 def _counted(smiles: Sequence[str]) -> Plausibility:
-    return _described(smiles).table
+    """The table of molecules that the critic does not need."""
+    return Plausibility.of(kinds(mol) for mol in map(chem.parse, smiles) if mol is not None)
+
+
+@dataclass(frozen=True)
+class _TrainingPart:
+    """SMILES of the training molecules of a dataset, read from its file whenever they are used."""
+
+    dataset: Dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset.part("train"))
+
+    def __iter__(self) -> Iterator[str]:
+        return self.dataset.each_smiles(self.dataset.part("train"))
 
 
 def fitted_realism(
     model: SavedModel,
-    smiles: Sequence[str],
+    smiles: Sequence[str] | _TrainingPart,
     *,
     start: SavedModel | None = None,
     most: int = MOST,
@@ -74,8 +91,12 @@ def fitted_realism(
             f"{LEAST_MOLECULES} or more"
         )
         return replace(model, critic=None, plausibility=before)
-    order = Draws(seed).permutation("realism", len(smiles)).tolist()
-    chosen, rest = [smiles[i] for i in order[:most]], [smiles[i] for i in order[most:]]
+    drawn = Draws(seed).permutation("realism", len(smiles))[:most]
+    is_drawn = np.zeros(len(smiles), dtype=np.bool_)
+    is_drawn[drawn] = True
+    texts = {i: text for i, text in enumerate(smiles) if is_drawn[i]}
+    chosen = [texts[i] for i in drawn.tolist()]
+    rest = itertools.compress(smiles, ~is_drawn)
     bare = replace(model, critic=None, plausibility=None)
     own_count = max(len(chosen), min(LEAST_OWN, 4 * len(chosen)))
     request = Request(unique=False, realism=None)
@@ -87,11 +108,11 @@ def fitted_realism(
     with WorkerPool(workers) as pool:
         real_facts, table = _joined(pool, chosen)
         own_facts, _ = _joined(pool, own_smiles)
-        if rest:
-            for _, part in pool.map_texts("plausibility", _counted, rest, len(rest)):
-                table = table.merged(part)
+        if len(smiles) > len(chosen):
+            counted = pool.map_texts("plausibility", _counted, rest, len(smiles) - len(chosen))
+            table = Plausibility.joined(itertools.chain([table], (part for _, part in counted)))
     if before is not None:
-        table = table.merged(before)
+        table = Plausibility.joined([table, before])
     critic: RealismCritic | None = None
     try:
         critic = fit_critic(real_facts, own_facts, prior=None if start is None else start.critic)
@@ -102,10 +123,8 @@ def fitted_realism(
 
 def _joined(pool: WorkerPool, smiles: Sequence[str]) -> _Described:
     parts = [part for _, part in pool.map_texts("realism", _described, smiles, len(smiles))]
-    table = Plausibility.of([])
-    for part in parts:
-        table = table.merged(part.table)
-    return _Described(FactTable.joined(part.facts for part in parts), table)
+    facts = FactTable.joined(part.facts for part in parts)
+    return _Described(facts, Plausibility.joined(part.table for part in parts))
 
 
 def with_realism(
@@ -124,15 +143,20 @@ def with_realism(
     """
     if not options.critic_samples:
         return model
+    most = min(max(seen // SEEN_PER_SAMPLE, LEAST_REAL), options.critic_samples)
     try:
-        smiles = dataset.smiles(dataset.part("train"))
-    except FileError as error:  # the training itself did not need the file
+        model = fitted_realism(
+            model,
+            _TrainingPart(dataset),
+            start=start,
+            most=most,
+            seed=options.seed,
+            device=device,
+            workers=workers,
+        )
+    except FileError as error:  # the training itself did not need the file of the molecules
         say(f"note: no realism critic: {error}")
         return model
-    most = min(max(seen // SEEN_PER_SAMPLE, LEAST_REAL), options.critic_samples)
-    model = fitted_realism(
-        model, smiles, start=start, most=most, seed=options.seed, device=device, workers=workers
-    )
     for line in realism_lines(model.critic, model.plausibility)[1]:
         say(line)
     return model

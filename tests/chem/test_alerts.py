@@ -5,8 +5,6 @@ import pickle
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rdkit import Chem
 
 from molvae import chem
@@ -108,58 +106,6 @@ def test_filters_travel_to_workers(tiny, smiles):
     mol = chem.parse(smiles)
     for held in (tiny, alerts("brenk")):
         assert pickle.loads(pickle.dumps(held)).refusal(mol) == held.refusal(mol)
-
-
-# -- the screen before the search -----------------------------------------------------------------
-
-SMARTS = """[#6] c C [c,n] [!#1] [F,Cl] [#6X4] [$(cO)] [c;!H0,$(c-[#7])] [#7+] [N;+,H1] *
-    CC C=C C#C c:c cc C=,:C C~N [#6]=&!@[#6] [#6]!-[#6] [#6]:,-[#7] [#1]-[#6] [#1][O,N] N-N
-    c1ccccc1 [#6]:1:[#6]:[#6]:[#6]:[#6]:[#6]:1 [a] [A] [a;#6] [#6;a]-[#8] [H]C([H])O [2H] [#0]
-    [c,C] [C,c]=[O,N] [!c] [!$(C=O)] [r6] [R]@[R] O.O N.c [#8]-[#8] [#16] S(=O)(=O) n1cccc1
-    [!#6,#6] [D3,C] [R,N] [!N&C] [#6;c,C] [#6,#6] [C&R,c] C-;!@N [#6]-,:[#7] [#6]!=[#8] C/C C!-C
-    [$(CO),C]-[#8] [#6]:&@[#6] [#6]-&@[#6]"""
-MOLECULES = """CCO c1ccccc1 c1ccncc1O CC(=O)Nc1ccc(O)cc1 OO CS(=O)(=O)N [NH4+] C[N+](=O)[O-] C#CC=C
-    c1cc[nH]c1 Cn1cnc2c1c(=O)n(C)c(=O)n2C [2H]O[2H] FC(F)Cl C1CC1 [Na+].[Cl-] N=Nc1ccco1 *CC NN
-    O=C1C=CC(=O)C=C1 CSc1nc2ccccc2s1 [H][H] C"""
-
-
-@given(
-    st.lists(st.sampled_from(SMARTS.split()), min_size=1, max_size=8),
-    st.sampled_from(MOLECULES.split()),
-)
-def test_screen_leaves_out_no_match(smarts, smiles):
-    held = Filters([(text, text) for text in smarts])
-    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
-    matches = {
-        i for i, text in enumerate(smarts) if mol.HasSubstructMatch(Chem.MolFromSmarts(text))
-    }
-    possible = held._screen.possible(mol)
-    assert matches <= set(possible)
-    assert possible == sorted(possible)
-
-
-@pytest.mark.parametrize(
-    ("smarts", "needs"),
-    [
-        ("[#6]", {(6,): 1}),
-        ("c", {(6,): 1}),
-        ("[F,Cl]", {}),
-        ("[c,#6]", {}),
-        ("[!#6]", {}),
-        ("[N,n;X3]", {}),
-        ("[c;!H0,$(c-[#7])]", {(6,): 1}),
-        ("[#8]-[#6]", {(6,): 1, (8,): 1, (6, 8, 1): 1}),
-        ("C=&!@N", {(6,): 1, (7,): 1, (6, 7, 2): 1}),
-        ("C=,:N", {(6,): 1, (7,): 1}),
-        ("C!-N", {(6,): 1, (7,): 1}),
-        ("cc", {(6,): 2}),  # single or aromatic
-        ("C-O-C", {(6,): 2, (8,): 1, (6, 8, 1): 2}),
-        ("[#1]~*", {(1,): 1}),
-        ("[#1]-*", {(1,): 1}),
-    ],
-)
-def test_what_a_pattern_needs(smarts, needs):
-    assert filters._needs(Chem.MolFromSmarts(smarts)) == needs
 
 
 def test_without_patterns_nothing_matches():

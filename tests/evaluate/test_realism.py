@@ -10,6 +10,7 @@ from molvae.evaluate import Options, compare, evaluate, references, report
 from molvae.realism.critic import two_sample_auc
 from molvae.realism.inputs import FactTable
 from molvae.realism.plausibility import Plausibility
+from molvae.runtime.pool import WorkerPool
 from tests.molecules import HARD, demo_smiles
 
 SMILES = demo_smiles(110)
@@ -61,10 +62,24 @@ def test_what_is_computed_from_the_training_set_is_kept(files, monkeypatch):
     train, made = files
     options = Options(replicates=0, chemnet=False)
     first = evaluate(made, train=train, options=options)
-    for name in ("plausibility", "fact_arrays"):
+    for name in ("description", "fact_arrays"):  # nothing is computed
         monkeypatch.setattr(references, name, None)
     again = evaluate(made, train=train, options=options)
     assert again.metrics == first.metrics
+
+
+def test_a_training_set_is_read_once(files, monkeypatch):
+    passes = []
+    original = WorkerPool.map_texts
+
+    def recorded(self, label, *arguments):
+        passes.append(label)
+        return original(self, label, *arguments)
+
+    monkeypatch.setattr(WorkerPool, "map_texts", recorded)
+    train, made = files
+    evaluate(made, train=train, options=Options(replicates=0, chemnet=False))
+    assert [label for label in passes if "train" in label] == ["train", "train facts"]
 
 
 def test_without_enough_molecules_the_reason_is_stated(files, tmp_path):

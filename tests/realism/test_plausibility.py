@@ -11,11 +11,13 @@ from molvae.chem.realism_features import describe
 from molvae.errors import ModelFolderError
 from molvae.realism import plausibility as module
 from molvae.realism.plausibility import (
+    KINDS,
     Exempt,
     Plausibility,
     load_plausibility,
     save_plausibility,
 )
+from tests.molecules import demo_smiles
 
 TRAINING = ("Cc1ccccc1", "CCO", "CC(=O)NC", "Cc1ccccc1C", "CCN1CCCCC1")
 
@@ -66,7 +68,7 @@ def test_what_start_molecules_have_is_allowed(table):
 
 def test_what_is_made_of_the_scaffold_is_allowed(table):
     whole = mol("CCC1CCSNCCCC1")
-    table = table.merged(table_of("CCC"))
+    table = Plausibility.joined([table, table_of("CCC")])
     assert table.refused(whole) is not None
     scaffold = frozenset(whole.GetSubstructMatch(mol("C1CCSNCCCC1")))
     assert table.refused(whole, atoms=scaffold) is None
@@ -78,13 +80,23 @@ def test_what_is_made_of_the_scaffold_is_allowed(table):
 
 def test_tables_merge(table):
     other = table_of("C1CCSNCCCC1", "Cc1ccccc1")
-    both = table.merged(other)
+    both = Plausibility.joined([table, other])
     assert both.molecules == table.molecules + 2
     benzene = describe(mol("c1ccccc1")).ring_systems[0]
     assert count(both.ring_systems, benzene) == 3
     assert both.refused(mol("C1CCSNCCCC1")) is None
     for counts in (both.ring_systems, both.environments):
         assert (np.diff(counts.ids.astype(object)) > 0).all()
+
+
+def test_many_tables_are_those_of_all_molecules_at_once():
+    texts = demo_smiles(200)
+    whole, joined = table_of(*texts), Plausibility.joined(map(table_of, texts))
+    assert joined.molecules == whole.molecules == 200
+    for kind in KINDS:
+        assert (getattr(joined, kind).ids == getattr(whole, kind).ids).all()
+        assert (getattr(joined, kind).molecules == getattr(whole, kind).molecules).all()
+    assert Plausibility.joined([]).molecules == 0
 
 
 def test_shares_have_numerator_and_denominator(table):

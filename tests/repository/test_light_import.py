@@ -42,11 +42,12 @@ def test_loads_nothing_heavy(work):
 TRAIN = """
 from molvae.config import TrainConfig
 from molvae.train.optimizer import make_optimizer
-optimizer = make_optimizer(network, TrainConfig(), "fp32")
-optimizer.zero_grad()
-sum(p.sum() for p in network.parameters()).backward()
-optimizer.step()
-optimizer.load_state_dict(optimizer.state_dict())
+for name in ("muon", "adamw"):
+    optimizer = make_optimizer(network, TrainConfig(optimizer=name), "fp32")
+    optimizer.zero_grad()
+    sum(p.sum() for p in network.parameters()).backward()
+    optimizer.step()
+    optimizer.load_state_dict(optimizer.state_dict())
 """
 
 FIT = """
@@ -54,6 +55,19 @@ import numpy
 from molvae.predict.gaussian_process import DEFAULT, fit_hyperparameters
 assert fit_hyperparameters([numpy.eye(9)] * 3, numpy.arange(9.0)) != DEFAULT
 """
+
+
+# Modules that a model and its molecules do without: of bars on a terminal, pages, objectives.
+SELDOM = ("rich", "molvae.report", "molvae.generate.report", "molvae.objectives", "rdkit.Chem.Draw")
+
+
+@pytest.mark.process
+def test_a_model_loads_and_generates_without_what_it_does_not_need():
+    work = f"import molvae\nmolvae.MolVAE.load({str(GOLDEN)!r}).generate(1, workers=0)"
+    script = f"import sys\n{work}\nsys.stderr.write(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert sorted(set(done.stderr.split()) & set(SELDOM)) == []
 
 
 @pytest.mark.process

@@ -182,15 +182,15 @@ def _kinds(survey: _Survey, recipe: Recipe) -> list[str]:
 def _first_of_equals(path: Path, count: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """(which molecules are the first of their kind, (m, 2) every later one and its first).
 
-    Hashes of 128 bits are sorted, one bucket of them after the other.
+    Hashes of 128 bits are distributed over buckets, which are sorted one after the other.
     """
     kept = np.ones(count, dtype=np.bool_)
-    later: list[NDArray[np.int64]] = []
-    buckets = np.uint64(1 + count // BUCKET)
-    for bucket in range(int(buckets)):
-        keys, rows = _bucket(path, buckets, np.uint64(bucket))
-        order = np.lexsort((keys[:, 1], keys[:, 0]))  # stable: equal keys stay in row order
-        keys, rows = keys[order], rows[order]
+    later = [np.empty((0, 2), dtype=np.int64)]
+    for bucket in _buckets(path, 1 + count // BUCKET):
+        items = np.fromfile(bucket, dtype=_KEYED)
+        bucket.unlink()
+        items = items[np.lexsort((items["row"], items["key"][:, 1], items["key"][:, 0]))]
+        keys, rows = items["key"], items["row"]
         new = np.ones(len(rows), dtype=np.bool_)
         new[1:] = (keys[1:] != keys[:-1]).any(axis=1)
         first = rows[new][np.cumsum(new) - 1]
@@ -200,16 +200,24 @@ def _first_of_equals(path: Path, count: int) -> tuple[NDArray[np.bool_], NDArray
     return kept, equals[np.argsort(equals[:, 0])]
 
 
-def _bucket(
-    path: Path, buckets: np.uint64, bucket: np.uint64
-) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    parts, rows, start = [np.empty((0, 2), dtype="<u8")], [np.empty(0, dtype=np.int64)], 0
+_KEYED = np.dtype([("key", "<u8", 2), ("row", "<i8")])
+
+
+def _buckets(path: Path, count: int) -> list[Path]:
+    """Files that hold the hashes of a file, each with its row; equal hashes are in the same one."""
+    buckets = [path.with_name(f"{path.name}.{bucket}") for bucket in range(count)]
+    for bucket in buckets:
+        bucket.touch()
+    start = 0
     for keys in _blocks(path, np.dtype(("<u8", 2)), 0):
-        mine = np.flatnonzero(keys[:, 0] % buckets == bucket)
-        parts.append(keys[mine])
-        rows.append(mine + start)
+        items = np.empty(len(keys), dtype=_KEYED)
+        items["key"], items["row"] = keys, np.arange(start, start + len(keys))
         start += len(keys)
-    return np.concatenate(parts), np.concatenate(rows)
+        places = keys[:, 0] % np.uint64(count)
+        for bucket in np.unique(places).tolist():
+            with open(buckets[bucket], "ab") as file:
+                file.write(items[places == bucket].tobytes())
+    return buckets
 
 
 # -- second pass: labels and splits of equal molecules ------------------------------------------

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from molvae import chem
 from molvae.chem.alerts import Filter
 from molvae.chem.properties import compute
+from molvae.chem.realism_features import kinds
 from molvae.errors import InputError
+from molvae.realism.plausibility import Plausibility
 
 __all__ = ["MoleculeSet", "Molecules", "Occurrences", "Wanted", "as_set", "describe", "merge"]
 
@@ -30,8 +32,10 @@ class Wanted:
     fragments: bool = True
     properties: tuple[str, ...] = ()  # built-in property names, the columns of ``values``
     filters: Filter | None = None
+    kinds: bool = False  # ring systems and atom environments
 
 
+NO_KINDS = Plausibility.of([])
 TEXTS = Wanted(False, False, False)  # nothing but canonical SMILES
 
 
@@ -94,6 +98,7 @@ class MoleculeSet:
     wanted: Wanted = Wanted()
     disconnected: int = 0  # valid molecules of more than one part
     failures: Counter[str] = field(default_factory=Counter)
+    kinds: Plausibility = NO_KINDS  # how many molecules have each ring system and environment
 
     def __len__(self) -> int:
         return len(self.smiles)
@@ -117,7 +122,7 @@ def as_set(molecules: Molecules, wanted: Wanted) -> MoleculeSet:
     if isinstance(molecules, MoleculeSet):
         missing = [
             name
-            for name in ("fingerprints", "scaffolds", "fragments", "filters")
+            for name in ("fingerprints", "scaffolds", "fragments", "filters", "kinds")
             if getattr(wanted, name) and not getattr(molecules.wanted, name)
         ]
         missing += [name for name in wanted.properties if name not in molecules.properties]
@@ -160,6 +165,7 @@ def describe(texts: Sequence[str], wanted: Wanted = Wanted()) -> MoleculeSet:
         wanted=wanted,
         disconnected=sum(chem.fragment_count(mol) > 1 for mol in mols),
         failures=failures,
+        kinds=Plausibility.of(map(kinds, mols)) if wanted.kinds else NO_KINDS,
     )
 
 
@@ -202,4 +208,5 @@ def merge(parts: Iterable[MoleculeSet]) -> MoleculeSet:
         wanted=parts[0].wanted,
         disconnected=sum(part.disconnected for part in parts),
         failures=failures,
+        kinds=Plausibility.joined(part.kinds for part in parts if part.wanted.kinds),
     )

@@ -106,6 +106,22 @@ def test_equal_molecules_are_merged_as_by_hand(rows, chunk, bucket, tmp_path_fac
     assert m["properties"]["y"]["combined"] == several - conflicts
 
 
+def test_hashes_are_read_once_however_many_there_are(tmp_path, monkeypatch):
+    """Read once for each bucket, the time would grow with the square of the molecules."""
+    module, read = sys.modules["molvae.data.prepare.assemble"], []
+    blocks = module._blocks
+
+    def recorded(path, *arguments):
+        read.append(path.name)
+        return blocks(path, *arguments)
+
+    monkeypatch.setattr(module, "BUCKET", 2)
+    monkeypatch.setattr(module, "_blocks", recorded)
+    dataset = made(tmp_path, [("C" * n, n, n) for n in range(3, 23)])
+    assert read.count(".keys") == 1
+    assert not list(dataset.folder.glob(".keys*"))
+
+
 def test_conflicts_and_combined_values_are_reported(tmp_path):
     rows = [("CCO", 1, "yes"), ("OCC", 2, "no"), ("CCN", 3, "yes"), ("NCC", 4, "yes"),
             ("CCC", 5, "0"), ("CCCC", 6, "")]  # fmt: skip
