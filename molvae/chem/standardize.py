@@ -76,7 +76,7 @@ def _standardized(mol: Mol, profile: Profile) -> tuple[Mol, str]:
         return mol, ""
     if profile == "chembl":
         return _chembl_parent(mol), ""
-    simple = all(a.GetFormalCharge() == 0 for a in mol.GetAtoms()) and not _has_metal(mol)
+    simple = not (mol.HasSubstructMatch(_charged_atom()) or mol.HasSubstructMatch(_metal_atom()))
     if simple and len(Chem.GetMolFrags(mol)) == 1:
         return mol, ""
     parameters, uncharger = _standardizers()
@@ -165,17 +165,26 @@ _NON_METALS = frozenset(
 )
 
 
-def _has_metal(mol: Mol) -> bool:
-    return any(atom.GetAtomicNum() not in _NON_METALS for atom in mol.GetAtoms())
+# Searching for an atom takes a fraction of the time of a loop over the atoms here.
+@functools.cache
+def _metal_atom() -> Mol:
+    return Chem.MolFromSmarts("[" + ";".join(f"!#{number}" for number in _NON_METALS) + "]")
 
 
-def _is_organometallic(mol: Mol) -> bool:
-    """Whether a metal is bound to carbon: cut off from it, the rest is another molecule."""
-    return any(
-        atom.GetAtomicNum() not in _NON_METALS
-        and any(neighbor.GetAtomicNum() == 6 for neighbor in atom.GetNeighbors())
-        for atom in mol.GetAtoms()
-    )
+@functools.cache
+def _charged_atom() -> Mol:
+    return Chem.MolFromSmarts("[!+0]")
+
+
+@functools.cache
+def _wildcard() -> Mol:
+    return Chem.MolFromSmarts("[#0]")
+
+
+@functools.cache
+def _metal_on_carbon() -> Mol:
+    """Cut off from the metal, the rest of such a molecule is another one."""
+    return Chem.MolFromSmarts(f"{Chem.MolToSmarts(_metal_atom())}~[#6]")
 
 
 TEXT_PER_ATOM = 80  # most characters of SMILES per heavy atom, enough for salts and brackets
@@ -199,9 +208,9 @@ def clean(smiles: str, options: CleaningConfig) -> Cleaned | Rejected:
     note = STEREOISOMERS if "|" in text and flat_groups(mol) else ""
     plain = _is_plain(mol)
     if not plain:
-        if any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms()):
+        if mol.HasSubstructMatch(_wildcard()):
             return Rejected("wildcard or R-group")
-        if options.standardize != "none" and _is_organometallic(mol):
+        if options.standardize != "none" and mol.HasSubstructMatch(_metal_on_carbon()):
             return Rejected("organometallic")
     try:
         if not plain or options.standardize == "chembl":
@@ -212,7 +221,8 @@ def clean(smiles: str, options: CleaningConfig) -> Cleaned | Rejected:
     except (ValueError, RuntimeError):
         return Rejected("standardization failed")
     reason = _size_refusal(mol, options)
-    if reason is None and not (plain and _COMMON.issubset(options.elements)):
+    usual = plain or _is_plain(mol)
+    if reason is None and not (usual and _COMMON.issubset(options.elements)):
         reason = _refusal(mol, options)
     if reason is not None:
         return Rejected(reason)
@@ -245,8 +255,7 @@ def _unusual_atom() -> Mol:
 def _is_plain(mol: Mol) -> bool:
     """Whether nothing needs standardization or a closer check, as for most drug-like molecules.
 
-    One fragment of common elements without charges, isotopes and radicals. A query that RDKit
-    matches by itself is many times as fast as a loop over atoms here.
+    One fragment of common elements without charges, isotopes and radicals.
     """
     return not mol.HasSubstructMatch(_unusual_atom()) and len(Chem.GetMolFrags(mol)) == 1
 
