@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import array
 import functools
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -79,7 +80,10 @@ def read(
     draws: Draws,
     workers: WorkerPool,
 ) -> Sample:
-    """Read all rows, and describe ``size`` of the valid ones, drawn by the seed, or all."""
+    """Read all rows, and describe ``size`` of the valid ones, drawn by the seed, or all.
+
+    Up to ``size`` rows are read once. More are parsed first, and those that were drawn again.
+    """
     cells = {name: array.array("d") for name in columns}
     too_long = array.array("b")
 
@@ -90,37 +94,71 @@ def read(
             too_long.append(len(text) > LONGEST)
             yield bounded(text)
 
+    rows = texts()
+    first = list(itertools.islice(rows, None if size is None else size + 1))
+    if size is None or len(first) <= size:
+        sample = _described(first, wanted, draws, workers)
+    else:
+        sample = _drawn(itertools.chain(first, rows), size, wanted, draws, workers)
+    places = sample.described.positions
+    chosen = {name: np.asarray(values)[places] for name, values in cells.items()}
+    return replace(sample, too_long=sum(too_long), columns=chosen)
+
+
+def _described(texts: Sequence[str], wanted: Wanted, draws: Draws, workers: WorkerPool) -> Sample:
+    """All texts, described; without columns."""
+    parts = workers.map_texts("molecules", description(wanted), texts, len(texts))
+    described = _merged(parts, wanted)
+    numbers = draws.uniform("sample", described.positions, 1)[:, 0]
+    return Sample(
+        total=described.total,
+        keys=keys_of(described.smiles),
+        disconnected=described.disconnected,
+        too_long=0,
+        described=described,
+        columns={},
+        order=np.argsort(numbers, kind="stable"),
+    )
+
+
+def _drawn(
+    texts: Iterable[str], size: int, wanted: Wanted, draws: Draws, workers: WorkerPool
+) -> Sample:
+    """All texts, of which ``size`` are described; without columns."""
     keys: list[NDArray[np.uint64]] = [np.empty(0, np.uint64)]
     total = disconnected = 0
     drawn = _Drawn(size, draws)
-    for chunk, scanned in workers.map_texts("molecules", scan, texts()):
+    for chunk, scanned in workers.map_texts("molecules", scan, texts):
         drawn.add(scanned.positions + total, [chunk[i] for i in scanned.positions])
         keys.append(scanned.keys)
         total, disconnected = total + scanned.total, disconnected + scanned.disconnected
     positions, chosen, order = drawn.result()
     parts = workers.map_texts("descriptions", description(wanted), chosen, len(chosen))
-    described = metrics.merge([part for _, part in parts] or [metrics.describe([], wanted)])
+    described = _merged(parts, wanted)
     # Leave out a molecule that killed its worker in this pass; the others keep their order.
     kept = described.positions
     rank = np.full(len(chosen), -1, dtype=np.int64)
     rank[kept] = np.arange(len(kept))
     order = rank[order]
-    rows = positions[kept]
     return Sample(
         total=total,
         keys=np.concatenate(keys),
         disconnected=disconnected,
-        too_long=sum(too_long),
-        described=replace(described, positions=rows),
-        columns={name: np.asarray(values)[rows] for name, values in cells.items()},
+        too_long=0,
+        described=replace(described, positions=positions[kept]),
+        columns={},
         order=order[order >= 0],
     )
+
+
+def _merged(parts: Iterable[tuple[object, MoleculeSet]], wanted: Wanted) -> MoleculeSet:
+    return metrics.merge([part for _, part in parts] or [describe([], wanted)])
 
 
 class _Drawn:
     """The ``size`` rows with the lowest random numbers, one number per row."""
 
-    def __init__(self, size: int | None, draws: Draws) -> None:
+    def __init__(self, size: int, draws: Draws) -> None:
         self._size, self._draws = size, draws
         self._numbers = np.empty(0)
         self._positions = np.empty(0, dtype=np.int64)
@@ -131,11 +169,11 @@ class _Drawn:
         self._numbers = np.concatenate([self._numbers, numbers])
         self._positions = np.concatenate([self._positions, positions])
         self._texts += texts
-        if self._size is not None and len(self._texts) > 2 * self._size:
+        if len(self._texts) > 2 * self._size:
             self._prune()
 
     def _prune(self) -> None:
-        if self._size is not None and len(self._texts) > self._size:
+        if len(self._texts) > self._size:
             kept = np.sort(np.argsort(self._numbers, kind="stable")[: self._size])
             self._numbers, self._positions = self._numbers[kept], self._positions[kept]
             self._texts = [self._texts[i] for i in kept]

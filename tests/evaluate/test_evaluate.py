@@ -1,5 +1,6 @@
 """Files in, report out: what is counted, what is refused, and that processes change nothing."""
 
+import functools
 import gzip
 import json
 import math
@@ -15,9 +16,9 @@ from molvae import chem, evaluate
 from molvae.chem.fingerprints import tanimoto
 from molvae.errors import ConfigError, FileError, InputError, TargetError
 from molvae.evaluate import Options, curves, metrics, references, report, sample
-from molvae.evaluate.metrics import frechet
-from molvae.evaluate.sample import scan
+from molvae.evaluate.metrics import Wanted, frechet
 from molvae.runtime import pool, progress
+from molvae.runtime.randomness import Draws
 
 # The data of the published parity case are too large to ship.
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -310,22 +311,41 @@ def test_few_molecules_start_no_process(monkeypatch):
     evaluate.evaluate_smiles(many(20), options=Options(workers=2))
 
 
-def kill_worker(texts):
+def kill_worker(function, texts, **options):
     """For worker processes: die over butane, as RDKit does over some molecules."""
     if "CCCC" in texts:
         os.kill(os.getpid(), signal.SIGKILL)
-    return scan(texts)
+    return function(texts, **options)
 
 
 @pytest.mark.process
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
-def test_a_molecule_that_kills_its_worker_is_not_valid(monkeypatch):
+@pytest.mark.parametrize("size", [4, 3])  # all rows, and a sample of them
+def test_a_molecule_that_kills_its_worker_is_not_valid(monkeypatch, size):
     monkeypatch.setattr(pool, "INLINE", 1)
     monkeypatch.setattr(pool, "CHUNK", 2)
-    monkeypatch.setattr(sample, "scan", kill_worker)
-    result = evaluate.evaluate_smiles(["C", "CCC", "CCCC", "CCCCC"], options=Options(workers=2))
+    for name in ("scan", "describe"):
+        function = getattr(sample, name)
+        monkeypatch.setattr(sample, name, functools.partial(kill_worker, function))
+    options = Options(workers=2, sample=size)
+    result = evaluate.evaluate_smiles(["C", "CCC", "CCCC", "CCCCC"], options=options)
     assert result.metrics["valid"].numerator == 3
     assert result.notes == ["1 molecules that RDKit crashes or hangs on count as not valid"]
+
+
+def test_rows_that_fit_into_the_sample_are_read_once_with_the_same_result():
+    texts = [*many(30), "broken(", "CC.O", *many(30)]
+    wanted, draws = Wanted(properties=("logp",)), Draws(3)
+    with pool.WorkerPool(0) as workers:
+        once = sample._described(texts, wanted, draws, workers)
+        twice = sample._drawn(texts, len(texts), wanted, draws, workers)
+    assert (once.total, once.valid, once.disconnected) == (62, 61, 1)
+    assert (once.total, once.disconnected) == (twice.total, twice.disconnected)
+    for name in ("keys", "order"):
+        assert (getattr(once, name) == getattr(twice, name)).all()
+    for name in ("positions", "values", "fingerprints"):
+        assert (getattr(once.described, name) == getattr(twice.described, name)).all()
+    assert once.described.smiles == twice.described.smiles
 
 
 def test_a_sample_follows_the_seed_and_is_reported():
