@@ -1,6 +1,5 @@
 """Files in, report out: what is counted, what is refused, and that processes change nothing."""
 
-import functools
 import gzip
 import json
 import math
@@ -16,7 +15,8 @@ from molvae import chem, evaluate
 from molvae.chem.fingerprints import tanimoto
 from molvae.errors import ConfigError, FileError, InputError, TargetError
 from molvae.evaluate import Options, curves, metrics, references, report, sample
-from molvae.evaluate.metrics import Wanted, frechet
+from molvae.evaluate.metrics import Wanted, describe, frechet
+from molvae.evaluate.sample import scan
 from molvae.runtime import pool, progress
 from molvae.runtime.randomness import Draws
 
@@ -311,11 +311,22 @@ def test_few_molecules_start_no_process(monkeypatch):
     evaluate.evaluate_smiles(many(20), options=Options(workers=2))
 
 
-def kill_worker(function, texts, **options):
-    """For worker processes: die over butane, as RDKit does over some molecules."""
+# For worker processes: die over butane, as RDKit does over some molecules.
+
+
+def kill_worker(texts):
     if "CCCC" in texts:
         os.kill(os.getpid(), signal.SIGKILL)
-    return function(texts, **options)
+
+
+def scan_or_die(texts):
+    kill_worker(texts)
+    return scan(texts)
+
+
+def describe_or_die(texts, wanted):
+    kill_worker(texts)
+    return describe(texts, wanted)
 
 
 @pytest.mark.process
@@ -324,9 +335,8 @@ def kill_worker(function, texts, **options):
 def test_a_molecule_that_kills_its_worker_is_not_valid(monkeypatch, size):
     monkeypatch.setattr(pool, "INLINE", 1)
     monkeypatch.setattr(pool, "CHUNK", 2)
-    for name in ("scan", "describe"):
-        function = getattr(sample, name)
-        monkeypatch.setattr(sample, name, functools.partial(kill_worker, function))
+    monkeypatch.setattr(sample, "scan", scan_or_die)
+    monkeypatch.setattr(sample, "describe", describe_or_die)
     options = Options(workers=2, sample=size)
     result = evaluate.evaluate_smiles(["C", "CCC", "CCCC", "CCCCC"], options=options)
     assert result.metrics["valid"].numerator == 3
