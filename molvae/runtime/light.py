@@ -5,8 +5,6 @@ from __future__ import annotations
 import inspect
 from typing import Any, TypeVar, cast
 
-import torch
-
 __all__ = ["light_optimizer"]
 
 T = TypeVar("T")
@@ -19,6 +17,8 @@ def light_optimizer(kind: type[T]) -> type[T]:
     The wrapper hides them from ``torch.compile``, and imports it for that. So does that of Adam's
     steps, whose other effect, to compute no gradients, is kept.
     """
+    import torch  # worker processes import this package without it
+
     plain: dict[str, Any] = {name: inspect.unwrap(getattr(kind, name)) for name in METHODS}
     plain["step"] = torch.no_grad()(inspect.unwrap(kind.step))  # type: ignore[attr-defined]
     return cast("type[T]", type(kind.__name__, (kind,), plain))

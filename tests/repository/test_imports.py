@@ -183,7 +183,8 @@ def test_what_loads_without_torch():
 
 @pytest.mark.parametrize("module", ["molvae.api", "molvae.generate.run"])
 def test_generation_starts_without_what_is_slow_to_import(module):
-    slow = ["pandas", "jinja2", "scipy", "rdkit.Chem.Draw", "rdkit.Chem.AllChem"]
+    slow = ["pandas", "jinja2", "scipy", "rdkit.Chem.Draw", "rdkit.Chem.AllChem", "rich"]
+    slow += ["molvae.report", "molvae.objectives"]
     slow += ["rdkit.Chem.Scaffolds.MurckoScaffold", "molvae.data.prepare", "molvae.evaluate"]
     slow += ["molvae.train"]
     assert [way for library in slow if (way := way_to(library, module))] == []

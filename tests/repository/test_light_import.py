@@ -57,19 +57,6 @@ assert fit_hyperparameters([numpy.eye(9)] * 3, numpy.arange(9.0)) != DEFAULT
 """
 
 
-# Modules that a model and its molecules do without: of bars on a terminal, pages, objectives.
-SELDOM = ("rich", "molvae.report", "molvae.generate.report", "molvae.objectives", "rdkit.Chem.Draw")
-
-
-@pytest.mark.process
-def test_a_model_loads_and_generates_without_what_it_does_not_need():
-    work = f"import molvae\nmolvae.MolVAE.load({str(GOLDEN)!r}).generate(1, workers=0)"
-    script = f"import sys\n{work}\nsys.stderr.write(' '.join(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert sorted(set(done.stderr.split()) & set(SELDOM)) == []
-
-
 @pytest.mark.process
 @pytest.mark.parametrize("work", ["", TRAIN, FIT], ids=["load", "train", "fit"])
 def test_the_compiler_of_torch_is_not_imported(work):
