@@ -93,7 +93,8 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
     names = sorted(known)
     near = difflib.get_close_matches(name.lower(), names, n=2, cutoff=0.5)
-    listing = f"Known: {', '.join(names)}." if names else "None are known."
+    if not names:
+        return "none is known."
     if not near:
-        return listing
-    return f"did you mean {' or '.join(repr(n) for n in near)}? {listing}"
+        return f"known are {', '.join(names)}."
+    return f"did you mean {' or '.join(map(repr, near))}? Known: {', '.join(names)}."

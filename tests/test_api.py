@@ -8,7 +8,7 @@ from rdkit.Chem import Crippen, MolFromSmiles
 
 import molvae
 from molvae import MolVAE
-from molvae.errors import ConfigError, FileError, InputError, TargetError
+from molvae.errors import ConfigError, InputError, TargetError
 
 SMILES = ["O=C(Nc1ccc(-c2ccc(F)c(Cl)c2)cc1)c1cncnc1", "Cn1cc(-c2ccc(S(N)(=O)=O)cc2)cn1", "CCO"]
 
@@ -47,7 +47,7 @@ def test_encoding_nothing_gives_an_empty_array(model):
     [("C1CC", "'C1CC'"), ("", "valid"), ("C[Xe]", "Xe")],
 )
 def test_what_cannot_be_encoded_is_named(model, smiles, message):
-    with pytest.raises(FileError, match=message):
+    with pytest.raises(InputError, match=message):
         model.encode(["CCO", smiles])
 
 
@@ -66,7 +66,7 @@ def test_decoding_nothing_gives_nothing(model):
 
 @pytest.mark.parametrize("shape", [(3,), (2, 5), (1, 2, 16)])
 def test_latents_of_the_wrong_shape_are_refused(model, shape):
-    with pytest.raises(FileError, match=r"\(N, 16\)"):
+    with pytest.raises(InputError, match=r"\(N, 16\)"):
         model.decode(np.zeros(shape))
 
 
@@ -191,13 +191,21 @@ def test_what_is_no_text_is_named(model):
         model.score(["CCO", None])
 
 
-@pytest.mark.parametrize("targets", ["logp=1:5", ["logp=1:5"], {"logp": "1:5"}])
+@pytest.mark.parametrize("targets", ["logp=1:5", ["logp=1:5"], {"logp": "1:5"}, {"logp": (1, 5)}])
 def test_targets_are_texts_or_a_table(model, targets, demo_csv):
     table = model.generate(2, targets, novel=str(demo_csv), workers=0)
     assert list(table.columns) == ["smiles", "logp"]
     assert table["logp"].between(1, 5).all()
     columns = list(model.generate(2, {"logp": 2}, workers=0).columns)
     assert columns[1:] == ["logp", "logp_minus_target"]
+
+
+def test_a_pair_may_be_open_and_the_number_is_an_integer(model):
+    assert model.generate(2, {"logp": (None, 5)}, workers=0)["logp"].le(5).all()
+    with pytest.raises(InputError, match="expected an integer"):
+        model.generate(2.0, workers=0)
+    with pytest.raises(TargetError, match=r"logp=\(1, 2, 3\)"):
+        model.generate(2, {"logp": (1, 2, 3)}, workers=0)
 
 
 def test_an_option_that_generate_does_not_have_is_named(model):

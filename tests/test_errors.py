@@ -48,8 +48,8 @@ def test_suggest_puts_the_nearest_name_first(name, near):
 
 
 def test_suggest_lists_sorted_names_when_none_is_near():
-    assert suggest("zzzzzz", iter(["qed", "logp"])) == "Known: logp, qed."
+    assert suggest("zzzzzz", iter(["qed", "logp"])) == "known are logp, qed."
 
 
 def test_suggest_with_nothing_known():
-    assert suggest("anything", []) == "None are known."
+    assert suggest("anything", []) == "none is known."

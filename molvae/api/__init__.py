@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from molvae.api.generation import Generation, frame, listed
 from molvae.chem.selfies import use_constraints
 from molvae.config import load_config, parse_duration
-from molvae.errors import ConfigError, FileError, InputError
+from molvae.errors import ConfigError, InputError
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import Request
 from molvae.latent.decode import decode
@@ -165,7 +165,7 @@ class MolVAE(Generation):
                 with use_constraints(self._model.constraints):
                     ids[i] = self._model.vocabulary.encode(molecule)
             elif invalid == "raise":
-                raise FileError(f"'{texts[i]}' is not valid for this model: {molecule.reason}")
+                raise InputError(f"'{texts[i]}' is not valid for this model: {molecule.reason}")
         device = next(self._model.network.parameters()).device
         proposer = Proposer(
             self._model,
@@ -188,7 +188,7 @@ class MolVAE(Generation):
         """
         points = np.asarray(z, dtype=np.float32)
         if points.ndim != 2 or points.shape[1] != self.latent_size:
-            raise FileError(f"latents: got shape {points.shape}, expected (N, {self.latent_size})")
+            raise InputError(f"latents: got shape {points.shape}, expected (N, {self.latent_size})")
         device = next(self._model.network.parameters()).device.type
         return list(decode(points, self._model, noise=noise, seed=seed, device=device))
 

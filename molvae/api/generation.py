@@ -66,8 +66,9 @@ class Generation:
     ) -> pd.DataFrame:
         """Up to ``n`` molecules as a table: SMILES, requested properties, distances of points.
 
-        ``targets`` are texts, ``["logp=2:3", "pIC50=8"]``, or a table, ``{"pIC50": 8}``. The
-        options up to ``novel_rings`` are fields of :class:`molvae.generate.request.Request`, the
+        ``targets`` are texts, ``["logp=2:3", "pIC50=8"]``, or a table,
+        ``{"logp": (2, 3), "mw": (None, 450), "pIC50": 8}``, in which a pair is a range. The options
+        up to ``novel_rings`` are fields of :class:`molvae.generate.request.Request`, the
         others arguments of :func:`molvae.generate.run.generate`. A warning says when fewer
         molecules were found, and why. With ``precision="fp32"`` the same seed gives the same
         molecules on any machine; otherwise on machines that compute in the same precision.

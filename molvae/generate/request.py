@@ -28,7 +28,7 @@ GUIDANCE = 2.0  # for points (research/log.md); ranges do not need it
 ANALOGS = (0.2, 0.5)  # noise levels for analogs (research/log.md)
 
 Span = float | tuple[float, float]  # one value, or low and high of a uniform draw per candidate
-# Texts such as "logp=2:3", parsed targets, or a table {"logp": "2:3", "pIC50": 8}.
+# Texts such as "logp=2:3", parsed targets, or a table {"logp": (2, 3), "mw": ":450", "pIC50": 8}.
 Targets = str | Sequence[str | Target] | Mapping[str, object]
 
 
@@ -152,7 +152,7 @@ class Request:
             TargetError: a target is malformed, unknown, or asked for twice.
         """
         if isinstance(targets, Mapping):
-            targets = [f"{name}={value}" for name, value in targets.items()]
+            targets = [f"{name}={_value(value)}" for name, value in targets.items()]
         elif isinstance(targets, str):
             targets = [targets]
         chem.require_elements(self.elements)
@@ -161,6 +161,13 @@ class Request:
         hint = "" if own else " A column of your own needs the model trained with it (-m)."
         known = {*PROPERTIES, *own, *more}
         return replace(self, targets=parse_targets([*self.targets, *targets], known, hint=hint))
+
+
+def _value(value: object) -> object:
+    """A value of a table of targets; a pair is a range, with None for an open end."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        return value
+    return ":".join("" if end is None else str(end) for end in value)
 
 
 @dataclass(frozen=True)
@@ -185,7 +192,10 @@ def read_seed_molecules(texts: Sequence[str]) -> tuple[str, ...]:
         if os.path.isfile(text):  # unlike Path, takes a name of any length
             smiles += _molecules_of(text)
         elif chem.canonical_smiles(text) is None:
-            raise InputError(f"like: '{text}' is neither a valid SMILES nor a file")
+            raise InputError(
+                f"like: '{text}' is neither a valid SMILES nor a file; give the SMILES of the "
+                "molecule (names are not looked up)"
+            )
         else:
             smiles.append(text)
     return tuple(smiles)

@@ -388,8 +388,8 @@ def _with_header(columns: Sequence[str], name: str) -> list[str]:
 
 
 def _check_number(n: int) -> None:
-    if not 1 <= n <= MOST:
-        raise InputError(f"number of molecules: got {n}, expected from 1 to {MOST:,}")
+    if not hasattr(n, "__index__") or not 1 <= n <= MOST:
+        raise InputError(f"number of molecules: got {n}, expected an integer from 1 to {MOST:,}")
 
 
 def _plan(

@@ -123,7 +123,7 @@ def dock_scorer(name: str, options: DockOptions) -> DockScorer:
     names = sorted(_dockstring().list_all_target_names())
     if name not in names:
         raise ConfigError(
-            f"objective 'dock:{name}': {suggest(name, names)} The targets are: {', '.join(names)}"
+            f"objective 'dock:{name}': unknown target '{name}': {suggest(name, names)}"
         )
     return DockScorer(name, options)
 

@@ -58,7 +58,7 @@ def test_the_verb_fetch(home, tmp_path):
 
     result = run("nope")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "error: unknown data set 'nope': Known: other, toy.\n"
+    assert result.stderr == "error: unknown data set 'nope': known are other, toy.\n"
 
     (home / "mols.csv").rename(home / "away.csv")
     result = run("toy")
