@@ -83,7 +83,7 @@ def realism_auc(train: FactTable, generated: FactTable) -> Metric:
     """The two-sample test of equally many training and generated molecules, held out."""
     size = min(len(train), len(generated))
     if size < LEAST_MOLECULES:
-        note = f"{size:,} molecules on one side, at least {LEAST_MOLECULES} are necessary"
+        note = f"needs {LEAST_MOLECULES} molecules on each side, got {size:,}"
         return Metric(None, len(generated), note=note)
     return Metric(two_sample_auc(train, generated), len(generated))
 
