@@ -64,10 +64,13 @@ def test_the_commands_of_the_tutorial(tmp_path):
     if importlib.util.find_spec("dockstring") is None:
         (packages / "dockstring.py").write_text(DOCKSTRING)
         (packages / "openbabel.py").write_text("")
+        (packages / "obabel").touch(mode=0o755)  # docking looks for the program
     (script,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
     (tmp_path / "pick.py").write_text(script, encoding="utf-8")
     environment = os.environ | {
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PATH": os.pathsep.join(
+            [str(Path(sys.executable).parent), str(packages), os.environ["PATH"]]
+        ),
         "PYTHONPATH": os.pathsep.join([str(packages), str(ROOT)]),
     }
     for commands in COMMANDS:
