@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from rdkit.Chem import Crippen, MolFromSmiles
 
@@ -198,6 +199,41 @@ def test_targets_are_texts_or_a_table(model, targets, demo_csv):
     assert table["logp"].between(1, 5).all()
     columns = list(model.generate(2, {"logp": 2}, workers=0).columns)
     assert columns[1:] == ["logp", "logp_minus_target"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("noise", "low", r"a number, a tuple \(LOW, HIGH\) or None"),
+        ("noise", [0.2, 0.5], r"a tuple \(LOW, HIGH\)"),
+        ("guidance", (1, "3"), r"a tuple \(LOW, HIGH\)"),
+        ("temperature", None, "a number"),
+        ("epsilon_cutoff", "0.01", "a number"),
+        ("realism", "off", "a number or None"),
+        ("candidates", 2.5, "an integer"),
+        ("max_tries", "64", "an integer or None"),
+        ("max_ring", 7.0, "an integer or None"),
+        ("seed", 1.5, "an integer"),
+    ],
+)
+def test_an_option_that_is_no_number_is_named(model, option, value, expected):
+    with pytest.raises(InputError, match=rf"{option}: got .*expected .*{expected}"):
+        model.generate(2, **{option: value}, workers=0)
+
+
+def test_numbers_of_numpy_are_numbers(model):
+    options = {"temperature": np.float32(1.0), "candidates": np.int64(2), "seed": np.int64(3)}
+    assert len(model.generate(np.int64(2), {"logp": np.float64(2)}, workers=0, **options)) == 2
+
+
+def test_latents_that_are_no_numbers_are_refused(model):
+    with pytest.raises(InputError, match=r"latents: .*expected numbers of shape \(N, 16\)"):
+        model.decode("abc")
+
+
+def test_a_table_without_smiles_names_its_columns():
+    with pytest.raises(InputError, match="no column 'smiles', only SMILES, logp"):
+        MolVAE.evaluate(pd.DataFrame({"SMILES": ["CCO"], "logp": [1.0]}))
 
 
 def test_a_pair_may_be_open_and_the_number_is_an_integer(model):

@@ -186,7 +186,12 @@ class MolVAE(Generation):
 
         A point that decodes to no molecule gives an empty text.
         """
-        points = np.asarray(z, dtype=np.float32)
+        try:
+            points = np.asarray(z, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"latents: {error}; expected numbers of shape (N, {self.latent_size})"
+            ) from None
         if points.ndim != 2 or points.shape[1] != self.latent_size:
             raise InputError(f"latents: got shape {points.shape}, expected (N, {self.latent_size})")
         device = next(self._model.network.parameters()).device.type
@@ -249,6 +254,11 @@ class MolVAE(Generation):
             scheduler=scheduler,
         )
         if isinstance(molecules, pd.DataFrame):
+            if "smiles" not in molecules:
+                raise InputError(
+                    f"the table has no column 'smiles', only {', '.join(map(str, molecules))}; "
+                    "rename the column with the SMILES"
+                )
             molecules = molecules["smiles"].tolist()
         return evaluate_molecules(
             molecules, train=train, test=test, test_scaffolds=test_scaffolds, options=options

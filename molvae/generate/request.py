@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Self
 
 from molvae import chem
@@ -30,6 +31,13 @@ ANALOGS = (0.2, 0.5)  # noise levels for analogs (research/log.md)
 Span = float | tuple[float, float]  # one value, or low and high of a uniform draw per candidate
 # Texts such as "logp=2:3", parsed targets, or a table {"logp": (2, 3), "mw": ":450", "pIC50": 8}.
 Targets = str | Sequence[str | Target] | Mapping[str, object]
+
+_SPANS = ("noise", "guidance")
+_OPTIONAL = (*_SPANS, "realism", "max_tries", "max_ring")
+_NUMBERS: dict[str, type] = {
+    **dict.fromkeys((*_SPANS, "temperature", "epsilon_cutoff", "realism"), Real),
+    **dict.fromkeys(("candidates", "max_tries", "max_ring"), Integral),
+}
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,7 @@ class Request:
     novel_rings: bool = False  # allow ring systems and atom environments without training molecules
 
     def __post_init__(self) -> None:
+        self._require_numbers()
         low, high = _ends(self.levels)
         if not 0 <= low <= high <= 1:
             raise TargetError(f"noise: got {_shown(self.levels)}, expected levels from 0 to 1")
@@ -87,6 +96,19 @@ class Request:
         for name, number in (("candidates", self.candidates), ("max-tries", self.tries)):
             if not 1 <= number < TRIES:
                 raise TargetError(f"{name}: got {number}, expected from 1 to {TRIES - 1:,}")
+
+    def _require_numbers(self) -> None:
+        """Refuse what is not a number, which a Python caller can give."""
+        for name, kind in _NUMBERS.items():
+            value = getattr(self, name)
+            if value is None and name in _OPTIONAL:
+                continue
+            is_span = name in _SPANS and isinstance(value, tuple) and len(value) == 2
+            if not all(isinstance(end, kind) for end in (value if is_span else (value,))):
+                expected = "an integer" if kind is Integral else "a number"
+                expected += ", a tuple (LOW, HIGH)" if name in _SPANS else ""
+                expected += " or None" if name in _OPTIONAL else ""
+                raise TargetError(f"{name}: got {value!r}, expected {expected}")
 
     @property
     def levels(self) -> Span:

@@ -7,6 +7,7 @@ drawn before it, and a resumed run needs no generator state.
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,8 +43,8 @@ class Draws:
     """
 
     def __init__(self, seed: int) -> None:
-        if not 0 <= seed < 2**63:
-            raise ConfigError(f"seed: got {seed}, expected an integer from 0 to 2**63 - 1")
+        if not isinstance(seed, Integral) or not 0 <= seed < 2**63:
+            raise ConfigError(f"seed: got {seed!r}, expected an integer from 0 to 2**63 - 1")
         self.seed = seed
 
     def uniform(
