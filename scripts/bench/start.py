@@ -48,13 +48,14 @@ GENERATE = ("-m", "molvae", "generate", "-n", "1", "--quiet", "-o")
 
 def cases(folder: Path) -> dict[str, tuple[Sequence[str], str]]:
     """Arguments of Python by name of the case, and the case that it is compared with."""
+    one = (*GENERATE, str(folder / "one.csv"), "--force")
     return {
         CLICK_HELP: (("-c", CLICK), ""),
         "molvae --help": (("-m", "molvae", "--help"), CLICK_HELP),
         TORCH: (("-c", TORCH), ""),
         "MolVAE.load": (("-c", "import molvae; molvae.MolVAE.load('default')"), TORCH),
-        "generate -n 1": ((*GENERATE, str(folder / "one.csv"), "--force"), TORCH),
-        "generate -n 1, cold": ((*GENERATE, str(folder / "one.csv"), "--force"), TORCH),
+        "generate -n 1": (one, TORCH),
+        "generate -n 1, cold": (one, TORCH),
         "a worker process": ((str(folder / "worker.py"),), ""),
     }
 
@@ -99,13 +100,15 @@ def main() -> None:
     """Run the rounds, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name has this text")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="JSON to write")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="start-") as name:
         folder = Path(name)
         (folder / "worker.py").write_text(WORKER)
         all_cases = cases(folder)
-        names = list(all_cases)
+        names = [case for case in all_cases if options.only in case]
+        names += {all_cases[case][1] for case in names} - {*names, ""}
         for case in names:  # compiles, and fills the cache
             seconds(all_cases[case][0], folder / "cache")
         times: dict[str, list[float]] = {case: [] for case in names}
@@ -119,7 +122,8 @@ def main() -> None:
                 times[case].append(float(output) if case == "a worker process" else taken)
             save({**place(), "seconds": times}, options.output)
     print("| case | median, s | range, s | × the reference |\n|---|---|---|---|")
-    for case, (_, reference) in all_cases.items():
+    for case in names:
+        reference = all_cases[case][1]
         low, high = min(times[case]), max(times[case])
         row = f"| {case} | {statistics.median(times[case]):.2f} | {low:.2f} to {high:.2f} | "
         if reference:
