@@ -91,7 +91,7 @@ class PatternScreen:
         yield from (1 << bit for bit in atoms)
         for bond in query.GetBonds():
             ends = sorted((atoms[bond.GetBeginAtomIdx()], atoms[bond.GetEndAtomIdx()]))
-            orders = _ORDERS.get(_IN_RING.sub("", bond.GetSmarts()), _ANY)
+            orders = _ORDERS.get(_IN_RING.sub("", Chem.Bond.GetSmarts(bond)), _ANY)
             if ends[0] or 1.0 not in orders:  # else it may be a bond to hydrogen
                 yield 1 << self._pairs.setdefault((ends[0], ends[1], orders), self._next)
 
