@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.random import Generator
@@ -36,10 +36,10 @@ def edited(smiles: str, elements: Sequence[str], rng: Generator) -> str:
     change places. Results with a strained ring, a ring larger than any of ``smiles``, or another
     net charge are dropped.
     """
-    start = _bare(smiles)
-    if start is None:
+    parent = _bare(smiles)
+    if parent is None:
         return ""
-    limit, charges = _ring_limit(start), {0, Chem.GetFormalCharge(start)}
+    start, limit, charges = parent.mol, parent.ring_limit, {0, parent.charge}
     for _ in range(TRIES):
         mol = Chem.RWMol(start)
         if _EDITS[rng.integers(len(_EDITS))](mol, elements, rng):
@@ -82,8 +82,17 @@ def crossed(first: str, second: str, rng: Generator) -> str:
     return ""
 
 
-def _bare(smiles: str) -> Mol | None:
-    """The molecule with alternating bonds and all hydrogens implied, so that each may change."""
+class _Bare(NamedTuple):
+    """A molecule with alternating bonds and all hydrogens implied; callers change copies of it."""
+
+    mol: Mol
+    ring_limit: int  # atoms of the largest ring that a change may leave
+    charge: int
+
+
+@lru_cache(maxsize=256)  # a search changes the same parents many times
+def _bare(smiles: str) -> _Bare | None:
+    """The molecule, so that each of its bonds and atoms may change; None if it is not valid."""
     mol = parse(smiles)
     if mol is None:
         return None
@@ -92,11 +101,8 @@ def _bare(smiles: str) -> Mol | None:
         atom.SetNoImplicit(False)
         atom.SetNumExplicitHs(0)
     mol.UpdatePropertyCache(strict=False)
-    return mol
-
-
-def _ring_limit(mol: Mol) -> int:
-    return max(LARGEST, *map(len, mol.GetRingInfo().AtomRings()), 0)
+    ring_limit = max(LARGEST, *map(len, mol.GetRingInfo().AtomRings()), 0)
+    return _Bare(mol, ring_limit, Chem.GetFormalCharge(mol))
 
 
 def _finished(mol: Chem.RWMol, limit: int, charges: set[int]) -> str:
@@ -110,23 +116,27 @@ def _finished(mol: Chem.RWMol, limit: int, charges: set[int]) -> str:
         return ""
     if "." in smiles or "*" in smiles or Chem.GetFormalCharge(mol) not in charges:
         return ""
-    if _strained(mol, limit) or parse(smiles) is None:
+    if _strained(mol, smiles, limit) or parse(smiles) is None:
         return ""
     return smiles
 
 
-def _strained(mol: Mol, limit: int) -> bool:
+def _strained(mol: Mol, smiles: str, limit: int) -> bool:
     """Whether a ring is too large, or has a multiple bond and less than five atoms, or bends an
     alkyne or allene.
     """
-    rings = mol.GetRingInfo()
-    if any(len(ring) > limit for ring in rings.AtomRings()):
-        return True
-    for ring in rings.BondRings():
-        orders = [mol.GetBondWithIdx(bond).GetBondType() for bond in ring]
-        if len(ring) < 5 and any(order != _BONDS[0] for order in orders):
+    for ring in mol.GetRingInfo().BondRings():
+        if len(ring) > limit:
             return True
-    return any(mol.HasSubstructMatch(bent) for bent in _BENT)
+        if len(ring) < 5 and any(
+            mol.GetBondWithIdx(bond).GetBondType() != _BONDS[0] for bond in ring
+        ):
+            return True
+    # A search for a pattern takes longer than to see that the SMILES lacks its bonds.
+    alkyne, allene = _BENT
+    return ("#" in smiles and mol.HasSubstructMatch(alkyne)) or (
+        smiles.count("=") > 1 and mol.HasSubstructMatch(allene)
+    )
 
 
 def _pick(items: Sequence[T], rng: Generator) -> T:
@@ -261,10 +271,10 @@ _EDITS: tuple[_Edit, ...] = (
 class _Cuttable:
     """A molecule and the parts it can be cut into, which are cached."""
 
-    def __init__(self, mol: Mol) -> None:
+    def __init__(self, bare: _Bare) -> None:
+        mol, self.ring_limit, self.charge = bare
         self._mol, self._parts = mol, dict[tuple[int, ...], tuple[Mol, Mol] | None]()
-        self.size, self.charge = mol.GetNumAtoms(), Chem.GetFormalCharge(mol)
-        self.ring_limit = _ring_limit(mol)
+        self.size = mol.GetNumAtoms()
         self._chain = [
             mol.GetBondBetweenAtoms(*pair).GetIdx() for pair in mol.GetSubstructMatches(_CHAIN_BOND)
         ]
@@ -290,8 +300,8 @@ class _Cuttable:
 
 @lru_cache(maxsize=256)  # a search crosses the same parents many times
 def _cuttable(smiles: str) -> _Cuttable | None:
-    mol = _bare(smiles)
-    return None if mol is None else _Cuttable(mol)
+    bare = _bare(smiles)
+    return None if bare is None else _Cuttable(bare)
 
 
 def _parts(mol: Mol, bonds: Sequence[int]) -> tuple[Mol, Mol] | None:

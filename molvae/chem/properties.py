@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rdkit.Chem import rdMolDescriptors
 
 from molvae.chem.fast_scores import Facts, npscore, qed, sas
-from molvae.chem.molecules import Mol, canonical_smiles, has_radical, parse, to_smiles
+from molvae.chem.molecules import Mol, has_radical, parse, to_smiles
 from molvae.chem.selfies import from_selfies, selfies_of, use_constraints
 from molvae.errors import PropertyError, suggest
 from molvae.runtime.plugins import load_plugin, plugin_names, plugin_package
@@ -199,6 +199,7 @@ class ScreenResult(NamedTuple):
     refusal: str = ""  # why the molecule is refused; empty if it is not
     example: str = ""  # what of the molecule is refused, if the reason does not name it
     fingerprint: bytes = b""  # Morgan bits, packed; empty if not requested
+    counted: bytes = b""  # bits that also count environments, packed; empty if not requested
     core: str = ""  # Bemis-Murcko scaffold; empty if not requested
     margin: float = math.inf  # realism: logit − log M
     skip: bool = False  # refused before its properties are computed
@@ -224,22 +225,33 @@ def measure_selfies(
     constraints: dict[str, int],
     *,
     rewrite: bool = False,
+    sift: Callable[[str, Mol], ScreenResult | None] | None = None,
     inspect: Callable[[str, Mol], ScreenResult] | None = None,
 ) -> list[Measured]:
     """Canonical SMILES and built-in properties of SELFIES strings; runs in worker processes.
 
-    ``rewrite`` adds the SELFIES of the canonical SMILES, as an encoder was trained to read it. The
-    result of ``inspect``, which is called first, with the text and the molecule, is kept with every
+    ``rewrite`` adds the SELFIES of the canonical SMILES, as an encoder was trained to read it.
+    ``sift`` gets each text with its molecule, whose atoms have the order of the text; a molecule
+    for which it returns a result is not examined further, and its SMILES is not canonical. The
+    result of ``inspect``, which is called before properties are computed, is kept with every other
     molecule; properties are not computed where it says ``skip``. A SELFIES that describes no atom,
     or that RDKit refuses, is not valid.
     """
     results, limits = [], tuple(constraints.items())
     with use_constraints(constraints):
         for text in texts:
-            # Parsed twice: what is measured is what the written SMILES says.
-            smiles = canonical_smiles(from_selfies(text))
-            mol = None if smiles is None else parse(smiles)
-            if smiles is None or mol is None:
+            raw = from_selfies(text)
+            mol, smiles = parse(raw), ""
+            if mol is not None:
+                screened = None if sift is None else sift(text, mol)
+                if screened is not None:
+                    values = (math.nan,) * len(names)
+                    results.append(Measured(raw, values, has_radical(mol), "", screened))
+                    continue
+                # Parsed twice: what is measured is what the written SMILES says.
+                smiles = to_smiles(mol)
+                mol = parse(smiles)
+            if mol is None:
                 results.append(Measured("", ()))
                 continue
             screened = NOT_SCREENED if inspect is None else inspect(text, mol)

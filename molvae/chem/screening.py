@@ -52,8 +52,16 @@ class Realism(Protocol):
         """The reason of a refusal by the margin."""
         ...
 
-    def verdict(self, mol: Mol, atoms: frozenset[int]) -> RealismVerdict:
-        """The verdict on a molecule whose ``atoms`` are those of the scaffold."""
+    @property
+    def compares(self) -> bool:
+        """Whether the number of a candidate can refuse it."""
+        ...
+
+    def verdict(self, mol: Mol, atoms: frozenset[int], log_uniform: float) -> RealismVerdict:
+        """The verdict on a molecule whose ``atoms`` are those of the scaffold.
+
+        Nothing but the margin where that refuses the number ``log_uniform``.
+        """
         ...
 
 
@@ -71,7 +79,8 @@ class Decoded(NamedTuple):
 class MoleculeScreen:
     """SELFIES → measured and screened molecules; can be pickled.
 
-    The order is that of cost: constraints on the structure, realism, properties.
+    The order is that of cost: constraints on the structure, realism, properties. Without
+    constraints realism comes before the molecule is written and read again, which costs more.
     """
 
     names: tuple[str, ...]  # of built-in properties
@@ -84,48 +93,78 @@ class MoleculeScreen:
     fill: bool = False  # no attachment point of a scaffold may be free
     realism: Realism | None = None
     fingerprint: bool = False
+    counted: int = 0  # bits of a fingerprint with counts
     core: bool = False
 
     def __call__(self, decoded: Decoded) -> list[Measured]:
         """One entry per SELFIES string, in order; equal strings are screened once."""
-        numbers = decoded.log_uniform
+        numbers, numbered = decoded.log_uniform, decoded.log_uniform is not None
         if numbers is None:
             numbers = [-math.inf] * len(decoded.texts)
         lowest: dict[str, float] = {}
         for text, number in zip(decoded.texts, numbers, strict=True):
             lowest[text] = min(number, lowest.get(text, math.inf))
-        distinct = list(lowest)
+        distinct, passed = list(lowest), dict[str, float]()
+
+        def sift(text: str, mol: Mol) -> ScreenResult | None:
+            result = self._judged(mol, lowest[text], frozenset())
+            passed[text] = result.margin
+            return result if result.skip else None
+
+        # Without numbers the caller compares the margins, of molecules by their canonical SMILES.
+        early = self.realism is not None and (numbered or not self.realism.compares)
         measured = measure_selfies(
             distinct,
             self.names,
             self.constraints,
             rewrite=self.rewrite,
-            inspect=lambda text, mol: self.screen(mol, lowest[text]),
+            sift=sift if early and not self._restricts else None,
+            inspect=lambda text, mol: self.screen(mol, lowest[text], passed.get(text)),
         )
         by_text = dict(zip(distinct, measured, strict=True))
-        return [
+        compared = [
             self._compared(by_text[text], number)
             for text, number in zip(decoded.texts, numbers, strict=True)
         ]
+        return self._with_examples(compared)
 
-    def screen(self, mol: Mol, log_uniform: float = -math.inf) -> ScreenResult:
+    @functools.cached_property
+    def _restricts(self) -> bool:
+        """Whether the structure is constrained."""
+        limits = (self.alerts, self.elements, self.scaffolds, self.max_ring is not None)
+        return any(limits)
+
+    def _judged(self, mol: Mol, log_uniform: float, atoms: frozenset[int]) -> ScreenResult:
+        """What realism says of a molecule; ``atoms`` are those of the scaffold."""
+        if self.realism is None:
+            return ScreenResult()
+        margin, refusal, example = self.realism.verdict(mol, atoms, log_uniform)
+        skip = bool(refusal) or not log_uniform < margin
+        return ScreenResult(refusal, example, margin=margin, skip=skip)
+
+    def screen(
+        self, mol: Mol, log_uniform: float = -math.inf, margin: float | None = None
+    ) -> ScreenResult:
         """The first reason to refuse the molecule, and what else was requested.
 
-        ``log_uniform`` is the lowest of the candidates that are this molecule.
+        ``log_uniform`` is the lowest of the candidates that are this molecule; ``margin`` is that
+        of a molecule which realism has let pass already.
         """
         refusal, atoms = self._refusal(mol)
-        verdict = RealismVerdict(math.inf)
-        if self.realism is not None and not refusal:
-            verdict = self.realism.verdict(mol, atoms)
-        skip = bool(verdict.refusal) or not log_uniform < verdict.margin
-        return ScreenResult(
-            refusal=refusal or verdict.refusal,
-            example=verdict.example,
-            fingerprint=fingerprints([mol]).tobytes() if self.fingerprint and not skip else b"",
-            core=molecules.scaffold(mol) if self.core and not skip else "",
-            margin=verdict.margin,
-            skip=skip,
-        )
+        if refusal:
+            return ScreenResult(refusal, skip=True)
+        if margin is None:
+            judged = self._judged(mol, log_uniform, atoms)
+            if judged.skip:
+                return judged
+            margin = judged.margin
+        bits, counted = b"", b""
+        if self.fingerprint:
+            bits = fingerprints([mol]).tobytes()
+        if self.counted:
+            counted = fingerprints([mol], size=self.counted, counts=True).tobytes()
+        core = molecules.scaffold(mol) if self.core else ""
+        return ScreenResult("", "", bits, counted, core, margin)
 
     def _compared(self, molecule: Measured, log_uniform: float) -> Measured:
         """The molecule as one of its candidates, which the critic may refuse by its number."""
@@ -135,6 +174,26 @@ class MoleculeScreen:
         unlike = ScreenResult(self.realism.unlike, molecule.smiles, margin=margin, skip=True)
         nothing = (math.nan,) * len(molecule.values)
         return replace(molecule, values=nothing, selfies="", screened=unlike)
+
+    def _with_examples(self, compared: list[Measured]) -> list[Measured]:
+        """The same, where the example of each refusal is that of the canonical SMILES.
+
+        It is shown to the user; of all others but the first only their number counts.
+        """
+        done = set[str]()
+        for i, molecule in enumerate(compared):
+            why = molecule.screened.refusal
+            if why in done or not molecule.screened.skip or molecule.radical or self._restricts:
+                continue
+            smiles = molecules.canonical_smiles(molecule.smiles) or molecule.smiles
+            example, mol = smiles, molecules.parse(smiles)
+            if self.realism is not None and why != self.realism.unlike and mol is not None:
+                example = self.realism.verdict(mol, frozenset(), -math.inf).example
+            screened = molecule.screened._replace(example=example)
+            compared[i] = replace(molecule, smiles=smiles, screened=screened)
+            if "." not in smiles:  # a search counts these apart
+                done.add(why)
+        return compared
 
     def _refusal(self, mol: Mol) -> tuple[str, frozenset[int]]:
         """The first reason of the structure, and the atoms of the scaffolds."""

@@ -21,7 +21,9 @@ __all__ = ["Guidance", "Steps", "decode_latents", "decode_tokens", "pick"]
 LEAVE = 0.9  # finished rows are dropped when at most this share of the rows remains
 # Steps between two looks at how many rows are finished; a look waits for a GPU.
 LOOKS, CPU_LOOKS = 8, 1
-MULTIPLE = 32  # batches have a multiple of rows: oneDNN caches a kernel for every number
+# Batches have a multiple of rows: in bf16 oneDNN caches a kernel for every number, and in fp32 a
+# product of fewer than four rows has other last bits.
+MULTIPLE, FP32_MULTIPLE = 32, 8
 
 
 class Guidance(NamedTuple):
@@ -111,8 +113,10 @@ def decode_tokens(
     """
     count, device = context.size, context.request.device
     rows = torch.arange(count, device=device)
-    if count > MULTIPLE:  # the first one is repeated until their number is a multiple
-        filled = torch.cat([rows, rows.new_zeros(-count % MULTIPLE)])
+    plain = device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    multiple = FP32_MULTIPLE if plain else MULTIPLE
+    if count > multiple:  # the first one is repeated until their number is a multiple
+        filled = torch.cat([rows, rows.new_zeros(-count % multiple)])
         context, uniform = context.rows(filled), None if uniform is None else uniform[filled]
         guidance = guidance and guidance.rows(filled)
         rows = torch.arange(context.size, device=device)
@@ -138,7 +142,7 @@ def decode_tokens(
         left = int(alive.sum())
         if left == 0:
             return result[:count, : step + 1]
-        kept = -(-left // MULTIPLE) * MULTIPLE
+        kept = -(-left // multiple) * multiple
         if kept <= LEAVE * len(alive):
             stay = alive | (~alive & ((~alive).cumsum(dim=0) <= kept - left))
             rows, token = rows[stay], token[stay]

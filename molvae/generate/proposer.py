@@ -115,15 +115,23 @@ class Proposer:
         return _drawn(self.request.levels, self.draws, "noise", items)
 
     @torch.no_grad()
-    def encode(self, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
-        """Posterior means (N, Z) of molecules given as token ids."""
-        size = self.network.config.latent_size
+    def encode(
+        self, ids: Sequence[NDArray[np.int64]], *, rows: int | None = None
+    ) -> NDArray[np.float32]:
+        """Posterior means (N, Z) of molecules given as token ids.
+
+        With ``rows`` every batch has that many, the last one filled with repeats: the last bits of
+        a mean, which depend on the shape of its batch, then depend on the molecule alone.
+        """
+        size, count = self.network.config.latent_size, rows or self.batch_size
         means = [np.empty((0, size), dtype=np.float32)]
-        for start in range(0, len(ids), self.batch_size):
-            _, targets, lengths = pad_tokens(list(ids[start : start + self.batch_size]))
+        for start in range(0, len(ids), count):
+            part = list(ids[start : start + count])
+            filled = part if rows is None else part + part[:1] * (rows - len(part))
+            _, targets, lengths = pad_tokens(filled)
             with autocast(self.device, self.precision):
                 posterior = self.network.encode(self.tensor(targets), self.tensor(lengths))
-            means.append(posterior.mean.cpu().numpy())
+            means.append(posterior.mean.cpu().numpy()[: len(part)])
         return np.concatenate(means)
 
     def nats(
@@ -142,14 +150,19 @@ class Proposer:
             latents=latents,
         )
 
-    def encode_selfies(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Posterior means (N, Z) of SELFIES; NaN where the model lacks a token."""
-        rows = {text: i for i, text in enumerate(dict.fromkeys(texts))}  # parents repeat
-        usable, ids = self._known(list(rows))
+    def encode_selfies(
+        self, texts: Sequence[str], *, rows: int | None = None
+    ) -> NDArray[np.float32]:
+        """Posterior means (N, Z) of SELFIES; NaN where the model lacks a token.
+
+        ``rows`` as of :meth:`encode`.
+        """
+        places = {text: i for i, text in enumerate(dict.fromkeys(texts))}  # parents repeat
+        usable, ids = self._known(list(places))
         size = self.network.config.latent_size
-        latents = np.full((len(rows), size), np.nan, dtype=np.float32)
-        latents[usable] = self.encode(ids)
-        return latents[[rows[text] for text in texts]]
+        latents = np.full((len(places), size), np.nan, dtype=np.float32)
+        latents[usable] = self.encode(ids, rows=rows)
+        return latents[[places[text] for text in texts]]
 
     def nats_of_selfies(self, texts: Sequence[str]) -> list[float | None]:
         """:meth:`nats` of SELFIES; None where the model lacks a token."""

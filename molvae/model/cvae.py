@@ -61,12 +61,13 @@ class Decoding:
             vectors = torch.cat([vectors, network.derivation.weight])
         self._table = self._cells[0].project_input(vectors)  # (V, 3H), then rows of the features
         self._vocabulary = network.vocabulary_size
-        # Of every molecule: L × (B, H) states, L × (B, 3H) terms of the context, the context
-        # itself, and the memory of the prefix.
+        # Of every molecule: L × (B, H) states, L × (B, 3H) terms of the context, its term in the
+        # readout, the context itself, and the memory of the prefix.
         self._states = [state.to(dtype) for state in states]
         self._offsets = [
             cell.offset(shift) for cell, shift in zip(self._cells, shifts, strict=True)
         ]
+        self._term = network.readout.from_context(context.request.unsqueeze(1))
         self._context = context
         modulation = network.modulation(context)
         self._modulation = modulation and tuple(part.to(dtype) for part in modulation)
@@ -88,13 +89,16 @@ class Decoding:
         if self._modulation is not None:
             x = torch.addcmul(self._modulation[1], x, self._modulation[0])
         step = x.unsqueeze(1), self._memory.add(x).unsqueeze(1), self._context
-        return self._network.read(*step, with_forecast=self._with_forecast)[0].squeeze(1)
+        logits, _ = self._network.read(*step, with_forecast=self._with_forecast, term=self._term)
+        return logits.squeeze(1)
 
     def keep(self, rows: Tensor) -> None:
         """Continue with these molecules only: a mask, or indices, which may repeat."""
         self._states = [state[rows] for state in self._states]
         self._offsets = [offset[rows] for offset in self._offsets]
-        self._context = self._context.rows(rows)
+        self._term = self._term[rows]
+        if self._with_forecast:
+            self._context = self._context.rows(rows)
         if self._modulation is not None:
             self._modulation = tuple(part[rows] for part in self._modulation)
         self._memory.keep(rows)
@@ -304,14 +308,23 @@ class CVAE(nn.Module):
         return self.read(x, self.memory(x), context)
 
     def read(
-        self, x: Tensor, memory: Tensor, context: Context, *, with_forecast: bool = True
+        self,
+        x: Tensor,
+        memory: Tensor,
+        context: Context,
+        *,
+        with_forecast: bool = True,
+        term: Tensor | None = None,
     ) -> tuple[Tensor, ForecastOutput | None]:
         """Logits (B, T, V) and forecast from the last layer's states (B, T, H), memory (B, T, M).
 
-        Without a forecast the logits are those without conditions.
+        Without a forecast the logits are those without conditions. ``term`` (B, 1, W) is that of
+        the context in the readout, if it is computed already.
         """
+        if term is None:
+            term = self.readout.from_context(context.request.unsqueeze(1))
         logits = full_precision(self.output(x))
-        logits = logits + full_precision(self.readout(x, memory, context.request.unsqueeze(1)))
+        logits = logits + full_precision(self.readout.logits(x, memory, term))
         if self.forecast is None or not with_forecast:
             return logits, None
         forecast = self.forecast(x, memory)

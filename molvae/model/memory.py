@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from molvae.config import ModelConfig
-from molvae.model.gru import full_precision
+from molvae.model.gru import compute_dtype, full_precision
 
 __all__ = ["Memory", "MemoryCache"]
 
@@ -60,6 +60,8 @@ class MemoryCache:
     def __init__(self, memory: Memory, rows: int) -> None:
         self._memory = memory
         self._sums = memory.tally.weight.new_zeros(rows, memory.tally.out_features)
+        weight = memory.qkv.weight
+        self._qkv = weight.to(compute_dtype(weight)).t().contiguous()  # as a product reads it
         # Keys and values so far, (2, capacity, B, N, A/N), of which the first ``_steps`` are set.
         # Steps come first, so that a CPU reads them in one piece.
         self._seen: Tensor | None = None
@@ -69,7 +71,7 @@ class MemoryCache:
         """The memory (B, M) after one more step with these states, (B, H)."""
         memory = self._memory
         self._sums = self._sums + full_precision(memory.tally(states)) / SCALE
-        qkv = memory.qkv(states).unflatten(-1, (3, memory.heads, -1))  # (B, 3, N, A/N)
+        qkv = (states @ self._qkv).unflatten(-1, (3, memory.heads, -1))  # (B, 3, N, A/N)
         query, new = qkv[:, 0], qkv[:, 1:].transpose(0, 1)
         seen = self._seen = self._grown(new)
         seen[:, self._steps] = new

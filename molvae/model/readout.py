@@ -51,7 +51,11 @@ class Readout(nn.Module):
 
     def forward(self, states: Tensor, memory: Tensor, context: Tensor) -> Tensor:
         """Logits (…, V) from states (…, H), memory (…, M) and context (…, K)."""
-        hidden = self.from_state(states) + self.from_memory(memory) + self.from_context(context)
+        return self.logits(states, memory, self.from_context(context))
+
+    def logits(self, states: Tensor, memory: Tensor, term: Tensor) -> Tensor:
+        """Logits from states, memory and the term (…, W) of the context, the same at all steps."""
+        hidden = self.from_state(states) + self.from_memory(memory) + term
         logits: Tensor = self.output(functional.silu(hidden))
         return logits
 

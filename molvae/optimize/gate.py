@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +22,14 @@ from molvae.generate.proposer import Proposer
 from molvae.generate.realism import realism_screen
 from molvae.generate.refusals import Refusals
 from molvae.generate.request import SIMILARITY, Request
+from molvae.optimize.engines.surrogate import BITS, Fingerprints
 from molvae.realism.screen import UNLIKE
 from molvae.runtime.processes import map_ordered
 
 __all__ = ["Gate"]
 
 CHUNK = 256  # strings per piece of work
+RECENT = 50_000  # strings whose result is kept
 
 
 class Gate:
@@ -58,6 +62,8 @@ class Gate:
         self.executor, self.workers = executor, workers
         self.checked = 0
         self.refused = Refusals()
+        self._fingerprints: Fingerprints | None = None
+        self._checked: dict[str, tuple[str, ScreenResult]] = {}  # SELFIES → SMILES, refusal
         self._proposer = proposer
         self._critic = Critic(proposer.model, request, proposer)
         self._given: NDArray[np.uint8] | None = None
@@ -81,8 +87,32 @@ class Gate:
             fingerprint=self._compares,
         )
 
+    def keep_fingerprints(self, fingerprints: Fingerprints) -> None:
+        """Add the count fingerprint of every molecule that passes: it is in memory here anyway."""
+        self._fingerprints = fingerprints
+        self._screen = replace(self._screen, counted=BITS)
+
     def __call__(self, texts: Sequence[str]) -> list[str | None]:
-        """For each SELFIES the canonical SMILES, or None if it may not be scored."""
+        """For each SELFIES the canonical SMILES, or None if it may not be scored.
+
+        A text that was checked before, such as that of a parent, is not checked again.
+        """
+        self.checked += len(texts)
+        known = {text: self._checked[text] for text in texts if text in self._checked}
+        known |= self._judged([text for text in dict.fromkeys(texts) if text not in known])
+        for text in known:
+            self._checked.pop(text, None)  # to become the most recent
+        # A column without a predictor is judged by the network, whose last bits depend on a batch.
+        self._checked.update({} if self._critic.predicted else known)
+        for text in list(itertools.islice(self._checked, max(len(self._checked) - RECENT, 0))):
+            del self._checked[text]
+        for text in texts:
+            if known[text][1].refusal:
+                self.refused.add(known[text][1])
+        return [None if known[text][1].refusal else known[text][0] for text in texts]
+
+    def _judged(self, texts: Sequence[str]) -> dict[str, tuple[str, ScreenResult]]:
+        """The SMILES of each text, and why it is refused, if it is."""
         chunks = [Decoded(texts[i : i + CHUNK]) for i in range(0, len(texts), CHUNK)]
         measured = [
             molecule
@@ -93,15 +123,17 @@ class Gate:
         ]
         similarity = self._similarity(measured)
         outside = self._critic.judge(measured, texts, similarity).outside
-        self.checked += len(measured)
         keys = keys_of([molecule.smiles for molecule in measured])
         known, unlike = self.known.holds(keys), self._unlike(measured, keys)
-        result: list[str | None] = []
-        for molecule, out, old, rare in zip(measured, outside, known, unlike, strict=True):
-            screened = self._refusal(molecule, out=bool(out), old=bool(old), unlike=bool(rare))
-            if screened.refusal:
-                self.refused.add(screened)
-            result.append(None if screened.refusal else molecule.smiles)
+        result = {}
+        for text, molecule, out, old, rare in zip(
+            texts, measured, outside, known, unlike, strict=True
+        ):
+            refusal = self._refusal(molecule, out=bool(out), old=bool(old), unlike=bool(rare))
+            result[text] = molecule.smiles, refusal
+        if self._fingerprints is not None:
+            rows = {m.smiles: m.screened.counted for m in measured if m.screened.counted}
+            self._fingerprints.add(rows)
         return result
 
     def _unlike(self, measured: Sequence[Measured], keys: NDArray[np.uint64]) -> NDArray[np.bool_]:

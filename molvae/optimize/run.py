@@ -35,6 +35,7 @@ from molvae.optimize.archive import POOL, Answer, Archive
 from molvae.optimize.calls import method_before, open_calls
 from molvae.optimize.engines.base import Engine, TunesModel
 from molvae.optimize.engines.choice import EngineMaker, choose_method, make_engine
+from molvae.optimize.engines.evolution import Evolution
 from molvae.optimize.gate import Gate
 from molvae.optimize.known import KnownFiles
 from molvae.optimize.report import search_page
@@ -190,6 +191,8 @@ def optimize(
         if archive.known:
             starts = [*given, *(answer.smiles for answer in archive.known)]
             gate = Gate(proposer, request, known=excluded, starts=starts, **shared)
+        if isinstance(engine, Evolution):
+            gate.keep_fingerprints(engine.fingerprints)
         # Before the workers, so that it is checked after they have ended.
         printed = stack.enter_context(_printed(output, clear=force and not resume))
         if scheduler is None:

@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from molvae.chem.realism_features import Facts
+from molvae.chem.realism_features import Facts, Outline
 from molvae.errors import ConfigError, InputError, ModelFolderError
 from molvae.realism.inputs import FactTable, InputDefinition, SparseRows
 from molvae.realism.logistic import Fit, decision, fit_logistic, log_loss, some_rows
@@ -84,9 +84,9 @@ class RealismCritic:
     quantiles: _Vector  # (Q,) logits of own samples that were not fitted, ascending
     record: Mapping[str, Any]  # how it was fitted, and how well
 
-    def logit(self, facts: Facts) -> float:
+    def logit(self, facts: Facts | Outline) -> float:
         """s of one molecule."""
-        part = facts.identity % len(self.weights)
+        part = facts.identity % len(self.weights) if len(self.weights) > 1 else 0
         return self.inputs.score(facts, self.weights[part]) + float(self.intercepts[part])
 
     def logits(self, table: FactTable) -> _Vector:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from molvae.chem.realism_features import FACTS, FINGERPRINT_SIZE, RADIUS, Facts
+from molvae.chem.realism_features import FACTS, FINGERPRINT_SIZE, RADIUS, Facts, Outline
 from molvae.errors import ModelFolderError
 
 __all__ = ["FactTable", "InputDefinition", "SparseRows"]
@@ -176,7 +176,7 @@ class InputDefinition:
         values[~is_hot] = np.log1p(table.counts.astype(np.float64))
         return SparseRows(offsets, columns, values, self.width) if n else _empty(self.width)
 
-    def score(self, facts: Facts, weights: NDArray[np.float64]) -> float:
+    def score(self, facts: Facts | Outline, weights: NDArray[np.float64]) -> float:
         """The product of the inputs of one molecule with weights (D,), without an intercept."""
         integers = np.minimum(np.asarray(facts.integers), self._tops)
         mass = FINGERPRINT_SIZE + int(np.searchsorted(self._edges, facts.mass, side="right"))

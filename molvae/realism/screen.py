@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from molvae.chem import Mol
-from molvae.chem.realism_features import Facts, Kinds, describe, kinds
+from molvae.chem.realism_features import Parts
 from molvae.chem.screening import RealismVerdict
 from molvae.realism.critic import RealismCritic
 from molvae.realism.plausibility import NOTHING, Exempt, Plausibility
@@ -31,16 +31,23 @@ class RealismScreen:
 
     unlike: ClassVar[str] = UNLIKE
 
-    def verdict(self, mol: Mol, atoms: frozenset[int] = frozenset()) -> RealismVerdict:
-        """The margin by the critic, and what the table refuses; ``atoms``: of the scaffold."""
-        facts: Facts | Kinds
-        if self.critic is None:
-            facts, margin = kinds(mol), math.inf
-        else:
-            facts = describe(mol)
-            margin = self.critic.logit(facts) - self.log_m
-        reason = None
-        if self.table is not None:
-            reason = self.table.refused(mol, self.exempt, facts=facts, atoms=atoms)
+    @property
+    def compares(self) -> bool:
+        """Whether the number of a candidate can refuse it."""
+        return self.critic is not None
+
+    def verdict(
+        self, mol: Mol, atoms: frozenset[int] = frozenset(), log_uniform: float = -math.inf
+    ) -> RealismVerdict:
+        """The margin by the critic, and what the table refuses; ``atoms``: of the scaffold.
+
+        The table is not asked where the margin refuses the number ``log_uniform``.
+        """
+        parts, margin = Parts(mol), math.inf
+        if self.critic is not None:
+            margin = self.critic.logit(parts.outline()) - self.log_m
+        if self.table is None or not log_uniform < margin:
+            return RealismVerdict(margin)
+        reason = self.table.refused(mol, self.exempt, facts=parts.kinds(), atoms=atoms)
         refusal, _, example = (reason or "").partition(": ")
         return RealismVerdict(margin, refusal, example)

@@ -29,14 +29,12 @@ import json
 import statistics
 import sys
 import tempfile
-import time
-from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from turns import (  # type: ignore[import-not-found]
+    Stages,
     checked,
     child,
     common_arguments,
@@ -47,7 +45,7 @@ from turns import (  # type: ignore[import-not-found]
 
 from molvae.chem import properties
 from molvae.chem.screening import MoleculeScreen
-from molvae.chem.selfies import from_selfies, split_selfies
+from molvae.chem.selfies import split_selfies
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import Request
 from molvae.generate.run import generate_file
@@ -91,43 +89,29 @@ class Contestant(NamedTuple):
 def measure_stages(model: str, n: int, request: Request) -> dict[str, Any]:
     """Seconds of each stage of the call in this process alone, in one thread."""
     torch.set_num_threads(1)
-    spent: defaultdict[str, float] = defaultdict(float)
-    steps = 0
-
-    def timed(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **options: Any) -> Any:
-            started = time.perf_counter()
-            result = function(*args, **options)
-            spent[stage] += time.perf_counter() - started
-            return result
-
-        return call
-
-    decode = timed("network", Proposer.texts)
+    stages, steps = Stages(), 0
+    stages.watch(Proposer, "texts", "network")
+    stages.watch(properties, "from_selfies", "SELFIES")
+    stages.watch(MoleculeScreen, "__call__", "checks")
+    decode = Proposer.texts
 
     def counted(*args: Any) -> list[str]:
         nonlocal steps
-        texts: list[str] = decode(*args)
+        texts = decode(*args)
         # With the end symbol, which is a step of the network, too.
         steps += sum(len(split_selfies(text)) + 1 for text in texts)
         return texts
 
-    changes = {
-        (Proposer, "texts"): counted,
-        (properties, "from_selfies"): timed("SELFIES", from_selfies),
-        (MoleculeScreen, "__call__"): timed("checks", MoleculeScreen.__call__),
-    }
-    for (owner, name), function in changes.items():
-        setattr(owner, name, function)
+    Proposer.texts = counted  # type: ignore[method-assign, assignment]
     with tempfile.TemporaryDirectory() as folder:
         summary = generate_file(Path(folder) / OUTPUT, n, model=model, request=request, workers=0)
-    stages = {"network": spent["network"], "SELFIES": spent["SELFIES"]}
-    stages["RDKit"] = spent["checks"] - spent["SELFIES"]
-    stages["rest"] = summary.seconds - sum(stages.values())
+    spent = {stage: stages.seconds[stage] for stage in ("network", "SELFIES")}
+    spent["RDKit"] = stages.seconds["checks"] - spent["SELFIES"]
+    spent["rest"] = summary.seconds - sum(spent.values())
     return {
         "molecules": summary.written,
         "seconds": summary.seconds,
-        "stages": stages,
+        "stages": spent,
         "tokens": steps / summary.decoded,
         "versions": versions(),
     }

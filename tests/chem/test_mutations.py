@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rdkit import Chem
 
+from molvae.chem import mutations
 from molvae.chem.molecules import canonical_smiles, fragment_count, largest_ring, parse
 from molvae.chem.mutations import LARGEST, crossed, edited
 
@@ -37,6 +38,17 @@ def test_an_edit_gives_another_molecule_one_step_away(smiles):
         assert largest_ring(mol) <= largest
         assert abs(mol.GetNumAtoms() - before.GetNumAtoms()) <= 1
         assert abs(mol.GetNumBonds() - before.GetNumBonds()) <= 1
+
+
+def test_an_edit_does_not_depend_on_earlier_ones():
+    """The parent is read once; edits change copies of it."""
+    smiles = canonical_smiles(MOLECULES[0])
+    first = edited(smiles, ELEMENTS, np.random.default_rng(5))
+    many(edited, smiles, ELEMENTS, n=50)
+    crossed(smiles, canonical_smiles(MOLECULES[1]), np.random.default_rng(1))
+    assert edited(smiles, ELEMENTS, np.random.default_rng(5)) == first
+    mutations._bare.cache_clear()
+    assert edited(smiles, ELEMENTS, np.random.default_rng(5)) == first
 
 
 def test_edits_of_every_kind_are_made():

@@ -1,11 +1,13 @@
 """Facts of molecules: against RDKit's own functions, known molecules, and other atom orders."""
 
+import hashlib
 import os
 import random
 import subprocess
 import sys
 from collections import defaultdict
 
+import numpy as np
 import pytest
 from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator, rdMolDescriptors
@@ -13,6 +15,7 @@ from rdkit.Chem import rdFingerprintGenerator, rdMolDescriptors
 from molvae.chem.realism_features import (
     FACTS,
     FINGERPRINT_SIZE,
+    Parts,
     describe,
     environment_name,
     ring_system_name,
@@ -165,6 +168,27 @@ def test_the_order_of_atoms_does_not_matter(molecules):
         assert sorted(result.environments) == sorted(other.environments)
         assert result.identity == other.identity
         assert result.integers == other.integers
+
+
+def test_facts_are_those_of_earlier_versions(molecules):
+    """Critics and tables of stored models were made of them; the digest is of version 0.2."""
+    digest = hashlib.blake2b(digest_size=8)
+    for mol in molecules:
+        result = describe(mol)
+        assert (np.diff(result.bins) > 0).all()
+        read = (result.identity, result.ring_systems, result.environments, result.integers)
+        digest.update(repr(read).encode())
+    assert digest.hexdigest() == "9965e9a5acab5c6c"
+
+
+def test_what_the_critic_needs_is_part_of_the_facts(molecules):
+    for mol in molecules[::10]:
+        part, whole = Parts(mol).outline(), describe(mol)
+        assert part.bins.tolist() == whole.bins.tolist()
+        assert part.counts.tolist() == whole.counts.tolist()
+        assert (part.integers, part.mass, part.identity) == (
+            whole.integers, whole.mass, whole.identity,
+        )  # fmt: skip
 
 
 @pytest.mark.process

@@ -78,6 +78,26 @@ def test_looking_less_often_for_finished_rows_changes_no_molecule(model, monkeyp
     assert len(set(texts[0])) > 20
 
 
+@pytest.mark.parametrize("guided", [False, True])
+def test_how_many_rows_leave_at_a_time_changes_no_molecule(model, monkeypatch, guided):
+    context, guidance, uniform = given(model, model.network, torch.device("cpu"), 75)
+    rows, keep, texts = [], decoding.Steps.keep, []
+    monkeypatch.setattr(
+        decoding.Steps, "keep", lambda self, stay: rows.append(int(stay.sum())) or keep(self, stay)
+    )
+    for multiple in (32, 8):
+        monkeypatch.setattr(decoding, "FP32_MULTIPLE", multiple)
+        rows.clear()
+        tokens = decode_tokens(
+            model.network, context, model.max_tokens, temperature=1.0, uniform=uniform,
+            guidance=guidance if guided else None, never=np.asarray([5]),
+        )  # fmt: skip
+        texts.append([model.vocabulary.selfies(row) for row in tokens.tolist()])
+        assert rows[-1] == multiple
+        assert all(count % multiple == 0 for count in rows)
+    assert texts[0] == texts[1]
+
+
 def test_tokens_that_are_never_drawn(model):
     context, guidance, _ = given(model, model.network, torch.device("cpu"))
     with torch.no_grad():

@@ -12,19 +12,23 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from rdkit import Chem
 
 from molvae import chem
 from molvae.chem.fingerprints import tanimoto
+from molvae.chem.screening import MoleculeScreen
 from molvae.errors import ConfigError, FileError, OutputExistsError, RunError
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import Request
 from molvae.objectives import parse_objective
 from molvae.optimize.archive import Answer, Archive, crowding, fronts, worths
 from molvae.optimize.calls import open_calls
+from molvae.optimize.engines import evolution
 from molvae.optimize.engines.choice import METHODS, choose_method
 from molvae.optimize.engines.cma import LatentCMA
 from molvae.optimize.engines.evolution import Evolution, mutated, spliced
 from molvae.optimize.engines.learning import Learning
+from molvae.optimize.engines.surrogate import Fingerprints
 from molvae.optimize.engines.trust import TrustRegion
 from molvae.optimize.gate import Gate
 from molvae.optimize.report import running_best
@@ -500,6 +504,26 @@ def test_the_gate_lets_through_what_meets_the_constraints(tiny_model):
     }  # fmt: skip
 
 
+def test_the_gate_checks_a_text_once_and_keeps_its_fingerprint(tiny_model, monkeypatch):
+    accept, fingerprints, screened = gate(tiny_model, "mw=100:200"), Fingerprints(), []
+    accept.keep_fingerprints(fingerprints)
+    screen = MoleculeScreen.screen
+    monkeypatch.setattr(
+        MoleculeScreen, "screen",
+        lambda self, mol, *rest: screened.append(mol) or screen(self, mol, *rest),
+    )  # fmt: skip
+    texts = [selfies_of(text) for text in (ASPIRIN, "CCO", ASPIRIN)]
+    for times in (1, 2):
+        assert accept(texts) == [ASPIRIN, None, ASPIRIN]
+        assert len(screened) == 2
+        assert accept.checked == 3 * times
+        assert accept.refused == {"outside a constraint": times}
+    monkeypatch.setattr(chem, "parse", None)  # not needed again
+    bits = fingerprints.of([ASPIRIN])
+    expected = chem.fingerprints([Chem.MolFromSmiles(ASPIRIN)], size=2048, counts=True)
+    assert (bits == expected).all()
+
+
 def test_the_gate_knows_similarity(tiny_model, demo_csv):
     with demo_csv.open() as handle:
         start, other = (
@@ -578,6 +602,30 @@ def test_no_move_is_at_the_end_of_the_queue(tiny_model):
     for part in (candidates[:400], candidates[400:]):
         shares = {move: sum(c.origin == move for c in part) / 400 for move in engine.moves}
         assert all(0.08 < share < 0.22 for share in shares.values()), shares
+
+
+def test_a_parent_is_encoded_once_and_alone(tiny_model, monkeypatch):
+    """Its latent has the same bits whatever is encoded with it, as a resumed search needs."""
+    proposer = Proposer(tiny_model, Request(), draws=Draws(0), device=torch.device("cpu"))
+    smiles, encoded = ["C" * k + "O" for k in range(2, 42)], []
+    encode = type(proposer.network).encode
+    monkeypatch.setattr(
+        type(proposer.network), "encode",
+        lambda self, targets, *rest: encoded.append(len(targets)) or encode(self, targets, *rest),
+    )  # fmt: skip
+    engines = [Evolution(proposer, Archive()) for _ in range(3)]
+    whole = engines[0]._latents_of(smiles + smiles[:1])
+    assert encoded == [8] * 5
+    assert (whole[40] == whole[0]).all()
+    assert (engines[0]._latents_of(smiles[::-1]) == whole[:40][::-1]).all()
+    assert encoded == [8] * 5
+    parts = [engines[1]._latents_of([text])[0] for text in smiles[::13]]
+    assert (np.stack(parts) == whole[:40:13]).all()
+    monkeypatch.setattr(evolution, "KEPT", 3)
+    for _ in range(2):
+        assert (engines[2]._latents_of(smiles) == whole[:40]).all()
+    plain = proposer.encode_selfies([selfies_of(text) for text in smiles])
+    assert whole[:40] == pytest.approx(plain, abs=1e-5)
 
 
 @pytest.mark.slow

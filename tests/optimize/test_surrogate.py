@@ -8,7 +8,17 @@ from rdkit.Chem import rdFingerprintGenerator
 from molvae import chem
 from molvae.chem.fingerprints import tanimoto
 from molvae.optimize.archive import Answer
-from molvae.optimize.engines.surrogate import BEST, NOISES, SAME, Surrogate, gp_posterior, leaders
+from molvae.optimize.engines import surrogate as surrogate_module
+from molvae.optimize.engines.surrogate import (
+    BEST,
+    NOISES,
+    SAME,
+    Fingerprints,
+    Surrogate,
+    gp_posterior,
+    leaders,
+)
+from molvae.runtime.randomness import normal_quantile
 
 CHAINS = [f"{'C' * k}O" for k in range(4, 15)]
 RINGS = [f"c1ccccc1{'C' * k}N" for k in range(1, 12)]
@@ -99,5 +109,45 @@ def test_it_remembers_the_best_alone():
         f"{'C' * (1 + i % 40)}{'N' * (i // 40 % 40)}{'O' * (1 + i // 1600)}" for i in range(1200)
     ]
     surrogate.order(["CCO", "CCN", "CCO"], ranked(many))
-    rows = surrogate._rows
-    assert set(rows) == set(many[:BEST])
+    assert surrogate._known == many[:BEST]
+
+
+def test_the_kernel_is_brought_up_to_date(monkeypatch):
+    """Where answers come and go, it is that of all pairs to the last bit."""
+    surrogate, smiles = Surrogate(), CHAINS + RINGS
+    monkeypatch.setattr(surrogate_module, "BEST", 15)
+    for some in (smiles[:10], smiles[5:], smiles[::-1], ["CCO", *smiles[3:9], "[H][H]"]):
+        surrogate.kinds(ranked(some))
+        bits = bits_of(some[:15])
+        assert surrogate._kernel.tolist() == tanimoto(bits, bits).tolist()
+        candidates = ["CCCN", *smiles[::4]]
+        share = 1 - (np.arange(len(bits)) + 0.5) / len(bits)
+        cross = tanimoto(bits, bits_of(candidates))
+        mean, sd = gp_posterior(tanimoto(bits, bits), normal_quantile(share), cross)
+        order = np.argsort(-(mean + surrogate_module.HOPE * sd), kind="stable")
+        assert surrogate.order(candidates, ranked(some)) == [candidates[i] for i in order]
+
+
+def test_kinds_up_to_a_number():
+    surrogate, smiles = Surrogate(), ranked(CHAINS + RINGS)
+    assert surrogate.kinds(smiles, 3) == surrogate.kinds(smiles)[:3]
+    assert surrogate.kinds(smiles, 1000) == surrogate.kinds(smiles)
+
+
+def test_fingerprints_are_computed_once_and_the_recent_ones_kept(monkeypatch):
+    monkeypatch.setattr(surrogate_module, "RECENT", 3)
+    prints, parsed = Fingerprints(), []
+    monkeypatch.setattr(chem, "parse", lambda text: parsed.append(text) or Chem.MolFromSmiles(text))
+    some = ["CCO", "CCN", "CCO"]
+    expected = chem.fingerprints(
+        [Chem.MolFromSmiles(text) for text in some], size=2048, counts=True
+    )
+    assert (prints.of(some) == expected).all()
+    assert (prints.of(some) == expected).all()
+    assert parsed == ["CCO", "CCN"]
+    prints.add({"CCC": expected[0].tobytes(), "CCCC": expected[1].tobytes()})
+    assert (prints.of(["CCC", "CCCC"]) == expected[:2]).all()
+    prints.of(["CCN"])  # the oldest but one
+    assert parsed == ["CCO", "CCN"]
+    prints.of(["CCO"])
+    assert parsed == ["CCO", "CCN", "CCO"]

@@ -32,6 +32,8 @@ FLOOR = 0.05  # smallest share of a move
 LEAST = 1e-6  # smallest record, so that shares are finite
 OPENING = frozenset({"sample", "given"})  # origins in rounds before the first moves
 FEWEST = 10  # parents, of a kind or not
+TOGETHER = 8  # parents encoded together
+KEPT = 5000  # latents of parents in memory
 CHOICE = 8  # candidates per call, of which the most promising are scored
 
 
@@ -54,9 +56,11 @@ class Evolution(Sampling):
         """``parents`` best molecules at most are changed, after ``first`` samples."""
         super().__init__(proposer, archive, first=first)
         self.parents = parents
+        self._latents: dict[str, NDArray[np.float32]] = {}
         self._moving: dict[int, bool] = {}  # rounds without answers: whether they made moves
         self._last_round = -1
         self._surrogate = Surrogate()
+        self.fingerprints = self._surrogate.fingerprints
         self._wins = dict.fromkeys(self.moves, 1.0)
         self._calls = dict.fromkeys(self.moves, 4.0)
         self._alphabet = [t for t in proposer.model.vocabulary.tokens if t not in SPECIAL_TOKENS]
@@ -102,11 +106,10 @@ class Evolution(Sampling):
         pool = [answer.smiles for answer in self.archive.pool]
         if not pool or self.archive.pareto:  # a front is spread already
             return pool[: self.parents]
-        kinds = self._surrogate.kinds(self.archive.pool)[: self.parents]
-        return (
-            kinds
-            + [smiles for smiles in pool if smiles not in kinds][: max(FEWEST - len(kinds), 0)]
-        )
+        kinds = self._surrogate.kinds(self.archive.pool, self.parents)
+        if len(kinds) >= FEWEST:
+            return kinds
+        return kinds + [smiles for smiles in pool if smiles not in kinds][: FEWEST - len(kinds)]
 
     def tell(self, candidates: Sequence[Candidate], answers: Sequence[Answer | None]) -> None:
         """Count how often each move leads to one of the best."""
@@ -158,13 +161,24 @@ class Evolution(Sampling):
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Latents (N, Z) and noise levels (N,) to decode."""
         if move == "around":
-            return self.encoded(first), self._levels(items, AROUND)
+            return self._latents_of(first), self._levels(items, AROUND)
         if move == "between":
             share = self.draws.uniform("between", items, 1)
-            latents = along(self.encoded(first), self.encoded(second), share)[:, 0]
+            ends = self._latents_of(first + second)
+            latents = along(ends[: len(first)], ends[len(first) :], share)[:, 0]
             return latents.astype(np.float32), self._levels(items, BETWEEN)
         nothing = np.full((len(items), self.size), np.nan, dtype=np.float32)
         return nothing, np.ones(len(items), dtype=np.float32)
+
+    def _latents_of(self, smiles: list[str]) -> NDArray[np.float32]:
+        """As :meth:`encoded`, but a parent is encoded once; alone, whatever is encoded with it."""
+        new = [text for text in dict.fromkeys(smiles) if text not in self._latents]
+        if len(self._latents) > KEPT:
+            new, self._latents = list(dict.fromkeys(smiles)), {}
+        texts = [self.selfies(text) for text in new]
+        latents = self.proposer.encode_selfies(texts, rows=TOGETHER)
+        self._latents.update(zip(new, latents, strict=True))
+        return np.stack([self._latents[text] for text in smiles])
 
     def _changed(self, move: str, items: _Ints, first: list[str], second: list[str]) -> list[str]:
         """SELFIES of the moves that need no decoder."""
