@@ -88,7 +88,7 @@ class PatternScreen:
     def _bits(self, query: Mol) -> Iterable[int]:
         """The bits of the atoms and bonds of a pattern that the screen looks for."""
         atoms = [self._bit(atom.GetSmarts()) for atom in query.GetAtoms()]
-        yield from (1 << bit for bit in atoms)
+        yield from (1 << bit for bit in atoms if bit)  # any may be a hydrogen
         for bond in query.GetBonds():
             ends = sorted((atoms[bond.GetBeginAtomIdx()], atoms[bond.GetEndAtomIdx()]))
             orders = _ORDERS.get(_IN_RING.sub("", Chem.Bond.GetSmarts(bond)), _ANY)

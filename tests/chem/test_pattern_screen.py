@@ -15,7 +15,7 @@ SMARTS = """[#6] c C [c,n] [!#1] [F,Cl] [#6X4] [$(cO)] [c;!H0,$(c-[#7])] [#7+] [
     c1ccccc1 [#6]:1:[#6]:[#6]:[#6]:[#6]:[#6]:1 [a] [A] [a;#6] [#6;a]-[#8] [H]C([H])O [2H] [#0]
     [c,C] [C,c]=[O,N] [!c] [!$(C=O)] [r6] [R]@[R] O.O N.c [#8]-[#8] [#16] S(=O)(=O) n1cccc1
     [!#6,#6] [D3,C] [R,N] [!N&C] [#6;c,C] [#6,#6] [C&R,c] C-;!@N [#6]-,:[#7] [#6]!=[#8] C/C C!-C
-    [$(CO),C]-[#8] [#6]:&@[#6] [#6]-&@[#6]"""
+    [$(CO),C]-[#8] [#6]:&@[#6] [#6]-&@[#6] [#1]C[#1] [#1][#1] [#1]C([#1])[#1]"""
 MOLECULES = """CCO c1ccccc1 c1ccncc1O CC(=O)Nc1ccc(O)cc1 OO CS(=O)(=O)N [NH4+] C[N+](=O)[O-] C#CC=C
     c1cc[nH]c1 Cn1cnc2c1c(=O)n(C)c(=O)n2C [2H]O[2H] FC(F)Cl C1CC1 [Na+].[Cl-] N=Nc1ccco1 *CC NN
     O=C1C=CC(=O)C=C1 CSc1nc2ccccc2s1 [H][H] C"""
