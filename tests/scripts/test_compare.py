@@ -93,7 +93,7 @@ def test_a_row_of_the_control_benchmark_has_one_mode(compare, tmp_path):
     assert compare.our_row("m", "s", [path], better, "critic, 8")[3:] == ["0.05", "2", "0.1"]
 
 
-@pytest.mark.parametrize("name", ["moses", "control", "speed"])
+@pytest.mark.parametrize("name", ["moses", "guacamol", "control", "speed"])
 def test_the_tables_in_the_documentation_are_those_of_the_script(compare, name):
     read = compare.read(BENCH.parents[1] / "docs" / "results" / f"{name}.csv")
     page = (DOCS / "benchmarks.md").read_text(encoding="utf-8")
