@@ -4,7 +4,7 @@ Runs each step as a user would, through the command line, and prints a Markdown 
 peak memory (summed over the step's process tree) and the main metrics. With
 ``--model`` an existing model is used and the training step is left out.
 
-    python scripts/bench/main_job.py ../shared/data/zinc250k.csv.gz -o runs/main_job --minutes 20
+    python scripts/bench/main_job.py zinc250k.csv.gz -o runs/main_job --minutes 20
 """
 
 from __future__ import annotations
