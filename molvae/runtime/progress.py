@@ -23,6 +23,7 @@ Listener = Callable[[str, float | None], None]  # a line, and the share that is 
 _state = {"quiet": False}
 _listeners: list[Listener] = []
 CELL_EVERY = 0.5  # seconds between changes of a notebook's line
+FIRST = 0.01  # share of the total that the first advance must make for a time left
 
 
 def set_quiet(quiet: bool) -> None:
@@ -70,7 +71,7 @@ class Progress:
         """``done`` of the total was done before this process started."""
         self.label, self.total, self.unit, self.every = label, total, unit, every
         self.begun = self.done = done
-        self.count = 0
+        self.count = self.advances = 0
         self.note = ""
         self.started = time.monotonic()
         self._printed = self.started
@@ -124,6 +125,7 @@ class Progress:
     def advance(self, count: int, *, done: float | None = None, note: str | None = None) -> None:
         """``count`` more units; ``done`` is the position towards the total if not a count."""
         self.count += count
+        self.advances += 1
         self.done = self.done + count if done is None else done
         if note is not None:
             self.note = note
@@ -151,7 +153,8 @@ class Progress:
         if self.total and (share := self._share()) is not None:
             parts.append(f"{share:.0%}")
             made = self.done - self.begun
-            if made > 0:
+            # The first of many units has taken the time of the start too.
+            if made > 0 and (self.advances > 1 or made >= FIRST * self.total):
                 left = (now - self.started) * max(self.total - self.done, 0.0) / made
                 parts.append(f"{duration(left)} left")
         if self.note:

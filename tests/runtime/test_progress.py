@@ -97,6 +97,16 @@ def test_at_the_very_start_the_rate_is_finite_and_no_time_left_is_claimed(capsys
     assert capsys.readouterr().err.splitlines()[0] == "reading: 0 molecules, 0 molecules/s, 0%"
 
 
+def test_the_first_of_many_molecules_predicts_no_time_left(capsys, clock):
+    with Progress("samples", total=2000, every=15) as bar:
+        for _ in range(2):
+            clock.now += 20
+            bar.advance(1)
+    first, second, _ = capsys.readouterr().err.splitlines()
+    assert first == "samples: 1 molecules, 3.0 molecules/min, 0%"
+    assert second == "samples: 2 molecules, 3.0 molecules/min, 0%, 11h06m left"
+
+
 def test_work_that_failed_is_not_summed_up(capsys, clock):
     def fail():
         with Progress("reading") as bar:
