@@ -88,7 +88,7 @@ def lines(data: _Json) -> list[str]:
         left = f"{name:<20} {short(entry['value']):>9}  {span(entry.get('interval')):<18} "
         if entry["value"] is None:
             left = f"{name:<20} {'-':>9}  "
-        table.append(_cut(left + text))
+        table += _wrapped(left, text)
     if data["properties"]:
         reference = (
             f", in parentheses those of the {data['reference']} set" if data["reference"] else ""
@@ -99,6 +99,12 @@ def lines(data: _Json) -> list[str]:
     if not data["targets"]:
         table.append("MAD, hit rate: needs the targets (-t logp=2:3, -t OWN_COLUMN=8)")
     return table
+
+
+def _wrapped(left: str, text: str) -> list[str]:
+    """A row of the table; a text that does not fit continues below its beginning."""
+    lines = textwrap.wrap(text, max(WIDTH - len(left), 20)) or [""]
+    return [f"{left}{lines[0]}".rstrip(), *(" " * len(left) + line for line in lines[1:])]
 
 
 def _cut(line: str) -> str:

@@ -56,6 +56,17 @@ def compared(folder):
     )
 
 
+def test_a_long_row_continues_below(found):
+    text = lines(found.to_json())
+    row = next(i for i, line in enumerate(text) if line.startswith("logp=@w MAD"))
+    below = [line for line in text[row + 1 :][:3] if line.startswith(" ")]
+    whole = " ".join([text[row], *(line.strip() for line in below)])
+    target = found.to_json()["targets"]["logp"]
+    assert f"bias {target['bias']:+.2g}" in whole
+    assert f"slope {target['calibration']['slope']:.2f}" in whole
+    assert not any("…" in line for line in text)
+
+
 def test_lines_fit_a_terminal(found, compared):
     for text in (lines(found.to_json()), comparison_lines(compared.to_json())):
         assert all(len(line) <= 80 for line in text), max(text, key=len)
