@@ -129,6 +129,7 @@ class Bench:
     def measure(self, name: str, size: int, cores: int) -> Cell:
         """Run a cell; it must succeed."""
         output = self.folder / "out"
+        shutil.rmtree(output, ignore_errors=True)  # of a cell that was interrupted
         output.mkdir()
         if name == "fit":
             script = str(BENCH / "predictor_size.py")
