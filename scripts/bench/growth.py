@@ -262,8 +262,13 @@ def _of(cells: list[Cell], name: str, cores: int) -> list[Cell]:
 def missing(cells: list[Cell], sizes: list[int]) -> str:
     """A sentence about the cells of one core that were not run."""
     present = {(cell["command"], cell["size"]) for cell in cells if cell["cores"] == 1}
-    absent = [f"{name} {n:,}" for n in sizes for name in COMMANDS if (name, n) not in present]
-    return f"Not measured: {', '.join(absent)}." if absent else "All cells were measured."
+    absent = []
+    for size in sizes:
+        names = [name for name in COMMANDS if (name, size) not in present]
+        if names:
+            whole = len(names) == len(COMMANDS)
+            absent.append(f"{size:,} ({'all commands' if whole else ', '.join(names)})")
+    return f"Not measured: {'; '.join(absent)}." if absent else "All cells were measured."
 
 
 def write_page(page: Path, lines: list[str]) -> None:
