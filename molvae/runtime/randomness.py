@@ -7,7 +7,6 @@ drawn before it, and a resumed run needs no generator state.
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,9 +42,9 @@ class Draws:
     """
 
     def __init__(self, seed: int) -> None:
-        if not isinstance(seed, Integral) or not 0 <= seed < 2**63:
+        if not hasattr(seed, "__index__") or not 0 <= seed < 2**63:
             raise ConfigError(f"seed: got {seed!r}, expected an integer from 0 to 2**63 - 1")
-        self.seed = seed
+        self.seed = int(seed)
 
     def uniform(
         self, purpose: str, items: NDArray[np.int64], columns: int, *, epoch: int = 0
