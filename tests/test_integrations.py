@@ -6,7 +6,7 @@ import pytest
 from rdkit.Chem import MolFromSmiles
 
 from molvae import MolVAE
-from molvae.errors import ConfigError, FileError
+from molvae.errors import ConfigError, InputError
 from molvae.integrations import GuacaMolGenerator, LatentFeaturizer
 
 SMILES = ["CCO", "c1ccccc1C(=O)N", "CC(=O)Oc1ccccc1C(=O)O", "CCN", "CCCCO", "Cc1ccncc1"]
@@ -33,7 +33,7 @@ def test_features_are_latent_means(model, tiny_run, shape):
 
 
 def test_what_cannot_be_encoded_is_an_error_or_nothing(model):
-    with pytest.raises(FileError, match="'C1CC'"):
+    with pytest.raises(InputError, match="'C1CC'"):
         LatentFeaturizer(model)(["CCO", "C1CC"])
     result = LatentFeaturizer(model, invalid="nan")(["CCO", "C1CC", "C[Xe]"])
     assert np.isnan(result).all(axis=1).tolist() == [False, True, True]

@@ -6,7 +6,7 @@ import pytest
 
 from molvae import MolVAE
 from molvae.chem import Likeness, parse
-from molvae.errors import FileError, InputError
+from molvae.errors import InputError
 from molvae.generate.request import Request, read_seed_molecules
 from molvae.generate.run import generate
 from molvae.latent.interpolate import interpolate
@@ -63,7 +63,7 @@ def test_paths_and_latents_are_those_of_the_parent(tiny_model):
     latents = model.encode([SALT, "C1CC", IONS], invalid="nan")
     assert np.isnan(latents[1]).all()
     assert (latents[[0, 2]] == model.encode([BASE, ACID])).all()
-    with pytest.raises(FileError, match="'C1CC' is not valid"):
+    with pytest.raises(InputError, match="'C1CC' is not valid"):
         model.encode([SALT, "C1CC"])
 
 
