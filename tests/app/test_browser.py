@@ -37,11 +37,15 @@ def test_a_slider_cards_and_the_sdf_file(walk, tmp_path):
     choose(walk, walk.get_by_label("Target properties"), "logp")
     walk.keyboard.press("Escape")
     shown = walk.locator("[data-testid=stCaptionContainer] code", has_text="-t logp=")
-    before = shown.inner_text()
-    walk.get_by_role("slider").first.focus()
+    slider = walk.get_by_role("slider").first
+    before = float(slider.input_value())
+    slider.focus()
     for _ in range(5):
         walk.keyboard.press("ArrowLeft")
-    shown.filter(has_not_text=before).wait_for()
+    after = float(slider.input_value())
+    assert after < before
+    # The page follows the slider a moment later, perhaps in several steps.
+    shown.filter(has_text=f"-t logp={after:g}:").wait_for()
     low, high = map(float, shown.inner_text().partition("=")[2].split(":"))
     walk.get_by_role("button", name="Generate").click()
     settled(walk)
