@@ -42,7 +42,7 @@ from pathlib import Path
 from typing import Any
 
 from prepare_memory import first_rows, write_lines  # type: ignore[import-not-found]
-from watching import MIB, Watch, machine  # type: ignore[import-not-found]
+from watching import MIB, Watch, counts, machine  # type: ignore[import-not-found]
 
 BENCH = Path(__file__).parent
 COMMANDS = ("prepare", "train", "generate", "evaluate", "encode", "fit", "predict", "optimize")
@@ -281,21 +281,13 @@ def write_page(page: Path, lines: list[str]) -> None:
     page.write_text(pattern.sub(lambda _: table, text), encoding="utf-8")
 
 
-def numbers(text: str) -> list[int]:
-    """A list of counts, such as 10000,100000."""
-    counts = [int(word.replace("_", "")) for word in text.split(",")]
-    if min(counts) < 1:
-        raise ValueError
-    return counts
-
-
 def main() -> None:
     """Parse the command line, run the cells that are missing, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path, help="CSV with a column smiles")
     parser.add_argument("-o", "--output", type=Path, required=True, help="JSON of the cells")
-    parser.add_argument("--sizes", type=numbers, default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--cores", type=numbers, default=[1])
+    parser.add_argument("--sizes", type=counts, default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--cores", type=counts, default=[1])
     parser.add_argument("--commands", type=lambda text: text.split(","), default=list(COMMANDS))
     parser.add_argument("-m", "--model", default="default", help="for generate, encode, optimize")
     parser.add_argument("--page", type=Path, metavar="FILE", help="Markdown to write tables into")

@@ -30,6 +30,7 @@ from watching import (  # type: ignore[import-not-found]
     MIB,
     Watch,
     append,
+    counts,
     folder_size,
     machine,
 )
@@ -188,20 +189,13 @@ def line(result: dict[str, Any]) -> str:
     )
 
 
-def _counts(text: str) -> list[int]:
-    counts = [int(word.replace("_", "")) for word in text.split(",")]
-    if min(counts) < 1:
-        raise ValueError
-    return counts
-
-
 def main() -> None:
     """Parse the command line, run the cases, print a row of the table after each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--rows", type=_counts, metavar="N,…", help="first rows of the input, all properties"
+        "--rows", type=counts, metavar="N,…", help="first rows of the input, all properties"
     )
-    parser.add_argument("--synthetic", type=_counts, metavar="N,…", help="generated molecules")
+    parser.add_argument("--synthetic", type=counts, metavar="N,…", help="generated molecules")
     parser.add_argument("--input", type=Path, default=DATA, help="CSV with a column smiles")
     parser.add_argument("--workers", type=int, help="of molvae prepare (default: all CPUs)")
     parser.add_argument("--workdir", type=Path, help="where scratch files go")

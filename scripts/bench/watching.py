@@ -106,6 +106,14 @@ def folder_size(folder: Path) -> int:
     return total
 
 
+def counts(text: str) -> list[int]:
+    """A list of counts on a command line, such as 10000,100000."""
+    numbers = [int(word.replace("_", "")) for word in text.split(",")]
+    if min(numbers) < 1:
+        raise ValueError
+    return numbers
+
+
 def append(path: Path, case: dict[str, Any]) -> None:
     """Add a case to a JSON list on disk, which is whole at any time."""
     cases = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
