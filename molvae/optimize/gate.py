@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -25,6 +24,7 @@ from molvae.generate.request import SIMILARITY, Request
 from molvae.optimize.engines.surrogate import BITS, Fingerprints
 from molvae.realism.screen import UNLIKE
 from molvae.runtime.processes import map_ordered
+from molvae.runtime.recent import Recent
 
 __all__ = ["Gate"]
 
@@ -63,7 +63,7 @@ class Gate:
         self.checked = 0
         self.refused = Refusals()
         self._fingerprints: Fingerprints | None = None
-        self._checked: dict[str, tuple[str, ScreenResult]] = {}  # SELFIES → SMILES, refusal
+        self._checked = Recent[tuple[str, ScreenResult]](RECENT)  # SELFIES → SMILES, refusal
         self._proposer = proposer
         self._critic = Critic(proposer.model, request, proposer)
         self._given: NDArray[np.uint8] | None = None
@@ -98,14 +98,11 @@ class Gate:
         A text that was checked before, such as that of a parent, is not checked again.
         """
         self.checked += len(texts)
-        known = {text: self._checked[text] for text in texts if text in self._checked}
+        known = self._checked.of(texts)
         known |= self._judged([text for text in dict.fromkeys(texts) if text not in known])
-        for text in known:
-            self._checked.pop(text, None)  # to become the most recent
         # A column without a predictor is judged by the network, whose last bits depend on a batch.
-        self._checked.update({} if self._critic.predicted else known)
-        for text in list(itertools.islice(self._checked, max(len(self._checked) - RECENT, 0))):
-            del self._checked[text]
+        if not self._critic.predicted:
+            self._checked.keep(known)
         for text in texts:
             if known[text][1].refusal:
                 self.refused.add(known[text][1])

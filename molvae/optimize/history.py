@@ -15,37 +15,52 @@ from molvae.evaluate.metrics import internal_diversity
 from molvae.objectives import Objective
 from molvae.optimize.archive import TOP, Answer, Archive, fronts, mean, worths
 
-__all__ = ["diversity", "history", "idle_calls"]
+__all__ = ["IdleCalls", "diversity", "history"]
 
 POINTS = 20  # of a history
 
 
-def idle_calls(answers: Iterable[Answer], *, pareto: bool = False) -> int:
-    """How many calls there were after the last one that improved the search.
+class IdleCalls:
+    """Counts the calls after the last one that improved the search.
 
     A call improves it if its molecule enters the ten best, which raises their mean. In a Pareto
     search, if no earlier molecule is as good in every part: exactly then it raises the hypervolume
     of the front, whatever its reference point.
     """
-    idle, top, front = 0, list[float](), np.empty((0, 0))
-    for answer in sorted(answers, key=lambda answer: answer.number):
-        idle += 1
-        if answer.failed:
-            continue
-        if pareto:
-            (worth,) = worths([answer])
-            if front.size and np.all(front >= worth, axis=1).any():
-                continue
-            kept = front[~np.all(front <= worth, axis=1)] if front.size else front
-            front = np.vstack([kept.reshape(-1, len(worth)), worth])
-        elif len(top) < TOP:
-            heapq.heappush(top, answer.value)
-        elif answer.value > top[0]:
-            heapq.heapreplace(top, answer.value)
+
+    def __init__(self, *, pareto: bool = False) -> None:
+        self.count = 0
+        self._pareto = pareto
+        self._top: list[float] = []  # a heap of the ten best values
+        self._front = np.empty((0, 0))
+
+    def add(self, answers: Iterable[Answer]) -> None:
+        """Count further calls, in the order of their numbers."""
+        for answer in sorted(answers, key=lambda answer: answer.number):
+            self.count += 1
+            if not answer.failed and (
+                self._advances(answer) if self._pareto else self._rises(answer)
+            ):
+                self.count = 0
+
+    def _rises(self, answer: Answer) -> bool:
+        """Add an answer to the ten best; false if it is not one of them."""
+        if len(self._top) < TOP:
+            heapq.heappush(self._top, answer.value)
+        elif answer.value > self._top[0]:
+            heapq.heapreplace(self._top, answer.value)
         else:
-            continue
-        idle = 0
-    return idle
+            return False
+        return True
+
+    def _advances(self, answer: Answer) -> bool:
+        """Add an answer to the front; false if one there is as good in every part."""
+        (worth,), front = worths([answer]), self._front
+        if front.size and np.all(front >= worth, axis=1).any():
+            return False
+        kept = front[~np.all(front <= worth, axis=1)] if front.size else front
+        self._front = np.vstack([kept.reshape(-1, len(worth)), worth])
+        return True
 
 
 def history(

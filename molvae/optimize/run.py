@@ -157,10 +157,8 @@ def optimize(
     request = request or Request()
     request = replace(request.with_targets(constraints, saved), critic=True, realism=realism)
     plan = {
-        **_plan(objective, request, novel),
+        **_plan(objective, request, novel, files, ahead),
         **{"pareto": pareto, "method": name, "seed": seed, "model": identity},
-        **({"known": files.record()} if files.paths else {}),
-        **({"ahead": ahead} if ahead else {}),
     }
     request = replace(request, like=clean_given(request.like, saved, name="like"))
     started = time.monotonic()
@@ -242,7 +240,13 @@ def _check_sizes(sizes: Mapping[str, int | None], *, pareto: bool) -> None:
         raise ConfigError(f"keep: got {keep:,}, expected {POOL:,} or fewer of a Pareto search")
 
 
-def _plan(objective: Objective, request: Request, novel: Sequence[str | Path]) -> dict[str, Any]:
+def _plan(
+    objective: Objective,
+    request: Request,
+    novel: Sequence[str | Path],
+    known: KnownFiles,
+    ahead: int,
+) -> dict[str, Any]:
     """What a resumed run must have in common with the run before."""
     scorers = [part.scorer for part in objective.parts]
     deviations = [scorer.deviations for scorer in scorers if isinstance(scorer, ColumnScorer)]
@@ -261,6 +265,8 @@ def _plan(objective: Objective, request: Request, novel: Sequence[str | Path]) -
         **({"deviations": deviations} if deviations else {}),
         **({} if request.realism is None else {"realism": request.realism}),
         **({"novel_rings": True} if request.novel_rings else {}),
+        **({"known": known.record()} if known.paths else {}),
+        **({"ahead": ahead} if ahead else {}),
     }
 
 

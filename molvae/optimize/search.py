@@ -13,7 +13,7 @@ from molvae.errors import RunError
 from molvae.optimize.archive import POOL, TOP, Answer, Archive, fronts, mean, worths
 from molvae.optimize.calls import Asked, Calls
 from molvae.optimize.engines.base import Candidate, Engine
-from molvae.optimize.history import idle_calls
+from molvae.optimize.history import IdleCalls
 from molvae.optimize.scoring import Scoring
 from molvae.runtime.progress import Progress, say
 
@@ -77,6 +77,7 @@ class Search:
         self.round = calls.rounds
         self.progress = progress
         self.reason = ""
+        self._idle = IdleCalls(pareto=archive.pareto)
         self._worked = False  # whether any call has given a score
         self._open: deque[_Round] = deque()  # being scored
         self._early: dict[str, Answer] = {}  # answers of open rounds
@@ -102,7 +103,8 @@ class Search:
             say(f"{len(self.calls.pending)} calls were unfinished; {len(again)} are repeated")
             calls = sorted([*calls, *again], key=lambda call: call.number)
             self.scoring.begin([call.smiles for call in again])
-            self._finish([call.smiles for call in again if _precedes(call, first)])
+            closed += self._finish([call.smiles for call in again if _precedes(call, first)])
+        self._idle.add(closed)
         self.engine.restore([a for a in self.calls.answers if a.smiles in self.archive.answers])
         still = [call for call in calls if not _precedes(call, first)]
         for _, group in itertools.groupby(still, key=lambda call: call.round):
@@ -112,7 +114,7 @@ class Search:
             )
         new = [pair for pair in dict(given).items() if not self._is_taken(pair[0])]
         if new := new[: max(self.budget - self.calls.count, 0)]:
-            self._finish(self._call(new))
+            self._idle.add(self._finish(self._call(new)))
 
     def run(self) -> None:
         """Rounds until the budget is spent, patience is over or nothing new is found."""
@@ -138,13 +140,9 @@ class Search:
         """Whether there were as many calls without improvement as patience allows."""
         if self.patience is None:
             return False
-        answered = (
-            answer for answer in self.calls.answers if answer.smiles in self.archive.answers
-        )
-        idle = idle_calls(answered, pareto=self.archive.pareto)
         what = "the front" if self.archive.pareto else "the ten best"
-        self.reason = f"none of the last {idle:,} calls improved {what}"
-        return idle >= self.patience
+        self.reason = f"none of the last {self._idle.count:,} calls improved {what}"
+        return self._idle.count >= self.patience
 
     def step(self) -> None:
         """One round: ask the engine, score the new molecules, report the answers to the engine."""
@@ -167,7 +165,7 @@ class Search:
 
     def _close(self, round_: _Round) -> None:
         """Wait for the answers of a round, and report them to the engine."""
-        self._finish(round_.asked)
+        self._idle.add(self._finish(round_.asked))
         known = self.archive.answers
         answers = [None if smiles is None else known.get(smiles) for smiles in round_.passed]
         self.engine.tell(round_.candidates, answers)
@@ -184,7 +182,7 @@ class Search:
         self.scoring.begin(smiles)
         return smiles
 
-    def _finish(self, smiles: Sequence[str]) -> None:
+    def _finish(self, smiles: Sequence[str]) -> list[Answer]:
         """Wait for the answers to these molecules; those of others that arrive are logged too."""
         missing = set(smiles) - self._early.keys()
         while missing:
@@ -194,7 +192,9 @@ class Search:
             self.progress.advance(len(scored), done=len(self.calls.answers), note=self._note())
             self._require_a_score()
         answers = [self._early.pop(text) for text in smiles]
-        self.archive.add(sorted(answers, key=lambda answer: answer.number))
+        answers.sort(key=lambda answer: answer.number)
+        self.archive.add(answers)
+        return answers
 
     def _require_a_score(self) -> None:
         answers = self.calls.answers

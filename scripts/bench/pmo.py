@@ -2,13 +2,17 @@
 
 10,000 calls per task; the score is the area under the curve of the mean of the ten best, taken
 every 100 calls, from 0 to 1. 20 of the 23 oracles can be computed from RDKit alone; the other
-three (drd2, gsk3b, jnk3) are left out, from the published sums too. Nothing is scored beforehand.
-The published columns and their sources are in docs/results/pmo_published.csv.
+three (drd2, gsk3b, jnk3) are left out, from the published sums too. Nothing is scored beforehand,
+unless ``--known`` gives a file of scored molecules. The published columns and their sources are in
+docs/results/pmo_published.csv.
 
     molvae train zinc250k.csv -o runs/zinc
     python scripts/bench/pmo.py run -m runs/zinc -o pmo --seeds 3
     python scripts/bench/pmo.py rows pmo >> docs/results/pmo.csv
     python scripts/bench/pmo.py table docs/results/pmo.csv
+
+    python scripts/bench/pmo.py score zinc250k.csv -o scores.csv
+    python scripts/bench/pmo.py run -m runs/zinc -o prescreened --known scores.csv
 
 Every run is a folder ``METHOD/TASK/SEED`` with its calls; interrupted runs are resumed, and
 finished runs are not repeated. Several processes with different tasks may share a folder.
@@ -23,21 +27,28 @@ import json
 import math
 import statistics
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from compare import RESULTS, read  # type: ignore[import-not-found]
 from turns import place  # type: ignore[import-not-found]
 
+from molvae import chem
+from molvae.data.readers import read_rows, smiles_of
 from molvae.generate.request import Request
-from molvae.objectives import PMO, parse_objective
+from molvae.objectives import PMO, TaskScorer, parse_objective
 from molvae.optimize.engines.choice import METHODS
 from molvae.optimize.report import running_best
 from molvae.optimize.run import optimize
+from molvae.runtime.pool import WorkerPool
 
 BUDGET, STEP, TOP = 10_000, 100, 10
 NUMBERS = ("auc", "top", "best", "seconds")
+KNOWN = 5000  # best molecules of a task that a search starts from; it uses the 1,000 best of them
 ROW = ("method", "task", "seed", "calls", *NUMBERS, "model")
 
 
@@ -73,6 +84,40 @@ def values_of(path: Path) -> list[float]:
     return [float(row["value"]) if row["value"] else float("nan") for row in rows]
 
 
+@dataclass(frozen=True)
+class Scores:
+    """SMILES → one row of scores, one score per task; NaN where there is no molecule."""
+
+    scorers: tuple[TaskScorer, ...]
+
+    def __call__(self, texts: Sequence[str]) -> list[list[float]]:
+        """The scores of each molecule."""
+        mols = [chem.parse(text) for text in texts]
+        nothing = [math.nan] * len(self.scorers)
+        return [nothing if mol is None else [s.of(mol) for s in self.scorers] for mol in mols]
+
+
+def score(options: argparse.Namespace) -> None:
+    """Write the scores of all tasks for the molecules of a file."""
+    with read_rows(options.molecules) as found:
+        texts = [smiles_of(row) or "" for row in found]
+    scores = Scores(tuple(TaskScorer(task) for task in options.tasks))
+    with WorkerPool(options.workers) as pool, options.output.open("w", newline="") as handle:
+        out = csv.writer(handle, lineterminator="\n")
+        out.writerow(("smiles", *options.tasks))
+        for chunk, values in pool.map_texts("score", scores, texts, len(texts)):
+            for text, row in zip(chunk, values, strict=True):
+                if not any(map(math.isnan, row)):
+                    out.writerow((text, *map(_short, row)))
+
+
+def best_known(scores: Path, task: str, target: Path) -> Path:
+    """A file of the molecules with the highest scores of a task."""
+    table = pd.read_csv(scores, usecols=["smiles", task])
+    table.nlargest(KNOWN, task, keep="first").to_csv(target, index=False)
+    return target
+
+
 def run(options: argparse.Namespace) -> None:
     """Run every task with every seed; finished runs are skipped."""
     if options.threads:
@@ -84,17 +129,20 @@ def run(options: argparse.Namespace) -> None:
             if record.exists():
                 continue
             folder.mkdir(parents=True, exist_ok=True)
+            known = options.known and best_known(options.known, task, folder / "known.csv")
             cut_off = (folder / "best.calls.csv").exists()
             summary = optimize(
                 folder / "best.csv", parse_objective([task]), options.budget,
                 model=options.model, method=options.method, seed=seed, workers=options.workers,
                 call_size=50, resume=True, realism=options.realism,
+                known=[known] if known else [],
                 request=Request(novel_rings=options.novel_rings),
             )  # fmt: skip
             values = values_of(folder / "best.calls.csv")
             result: dict[str, Any] = {
                 **place(), **summary.to_json(), "task": task, "seed": seed,
                 "model": str(options.model), "budget": options.budget,
+                "known": options.known.name if options.known else None,
                 "auc": area(values, options.budget),
                 # Nobody knows how long the processes before took.
                 "seconds": math.nan if cut_off else summary.seconds,
@@ -210,9 +258,18 @@ def main() -> None:
     searching.add_argument(
         "--realism", type=float, help="share that the critic keeps; default: off"
     )
+    searching.add_argument(
+        "--known", type=Path, metavar="SCORES", help="what `score` wrote: the search starts there"
+    )
     searching.add_argument("--novel-rings", action="store_true", help="as in molvae optimize")
     searching.add_argument("--threads", type=int, help="of the network")
     searching.set_defaults(do=run)
+    scoring = verbs.add_parser("score", help="score the molecules of a file for every task")
+    scoring.add_argument("molecules", type=Path, metavar="FILE")
+    scoring.add_argument("-o", "--output", type=Path, required=True, metavar="SCORES")
+    scoring.add_argument("--tasks", type=lambda text: text.split(","), default=list(PMO))
+    scoring.add_argument("--workers", type=int)
+    scoring.set_defaults(do=score)
     listing = verbs.add_parser("rows", help="the runs in a folder as CSV")
     listing.add_argument("output", type=Path, metavar="FOLDER")
     listing.add_argument("--header", action="store_true", help="with the names of the columns")

@@ -14,7 +14,7 @@ from molvae import chem
 from molvae.errors import ConfigError
 from molvae.objectives import parse_objective
 from molvae.optimize.archive import Answer
-from molvae.optimize.history import history, idle_calls
+from molvae.optimize.history import IdleCalls, history
 from molvae.optimize.run import optimize
 
 QED = parse_objective(["qed"])
@@ -25,6 +25,13 @@ def answer(number, *worth, smiles="C"):
     return Answer(number, 0, "x", smiles, worth, worth, value)
 
 
+def idle(*rounds, pareto=False):
+    calls = IdleCalls(pareto=pareto)
+    for answers in rounds:
+        calls.add(answers)
+    return calls.count
+
+
 @given(st.lists(st.integers(0, 9) | st.just(math.nan), max_size=40))
 def test_a_call_improves_if_the_sum_of_the_ten_best_grows(values):
     def tops(count):
@@ -33,7 +40,8 @@ def test_a_call_improves_if_the_sum_of_the_ten_best_grows(values):
     grows = [sum(tops(i + 1)) > sum(tops(i)) for i in range(len(values))]
     expected = len(list(itertools.takewhile(lambda better: not better, reversed(grows))))
     answers = [answer(i, value) for i, value in enumerate(values, 1)]
-    assert idle_calls(reversed(answers)) == expected
+    assert idle(reversed(answers)) == expected
+    assert idle(answers[:7], answers[7:]) == expected
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=25))
@@ -44,7 +52,8 @@ def test_a_call_improves_if_the_hypervolume_grows(rows):
     grows = [volume(rows[: i + 1]) > volume(rows[:i]) for i in range(len(rows))]
     expected = len(list(itertools.takewhile(lambda better: not better, reversed(grows))))
     answers = [answer(i, *map(float, row)) for i, row in enumerate(rows, 1)]
-    assert idle_calls(answers, pareto=True) == expected
+    assert idle(answers, pareto=True) == expected
+    assert idle(answers[:7], answers[7:], pareto=True) == expected
 
 
 SMILES = ["CCO", "c1ccccc1C", "c1ccccc1CC", "C1CC1C", "CCN", "CCCl"] * 5

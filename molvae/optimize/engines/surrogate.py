@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -14,6 +13,7 @@ from molvae import chem
 from molvae.chem.fingerprints import tanimoto
 from molvae.optimize.archive import Answer
 from molvae.runtime.randomness import normal_quantile
+from molvae.runtime.recent import Recent
 
 __all__ = ["Fingerprints", "Surrogate", "gp_posterior", "leaders"]
 
@@ -29,19 +29,15 @@ class Fingerprints:
     """Packed count fingerprints by SMILES; the most recently used ones are kept."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, bytes] = {}
+        self._rows = Recent[bytes](RECENT)
 
     def add(self, rows: Mapping[str, bytes]) -> None:
         """Keep rows of ``BITS`` bits, as :func:`molvae.chem.fingerprints` packs them."""
-        for smiles in rows:
-            self._rows.pop(smiles, None)  # to become the most recent
-        self._rows.update(rows)
-        for smiles in list(itertools.islice(self._rows, max(len(self._rows) - RECENT, 0))):
-            del self._rows[smiles]
+        self._rows.keep(rows)
 
     def of(self, smiles: Sequence[str]) -> NDArray[np.uint8]:
         """The fingerprints (N, BITS / 8) of molecules; those that are not kept are computed."""
-        rows = {text: self._rows[text] for text in smiles if text in self._rows}
+        rows = self._rows.of(smiles)
         new = [text for text in dict.fromkeys(smiles) if text not in rows]
         mols = [mol for text in new if (mol := chem.parse(text)) is not None]
         computed = chem.fingerprints(mols, size=BITS, counts=True)
