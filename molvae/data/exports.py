@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from molvae.config import DataConfig
@@ -28,7 +29,8 @@ def option_advice(
 ) -> list[str]:
     """Notes that name the options a file's columns call for, of those that are not given.
 
-    ``values_of`` gives cells of a column, to see whether it holds several endpoints.
+    ``values_of`` gives cells of a column, to see whether it holds several endpoints; the most
+    frequent one is proposed.
     """
     notes = []
     for name, column in config.properties.items():
@@ -48,11 +50,12 @@ def option_advice(
         long = _normal(column).endswith(("value", "activity", "result"))
         kind = _companion(header, column, TYPES) if long else None
         if kind is not None and kind not in config.where:
-            kinds = sorted({cell for cell in values_of(kind) if cell})
+            kinds = Counter(cell for cell in values_of(kind) if cell).most_common()
             if len(kinds) > 1:
-                listed = ", ".join(kinds[:5]) + ("…" if len(kinds) > 5 else "")
-                parts.append(f"several endpoints ({listed})")
-                options.append(f"--where {shlex.quote(f'{kind}={kinds[0]}')}")
+                listed = ", ".join(f"{cell} in {count:,}" for cell, count in kinds[:5])
+                more = " …" if len(kinds) > 5 else ""
+                parts.append(f"several endpoints ({listed}{more} of the first rows)")
+                options.append(f"--where {shlex.quote(f'{kind}={kinds[0][0]}')}")
         in_nanomolar = "BindingDB" in _looks_like(header) and column.endswith("(nM)")
         if in_nanomolar and name not in config.transforms:
             parts.append("values in nM over many powers of ten")

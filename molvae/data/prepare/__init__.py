@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -25,10 +25,10 @@ from molvae.chem import selfies
 from molvae.chem.properties import property_versions
 from molvae.chem.vocabulary import Vocabulary
 from molvae.config import DataConfig
-from molvae.data.columns import parse_transform
+from molvae.data.columns import parse_transform, unit_exponent
 from molvae.data.dataset import Dataset
 from molvae.data.manifest import SCHEMA
-from molvae.data.prepare.assemble import assemble
+from molvae.data.prepare.assemble import ResumableError, assemble
 from molvae.data.prepare.conditions import condition_names
 from molvae.data.prepare.jobs import (
     STDIN,
@@ -43,7 +43,7 @@ from molvae.data.prepare.parts import Recipe
 from molvae.data.prepare.plan import read_shard, work_versions
 from molvae.data.shard import Shard
 from molvae.data.tokenize import Clean
-from molvae.errors import FileError
+from molvae.errors import FileError, InputError
 from molvae.runtime.cache import cache_folder, lock_folder
 from molvae.runtime.files import require_absent
 from molvae.runtime.pool import WorkerPool
@@ -211,18 +211,28 @@ def _require_ours(output: Path, marker: str) -> None:
 def _complete(job: Job, pool: WorkerPool, output: Path, *, force: bool) -> None:
     """Make the parts that are missing, and the dataset of them all."""
     job.fill(pool)
-    _assemble(part_files(job.work), job.work, job.recipe, job.plan.sources)
+    try:
+        _assemble(part_files(job.work), job.work, job.recipe, job.plan.sources, job.values_of)
+    except InputError as error:
+        if not isinstance(error, ResumableError):  # the parts are of no use
+            for part in part_files(job.work).values():
+                part.unlink()
+        raise
     _put_in_place(job.work / NEW, output, force=force)
 
 
 def _assemble(
-    parts: Mapping[int, Path], work: Path, recipe: Recipe, sources: list[dict[str, Any]]
+    parts: Mapping[int, Path],
+    work: Path,
+    recipe: Recipe,
+    sources: list[dict[str, Any]],
+    values_of: Callable[[str], Iterable[str]] | None = None,
 ) -> None:
     """Put the parts together, in the order of their numbers."""
     folder = work / NEW
     shutil.rmtree(folder, ignore_errors=True)  # of an interrupted try
     folder.mkdir()
-    assemble([parts[number] for number in sorted(parts)], folder, recipe, sources)
+    assemble([parts[number] for number in sorted(parts)], folder, recipe, sources, values_of)
 
 
 def _also_at(path: Path, place: Path) -> None:
@@ -393,6 +403,9 @@ def _column_lines(name: str, column: Mapping[str, Any], manifest: Mapping[str, A
         "conflicts": "molecules have both yes and no, and count as missing",
     }
     lines = [f"column {name}: {what}, {missing:,} missing"]
+    others = [unit for unit in column.get("units", {}) if unit_exponent(unit) is None]
+    if column.get("unconverted") and others:
+        notes["unconverted"] += f" ({', '.join(unit or 'none' for unit in others)})"
     lines += [f"  {column[key]:,} {text}" for key, text in notes.items() if column.get(key)]
     if gap := column.get("disagreements"):
         lines.append(

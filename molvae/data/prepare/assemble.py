@@ -11,7 +11,7 @@ import gzip
 import io
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -20,27 +20,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molvae.chem.vocabulary import Vocabulary
-from molvae.data.columns import parse_transform
+from molvae.data.columns import parse_transform, unquoted
 from molvae.data.dataset import content_hash
 from molvae.data.manifest import SCHEMA, SPLITS
 from molvae.data.prepare.groups import Groups, numbers
-from molvae.data.prepare.parts import ColumnNotes, Part, Recipe
+from molvae.data.prepare.parts import LEFT_OUT, ColumnNotes, Part, Recipe
 from molvae.data.prepare.split import split_by_keys
 from molvae.data.tokenize import UNKNOWN_TOKEN
 from molvae.errors import FileError, PropertyError
 from molvae.runtime.device import versions
 from molvae.runtime.files import atomic_binary, write_json
 
-__all__ = ["assemble"]
+__all__ = ["ResumableError", "assemble"]
+
+
+class ResumableError(FileError):
+    """The options do not allow what the file holds; ``--resume`` with other ones does."""
+
 
 BUCKET = 1_000_000  # hashes compared at once
 BLOCK = 1_000_000  # rows of an array read back at once
 
 
 def assemble(
-    parts: Sequence[Path], folder: Path, recipe: Recipe, sources: list[dict[str, Any]]
+    parts: Sequence[Path],
+    folder: Path,
+    recipe: Recipe,
+    sources: list[dict[str, Any]],
+    values_of: Callable[[str], Iterable[str]] | None = None,
 ) -> None:
-    """Write the files of a dataset into an existing, empty folder."""
+    """Write the files of a dataset into an existing, empty folder.
+
+    ``values_of`` gives cells of a column of the input, for the error where --where leaves out all.
+
+    Raises:
+        ResumableError: another option is needed, with which the parts can be used.
+        InputError: the parts cannot be used.
+    """
     with open(folder / "rejects.csv", "w", encoding="utf-8", newline="") as rejects:
         rejects.write("file,row,text,reason\n")
         survey = _survey(parts, folder, rejects)
@@ -55,6 +71,7 @@ def assemble(
             f"{total} usable molecules, expected at least 2"
             + "".join(f"; {count} × {reason}" for reason, count in survey.reasons.most_common(5))
             + _example(survey.example, recipe)
+            + _values_left_out(survey, values_of)
         )
     kinds = _kinds(survey, recipe)
     groups = Groups(equals, kinds, len(recipe.config.properties))
@@ -136,6 +153,19 @@ def _example(rejected: Sequence[str], recipe: Recipe) -> str:
     return f" (row {row}{where}: '{text[:60]}')"
 
 
+def _values_left_out(survey: _Survey, values_of: Callable[[str], Iterable[str]] | None) -> str:
+    """The most frequent values of the columns of --where that left out rows, for the error."""
+    columns = [reason.removeprefix(LEFT_OUT) for reason in survey.reasons if LEFT_OUT in reason]
+    text = ""
+    for column in columns if values_of else []:
+        counts = Counter(values_of(column)).most_common()
+        listed = ", ".join(f"'{unquoted(cell)}' in {count:,}" for cell, count in counts[:5])
+        text += (
+            f"; column '{column}' holds {listed}{' …' if len(counts) > 5 else ''} of the first rows"
+        )
+    return text
+
+
 def _check_tokens(survey: _Survey, recipe: Recipe) -> None:
     unknown = {
         reason.removeprefix(UNKNOWN_TOKEN): count
@@ -146,7 +176,7 @@ def _check_tokens(survey: _Survey, recipe: Recipe) -> None:
         return
     listing = ", ".join(f"{token} in {count:,}" for token, count in list(unknown.items())[:20])
     more = f" and {len(unknown) - 20} more tokens" if len(unknown) > 20 else ""
-    raise FileError(
+    raise ResumableError(
         f"{sum(unknown.values()):,} molecules hold tokens that the given vocabulary of "
         f"{len(recipe.vocabulary or ())} lacks: {listing}{more} molecules; leave these molecules "
         "out with --unknown-tokens reject, or train a new model"
@@ -159,7 +189,7 @@ def _kinds(survey: _Survey, recipe: Recipe) -> list[str]:
     for (name, column), note in zip(recipe.config.properties.items(), survey.notes, strict=True):
         if note.words and note.other:
             if recipe.config.bad_labels != "missing":
-                raise FileError(
+                raise ResumableError(
                     f"column '{column}' holds both yes/no words, as {note.word}, and numbers, as "
                     f"{note.number}; make it one or the other, or add --bad-labels missing, which "
                     f"treats {note.words:,} words as missing"
@@ -330,7 +360,9 @@ def _statistics(
         high = np.maximum(high, np.where(there, block, -np.inf).max(axis=0))
     if not known.all():
         name = names[int(np.argmin(known))]
-        raise PropertyError(f"column '{name}': no molecule has a value")
+        raise PropertyError(
+            f"column '{name}': no molecule has a value{_why_none(name, survey, recipe)}"
+        )
     means = sums / known
     for block in _blocks(path, row, skip):
         squares += np.nansum((block - means) ** 2, axis=0)
@@ -359,6 +391,19 @@ def _statistics(
                 "disagreements": groups.disagreements(column, result[name]["std"]),
             }
     return result
+
+
+def _why_none(name: str, survey: _Survey, recipe: Recipe) -> str:
+    """The cells of a column without a value that are not empty, for the error."""
+    if name not in recipe.config.properties:
+        return ""
+    note = survey.notes[list(recipe.config.properties).index(name)]
+    counts = {
+        f"{note.bad:,} cells are no number": note.bad,
+        f"{note.censored:,} are censored (--censored limit counts their limits)": note.censored,
+        f"{note.units:,} are in units that cannot be converted": note.units,
+    }
+    return "".join(f"; {text}" for text, count in counts.items() if count)
 
 
 def _name_disagreements(statistics: dict[str, Any], folder: Path, kept: NDArray[np.bool_]) -> None:

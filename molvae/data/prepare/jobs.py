@@ -135,6 +135,11 @@ class Job:
         for given in self.inputs:
             given.check_unchanged()
 
+    def values_of(self, column: str) -> Iterator[str]:
+        """Cells of a column, of the first rows of each file."""
+        for given in self.inputs:
+            yield from given.values_of(column)
+
     def _one_by_one(
         self, pool: WorkerPool, make: Callable[[_Chunk], Part], rows: list[Row]
     ) -> Part:
@@ -211,12 +216,14 @@ class Input:
         with self._open() as rows:
             header = rows.header
 
-        def values_of(column: str) -> list[str]:
-            with read_rows(self.path, smiles_column=config.smiles_column, columns=[column]) as rows:
-                return [row.labels.get(column, "") for row in islice(rows, CHUNK)]
-
-        for note in option_advice(self.shown, header, config, values_of):
+        for note in option_advice(self.shown, header, config, self.values_of):
             say(note)
+
+    def values_of(self, column: str) -> list[str]:
+        """Cells of a column, of the first rows."""
+        smiles = self.recipe.config.smiles_column
+        with read_rows(self.path, smiles_column=smiles, columns=[column]) as rows:
+            return [row.labels.get(column, "") for row in islice(rows, CHUNK)]
 
     def check_unchanged(self) -> None:
         """An error if the file is not what it was when its fingerprint was taken."""

@@ -35,6 +35,7 @@ __all__ = ["SPLIT_WORDS", "ColumnNotes", "Part", "Recipe", "make_part", "rejecte
 
 TEXT_LIMIT = 500  # characters of a rejected row that are kept
 NO_SCAFFOLD = np.uint64(0)
+LEFT_OUT = "left out by --where "  # how the reason begins, before the column
 UNIT_LIMIT = 40  # characters of a unit that are kept
 WORDS = (-1e39, 1e39)  # no and yes among the labels of a part, beyond all numbers
 SIDE_BIT = 62  # of a split key made by a column: the side above a hash of the molecule
@@ -270,7 +271,7 @@ class _Maker:
         if row.fault:
             return self.reject(row, row.fault)
         if (column := self._unwanted(row)) is not None:
-            return self.reject(row, f"left out by --where {column}")
+            return self.reject(row, f"{LEFT_OUT}{column}")
         text = smiles_of(row)
         if text is None:
             reason, drawn = chem.block_fault(row.block)

@@ -8,8 +8,8 @@ import pytest
 
 from molvae.config import DataConfig, validate
 from molvae.data.columns import parse_transform, read_label
-from molvae.data.prepare import prepare, summary_lines
-from molvae.errors import ConfigError, FileError
+from molvae.data.prepare import jobs, prepare, summary_lines
+from molvae.errors import ConfigError, FileError, PropertyError
 
 CHEMBL = ("Molecule ChEMBL ID", "Smiles", "Standard Type", "Standard Relation", "Standard Value",
           "Standard Units")  # fmt: skip
@@ -174,3 +174,33 @@ def test_an_unknown_relation_is_a_bad_label(relation):
 def test_relations_and_units_belong_to_a_column():
     with pytest.raises(ConfigError, match="relation of 'z'"):
         validate({"data": {"properties": {"y": "y"}, "relations": {"z": "r"}}})
+
+
+def test_the_most_frequent_endpoint_is_proposed(tmp_path, capsys):
+    rows = [("C0", "CCO", "Activity", "'='", "3", "nM"), *ROWS]
+    made(tmp_path, rows, **{**READ, "censored": "limit"})
+    note = capsys.readouterr().err
+    assert "several endpoints (IC50 in 7, Ki in 2, Activity in 1 of the first rows)" in note
+    assert "--where 'Standard Type=IC50'" in note
+
+
+def test_a_value_of_where_that_no_row_has_is_met_with_the_values_there_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "CHUNK", 3)
+    with pytest.raises(FileError, match=r"holds 'IC50' in 2, 'Ki' in 1 of the first rows") as error:
+        made(tmp_path, ROWS[4:], **READ, where={"Standard Type": ("IC-50",)})
+    assert "5 × left out by --where Standard Type" in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]  # no parts that help nobody
+
+
+def test_a_column_without_a_value_says_what_its_cells_are(tmp_path):
+    rows = [("C1", "CCOc1ccccc1", "IC50", "", "8,80", "nM"), ("C2", "CCN", "IC50", ">", "5", "nM"),
+            ("C3", "CCCO", "IC50", "", "7", "ug.mL-1")]  # fmt: skip
+    with pytest.raises(PropertyError, match="no molecule has a value") as error:
+        made(tmp_path, rows, **READ, bad_labels="missing")
+    for part in ("1 cells are no number", "1 are censored (--censored limit", "1 are in units"):
+        assert part in str(error.value)
+
+
+def test_units_that_cannot_be_converted_are_named(tmp_path):
+    text = "\n".join(summary_lines(made(tmp_path, **READ, where={"Standard Type": ("IC50",)})))
+    assert "1 values in units that cannot be converted count as missing (ug.mL-1)" in text
