@@ -86,8 +86,12 @@ def generate(
     )
     lines = [f"{summary.written:,} of {summary.wanted:,} molecules written to {output}"]
     lines += [
-        f"  {name}: mean {obtained['mean']:.4g}, mean error {obtained['mean_error']:.3g}"
-        for name, obtained in summary.obtained.items()
+        f"  {name}: mean {value['mean']:.4g}, mean distance to the target {value['mean_error']:.3g}"
+        for name, value in summary.obtained.items()
+    ]
+    lines += [
+        f"  {name}: {count:,} of {summary.written:,} are similar to a measured molecule"
+        for name, count in summary.inside.items()
     ]
     if summary.scaffold_share is not None:
         lines.append(f"  {summary.scaffold_share:.0%} of the candidates contain the scaffold")

@@ -264,7 +264,9 @@ def _lines(summary: OptimizeSummary, output: Path) -> list[str]:
         lines.append(f"  diversity of the ten best {summary.diversity:.2f}")
     if summary.scaffold_share is not None:
         lines.append(f"  {summary.scaffold_share:.0%} of the checked molecules have the scaffold")
-    lines += [f"  {count:,} × {move}" for move, count in sorted(summary.moves.items())]
+    if summary.moves:
+        moves = sorted(summary.moves.items())
+        lines.append("  calls by move: " + ", ".join(f"{count:,} {move}" for move, count in moves))
     refused = with_examples(summary.refused, summary.examples)
     failures = Counter(summary.failures).most_common()
     lines += [f"  {count:,} failed: {why}" for why, count in failures[:5]]

@@ -20,10 +20,10 @@ import torch
 from molvae.chem.screening import scaffold_share
 from molvae.data.columns import is_name
 from molvae.data.shard import Shard
-from molvae.data.writers import format_cell, picture_format, require_writer, write_picture
+from molvae.data.writers import picture_format, require_writer, write_picture
 from molvae.errors import ConfigError, InputError
 from molvae.generate.blocks import BLOCK, BlockNumbers, Blocks, open_blocks
-from molvae.generate.columns import columns_of, extras_of, molecule_row
+from molvae.generate.columns import columns_of, count_inside, extras_of, legend, molecule_row
 from molvae.generate.novelty import known_molecules
 from molvae.generate.refusals import with_examples
 from molvae.generate.request import Generated, Request, Targets
@@ -65,6 +65,7 @@ class GenerationSummary:
     refused: dict[str, int] = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)  # of refusals, by reason
     obtained: dict[str, dict[str, float]] = field(default_factory=dict)  # for point targets
+    inside: dict[str, int] = field(default_factory=dict)  # by column: those in its domain
     scaffold_share: float | None = None  # of candidates with the requested scaffold
     notes: list[str] = field(default_factory=list)
 
@@ -199,6 +200,7 @@ def generate_file(
             summary.notes = sampler.notes()
             _fill(blocks, sampler, numbers)
         _sum_up(summary, blocks, request, saved)
+        summary.inside = count_inside(columns, blocks.rows())
         if next(blocks.rows(), None) is None:
             blocks.leave()
             summary.seconds = time.monotonic() - started
@@ -426,17 +428,5 @@ def _content(path: Path) -> Path:
 
 def _draw(path: Path, columns: Sequence[str], blocks: Blocks) -> None:
     """A picture of the first molecules with their values."""
-    smiles, legends = [], []
-    for row in islice(blocks.rows(), GRID):
-        smiles.append(str(row[0]))
-        cells = [
-            (name, value)
-            for name, value in zip(columns, row, strict=True)
-            if name not in ("smiles", "start") and not name.endswith("_nearest")
-        ]
-        legends.append("\n".join(f"{name} {_short(value)}" for name, value in cells))
-    write_picture(path, smiles, legends)
-
-
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else format_cell(value)
+    rows = list(islice(blocks.rows(), GRID))
+    write_picture(path, [str(row[0]) for row in rows], [legend(columns, row) for row in rows])

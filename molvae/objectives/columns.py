@@ -35,6 +35,16 @@ class ColumnScorer:
         """Whether its scores are known to lie between 0 and 1."""
         return self.window is not None or self.predictor.kind == "yesno"
 
+    def basis(self) -> str:
+        """What its scores are, next to measured values, as a sentence for a note."""
+        if self.bounded:
+            return "the search scores a probability, which no measured value equals"
+        sign = "above" if self.deviations < 0 else "below"
+        return (
+            f"the search scores {abs(self.deviations):g} standard deviations {sign} the "
+            "prediction (--pessimism), so known molecules look better than equally good new ones"
+        )
+
     def __call__(self, smiles: Sequence[str]) -> list[float]:
         """One score per SMILES; NaN where it is not valid."""
         predictions = self.predictor.predict(smiles)

@@ -296,6 +296,9 @@ class _Molecules:
             for name, _ in self.pairs
         )
         say(f"known: '{self.path}': {where}")
+        for name, part in self.pairs:
+            if name in self.columns and isinstance(part.scorer, ColumnScorer):
+                say(f"note: known: {name} is measured there; {part.scorer.basis()}")
         if self.bad:
             reasons = Counter(reason for _, reason in self.bad).most_common()
             counts = ", ".join(f"{count:,} × {reason}" for reason, count in reasons)

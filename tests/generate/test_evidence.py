@@ -9,6 +9,7 @@ import pytest
 from molvae import MolVAE
 from molvae.chem.screening import Decoded, MoleculeScreen
 from molvae.chem.selfies import to_selfies
+from molvae.generate.columns import count_inside, legend
 from molvae.generate.critic import Critic
 from molvae.generate.evidence import Evidence, evidence_columns, held_out_words
 from molvae.generate.proposer import Proposer
@@ -145,6 +146,19 @@ def test_every_output_shows_what_a_value_rests_on(measured_run, model, tmp_path)
     assert "nearest molecule with a measured assay" in page
     assert "assay_low" in page
     assert options.grid.read_text(encoding="utf-8")
+    assert summary.inside == {"assay": int(predicted.inside.sum())}
+
+
+def test_a_legend_has_the_interval_and_leaves_out_what_repeats_the_request():
+    columns = ["smiles", "y", "mw_low", "y_minus_target", *(f"y{e}" for e in ENDINGS), "start"]
+    row = ["CCO", 7.046, 3.0, -1.45, 5.267, 8.761, "CCN", 0.43, 8.2, "no", "CC"]
+    text = "y 7.05 (5.27 to 8.76)\nnearest 8.2, inside no\nmw_low 3"
+    assert legend(columns, row) == text
+    yesno = ["smiles", "active", *(f"active{e}" for e in ENDINGS if e not in ("_low", "_high"))]
+    row = ["CCO", 0.912, "CCN", 0.43, "yes", "yes"]
+    assert legend(yesno, row) == "active 0.912\nnearest yes, inside yes"
+    assert count_inside(yesno, [row, [*row[:-1], "no"], row]) == {"active": 2}
+    assert count_inside(["smiles", "mw"], [["CCO", 46.0]]) == {}
 
 
 def test_from_python(measured_run):

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -10,9 +11,11 @@ import torch
 from rdkit.Chem import Crippen, MolFromSmiles
 
 from molvae.api import MolVAE
+from molvae.cli.optimize import _lines
 from molvae.errors import ConfigError, InputError
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import Request
+from molvae.model.checkpoint import load_model
 from molvae.objectives import parse_objective
 from molvae.optimize.archive import Answer, Archive
 from molvae.optimize.engines.choice import METHODS
@@ -20,6 +23,7 @@ from molvae.optimize.engines.evolution import Evolution
 from molvae.optimize.engines.learning import Learning
 from molvae.optimize.known import KnownFiles, parse_columns
 from molvae.optimize.run import optimize
+from molvae.optimize.summary import OptimizeSummary
 from molvae.runtime.progress import set_quiet
 from molvae.runtime.randomness import Draws
 from tests import warm
@@ -109,6 +113,31 @@ def test_what_no_call_computes_needs_no_column(tmp_path, tiny_model):
     path.write_text("smiles,docked\nCCO,-7.5\n")
     with pytest.raises(ConfigError, match=r"'dock'.*--known-column dock=COLUMN"):
         KnownFiles([path], objective)
+
+
+def test_measured_values_are_not_predictions_and_a_note_says_so(tmp_path, measured_run, capsys):
+    """The predictor's pessimism makes new molecules look worse than measured ones."""
+    model = load_model(measured_run)
+    path = tmp_path / "known.csv"
+    path.write_text("smiles,assay\nCCOc1ccccc1,6.5\nCCN(CC)CC,5\n")
+    for minimize, sign in ((False, "below"), (True, "above")):
+        objective = parse_objective(
+            ["assay"], minimize=minimize, columns=lambda: model.predictors, pessimism=0.5
+        )
+        known = known_of(KnownFiles([path], objective), model)
+        assert sorted(answer.scores for answer in known.answers) == [(5.0,), (6.5,)]
+        said = capsys.readouterr().err
+        assert f"assay is measured there; the search scores 0.5 standard deviations {sign}" in said
+
+
+def test_the_moves_are_one_line_apart_from_what_was_refused():
+    summary = OptimizeSummary(
+        budget=9, method="evolution", calls=7, best=0.5, top=0.4, moves={"edit": 1200, "cross": 5},
+        refused={"unpaired electrons": 3},
+    )  # fmt: skip
+    lines = _lines(summary, Path("best.csv"))
+    assert "  calls by move: 5 cross, 1,200 edit" in lines
+    assert lines[-1] == "  3 not scored: unpaired electrons"
 
 
 def test_columns_are_given_by_name():
