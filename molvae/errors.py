@@ -17,7 +17,10 @@ Messages say what was got, what was expected and what to do about it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
 
 __all__ = [
     "ConfigError",
@@ -31,6 +34,7 @@ __all__ = [
     "PropertyError",
     "RunError",
     "TargetError",
+    "no_such_file",
     "suggest",
 ]
 
@@ -98,3 +102,20 @@ def suggest(name: str, known: Iterable[str]) -> str:
     if not near:
         return f"known are {', '.join(names)}."
     return f"did you mean {' or '.join(map(repr, near))}? Known: {', '.join(names)}."
+
+
+def no_such_file(path: str | Path, what: str = "no such file") -> FileError:
+    """The error for a file that is not there, with the names in its folder that are most similar.
+
+    A name that only lacks an ending, such as ``.gz``, or has another one comes first.
+    """
+    import difflib
+
+    path, names = Path(path), list[str]()
+    with suppress(OSError):
+        names = [name for name in sorted(os.listdir(path.parent)) if not name.startswith(".")]
+    stem = path.name.partition(".")[0].lower()
+    near = [name for name in names if name.partition(".")[0].lower() == stem]
+    near = near or difflib.get_close_matches(path.name, names, n=2, cutoff=0.75)
+    shown = " or ".join(repr(str(path.with_name(name))) for name in near[:3])
+    return FileError(f"'{path}': {what}" + (f"; did you mean {shown}?" if near else ""))

@@ -75,13 +75,22 @@ _TARGET = re.compile(
 )
 
 
+def _hint(text: str) -> str:
+    """How to write what a malformed target probably means, for the error."""
+    if re.search(r"\d,\d", text):
+        return "; write the decimal point as '.'"
+    if re.search("[<>≤≥]", text):
+        return "; 'at least 8' is NAME=8: and 'at most 8' is NAME=:8"
+    return ""
+
+
 def parse_target(text: str) -> Target:
     """Parse ``NAME=VALUE``, ``NAME=LOW:HIGH``, ``NAME=LOW:`` or ``NAME=:HIGH``."""
     match = _TARGET.fullmatch(text.strip())
     if match is None or (match["colon"] and match["low"] is None and match["high"] is None):
         raise TargetError(
             f"target '{text}': expected NAME=VALUE, NAME=LOW:HIGH, NAME=LOW: or NAME=:HIGH, "
-            "for example logp=2.5 or qed=0.8:"
+            f"for example logp=2.5 or qed=0.8:{_hint(text)}"
         )
     if match["value"] is not None:
         word = match["value"].lower()

@@ -3,13 +3,13 @@
 import pytest
 
 from molvae import errors
-from molvae.errors import suggest
+from molvae.errors import no_such_file, suggest
 
 INPUT = {
     "FileError", "ConfigError", "PropertyError", "TargetError", "OutputExistsError",
     "ModelFolderError", "NoColumnError",
 }  # fmt: skip
-CLASSES = [getattr(errors, name) for name in errors.__all__ if name != "suggest"]
+CLASSES = [getattr(errors, name) for name in errors.__all__ if name.endswith("Error")]
 
 
 @pytest.mark.parametrize("error", CLASSES, ids=lambda c: c.__name__)
@@ -53,3 +53,14 @@ def test_suggest_lists_sorted_names_when_none_is_near():
 
 def test_suggest_with_nothing_known():
     assert suggest("anything", []) == "none is known."
+
+
+def test_a_missing_file_is_met_with_similar_names_of_its_folder(tmp_path):
+    for name in ("seh.csv.gz", "seh.xlsx", "other.csv", ".seh.csv"):
+        (tmp_path / name).touch()
+    near = f"'{tmp_path / 'seh.csv.gz'}' or '{tmp_path / 'seh.xlsx'}'"
+    message = f"'{tmp_path / 'seh.csv'}': no such file; did you mean {near}?"
+    assert str(no_such_file(tmp_path / "seh.csv")) == message
+    assert str(no_such_file(tmp_path / "othre.csv")).endswith(f"'{tmp_path / 'other.csv'}'?")
+    assert str(no_such_file(tmp_path / "none.smi")) == f"'{tmp_path / 'none.smi'}': no such file"
+    assert str(no_such_file("absent/a.csv")) == "'absent/a.csv': no such file"

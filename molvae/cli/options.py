@@ -100,7 +100,7 @@ class Verb(click.Command):
         for option, count in Counter(p for p in given if isinstance(p, click.Option)).items():
             same = option.is_flag and not option.secondary_opts
             if count > 1 and not (option.multiple or option.count or same):
-                names = "/".join([option.opts[-1], *option.secondary_opts])
+                names = "/".join([*option.opts, *option.secondary_opts])
                 raise click.UsageError(f"{names} is given {count} times, expected once", ctx)
         return super().parse_args(ctx, args)
 

@@ -64,7 +64,10 @@ def predict(
     with piped(inputs, smiles_column=smiles_column) as files:
         summary = predict_file(files, output, smiles_column=smiles_column, **options)
     lines = [f"{summary.predicted:,} of {summary.molecules:,} molecules predicted into {output}"]
-    lines += [f"  {count:,} × {reason}" for reason, count in summary.refused.items()]
+    lines += [
+        f"  {count:,} × {reason}, such as {summary.examples[reason]}"
+        for reason, count in summary.refused.items()
+    ]
     lines += [
         f"  {name}: {count:,} of {summary.predicted:,} are similar to a measured molecule"
         for name, count in summary.inside.items()

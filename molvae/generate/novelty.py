@@ -19,7 +19,7 @@ from molvae import chem
 from molvae.chem.hashing import KeySet, keys_of
 from molvae.data.formats import file_format
 from molvae.data.readers import read_rows, smiles_of
-from molvae.errors import FileError
+from molvae.errors import no_such_file
 from molvae.runtime.cache import ResultCache
 from molvae.runtime.files import fingerprint
 from molvae.runtime.processes import map_ordered
@@ -47,9 +47,7 @@ def known_molecules(
     for path in map(Path, paths):
         file = path / MOLECULES if path.is_dir() else path
         if not file.is_file():
-            raise FileError(
-                f"'{path}': no such file or dataset folder; expected molecules to exclude"
-            )
+            raise no_such_file(path, "no such file or dataset folder of molecules to exclude")
         read = functools.partial(_read, file, workers=workers, executor=executor)
         if path.is_dir():  # its SMILES are canonical already
             keys, bad, _ = read(clean=False)
@@ -59,7 +57,7 @@ def known_molecules(
             keys, bad = _cached(file, read)
         known.add(keys)
         if bad:
-            say(f"note: {bad:,} rows of '{path}' are not molecules that RDKit can read")
+            say(f"note: {bad:,} rows of '{path}' have no molecule that RDKit can read")
     return known
 
 

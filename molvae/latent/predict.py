@@ -45,6 +45,7 @@ class PredictSummary:
 
     molecules: int = 0
     predicted: int = 0
+    examples: dict[str, str] = field(default_factory=dict)  # first row of each reason
     inside: dict[str, int] = field(default_factory=dict)  # by column: those in its domain
     seconds: float = 0.0
     refused: dict[str, int] = field(default_factory=dict)
@@ -158,7 +159,10 @@ def predict_file(
         for molecule in predict(texts, saved, level=level, workers=workers):
             summary.molecules += 1
             summary.predicted += not molecule.note
-            refused.update([molecule.note] if molecule.note else [])
+            if molecule.note:
+                refused[molecule.note] += 1
+                example = f"row {summary.molecules} '{molecule.text[:40]}'"
+                summary.examples.setdefault(molecule.note, example)
             inside.update(n for n in predictors if molecule.cells[places[f"{n}_inside"]] == "yes")
             yield [
                 molecule.text,

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from molvae.errors import ConfigError, FileError, OutputExistsError
+from molvae.errors import ConfigError, FileError, OutputExistsError, no_such_file
 from molvae.runtime.progress import say
 from molvae.runtime.workdir import UNFINISHED, name_in_errors, sync_folder
 
@@ -141,8 +141,9 @@ def _new_name(path: Path, make: Callable[[Path], Made]) -> Made:
 def fingerprint(path: Path) -> dict[str, Any]:
     """Size in bytes and SHA-256 of a file, which is there and can be read more than once."""
     if not path.is_file():
-        why = "is a pipe or device; save it to a file" if path.exists() else "no such file"
-        raise FileError(f"'{path}': {why}")
+        if not path.exists():
+            raise no_such_file(path)
+        raise FileError(f"'{path}': is a pipe or device; save it to a file")
     with open(path, "rb") as handle:
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
     return {"size": path.stat().st_size, "sha256": digest}

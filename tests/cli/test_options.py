@@ -74,6 +74,7 @@ def test_lists_with_commas_and_several_options_are_one_list():
         ("prepare a -o out -p y -p y=z", ["-p y"]),
         ("generate -n 2 -o x.csv -t logp=1 -t logp=2", ["'logp' is asked for twice"]),
         ("generate -n 2 -o x.csv --seed 1 --seed 2", ["--seed is given 2 times"]),
+        ("generate -n 2 -n 3 -o x.csv", ["-n/--number is given 2 times"]),
         ("generate -n 2 -o x.csv --walk --no-walk", ["--walk/--no-walk is given 2 times"]),
     ],
 )

@@ -112,6 +112,8 @@ FAULTS = {
     # requests
     "generate -m run -n 3 -o a.csv -t lgop=2": "did you mean 'logp'",
     "generate -m run -n 3 -o a.csv -t logp": "expected NAME=VALUE",
+    "generate -m run -n 3 -o a.csv -t logp=2,5": "write the decimal point as '.'",
+    "generate -m run -n 3 -o a.csv -t logp>2": "'at least 8' is NAME=8:",
     "generate -m run -n 3 -o a.csv -t logp=3:2": "exceeds the upper",
     "generate -m run -n 3 -o a.csv -t logp=1 -t logp=2": "asked for twice",
     "generate -m run -n 0 -o a.csv": "number of molecules: got 0",

@@ -55,6 +55,7 @@ def test_every_row_is_kept_with_its_evidence(measured_run, measured_model, tmp_p
     assert float(rows[5]["assay"])
     assert (summary.molecules, summary.predicted) == (6, 5)
     assert summary.refused == {"not a valid SMILES": 1}
+    assert summary.examples == {"not a valid SMILES": "row 2 'C1CC'"}
     assert summary.inside["assay"] == sum(row["assay_inside"] == "yes" for row in rows)
 
 

@@ -20,7 +20,7 @@ from molvae.data.prepare.parts import Part, Recipe, make_part, rejected_part
 from molvae.data.prepare.plan import Plan
 from molvae.data.readers import Row, Rows, read_rows, save_stdin
 from molvae.data.shard import Shard
-from molvae.errors import ConfigError, FileError
+from molvae.errors import ConfigError, FileError, no_such_file
 from molvae.runtime import workdir
 from molvae.runtime.files import fingerprint
 from molvae.runtime.pool import WorkerPool
@@ -274,7 +274,7 @@ def _stdin_has_data() -> bool:
 
 def _file(path: Path, recipe: Recipe) -> Input:
     if not path.exists():
-        raise FileError(f"'{path}': no such file")
+        raise no_such_file(path)
     if not path.is_file():
         raise FileError(f"'{path}': not a regular file; a stream is read by '-'")
     return Input(path, recipe, path.name, str(path))

@@ -30,7 +30,7 @@ from molvae.data.readers.parquet import read_parquet
 from molvae.data.readers.rows import DAMAGE, Row, Rows
 from molvae.data.readers.sdf import read_sdf, sdf_fields
 from molvae.data.readers.tables import read_table
-from molvae.errors import FileError, NoColumnError
+from molvae.errors import FileError, NoColumnError, no_such_file
 
 __all__ = [
     "Row",
@@ -70,7 +70,7 @@ def read_rows(
     path = Path(path)
     kind = file_format(path, reading=True)
     if not path.exists():
-        raise FileError(f"'{path}': no such file")
+        raise no_such_file(path)
     if not path.is_file():
         raise FileError(f"'{path}': not a file")
     name = str(path) if shown is None else shown
