@@ -258,6 +258,10 @@ def _lines(summary: OptimizeSummary, output: Path) -> list[str]:
         lines.append(f"  best {summary.best:.4g}, mean of the ten best {summary.top:.4g}")
     if summary.known_best is not None:
         lines.append(f"  best of {summary.known:,} known molecules {summary.known_best:.4g}")
+    lines += [
+        f"  {name}: {count:,} of the {summary.written:,} are similar to a measured molecule"
+        for name, count in summary.inside.items()
+    ]
     if summary.front is not None:
         lines.append(f"  {summary.front:,} on the front")
     if summary.diversity is not None:

@@ -94,6 +94,10 @@ def lines(data: _Json) -> list[str]:
             f", in parentheses those of the {data['reference']} set" if data["reference"] else ""
         )
         table.append(f"Properties: mean ± standard deviation{reference}.")
+        if data["reference"]:
+            table.append("W1: distance of the two distributions, in the property's unit.")
+    if any("MAD" in target for target in data["targets"].values()):
+        table.append("MAD: mean distance from the requested value, in the property's unit.")
     for note, names in lacking.items():
         table += textwrap.wrap(f"{', '.join(names)}: {note}", WIDTH, subsequent_indent="  ")
     if not data["targets"]:

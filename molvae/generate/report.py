@@ -319,7 +319,8 @@ class GenerationReport:
         measured = next((name for name in targets if f"{name}_nearest" in extra), None)
         if not other and measured is not None:
             other, similarity = extra[f"{measured}_nearest"], extra[f"{measured}_similarity"]
-            relation = f"nearest molecule with a measured {measured}"
+            far = "" if extra[f"{measured}_inside"] == "yes" else " (too far to trust the interval)"
+            relation = f"nearest molecule with a measured {measured}{far}"
         return Card(
             smiles=str(row[0]),
             values=values,

@@ -25,6 +25,7 @@ from molvae.chem.hashing import KeySet
 from molvae.chem.selfies import selfies_of
 from molvae.data.writers import require_writer, write_rows
 from molvae.errors import ConfigError, RunError
+from molvae.generate.columns import count_inside
 from molvae.generate.novelty import known_molecules
 from molvae.generate.proposer import Proposer
 from molvae.generate.request import Request
@@ -216,6 +217,7 @@ def optimize(
         if output is not None:
             table = best_table(summary.molecules, objective, pareto=pareto)
             summary.written = write_rows(output, *table)
+            summary.inside = count_inside(*table)
         if report is not None:
             shown = (summary.to_json(), calls.answers, summary.molecules, objective)
             write_html(report, search_page(*shown, model=label, seed=seed, command=command))

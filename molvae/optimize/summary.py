@@ -28,6 +28,7 @@ class OptimizeSummary:
     made: int = 0  # calls since the run began or was resumed
     failed: int = 0
     written: int = 0
+    inside: dict[str, int] = field(default_factory=dict)  # of those, by column: in its domain
     rounds: int = 0
     seconds: float = 0.0
     reason: str = ""

@@ -43,7 +43,7 @@ class Scores:
     def words(self) -> str:
         """The scores that people know, or none."""
         shown = (
-            ("R² {:.2f}", self.r2), ("Spearman {:.2f}", self.spearman), ("MAE {:.3g}", self.mae),
+            ("R² {:z.2f}", self.r2), ("Spearman {:z.2f}", self.spearman), ("MAE {:.3g}", self.mae),
             ("AUC {:.2f}", self.auc), ("accuracy {:.2f}", self.accuracy),
             ("90 % intervals hold for {:.0%}", self.coverage),
         )  # fmt: skip

@@ -82,6 +82,8 @@ def test_lines_say_what_a_number_is_out_of(found):
     [line] = [line for line in text if line.startswith("mw W1")]
     assert re.search(r"\d ± \d+(\.\d+)? \(\d+.* ± \d+(\.\d+)?\)$", line)
     assert "Properties: mean ± standard deviation, in parentheses those of the train set." in text
+    assert "W1: distance of the two distributions, in the property's unit." in text
+    assert "MAD: mean distance from the requested value, in the property's unit." in text
 
 
 def test_a_star_marks_a_difference_that_is_sure(compared):

@@ -144,6 +144,10 @@ def test_every_output_shows_what_a_value_rests_on(measured_run, model, tmp_path)
     assert text.count(">  <assay_nearest>") + text.count("> <assay_nearest>") == 3
     page = options.report.read_text(encoding="utf-8")
     assert "nearest molecule with a measured assay" in page
+    far = [*predicted.inside].count(False)
+    assert (
+        page.count("(too far to trust the interval)") == 2 * far > 0
+    )  # as text and to be read out
     assert "assay_low" in page
     assert options.grid.read_text(encoding="utf-8")
     assert summary.inside == {"assay": int(predicted.inside.sum())}

@@ -51,6 +51,8 @@ def test_the_output_says_what_a_score_rests_on(measured_run, tmp_path):
                "-o", output, "--report", page]  # fmt: skip
     done = CliRunner().invoke(main, [str(word) for word in command])
     assert done.exit_code == 0, done.output
+    count = output.read_text(encoding="utf-8").count(",yes,")
+    assert f"assay: {count} of the 12 are similar to a measured molecule" in done.output
     with output.open(newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert list(rows[0]) == [
