@@ -35,6 +35,7 @@ __all__ = [
     "RunError",
     "TargetError",
     "no_such_file",
+    "similar_paths",
     "suggest",
 ]
 
@@ -105,17 +106,27 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 
 def no_such_file(path: str | Path, what: str = "no such file") -> FileError:
-    """The error for a file that is not there, with the names in its folder that are most similar.
+    """The error for a file that is not there, with similar names of its folder."""
+    near = similar_paths(Path(path), folders="folder" in what)
+    return FileError(f"'{path}': {what}{near}")
+
+
+def similar_paths(path: Path, *, folders: bool) -> str:
+    """``; did you mean 'a.csv.gz'?``: files, or files and folders, with names like a missing one.
 
     A name that only lacks an ending, such as ``.gz``, or has another one comes first.
     """
     import difflib
 
-    path, names = Path(path), list[str]()
-    with suppress(OSError):
-        names = [name for name in sorted(os.listdir(path.parent)) if not name.startswith(".")]
+    names = list[str]()
+    with suppress(OSError, ValueError):
+        names = sorted(
+            item.name
+            for item in os.scandir(path.parent)
+            if not item.name.startswith(".") and (folders or item.is_file())
+        )
     stem = path.name.partition(".")[0].lower()
     near = [name for name in names if name.partition(".")[0].lower() == stem]
     near = near or difflib.get_close_matches(path.name, names, n=2, cutoff=0.75)
     shown = " or ".join(repr(str(path.with_name(name))) for name in near[:3])
-    return FileError(f"'{path}': {what}" + (f"; did you mean {shown}?" if near else ""))
+    return f"; did you mean {shown}?" if near else ""

@@ -3,7 +3,7 @@
 import pytest
 
 from molvae import errors
-from molvae.errors import no_such_file, suggest
+from molvae.errors import no_such_file, similar_paths, suggest
 
 INPUT = {
     "FileError", "ConfigError", "PropertyError", "TargetError", "OutputExistsError",
@@ -63,4 +63,7 @@ def test_a_missing_file_is_met_with_similar_names_of_its_folder(tmp_path):
     assert str(no_such_file(tmp_path / "seh.csv")) == message
     assert str(no_such_file(tmp_path / "othre.csv")).endswith(f"'{tmp_path / 'other.csv'}'?")
     assert str(no_such_file(tmp_path / "none.smi")) == f"'{tmp_path / 'none.smi'}': no such file"
+    (tmp_path / "runs.ds").mkdir()
+    assert str(no_such_file(tmp_path / "runs.csv")).endswith("runs.csv': no such file")
+    assert similar_paths(tmp_path / "run.ds", folders=True).endswith("runs.ds'?")
     assert str(no_such_file("absent/a.csv")) == "'absent/a.csv': no such file"

@@ -161,7 +161,8 @@ def predict_file(
             summary.predicted += not molecule.note
             if molecule.note:
                 refused[molecule.note] += 1
-                example = f"row {summary.molecules} '{molecule.text[:40]}'"
+                text = f" '{molecule.text[:40]}'" if molecule.text.strip() else ""
+                example = f"row {summary.molecules}{text}"
                 summary.examples.setdefault(molecule.note, example)
             inside.update(n for n in predictors if molecule.cells[places[f"{n}_inside"]] == "yes")
             yield [

@@ -28,7 +28,7 @@ from safetensors.torch import save
 
 from molvae.chem.vocabulary import SPECIAL_TOKENS, Vocabulary, grammar_table, read_vocabulary
 from molvae.config import ModelConfig
-from molvae.errors import FileError, ModelFolderError, suggest
+from molvae.errors import FileError, ModelFolderError, similar_paths, suggest
 from molvae.model.conditions import ConditionSet
 from molvae.model.cvae import CVAE, current_name
 from molvae.model.hub import SCHEME, pull
@@ -162,10 +162,9 @@ def find_model(name: str | Path | None) -> Path:
         if folder_kind(candidate) == "molvae-model":
             return candidate
     if not os.path.exists(path):
-        raise ModelFolderError(
-            f"'{str(name)[:200]}': no such folder, and no shipped model of that name: "
-            f"{suggest(str(name), shipped_models())}"
-        )
+        shipped = f", and no shipped model of that name: {suggest(str(name), shipped_models())}"
+        near = similar_paths(path, folders=True)
+        raise ModelFolderError(f"'{str(name)[:200]}': no such folder{near or shipped}")
     if folder_kind(path) == "molvae-run":
         raise ModelFolderError(
             f"'{name}': this run has no model yet; its training has not reached a validation"

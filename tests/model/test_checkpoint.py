@@ -526,6 +526,12 @@ def test_an_unknown_name_lists_the_shipped_models():
         find_model("no-such-model")
 
 
+def test_a_mistyped_folder_is_met_with_the_one_there_is(tmp_path):
+    (tmp_path / "runs_seh").mkdir()
+    with pytest.raises(ModelFolderError, match=r"no such folder; did you mean '.*runs_seh'\?$"):
+        find_model(tmp_path / "runs_she")
+
+
 @pytest.mark.parametrize("name", shipped_models())
 def test_the_card_of_a_shipped_model_says_what_its_user_must_know(name):
     model = load_model(find_model(name))
