@@ -28,7 +28,7 @@ from molvae.config import DataConfig
 from molvae.data.columns import parse_transform, unit_exponent
 from molvae.data.dataset import Dataset
 from molvae.data.manifest import SCHEMA
-from molvae.data.prepare.assemble import ResumableError, assemble
+from molvae.data.prepare.assemble import DISAGREEMENTS, ResumableError, assemble
 from molvae.data.prepare.conditions import condition_names
 from molvae.data.prepare.jobs import (
     STDIN,
@@ -372,6 +372,8 @@ def summary_lines(dataset: Dataset) -> list[str]:
     lines += [f"  {count:,} × {remark}" for remark, count in m.get("remarks", {}).items()]
     for name in m["options"]["properties"]:
         lines += _column_lines(name, m["properties"][name], m)
+    if (dataset.folder / DISAGREEMENTS).is_file():
+        lines.append(f"  see {dataset.folder / DISAGREEMENTS}")
     if m.get("split_conflicts"):
         lines.append(
             f"  {m['split_conflicts']:,} molecules are on two sides of the split column and "
@@ -405,13 +407,13 @@ def _column_lines(name: str, column: Mapping[str, Any], manifest: Mapping[str, A
     lines = [f"column {name}: {what}, {missing:,} missing"]
     others = [unit for unit in column.get("units", {}) if unit_exponent(unit) is None]
     if column.get("unconverted") and others:
-        notes["unconverted"] += f" ({', '.join(unit or 'none' for unit in others)})"
+        notes["unconverted"] += f" ({', '.join(unit or 'no unit' for unit in others)})"
     lines += [f"  {column[key]:,} {text}" for key, text in notes.items() if column.get(key)]
     if gap := column.get("disagreements"):
         lines.append(
             f"  {gap['count']:,} molecules have values that differ by more than the standard "
-            f"deviation of the column, {column['std']:.3g}; {gap['first']}: {gap['low']:g} to "
-            f"{gap['high']:g}"
+            f"deviation of the column, {column['std']:.3g}; worst {gap['first']}: "
+            f"{gap['low']:g} to {gap['high']:g}"
         )
     if known > 1 and column["min"] == column["max"]:
         lines.append(

@@ -24,20 +24,22 @@ from molvae.data.columns import parse_transform, unquoted
 from molvae.data.dataset import content_hash
 from molvae.data.manifest import SCHEMA, SPLITS
 from molvae.data.prepare.groups import Groups, numbers
-from molvae.data.prepare.parts import LEFT_OUT, ColumnNotes, Part, Recipe
+from molvae.data.prepare.parts import LEFT_OUT, ColumnNotes, Part, Recipe, no_formula
 from molvae.data.prepare.split import split_by_keys
 from molvae.data.tokenize import UNKNOWN_TOKEN
+from molvae.data.writers import format_cell
 from molvae.errors import FileError, PropertyError
 from molvae.runtime.device import versions
 from molvae.runtime.files import atomic_binary, write_json
 
-__all__ = ["ResumableError", "assemble"]
+__all__ = ["DISAGREEMENTS", "ResumableError", "assemble"]
 
 
 class ResumableError(FileError):
     """The options do not allow what the file holds; ``--resume`` with other ones does."""
 
 
+DISAGREEMENTS = "disagreements.csv"
 BUCKET = 1_000_000  # hashes compared at once
 BLOCK = 1_000_000  # rows of an array read back at once
 
@@ -82,7 +84,7 @@ def assemble(
     longest = _write_molecules(parts, folder, recipe, vocabulary, kept, groups)
     names = [*recipe.builtin, *recipe.config.properties]
     statistics = _statistics(folder, names, total, recipe, survey, kinds, groups)
-    _name_disagreements(statistics, folder, kept)
+    _list_disagreements(statistics, folder, kept, total)
     np.save(folder / "split.npy", split)
     vocab = {"schema": SCHEMA, "tokens": vocabulary.tokens, "constraints": recipe.constraints}
     write_json(folder / "vocab.json", vocab)
@@ -406,14 +408,30 @@ def _why_none(name: str, survey: _Survey, recipe: Recipe) -> str:
     return "".join(f"; {text}" for text, count in counts.items() if count)
 
 
-def _name_disagreements(statistics: dict[str, Any], folder: Path, kept: NDArray[np.bool_]) -> None:
-    """Replace the positions of rows by the SMILES of their molecules."""
-    entries = [p["disagreements"] for p in statistics.values() if p.get("disagreements")]
-    places = {int(kept[: entry["first"]].sum()) for entry in entries}
-    smiles: dict[int, str] = {}
-    if places:
-        with gzip.open(folder / "molecules.csv.gz", "rt", encoding="utf-8", newline="") as file:
-            rows = enumerate(itertools.islice(csv.reader(file), 1, max(places) + 2))
-            smiles = {place: row[0] for place, row in rows if place in places}
-    for entry in entries:
-        entry["first"] = smiles[int(kept[: entry["first"]].sum())]
+def _list_disagreements(
+    statistics: dict[str, Any], folder: Path, kept: NDArray[np.bool_], total: int
+) -> None:
+    """Write them to ``disagreements.csv``; in the statistics their number and the worst remain."""
+    listed = {name: p["disagreements"] for name, p in statistics.items() if "disagreements" in p}
+    for name in listed:
+        statistics[name]["disagreements"] = None
+    if not any(listed.values()):
+        return
+    place = np.cumsum(kept) - 1  # of a row's molecule
+    wanted = {int(place[first]) for entries in listed.values() for first, *_ in entries}
+    with gzip.open(folder / "molecules.csv.gz", "rt", encoding="utf-8", newline="") as file:
+        rows = enumerate(itertools.islice(csv.reader(file), 1, total + 1))
+        molecules = {number: row for number, row in rows if number in wanted}
+    with open(folder / DISAGREEMENTS, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["column", "smiles", "id", "values", "low", "high"])
+        for name, entries in listed.items():
+            lines = [[*molecules[int(place[first])], *rest] for first, *rest in entries]
+            for smiles, title, count, *ends in lines:
+                cells = [smiles, no_formula(title), count, *map(format_cell, ends)]
+                writer.writerow([name, *cells])
+            if lines:
+                smiles, _, _, low, high = lines[0]
+                statistics[name]["disagreements"] = {
+                    "count": len(lines), "first": smiles, "low": low, "high": high,
+                }  # fmt: skip

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,20 +57,18 @@ class Groups:
         """Molecules per column whose value comes from several rows."""
         return np.asarray(((self.counts > 1) & ~self.conflicts()).sum(axis=0))
 
-    def disagreements(self, column: int, spread: float) -> dict[str, Any] | None:
-        """Molecules whose values of a column differ by more than its spread, if there are any.
+    def disagreements(self, column: int, spread: float) -> list[tuple[int, int, float, float]]:
+        """Molecules whose values of a column differ by more than its spread, the worst first.
 
-        How many, and of the molecule with the greatest difference the position of its first row and
-        the ends.
+        Of each the position of its first row, how many values it has, and the lowest and highest.
         """
         known = self.counts[:, column] > 1
         gaps = np.where(known, self.high[:, column] - self.low[:, column], 0.0)
-        count = int((gaps > spread).sum())
-        if not count or self.yesno[column]:
-            return None
-        worst = int(np.argmax(gaps))
-        ends = float(self.low[worst, column]), float(self.high[worst, column])
-        return {"count": count, "first": int(self.first[worst]), "low": ends[0], "high": ends[1]}
+        if self.yesno[column]:
+            return []
+        worst = np.argsort(-gaps, kind="stable")[: int((gaps > spread).sum())]
+        columns = (self.first, self.counts[:, column], self.low[:, column], self.high[:, column])
+        return list(zip(*(values[worst].tolist() for values in columns), strict=True))
 
     def labels(self) -> NDArray[np.float64]:
         """(groups, columns) mean of the measurements; missing where rows say both yes and no."""

@@ -261,9 +261,7 @@ class _Maker:
     def reject(self, row: Row, reason: str) -> None:
         self.rows += 1
         self.reasons[reason] += 1
-        text = _one_kind_of_line_end(row.text[:TEXT_LIMIT])
-        if text.startswith(FORMULA):
-            text = f"'{text}"  # so that no spreadsheet evaluates text of an unknown file
+        text = no_formula(_one_kind_of_line_end(row.text[:TEXT_LIMIT]))
         self._reject_writer.writerow([harmless(row.file), row.number, text, harmless(reason)])
 
     def add(self, row: Row) -> None:
@@ -398,6 +396,11 @@ class _Maker:
             fault=self.fault,
             remarks=dict(self.remarks),
         )
+
+
+def no_formula(text: str) -> str:
+    """Text of an unknown file such that no spreadsheet evaluates it."""
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _one_kind_of_line_end(text: str) -> str:

@@ -110,7 +110,7 @@ def test_usual_exports_are_recognized(tmp_path, capsys, header, options, suggest
 
 
 def test_values_of_one_molecule_that_disagree_are_reported(tmp_path):
-    rows = [("a", "CCO", "5.0"), ("b", "CCN", "6.0"), ("c", "OCC", "9.0"), ("d", "NCC", "6.5"),
+    rows = [("a", "CCO", "5.0"), ("=b", "CCN", "6.0"), ("c", "OCC", "9.0"), ("d", "NCC", "6.5"),
             ("e", "CCCC", "7.0")]  # fmt: skip
     dataset = made(tmp_path, rows, ("id", "smiles", "y"), properties={"y": "y"})
     # means 7, 6.25 and 7: their standard deviation is 0.354
@@ -118,6 +118,11 @@ def test_values_of_one_molecule_that_disagree_are_reported(tmp_path):
     assert entry == {"count": 2, "first": "CCO", "low": 5.0, "high": 9.0}
     assert any("2 molecules have values that differ by more than" in line and "CCO: 5 to 9" in line
                for line in summary_lines(dataset))  # fmt: skip
+    listed = dataset.folder / "disagreements.csv"
+    assert listed.read_text() == (
+        "column,smiles,id,values,low,high\ny,CCO,a,2,5,9\ny,CCN,'=b,2,6,6.5\n"
+    )
+    assert f"  see {listed}" in summary_lines(dataset)
 
 
 def test_words_among_numbers(tmp_path):
