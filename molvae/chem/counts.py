@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator, rdMolDescriptors
 
+from molvae.chem.crippen import crippen
 from molvae.chem.molecules import Mol
 
 __all__ = ["DESCRIPTORS", "Counts", "FeatureKind", "count_features", "descriptors"]
@@ -105,7 +106,7 @@ def descriptors(mols: Sequence[Mol]) -> NDArray[np.float32]:
 
 
 def _described(mol: Mol) -> list[float]:
-    logp, refractivity = rdMolDescriptors.CalcCrippenDescriptors(mol)
+    logp, refractivity = crippen(mol)
     return [
         logp,
         refractivity,

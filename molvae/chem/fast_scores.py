@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import QED, rdFingerprintGenerator, rdMolDescriptors, rdqueries
 
+from molvae.chem.crippen import crippen
 from molvae.chem.molecules import Mol
 from molvae.chem.pattern_screen import PatternScreen
 
@@ -44,7 +45,7 @@ class Facts:
     @functools.cached_property
     def logp(self) -> float:
         """Octanol-water partition coefficient (Crippen)."""
-        return float(rdMolDescriptors.CalcCrippenDescriptors(self.mol)[0])
+        return crippen(self.mol, refractivity=False)[0]
 
     @functools.cached_property
     def mw(self) -> float:
