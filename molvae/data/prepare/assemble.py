@@ -157,9 +157,11 @@ def _example(rejected: Sequence[str], recipe: Recipe) -> str:
 
 def _values_left_out(survey: _Survey, values_of: Callable[[str], Iterable[str]] | None) -> str:
     """The most frequent values of the columns of --where that left out rows, for the error."""
+    if values_of is None:
+        return ""
     columns = [reason.removeprefix(LEFT_OUT) for reason in survey.reasons if LEFT_OUT in reason]
     text = ""
-    for column in columns if values_of else []:
+    for column in columns:
         counts = Counter(values_of(column)).most_common()
         listed = ", ".join(f"'{unquoted(cell)}' in {count:,}" for cell, count in counts[:5])
         text += (

@@ -31,7 +31,16 @@ from molvae.data.writers import FORMULA, harmless
 from molvae.errors import FileError
 from molvae.runtime.pool import Timeout
 
-__all__ = ["SPLIT_WORDS", "ColumnNotes", "Part", "Recipe", "make_part", "rejected_part"]
+__all__ = [
+    "LEFT_OUT",
+    "SPLIT_WORDS",
+    "ColumnNotes",
+    "Part",
+    "Recipe",
+    "make_part",
+    "no_formula",
+    "rejected_part",
+]
 
 TEXT_LIMIT = 500  # characters of a rejected row that are kept
 NO_SCAFFOLD = np.uint64(0)
