@@ -51,9 +51,19 @@ class Rejected:
     reason: str
 
 
+class _Standardizers:
+    """RDKit's parts of a clean-up; made once, which takes longer than their work."""
+
+    def __init__(self) -> None:
+        self.metals = rdMolStandardize.MetalDisconnector()
+        self.normalizer = rdMolStandardize.Normalizer()
+        self.reionizer = rdMolStandardize.Reionizer()
+        self.uncharger = rdMolStandardize.Uncharger()
+
+
 @functools.cache
-def _standardizers() -> tuple[rdMolStandardize.CleanupParameters, rdMolStandardize.Uncharger]:
-    return rdMolStandardize.CleanupParameters(), rdMolStandardize.Uncharger()
+def _standardizers() -> _Standardizers:
+    return _Standardizers()
 
 
 def standardize(mol: Mol, profile: Profile = "rdkit") -> Mol:
@@ -79,23 +89,40 @@ def _standardized(mol: Mol, profile: Profile) -> tuple[Mol, str]:
     simple = not (mol.HasSubstructMatch(_charged_atom()) or mol.HasSubstructMatch(_metal_atom()))
     if simple and len(Chem.GetMolFrags(mol)) == 1:
         return mol, ""
-    parameters, uncharger = _standardizers()
     note = ""
     with rdBase.BlockLogs():
-        mol = _cleaned_up(mol, parameters)
+        mol = _cleaned_up(mol)
         if len(Chem.GetMolFrags(mol)) > 1:
             mol, note = parent_fragment(mol)
-        return uncharger.uncharge(_plain_sulfoxides(mol)), note
+        return _standardizers().uncharger.uncharge(_plain_sulfoxides(mol)), note
 
 
-def _cleaned_up(mol: Mol, parameters: rdMolStandardize.CleanupParameters) -> Mol:
+def _rdkit_cleanup(mol: Mol) -> Mol:
+    """What ``rdMolStandardize.Cleanup`` returns, without the steps that have nothing to act on.
+
+    Only metals are disconnected. Protons move to negative atoms only, and lone atoms, such as Na
+    and Cl, get charges.
+    """
+    steps = _standardizers()
+    explicit = mol.GetNumHeavyAtoms() < mol.GetNumAtoms()
+    cleaned = Chem.RWMol(Chem.RemoveHs(mol) if explicit else mol)
+    if cleaned.HasSubstructMatch(_metal_atom()):
+        steps.metals.DisconnectInPlace(cleaned)
+    steps.normalizer.normalizeInPlace(cleaned)
+    if cleaned.HasSubstructMatch(_reionized_atom()):
+        steps.reionizer.reionizeInPlace(cleaned)
+    Chem.AssignStereochemistry(cleaned, cleanIt=True, force=True)
+    return cleaned
+
+
+def _cleaned_up(mol: Mol) -> Mol:
     """RDKit's clean-up; the molecule as drawn where that breaks it, as it breaks sydnones.
 
     Moving charges, protons and bonds to metals changes hydrogens and charge together. A clean-up
     that does more has left a broken ring, which would end as another, saturated molecule.
     """
     before = rdMolDescriptors.CalcNumAtoms(mol) - Chem.GetFormalCharge(mol)
-    cleaned: Mol = rdMolStandardize.Cleanup(mol, parameters)
+    cleaned = _rdkit_cleanup(mol)
     try:
         Chem.SanitizeMol(cleaned)
     except ValueError:
@@ -174,6 +201,16 @@ def _metal_atom() -> Mol:
 @functools.cache
 def _charged_atom() -> Mol:
     return Chem.MolFromSmarts("[!+0]")
+
+
+@functools.cache
+def _reionized_atom() -> Mol:
+    """A negative or a lone atom."""
+    query = Chem.RWMol(Chem.MolFromSmarts("[D0]"))
+    atom = rdqueries.FormalChargeLessQueryAtom(0)
+    atom.ExpandQuery(query.GetAtomWithIdx(0), Chem.COMPOSITE_OR)
+    query.ReplaceAtom(0, atom)
+    return query.GetMol()
 
 
 @functools.cache

@@ -1,9 +1,12 @@
 """What becomes of each kind of messy input: the table of the usage page, row by row."""
 
 import pytest
+from rdkit import Chem
+from rdkit.Chem.MolStandardize import rdMolStandardize
 
 from molvae import chem
 from molvae.chem import Cleaned, clean
+from molvae.chem.standardize import _rdkit_cleanup
 from molvae.config import CleaningConfig
 from molvae.errors import ConfigError
 
@@ -155,3 +158,27 @@ def test_a_clean_molecule_stays_as_it_is(smiles):
     once = outcome(smiles)
     assert outcome(once) == once
     assert outcome(once, AS_WRITTEN) == once
+
+
+CHARGED = """[Na+].[Cl-] [NH3+]CC(=O)[O-] CC(=O)O[Na] C[Mg]Br [Fe+2].[Cl-].[Cl-]
+    CS(=O)(=O)[O-].[NH4+] C[N+](C)(C)C.[OH-] [K] [Cl] Cl [Ca] CN(=O)=O CS(C)=O C[S@](=O)CC
+    C[S@+]([O-])CC [H]O[H] *C O=c1o[n-][n+]c1C [2H]C([2H])[NH3+] CN=[N+]=[N-] C[n+]1c([N-]C)cccc1
+    [O-][n+]1ccccc1
+    CC(=O)[O-].OS(=O)(=O)c1ccccc1 [O-]c1ccccc1.OC(=O)C [Na+].[O-]c1ccc(C(=O)O)cc1 F/C=C/C[NH3+]
+    C[C@H]([NH3+])C(=O)[O-] [Na]OC(=O)c1ccccc1 C[Hg]Cl [Zn+2].[O-]C(=O)C.[O-]C(=O)C
+    [Pt](N)(N)(Cl)Cl [O-]P(=O)(O)OP(=O)([O-])O c1cc[n-]c1.OC(=O)C CC([O-])=[OH+] NC=[N+](C)C
+    C[C@H]1CC[C@@H]([NH3+])CC1 C[NH+]1CC[C@@H](O)[C@H](c2ccsc2)C1 C[S+](C)[O-].[Cl-]
+    O=[N+]([O-])c1ccc(O)cc1S(=O)(=O)[O-]"""
+
+
+def test_the_cleanup_in_steps_is_that_of_rdkit():
+    """To the last property of atoms and bonds, whatever steps are left out."""
+    different = []
+    for smiles in CHARGED.split():
+        mol = Chem.MolFromSmiles(smiles)
+        cleaned = [_rdkit_cleanup(mol), rdMolStandardize.Cleanup(mol)]
+        for molecule in cleaned:
+            Chem.SanitizeMol(molecule, catchErrors=True)  # as the caller does
+        binaries = {molecule.ToBinary(int(Chem.AllProps)) for molecule in cleaned}
+        different += [smiles] * (len(binaries) - 1)
+    assert different == []
