@@ -19,6 +19,7 @@ from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator, rdMolDescriptors
 
 from molvae.chem.crippen import crippen
+from molvae.chem.environments import environments
 from molvae.chem.molecules import Mol
 
 __all__ = ["DESCRIPTORS", "Counts", "FeatureKind", "count_features", "descriptors"]
@@ -106,7 +107,7 @@ def descriptors(mols: Sequence[Mol]) -> NDArray[np.float32]:
 
 
 def _described(mol: Mol) -> list[float]:
-    logp, refractivity = crippen(mol)
+    logp, refractivity = crippen(mol, environments(mol))
     return [
         logp,
         refractivity,

@@ -12,6 +12,7 @@ import gzip
 import io
 import math
 import pickle
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from rdkit import Chem
 from rdkit.Chem import QED, rdFingerprintGenerator, rdMolDescriptors, rdqueries
 
 from molvae.chem.crippen import crippen
+from molvae.chem.environments import AtomTable, environments
 from molvae.chem.molecules import Mol
 from molvae.chem.pattern_screen import PatternScreen
 
@@ -38,6 +40,11 @@ class Facts:
         return rdMolDescriptors.CalcNumAromaticRings(self.mol)
 
     @functools.cached_property
+    def environments(self) -> list[int] | None:
+        """The environment of each atom, if environments say enough."""
+        return environments(self.mol)
+
+    @functools.cached_property
     def hbd(self) -> int:
         """Hydrogen-bond donors."""
         return rdMolDescriptors.CalcNumHBD(self.mol)
@@ -45,7 +52,7 @@ class Facts:
     @functools.cached_property
     def logp(self) -> float:
         """Octanol-water partition coefficient (Crippen)."""
-        return crippen(self.mol, refractivity=False)[0]
+        return crippen(self.mol, self.environments, refractivity=False)[0]
 
     @functools.cached_property
     def mw(self) -> float:
@@ -76,22 +83,31 @@ class Facts:
 
 
 @functools.cache
-def _patterns() -> tuple[list[Mol], PatternScreen]:
-    """QED's structural alerts, behind them its acceptors, and a screen of all."""
-    patterns = [*QED.StructuralAlerts, *QED.Acceptors]
-    return patterns, PatternScreen(patterns)
+def _alert_screen() -> PatternScreen:
+    return PatternScreen(QED.StructuralAlerts)
 
 
-def _alerts_and_acceptors(mol: Mol) -> tuple[int, int]:
-    """QED's count of structural alerts that a molecule has, and of acceptors."""
-    patterns, screen = _patterns()
-    first, alerts, acceptors = len(QED.StructuralAlerts), 0, 0
-    for i in screen.possible(mol):
-        if i < first:
-            alerts += mol.HasSubstructMatch(patterns[i])
-        else:
-            acceptors += len(mol.GetSubstructMatches(patterns[i]))
-    return alerts, acceptors
+def _alerts(mol: Mol) -> int:
+    """QED's count of structural alerts that a molecule has."""
+    possible = _alert_screen().possible(mol)
+    return sum(mol.HasSubstructMatch(QED.StructuralAlerts[i]) for i in possible)
+
+
+@functools.cache
+def _unusual() -> Mol:
+    """Atoms that neutralization, which does not sanitize, may leave in a state RDKit refuses."""
+    other_elements = "!#6&!#7&!#8&!#9&!#16&!#17&!#35&!#53"
+    return Chem.MolFromSmarts(f"[{other_elements},c&!X3,F&!D1,Cl&!D1,Br&!D1,I&!D1]")
+
+
+def _matches(mol: Mol) -> list[tuple[int, bool]]:
+    """Of each atom: how many of QED's acceptor patterns it matches, and whether it is unusual."""
+    acceptors = Counter(i for p in QED.Acceptors for (i,) in mol.GetSubstructMatches(p))
+    unusual = {i for (i,) in mol.GetSubstructMatches(_unusual())}
+    return [(acceptors[i], i in unusual) for i in range(mol.GetNumAtoms())]
+
+
+_MATCHES = AtomTable(_matches)
 
 
 def _aromatic_systems(facts: Facts) -> int:
@@ -106,29 +122,23 @@ def _aromatic_systems(facts: Facts) -> int:
     return len(Chem.GetSSSR(Chem.DeleteSubstructs(Chem.Mol(mol), QED.AliphaticRings)))
 
 
-@functools.cache
-def _unusual() -> Mol:
-    """Atoms that neutralization, which does not sanitize, may leave in a state RDKit refuses."""
-    other_elements = "!#6&!#7&!#8&!#9&!#16&!#17&!#35&!#53"
-    return Chem.MolFromSmarts(f"[{other_elements},c&!X3,F&!D1,Cl&!D1,Br&!D1,I&!D1]")
-
-
 def _fast_qed(facts: Facts) -> float:
     """QED from facts that other properties share."""
     mol = facts.mol
-    plain = 0 < mol.GetNumAtoms() == mol.GetNumHeavyAtoms()
-    if not plain or mol.HasSubstructMatch(_unusual()):
+    if facts.environments is None:
         return float(QED.qed(mol))  # it removes hydrogens first and sanitizes again
-    alerts, acceptors = _alerts_and_acceptors(mol)
+    acceptors, unusual = zip(*_MATCHES.values(mol, facts.environments), strict=True)
+    if any(unusual):
+        return float(QED.qed(mol))
     terms = QED.QEDproperties(
         MW=facts.mw,
         ALOGP=facts.logp,
-        HBA=acceptors,
+        HBA=sum(acceptors),
         HBD=facts.hbd,
         PSA=facts.tpsa,
         ROTB=facts.rotb,
         AROM=_aromatic_systems(facts),
-        ALERTS=alerts,
+        ALERTS=_alerts(mol),
     )
     return float(QED.qed(mol, qedProperties=terms))
 

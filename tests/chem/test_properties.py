@@ -25,6 +25,7 @@ from molvae.chem.properties import (
 )
 from molvae.chem.selfies import constraints, to_selfies, use_constraints
 from molvae.errors import PropertyError
+from tests.molecules import UNUSUAL, random_molecules
 
 # Standard atomic weights of IUPAC, abridged.
 WEIGHTS = {"H": 1.008, "C": 12.011, "N": 14.007, "O": 15.999, "F": 18.998, "S": 32.06, "Cl": 35.45}
@@ -308,6 +309,8 @@ def test_values_are_those_of_rdkit_to_the_last_bit(count):
 
 def test_values_of_awkward_molecules_are_those_of_rdkit_to_the_last_bit():
     assert_as_rdkit_has_them(map(mol, [*AWKWARD, *MOLECULES]))
+    assert_as_rdkit_has_them(filter(None, map(mol, UNUSUAL.split())))
+    assert_as_rdkit_has_them(random_molecules(100))
 
 
 def test_values_of_neutralized_molecules_are_those_of_rdkit_to_the_last_bit():
@@ -330,7 +333,7 @@ def test_without_the_fast_way_drug_likeness_stays_the_same(monkeypatch):
 
 
 def test_a_fast_way_that_breaks_is_not_taken(monkeypatch):
-    monkeypatch.delattr(fast_scores.QED, "Acceptors")
+    monkeypatch.delattr(fast_scores.QED, "StructuralAlerts")
     assert not fast_scores._fast_qed_agrees.__wrapped__()
 
 
