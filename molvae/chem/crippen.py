@@ -14,7 +14,7 @@ import operator
 from rdkit import Chem
 from rdkit.Chem import rdMolDescriptors
 
-from molvae.chem.environments import AtomTable
+from molvae.chem.environments import AtomTable, Environments
 from molvae.chem.molecules import Mol
 
 __all__ = ["crippen"]
@@ -39,7 +39,7 @@ _TABLE = AtomTable(_contributions)
 
 
 def crippen(
-    mol: Mol, environments: list[int] | None, *, refractivity: bool = True
+    mol: Mol, environments: Environments | None, *, refractivity: bool = True
 ) -> tuple[float, float]:
     """logP (octanol-water partition) and molar refractivity in cm³/mol of a sanitized molecule.
 
@@ -49,7 +49,7 @@ def crippen(
     if environments is None or rdMolDescriptors._CalcCrippenDescriptors_version != VERSION:
         logp, molar = rdMolDescriptors.CalcCrippenDescriptors(mol)
         return float(logp), float(molar)
-    entries = _TABLE.values(mol, environments)
+    entries = _TABLE.values(mol, environments.oxygen)
     logp = _total([e[0] for e in entries], [e[1] for e in entries])
     if not refractivity:
         return logp, math.nan

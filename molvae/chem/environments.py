@@ -1,13 +1,14 @@
 """Values of atoms that depend on the environment alone, computed once for each environment.
 
-The environment of an atom has two parts:
+Two kinds of environments serve different tables. Both say of an atom: its element, charge,
+hydrogens, neighbors and aromaticity, and the order of each bond with the element, charge and
+aromaticity of the neighbor. In addition they say
 
-- of any atom: its element, charge, hydrogens, neighbors and aromaticity, and the order of each bond
-  with the element, charge and aromaticity of the neighbor;
-- of nitrogen and oxygen: in addition the first part of each neighbor.
+- ``oxygen``: of the neighbors of oxygen all of this, too;
+- ``nitrogen``: of the neighbors of nitrogen the number of their double bonds to oxygen.
 
 An environment is a hash of 64 bits: among a million of them, two are equal with a probability of
-3e-8. Drug-like molecules have some thousands.
+3e-8. Drug-like molecules have one or two thousand.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +25,13 @@ from rdkit.Chem import rdMolDescriptors
 
 from molvae.chem.molecules import Mol
 
-__all__ = ["AtomTable", "environments"]
+__all__ = ["AtomTable", "Environments", "environments"]
 
 T = TypeVar("T")
 
 KINDS = 2048  # most kinds of atoms; drug-like molecules have about a hundred
 MOST = 50_000  # environments that a table keeps: about 20 MB
-AROMATIC = 3  # twice the order of an aromatic bond
+AROMATIC, DOUBLE = 3, 4  # twice the order of such a bond
 
 
 class _Kinds:
@@ -45,7 +46,7 @@ class _Kinds:
         # Of each kind, not aromatic and aromatic: its own hash, and that which a neighbor sees.
         self.own = random.integers(0, 2**64, (KINDS, 2), np.uint64)
         self.seen = np.zeros((KINDS, 2), np.uint64)
-        self.further = np.zeros(KINDS, np.uint64)  # 1 for nitrogen and oxygen, else 0
+        self.elements = np.zeros(KINDS, np.int64)
         self.orders = random.integers(0, 2**64, 7, np.uint64)  # of twice the order of a bond
         self.orders[0] = 0  # no bond
 
@@ -58,7 +59,7 @@ class _Kinds:
                     return False
                 kind = atom.GetAtomicNum(), atom.GetFormalCharge()
                 self.seen[number] = self._seen.setdefault(kind, self._random[number])
-                self.further[number] = kind[0] in (7, 8)
+                self.elements[number] = kind[0]
                 self.numbers[invariant] = number
         return True
 
@@ -74,8 +75,15 @@ def _unusual_bond() -> Mol:
     return Chem.MolFromSmarts("*!-;!=;!#;!:*")
 
 
-def environments(mol: Mol) -> list[int] | None:
-    """The environment of each atom of a sanitized molecule.
+class Environments(NamedTuple):
+    """The environments of the atoms of a molecule, in their order."""
+
+    oxygen: list[int]
+    nitrogen: list[int]
+
+
+def environments(mol: Mol) -> Environments | None:
+    """The environments of the atoms of a sanitized molecule.
 
     None where environments do not say enough: if hydrogens or wildcards are atoms, a bond is
     neither single, double, triple nor aromatic, or the process has met too many kinds of atoms.
@@ -95,10 +103,19 @@ def environments(mol: Mol) -> list[int] | None:
         kinds = [known.numbers[invariant] for invariant in invariants]
     numbers = np.asarray(kinds)
     bonds: NDArray[np.uint64] = known.orders[orders]
-    first = known.own[numbers, aromatic] + bonds @ known.seen[numbers, aromatic]
-    second = first + known.further[numbers] * (bonds @ (first ^ first >> np.uint64(32)))
-    hashes: list[int] = second.tolist()
-    return hashes
+    seen = known.seen[numbers, aromatic]
+    first = known.own[numbers, aromatic] + bonds @ seen
+    elements = known.elements[numbers]
+    oxo = ((orders == DOUBLE) @ (elements == 8).astype(np.uint64)) * known.orders[DOUBLE]
+    return Environments(
+        (first + (elements == 8) * (bonds @ _mixed(first))).tolist(),
+        (first + (elements == 7) * (bonds @ _mixed(seen + oxo))).tolist(),
+    )
+
+
+def _mixed(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Other hashes, whose sums say nothing of the sums of these."""
+    return hashes ^ hashes >> np.uint64(32)
 
 
 class AtomTable(Generic[T]):

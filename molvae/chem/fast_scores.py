@@ -21,7 +21,7 @@ from rdkit import Chem
 from rdkit.Chem import QED, rdFingerprintGenerator, rdMolDescriptors, rdqueries
 
 from molvae.chem.crippen import crippen
-from molvae.chem.environments import AtomTable, environments
+from molvae.chem.environments import AtomTable, Environments, environments
 from molvae.chem.molecules import Mol
 from molvae.chem.pattern_screen import PatternScreen
 
@@ -40,8 +40,8 @@ class Facts:
         return rdMolDescriptors.CalcNumAromaticRings(self.mol)
 
     @functools.cached_property
-    def environments(self) -> list[int] | None:
-        """The environment of each atom, if environments say enough."""
+    def environments(self) -> Environments | None:
+        """The environments of the atoms, if environments say enough."""
         return environments(self.mol)
 
     @functools.cached_property
@@ -127,7 +127,7 @@ def _fast_qed(facts: Facts) -> float:
     mol = facts.mol
     if facts.environments is None:
         return float(QED.qed(mol))  # it removes hydrogens first and sanitizes again
-    acceptors, unusual = zip(*_MATCHES.values(mol, facts.environments), strict=True)
+    acceptors, unusual = zip(*_MATCHES.values(mol, facts.environments.nitrogen), strict=True)
     if any(unusual):
         return float(QED.qed(mol))
     terms = QED.QEDproperties(

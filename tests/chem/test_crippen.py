@@ -9,7 +9,7 @@ from rdkit.Chem import rdMolDescriptors
 
 from molvae.chem.counts import descriptors
 from molvae.chem.crippen import crippen
-from molvae.chem.environments import environments
+from molvae.chem.environments import Environments, environments
 from molvae.chem.properties import compute
 from tests.molecules import demo_and_hard, demo_smiles, random_molecules, unusual_molecules
 
@@ -49,7 +49,9 @@ def test_properties_and_descriptors_use_it():
 def test_another_definition_is_left_to_rdkit(monkeypatch):
     mol = Chem.MolFromSmiles("CCO")
     monkeypatch.setattr(rdMolDescriptors, "_CalcCrippenDescriptors_version", "2.0.0")
-    assert crippen(mol, [0, 0, 0]) == by_rdkit(mol)  # environments that do not exist
+    assert crippen(mol, Environments([0] * 3, [0] * 3)) == by_rdkit(
+        mol
+    )  # environments that do not exist
 
 
 def test_no_pattern_sees_more_than_an_environment():
