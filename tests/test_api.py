@@ -1,6 +1,7 @@
 """One object for Python users."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ from rdkit.Chem import Crippen, MolFromSmiles
 
 import molvae
 from molvae import MolVAE
-from molvae.errors import ConfigError, InputError, TargetError
+from molvae.errors import ConfigError, FileError, InputError, TargetError
 
 SMILES = ["O=C(Nc1ccc(-c2ccc(F)c(Cl)c2)cc1)c1cncnc1", "Cn1cc(-c2ccc(S(N)(=O)=O)cc2)cn1", "CCO"]
 
@@ -100,6 +101,23 @@ def test_saving_and_loading_changes_nothing(model, tmp_path):
     assert np.array_equal(copy.encode(SMILES), model.encode(SMILES))
     assert copy.generate(3).equals(model.generate(3))
     assert copy.conditions.names == ("logp", "qed", "mw", "assay")
+
+
+def test_saving_replaces_another_model_and_nothing_else(model, tiny_run, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "ideas.txt").write_text("mine")
+    (tmp_path / "table.csv").write_text("smiles\nCCO\n")
+    shutil.copytree(tiny_run, tmp_path / "run")
+    for name, kind in (("notes", "not a model"), ("table.csv", "not a model"), ("run", "a run")):
+        with pytest.raises(FileError, match=rf"{name}'.* {kind} folder.*choose a new name"):
+            model.save(tmp_path / name)
+    assert (tmp_path / "notes" / "ideas.txt").read_text() == "mine"
+    assert (tmp_path / "table.csv").read_text() == "smiles\nCCO\n"
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "run/model"):
+        model.save(tmp_path / name, half=True)
+        assert MolVAE.load(tmp_path / name).latent_size == 16
 
 
 def test_training_takes_options_by_name_and_others_by_key(small_dataset, tmp_path, capsys):

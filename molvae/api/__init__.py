@@ -21,7 +21,7 @@ from molvae.latent.encode import encode
 from molvae.latent.interpolate import COLUMNS, interpolate
 from molvae.latent.predict import predict, prediction_columns, predictors_of
 from molvae.latent.realism import realism
-from molvae.model.checkpoint import load_model, save_model
+from molvae.model.checkpoint import load_model, require_model_place, save_model
 from molvae.model.given import cleaned
 from molvae.model.hub import push
 from molvae.model.info import model_info
@@ -133,7 +133,14 @@ class MolVAE(Generation):
         return self._model.network.config.latent_size
 
     def save(self, folder: str | Path, *, half: bool = False) -> None:
-        """Write a model folder; ``half`` stores 16-bit weights."""
+        """Write a model folder; ``half`` stores 16-bit weights.
+
+        An older model folder of that name is replaced, and nothing else.
+
+        Raises:
+            FileError: ``folder`` is a file, or a folder that holds something else.
+        """
+        require_model_place(folder)
         save_model(folder, self._model, half=half)
 
     def push_to_hub(self, name: str, *, private: bool = False) -> str:

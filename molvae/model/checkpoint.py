@@ -48,6 +48,7 @@ __all__ = [
     "load_model",
     "load_predictors",
     "load_state",
+    "require_model_place",
     "save_model",
     "save_state",
     "shipped_models",
@@ -109,6 +110,20 @@ def save_model(folder: str | Path, model: SavedModel, *, half: bool = False) -> 
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
+
+
+def require_model_place(folder: str | Path) -> None:
+    """Refuse to replace anything but an empty folder or another model folder.
+
+    Raises:
+        FileError: ``folder`` is a file, or holds something else.
+    """
+    folder = Path(folder)
+    if not os.path.lexists(folder) or folder_kind(folder) == "molvae-model":
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
+        kind = "a run folder" if folder_kind(folder) == "molvae-run" else "not a model folder"
+        raise FileError(f"'{folder}': exists and is {kind}; not overwriting it, choose a new name")
 
 
 def _write_parts(folder: Path, model: SavedModel, dtype: torch.dtype) -> None:

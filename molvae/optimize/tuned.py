@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from molvae.errors import ConfigError, FileError
-from molvae.model.checkpoint import SavedModel, find_model, folder_kind, save_model
+from molvae.errors import ConfigError
+from molvae.model.checkpoint import SavedModel, find_model, require_model_place, save_model
 from molvae.model.conditions import ConditionSet
 from molvae.optimize.archive import Archive
 from molvae.predict.kernel import Features, read_features
@@ -37,8 +37,7 @@ def check_model_output(
     """Refuse to write the tuned model over anything but another model folder."""
     folder = Path(folder)
     require_absent(folder, force=force, folder=True)
-    if folder.exists() and folder_kind(folder) != "molvae-model":
-        raise FileError(f"'{folder}': exists and is not a model folder; not overwriting it")
+    require_model_place(folder)
     if not isinstance(model, SavedModel) and find_model(model).resolve() == folder.resolve():
         raise ConfigError(
             f"save model: '{folder}' is the model that the search starts from, which --resume "

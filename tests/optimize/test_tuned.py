@@ -98,6 +98,7 @@ def test_folders_that_are_not_overwritten(tmp_path, tiny_run):
     with pytest.raises(ConfigError, match="evolution"):
         optimize(output, QED, 8, model=tiny_run, workers=0, save_model=tmp_path / "m")
     (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
     options = {"model": tiny_run, **LEARNING}
     with pytest.raises(OutputExistsError, match="other"):
         optimize(output, QED, 8, save_model=tmp_path / "other", **options)
