@@ -28,7 +28,6 @@ import math
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -84,28 +83,22 @@ def values_of(path: Path) -> list[float]:
     return [float(row["value"]) if row["value"] else float("nan") for row in rows]
 
 
-@dataclass(frozen=True)
-class Scores:
-    """SMILES → one row of scores, one score per task; NaN where there is no molecule."""
-
-    scorers: tuple[TaskScorer, ...]
-
-    def __call__(self, texts: Sequence[str]) -> list[list[float]]:
-        """The scores of each molecule."""
-        mols = [chem.parse(text) for text in texts]
-        nothing = [math.nan] * len(self.scorers)
-        return [nothing if mol is None else [s.of(mol) for s in self.scorers] for mol in mols]
+def scores(scorers: Sequence[TaskScorer], texts: Sequence[str]) -> list[list[float]]:
+    """The scores of each SMILES, one per task; NaN where there is no molecule."""
+    mols = [chem.parse(text) for text in texts]
+    nothing = [math.nan] * len(scorers)
+    return [nothing if mol is None else [scorer.of(mol) for scorer in scorers] for mol in mols]
 
 
 def score(options: argparse.Namespace) -> None:
     """Write the scores of all tasks for the molecules of a file."""
     with read_rows(options.molecules) as found:
         texts = [smiles_of(row) or "" for row in found]
-    scores = Scores(tuple(TaskScorer(task) for task in options.tasks))
+    score_chunk = functools.partial(scores, [TaskScorer(task) for task in options.tasks])
     with WorkerPool(options.workers) as pool, options.output.open("w", newline="") as handle:
         out = csv.writer(handle, lineterminator="\n")
         out.writerow(("smiles", *options.tasks))
-        for chunk, values in pool.map_texts("score", scores, texts, len(texts)):
+        for chunk, values in pool.map_texts("score", score_chunk, texts, len(texts)):
             for text, row in zip(chunk, values, strict=True):
                 if not any(map(math.isnan, row)):
                     out.writerow((text, *map(_short, row)))
