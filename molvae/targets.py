@@ -23,6 +23,7 @@ __all__ = [
     "parse_target",
     "parse_targets",
     "require_once",
+    "target_list",
 ]
 
 
@@ -119,12 +120,28 @@ def parse_targets(
     names = set(known)
     parsed = [parse_target(target) if isinstance(target, str) else target for target in targets]
     for target in parsed:
+        if not isinstance(target, Target):
+            raise TargetError(f"target {target!r}: expected a text, for example logp=2:3")
         if target.name not in names:
             raise TargetError(
                 f"unknown property '{target.name}': {suggest(target.name, names)}{hint}"
             )
     require_once((target.name, target.text) for target in parsed)
     return tuple(parsed)
+
+
+def target_list(targets: Any) -> list[Any]:
+    """Targets as a list: from one text, several, or a table of names and values or pairs."""
+    if hasattr(targets, "items"):  # a dict, or a series of pandas
+        return [f"{name}={_value(value)}" for name, value in targets.items()]
+    return [targets] if isinstance(targets, str) else list(targets)
+
+
+def _value(value: object) -> object:
+    """A value of a table of targets; a pair is a range, with None for an open end."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        return value
+    return ":".join("" if end is None else str(end) for end in value)
 
 
 def require_once(asked: Iterable[tuple[str, str]]) -> None:

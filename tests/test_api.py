@@ -6,11 +6,12 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from rdkit.Chem import Crippen, MolFromSmiles
 
 import molvae
 from molvae import MolVAE
-from molvae.errors import ConfigError, FileError, InputError, TargetError
+from molvae.errors import ConfigError, FileError, InputError, MolvaeError, TargetError
 
 SMILES = ["O=C(Nc1ccc(-c2ccc(F)c(Cl)c2)cc1)c1cncnc1", "Cn1cc(-c2ccc(S(N)(=O)=O)cc2)cn1", "CCO"]
 
@@ -247,6 +248,51 @@ def test_numbers_of_numpy_are_numbers(model):
 def test_latents_that_are_no_numbers_are_refused(model):
     with pytest.raises(InputError, match=r"latents: .*expected numbers of shape \(N, 16\)"):
         model.decode("abc")
+
+
+def test_a_column_or_a_table_of_pandas_is_a_list_of_smiles(model):
+    table = pd.DataFrame({"n": range(4), "smiles": ["C", *SMILES]})[lambda t: t.n > 0]
+    z = model.encode(SMILES)
+    for given in (table["smiles"], table, (text for text in SMILES), np.array(SMILES)):
+        assert np.array_equal(model.encode(given), z)
+    assert list(model.score(table, workers=0).smiles) == SMILES
+    with pytest.raises(InputError, match="'C1CC' is not valid"):
+        model.encode(pd.Series(["CCO", "C1CC"], index=[5, 7]))
+    options = {"replicates": 0, "chemnet": False, "workers": 0}
+    report = MolVAE.evaluate(["OCC", "CCN"], train=table, targets={"mw": (None, 45.5)}, **options)
+    assert report.metrics["novelty"].value == 0.5
+    assert report.targets["mw"].metric.value == 0.5  # CCN 45.08 Da, CCO 46.07 Da
+
+
+def test_a_tensor_is_decoded_like_its_array(model):
+    z = model.encode(SMILES)
+    tensor = torch.from_numpy(z.copy()).requires_grad_()
+    assert model.decode(tensor) == model.decode(z)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: m.encode(5), "molecule: got 5, expected a SMILES text or a list"),
+        (lambda m: m.encode(["CCO"], invalid="skip"), "invalid: got 'skip', expected 'raise'"),
+        (lambda m: m.decode(np.zeros((1, 16)), noise="a"), "noise: got 'a', expected one number"),
+        (lambda m: m.interpolate("CCO", ["CCN"]), "interpolate: got .*, expected one SMILES"),
+        (lambda m: m.interpolate("CCO", "CCN", 2.5), "points: got 2.5, expected an integer"),
+        (lambda m: m.generate(2, like=5), "like: got 5, expected a SMILES text or a list"),
+        (lambda m: m.generate(2, [3]), "target 3: expected a text"),
+        (lambda m: m.generate(2, novel=pd.DataFrame({"a": [1]})), "novel: got a table.*to_csv"),
+        (lambda m: m.optimize(5, 10), "objective: got 5, expected a text or a list"),
+        (lambda m: m.optimize([len], 10), "objective 0 is <built-in function len>, expected"),
+        (lambda m: m.optimize("qed", "10"), "budget: got '10', expected an integer"),
+        (lambda m: m.train(pd.DataFrame({"smiles": SMILES}), "run"), "inputs: got a table.*to_csv"),
+        (lambda m: m.train(None, "run"), "inputs: got None, expected a file or a list"),
+        (lambda m: m.evaluate(5), "the list: item: got 5, expected a SMILES text or a list"),
+        (lambda m: m.load(5), "model: got 5, expected a folder"),
+    ],
+)
+def test_what_has_the_wrong_type_is_one_clear_error(model, call, message):
+    with pytest.raises(MolvaeError, match=message):
+        call(model)
 
 
 def test_a_table_without_smiles_names_its_columns():

@@ -8,14 +8,15 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from molvae.api.generation import Generation, frame, listed
+from molvae.api.generation import Generation, frame
 from molvae.chem.selfies import use_constraints
 from molvae.config import load_config, parse_duration
 from molvae.errors import ConfigError, InputError
 from molvae.generate.proposer import Proposer
-from molvae.generate.request import Request
+from molvae.generate.request import Request, Targets
 from molvae.latent.decode import decode
 from molvae.latent.encode import encode
 from molvae.latent.interpolate import COLUMNS, interpolate
@@ -26,7 +27,9 @@ from molvae.model.given import cleaned
 from molvae.model.hub import push
 from molvae.model.info import model_info
 from molvae.predict.predictor import LEVEL
+from molvae.runtime.given import paths, texts
 from molvae.runtime.randomness import Draws
+from molvae.targets import target_list
 
 if TYPE_CHECKING:  # slow to import: methods do it when they need them
     import pandas as pd
@@ -94,11 +97,11 @@ class MolVAE(Generation):
 
         columns = properties
         if columns is not None and not isinstance(columns, Mapping):
-            columns = {name: name for name in listed(columns)}
+            columns = {name: name for name in texts(columns, "properties")}
         seconds = parse_duration(max_time) if isinstance(max_time, str) else max_time
         explicit = {
             "data.properties": columns,
-            "data.conditions": None if conditions is None else list(listed(conditions)),
+            "data.conditions": None if conditions is None else texts(conditions, "conditions"),
             "train.epochs": epochs,
             "train.max_time": seconds,
             "train.seed": seed,
@@ -108,10 +111,10 @@ class MolVAE(Generation):
             if value is not None and key in overrides:
                 raise ConfigError(f"{key} is given twice: {value} and {overrides[key]}")
         overrides |= {key: value for key, value in explicit.items() if value is not None}
-        paths = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+        files = paths(inputs, "inputs")
         config = load_config(preset=preset, overrides=overrides, fine_tuning=start is not None)
         train(
-            paths,
+            files,
             run,
             config,
             device=device,
@@ -165,14 +168,16 @@ class MolVAE(Generation):
         A SMILES that is invalid, or has atoms that the model does not know, is an error that names
         it; with ``invalid="nan"`` it is a row of NaN.
         """
+        if invalid not in ("raise", "nan"):
+            raise ConfigError(f"invalid: got {invalid!r}, expected 'raise' or 'nan'")
         ids: dict[int, NDArray[np.int64]] = {}
-        texts = _checked_smiles(smiles)
-        for i, molecule in enumerate(cleaned(texts, self._model)):
+        given = texts(smiles, "molecule", kind="SMILES text")
+        for i, molecule in enumerate(cleaned(given, self._model)):
             if isinstance(molecule, str):
                 with use_constraints(self._model.constraints):
                     ids[i] = self._model.vocabulary.encode(molecule)
             elif invalid == "raise":
-                raise InputError(f"'{texts[i]}' is not valid for this model: {molecule.reason}")
+                raise InputError(f"'{given[i]}' is not valid for this model: {molecule.reason}")
         device = next(self._model.network.parameters()).device
         proposer = Proposer(
             self._model,
@@ -182,18 +187,21 @@ class MolVAE(Generation):
             precision="fp32",
             batch_size=ENCODE_BATCH,
         )
-        means = np.full((len(texts), self.latent_size), np.nan, dtype=np.float32)
+        means = np.full((len(given), self.latent_size), np.nan, dtype=np.float32)
         means[list(ids)] = proposer.encode(list(ids.values()))
         return means
 
     def decode(
-        self, z: NDArray[np.floating[Any]], *, noise: float = 0.0, seed: int = 0
+        self, z: NDArray[np.floating[Any]] | torch.Tensor, *, noise: float = 0.0, seed: int = 0
     ) -> list[str]:
         """Canonical SMILES of latent points (N, Z), decoded greedily at a noise level.
 
+        ``z`` is an array or a tensor, of any device and with or without gradients.
         A point that decodes to no molecule gives an empty text.
         """
         try:
+            if isinstance(z, torch.Tensor):
+                z = z.detach().float().cpu().numpy()
             points = np.asarray(z, dtype=np.float32)
         except (TypeError, ValueError) as error:
             raise InputError(
@@ -212,6 +220,9 @@ class MolVAE(Generation):
         Columns: ``smiles`` (empty where a point decodes to no molecule), ``share`` of the path, and
         the Tanimoto similarity to each end.
         """
+        for end in (first, last):
+            if not isinstance(end, str):
+                raise InputError(f"interpolate: got {end!r:.40}, expected one SMILES text")
         points = interpolate(self._model, first, last, points=n, noise=noise, seed=seed)
         rows = [[getattr(point, name) for name in COLUMNS] for point in points]
         return frame(rows, COLUMNS)
@@ -224,10 +235,10 @@ class MolVAE(Generation):
     def evaluate(
         molecules: Molecules | pd.DataFrame,
         *,
-        train: Molecules | None = None,
-        test: Molecules | None = None,
-        test_scaffolds: Molecules | None = None,
-        targets: Sequence[str] = (),
+        train: Molecules | pd.DataFrame | None = None,
+        test: Molecules | pd.DataFrame | None = None,
+        test_scaffolds: Molecules | pd.DataFrame | None = None,
+        targets: Targets = (),
         filters_from: str | Path | None = None,
         chemnet: bool = True,
         guacamol: bool = False,
@@ -240,16 +251,15 @@ class MolVAE(Generation):
     ) -> Report:
         """Metrics of molecules: a list of SMILES, a table of :meth:`generate`, or a file.
 
-        ``train``, ``test`` and ``test_scaffolds`` are lists or files too. The other options are
-        those of :class:`molvae.evaluate.Options`. ``report.metrics["novelty"].value`` is one metric
-        of the result.
+        ``train``, ``test`` and ``test_scaffolds`` are lists, tables or files too, and ``targets``
+        are written as in :meth:`generate`. The other options are those of
+        :class:`molvae.evaluate.Options`. ``report.metrics["novelty"].value`` is one metric of the
+        result.
         """
-        import pandas as pd
-
         from molvae.evaluate import Options, evaluate_molecules
 
         options = Options(
-            targets=targets,
+            targets=target_list(targets),
             filters_from=filters_from,
             chemnet=chemnet,
             guacamol=guacamol,
@@ -260,13 +270,6 @@ class MolVAE(Generation):
             workers=workers,
             scheduler=scheduler,
         )
-        if isinstance(molecules, pd.DataFrame):
-            if "smiles" not in molecules:
-                raise InputError(
-                    f"the table has no column 'smiles', only {', '.join(map(str, molecules))}; "
-                    "rename the column with the SMILES"
-                )
-            molecules = molecules["smiles"].tolist()
         return evaluate_molecules(
             molecules, train=train, test=test, test_scaffolds=test_scaffolds, options=options
         )
@@ -288,7 +291,7 @@ class MolVAE(Generation):
         why a molecule has no values.
         """
         encoded = encode(
-            _checked_smiles(smiles),
+            texts(smiles, "molecule", kind="SMILES text"),
             self._model,
             score=True,
             device=device,
@@ -314,7 +317,9 @@ class MolVAE(Generation):
             ConfigError: the model was trained with RDKit's properties only.
         """
         predictors = predictors_of(self._model)
-        predicted = predict(_checked_smiles(smiles), self._model, level=level, workers=workers)
+        predicted = predict(
+            texts(smiles, "molecule", kind="SMILES text"), self._model, level=level, workers=workers
+        )
         rows = [[m.text, *m.cells, m.note] for m in predicted]
         columns = ["smiles", *prediction_columns(predictors), "note"]
         return frame(rows, columns)
@@ -328,18 +333,5 @@ class MolVAE(Generation):
         Raises:
             ConfigError: the model has no critic and no plausibility table.
         """
-        judged = realism(_checked_smiles(smiles), self._model)
+        judged = realism(texts(smiles, "molecule", kind="SMILES text"), self._model)
         return frame(judged, ["smiles", "realism", "unseen", "note"])
-
-
-def _checked_smiles(smiles: str | Sequence[str]) -> Sequence[str]:
-    """The SMILES as a list.
-
-    Raises:
-        InputError: something among them is not text.
-    """
-    texts = listed(smiles)
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise InputError(f"molecule {i} is {text!r:.40}, expected a SMILES text")
-    return texts

@@ -14,6 +14,7 @@ from molvae.generate.columns import columns_of, extras_of, molecule_row
 from molvae.generate.request import Request, Span, Targets
 from molvae.generate.run import GenerationSummary, generate
 from molvae.model.checkpoint import SavedModel
+from molvae.runtime.given import paths, texts
 from molvae.targets import Target
 
 if TYPE_CHECKING:  # slow to import: methods do it when they need them
@@ -23,7 +24,7 @@ if TYPE_CHECKING:  # slow to import: methods do it when they need them
     from molvae.optimize.engines.base import Engine
     from molvae.optimize.engines.choice import EngineMaker
 
-__all__ = ["Generation", "frame", "listed"]
+__all__ = ["Generation", "frame"]
 
 
 class Generation:
@@ -81,7 +82,7 @@ class Generation:
             known += [field.name for field in fields(Request)]
             raise TypeError(f"generate() has no option '{name}': {suggest(name, known)}")
         request = Request(
-            like=tuple(listed(like)),
+            like=tuple(texts(like, "like", kind="SMILES text")),
             scaffold=scaffold,
             fill=fill,
             noise=noise,
@@ -94,8 +95,8 @@ class Generation:
             max_tries=max_tries,
             allow_misses=allow_misses,
             unique=unique,
-            alerts=tuple(listed(alerts)),
-            elements=tuple(listed(elements)),
+            alerts=tuple(texts(alerts, "alerts")),
+            elements=tuple(texts(elements, "elements")),
             max_ring=max_ring,
             nll=nll,
             realism=realism,
@@ -111,7 +112,7 @@ class Generation:
             precision=precision,
             workers=workers,
             scheduler=scheduler,
-            novel=[novel] if isinstance(novel, str | Path) else novel,
+            novel=paths(novel, "novel"),
             summary=summary,
         )
         extras = extras_of(request, self._model)
@@ -193,16 +194,16 @@ class Generation:
             workers = 0 if scheduler is None else workers
         else:
             parsed = parse_objective(
-                listed(objective), minimize=minimize, pareto=pareto, timeout=timeout,
+                texts(objective, "objective"), minimize=minimize, pareto=pareto, timeout=timeout,
                 columns=lambda: self._model.predictors, pessimism=pessimism,
                 docking=docking,
             )  # fmt: skip
         request = Request(
-            like=tuple(listed(like)),
+            like=tuple(texts(like, "like", kind="SMILES text")),
             scaffold=scaffold,
             fill=fill,
-            alerts=tuple(listed(alerts)),
-            elements=tuple(listed(elements)),
+            alerts=tuple(texts(alerts, "alerts")),
+            elements=tuple(texts(elements, "elements")),
             max_ring=max_ring,
             novel_rings=novel_rings,
         )
@@ -218,15 +219,15 @@ class Generation:
                 budget,
                 patience=patience,
                 ahead=ahead,
-                known=[known] if isinstance(known, str | Path) else known,
+                known=paths(known, "known"),
                 known_columns=known_columns,
                 model=self._model,
                 method=method,
                 constraints=targets,
                 request=request,
-                given=(*request.like, *listed(given)),
+                given=(*request.like, *texts(given, "given", kind="SMILES text")),
                 realism=realism,
-                novel=[novel] if isinstance(novel, str | Path) else novel,
+                novel=paths(novel, "novel"),
                 pareto=pareto,
                 keep=keep,
                 seed=seed,
@@ -285,11 +286,6 @@ class Generation:
             precision=precision,
             workers=workers,
         )
-
-
-def listed(texts: str | Sequence[str]) -> Sequence[str]:
-    """A list of texts, from one text or several."""
-    return [texts] if isinstance(texts, str) else texts
 
 
 def frame(rows: Sequence[Sequence[Any]], columns: Sequence[str]) -> pd.DataFrame:

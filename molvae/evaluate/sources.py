@@ -14,6 +14,7 @@ from molvae.data.formats import file_format
 from molvae.data.readers import read_rows, smiles_of
 from molvae.errors import FileError, InputError, TargetError, suggest
 from molvae.runtime.files import fingerprint
+from molvae.runtime.given import texts as given_texts
 from molvae.targets import YES_NO
 
 __all__ = ["Paths", "Source", "bounded", "from_files", "from_list"]
@@ -127,10 +128,7 @@ def from_list(texts: Sequence[str], name: str = "the list") -> Source:
     """A source from a list of SMILES."""
     if isinstance(texts, str):
         raise InputError(f"got one text, '{texts[:40]}', expected a list of SMILES")
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise InputError(f"{name}: item {i} is {text!r:.40}, expected a SMILES text")
-    return Source(name, texts=tuple(texts))
+    return Source(name, texts=tuple(given_texts(texts, f"{name}: item", kind="SMILES text")))
 
 
 def _number(cell: str) -> float:

@@ -14,7 +14,7 @@ from molvae.chem.properties import PROPERTIES
 from molvae.data.readers import read_smiles
 from molvae.errors import InputError, TargetError
 from molvae.runtime.progress import say
-from molvae.targets import Target, parse_targets
+from molvae.targets import Target, parse_targets, target_list
 
 if TYPE_CHECKING:
     from molvae.model.checkpoint import SavedModel
@@ -173,23 +173,13 @@ class Request:
         Raises:
             TargetError: a target is malformed, unknown, or asked for twice.
         """
-        if isinstance(targets, Mapping):
-            targets = [f"{name}={_value(value)}" for name, value in targets.items()]
-        elif isinstance(targets, str):
-            targets = [targets]
         chem.require_elements(self.elements)
         more = {SIMILARITY} if self.like else set()
         own = set(model.conditions.names) - set(PROPERTIES)
         hint = "" if own else " A column of your own needs the model trained with it (-m)."
         known = {*PROPERTIES, *own, *more}
-        return replace(self, targets=parse_targets([*self.targets, *targets], known, hint=hint))
-
-
-def _value(value: object) -> object:
-    """A value of a table of targets; a pair is a range, with None for an open end."""
-    if not isinstance(value, tuple | list) or len(value) != 2:
-        return value
-    return ":".join("" if end is None else str(end) for end in value)
+        asked = [*self.targets, *target_list(targets)]
+        return replace(self, targets=parse_targets(asked, known, hint=hint))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,9 @@ def decode(
         TargetError: the noise level or the temperature is out of range.
         FileError: a point does not have the latent size of the model.
     """
+    for name, number in (("noise", noise), ("temperature", temperature)):
+        if not isinstance(number, Real):
+            raise TargetError(f"{name}: got {number!r:.40}, expected one number")
     if not 0 <= noise <= 1:
         raise TargetError(f"noise: got {noise:g}, expected a level from 0 to 1")
     if not temperature >= 0:

@@ -52,8 +52,8 @@ def interpolate(
     noise level, without conditions. The ends are the molecules themselves if the model reconstructs
     them.
     """
-    if not 2 <= points <= MOST:
-        raise InputError(f"points: got {points}, expected 2 to {MOST:,}")
+    if not hasattr(points, "__index__") or not 2 <= points <= MOST:
+        raise InputError(f"points: got {points!r}, expected an integer from 2 to {MOST:,}")
     ends = [_end(text, model) for text in (first, last)]
     with use_constraints(model.constraints):
         ids = [model.vocabulary.encode(smiles) for smiles in ends]

@@ -170,6 +170,8 @@ def find_model(name: str | Path | None) -> Path:
         name = SHIPPED / DEFAULT
     if isinstance(name, str) and name.startswith(SCHEME):
         name = pull(name)
+    if not isinstance(name, str | os.PathLike):
+        raise ModelFolderError(f"model: got {name!r:.40}, expected a folder or a model's name")
     path = Path(name)
     if not os.path.exists(path) and str(name) in shipped_models():
         return SHIPPED / str(name)

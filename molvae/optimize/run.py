@@ -143,8 +143,8 @@ def optimize(
     """
     sizes = {"budget": budget, "call size": call_size, "keep": keep, "patience": patience}
     _check_sizes(sizes, pareto=pareto)
-    if not 0 <= ahead <= MOST_AHEAD:
-        raise ConfigError(f"ahead: got {ahead}, expected from 0 to {MOST_AHEAD} rounds")
+    if not hasattr(ahead, "__index__") or not 0 <= ahead <= MOST_AHEAD:
+        raise ConfigError(f"ahead: got {ahead!r}, expected from 0 to {MOST_AHEAD} rounds")
     log = _checked_outputs(output, report, known, resume=resume, force=force)
     files = KnownFiles(known, objective, columns=known_columns, smiles_column=smiles_column)
     chem.require_elements(request.elements if request else ())
@@ -236,6 +236,8 @@ def _require_abilities(engine: Engine, name: str, *, ahead: bool, tunes: bool) -
 
 def _check_sizes(sizes: Mapping[str, int | None], *, pareto: bool) -> None:
     for name, size in sizes.items():
+        if size is not None and not hasattr(size, "__index__"):
+            raise ConfigError(f"{name}: got {size!r}, expected an integer")
         if size is not None and size < 1:
             raise ConfigError(f"{name}: got {size}, expected 1 or more")
     if pareto and (keep := sizes["keep"] or 0) > POOL:
