@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,10 +123,13 @@ class World:
             return network
         # DistributedDataParallel takes device positions for GPUs only.
         places = [device] if device.type == "cuda" else None
-        # Buffers are constants, the same everywhere.
-        return DistributedDataParallel(
-            network, device_ids=places, gradient_as_bucket_view=True, broadcast_buffers=False
-        )
+        with warnings.catch_warnings():
+            # Newer versions of torch have another name for it, which older ones do not know.
+            warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
+            # Buffers are constants, the same everywhere.
+            return DistributedDataParallel(
+                network, device_ids=places, gradient_as_bucket_view=True, broadcast_buffers=False
+            )
 
 
 def is_first() -> bool:

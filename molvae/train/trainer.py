@@ -212,7 +212,7 @@ class Trainer:
         (terms.total * self.world.size).backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
         # All numbers at once: each read from a GPU waits for it.
-        *values, length = torch.stack([*terms[:5], norm]).tolist()
+        *values, length = torch.stack([*terms[:-1], norm]).tolist()
         self._apply(math.isfinite(length))
         self.molecules += self.replay.real(items)
         self._hold_distortion(share, terms, levels)
