@@ -121,6 +121,7 @@ def test_a_model_trained_by_two_processes_is_that_of_one(tiny_dataset, tmp_path,
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["finished"] is True  # one process speaks
     assert done.stderr.count("2 processes") == 1
+    assert "Warning" not in done.stderr
     assert_equal_runs(folder, alone)
 
 
