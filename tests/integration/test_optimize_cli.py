@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import random
 import time
 
@@ -88,7 +89,9 @@ def test_output_for_people(tiny_run, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("12 calls by evolution (budget spent); 12 best molecules written")
     assert "mean of the ten best" in done.stdout
-    assert "×" in done.stdout
+    moves = re.search(r"^  calls by move: (.+)$", done.stdout, re.MULTILINE)
+    assert moves is not None
+    assert sum(int(part.split()[0]) for part in moves[1].split(", ")) == 12
     assert (tmp_path / "best.sdf").read_text().count("$$$$") == 12
 
 
