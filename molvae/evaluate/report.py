@@ -1,4 +1,7 @@
-"""Results of evaluations and examinations as JSON, terminal tables and an HTML page."""
+"""Results of evaluations and examinations as JSON, terminal tables and an HTML page.
+
+The JSON schema is that of :class:`molvae.evaluate.results.Report`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a resumed run needs of a trainer, as tensors and plain values."""
+"""What a resumed run needs of a trainer, as tensors and plain values.
+
+Whether a run can be resumed is decided in :mod:`molvae.train.run_folder`.
+"""
 
 from __future__ import annotations
 
