@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from molvae.errors import FileError
 from molvae.evaluate.judge import Judge
@@ -18,6 +19,9 @@ from molvae.evaluate.references import KINDS, Reference
 from molvae.evaluate.results import Comparison, Curves, PropertySummary, Report
 from molvae.evaluate.sources import Paths, Source, from_files, from_list
 from molvae.runtime.pool import WorkerPool
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "Comparison",
@@ -72,14 +76,14 @@ def evaluate_smiles(
 
 
 def evaluate_molecules(
-    molecules: Molecules,
+    molecules: Molecules | pd.DataFrame,
     *,
-    train: Molecules | None = None,
-    test: Molecules | None = None,
-    test_scaffolds: Molecules | None = None,
+    train: Molecules | pd.DataFrame | None = None,
+    test: Molecules | pd.DataFrame | None = None,
+    test_scaffolds: Molecules | pd.DataFrame | None = None,
     options: Options = DEFAULTS,
 ) -> Report:
-    """Evaluate a list of SMILES or a file, against lists or files."""
+    """Evaluate a list of SMILES, a table with the column ``smiles`` or a file, against the same."""
     given = {"train": train, "test": test, "test_scaffolds": test_scaffolds}
     references = {
         role: _source(some, f"the {role} set") for role, some in given.items() if some is not None
@@ -90,7 +94,7 @@ def evaluate_molecules(
     return result
 
 
-def _source(molecules: Molecules, name: str) -> Source:
+def _source(molecules: Molecules | pd.DataFrame, name: str) -> Source:
     if isinstance(molecules, str | Path):
         return from_files(molecules)
     return from_list(molecules, name)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from molvae.chem.properties import PROPERTIES
 from molvae.data.formats import file_format
@@ -16,6 +17,9 @@ from molvae.errors import FileError, InputError, TargetError, suggest
 from molvae.runtime.files import fingerprint
 from molvae.runtime.given import texts as given_texts
 from molvae.targets import YES_NO
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Paths", "Source", "bounded", "from_files", "from_list"]
 
@@ -124,8 +128,8 @@ def _all_have(files: Sequence[Path], column: str) -> bool:
     return True
 
 
-def from_list(texts: Sequence[str], name: str = "the list") -> Source:
-    """A source from a list of SMILES."""
+def from_list(texts: Sequence[str] | pd.DataFrame, name: str = "the list") -> Source:
+    """A source from a list of SMILES, or from the column ``smiles`` of a table."""
     if isinstance(texts, str):
         raise InputError(f"got one text, '{texts[:40]}', expected a list of SMILES")
     return Source(name, texts=tuple(given_texts(texts, f"{name}: item", kind="SMILES text")))
